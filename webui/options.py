@@ -1,0 +1,266 @@
+"""Settings a person changes while the program runs, under A1111's names; kept in config.json.
+
+An option fills in what a request leaves open. It is read once, when the request is made into
+params; finished params never look here again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webui.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its A1111 key, default and label."""
+
+    key: str
+    default: Any
+    label: str
+    choices: tuple[Any, ...] = ()
+    api_restricted: bool = False
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("sd_model_checkpoint", None, "Stable Diffusion checkpoint"),
+    Option("sd_vae", "Automatic", "SD VAE"),
+    Option("CLIP_stop_at_last_layers", 1, "Clip skip"),
+    Option("randn_source", "NV", "Random number generator source", ("GPU", "CPU", "NV")),
+    Option("eta_noise_seed_delta", 0, "Eta noise seed delta"),
+    Option("emphasis", "Original", "Emphasis mode", ("None", "Ignore", "Original", "No norm")),
+    Option("comma_padding_backtrack", 20, "Prompt word wrap length limit"),
+    Option("enable_prompt_comments", True, "Enable comments in prompts"),
+    Option("use_old_scheduling", False, "Use previous prompt editing timelines"),
+    Option("pad_cond_uncond", False, "Pad prompt/negative prompt"),
+    Option("pad_cond_uncond_v0", False, "Pad prompt/negative prompt (v0)"),
+    Option("tiling", False, "Tiling"),
+    Option("eta_ancestral", 1.0, "Eta for k-diffusion samplers"),
+    Option("eta_ddim", 0.0, "Eta for DDIM"),
+    Option("s_churn", 0.0, "Sigma churn"),
+    Option("s_tmin", 0.0, "Sigma tmin"),
+    Option("s_tmax", 0.0, "Sigma tmax"),
+    Option("s_noise", 1.0, "Sigma noise"),
+    Option("s_min_uncond", 0.0, "Negative guidance minimum sigma"),
+    Option("s_min_uncond_all", False, "Negative guidance minimum sigma: all steps"),
+    Option("skip_early_cond", 0.0, "Ignore negative prompt during early sampling"),
+    Option("sigma_min", 0.0, "Sigma min"),
+    Option("sigma_max", 0.0, "Sigma max"),
+    Option("rho", 0.0, "Rho"),
+    Option("beta_dist_alpha", 0.6, "Beta schedule alpha"),
+    Option("beta_dist_beta", 0.6, "Beta schedule beta"),
+    Option("always_discard_next_to_last_sigma", False, "Always discard next-to-last sigma"),
+    Option("sgm_noise_multiplier", False, "SGM noise multiplier"),
+    Option("use_old_karras_scheduler_sigmas", False, "Use old karras scheduler sigmas"),
+    Option("enable_quantization", False, "Quantize timesteps of k-diffusion samplers"),
+    Option("no_dpmpp_sde_batch_determinism", False, "DPM++ SDE: no determinism across batches"),
+    Option("uni_pc_variant", "bh1", "UniPC variant", ("bh1", "bh2", "vary_coeff")),
+    Option(
+        "uni_pc_skip_type",
+        "time_uniform",
+        "UniPC skip type",
+        ("time_uniform", "time_quadratic", "logSNR"),
+    ),
+    Option("uni_pc_order", 3, "UniPC order"),
+    Option("uni_pc_lower_order_final", True, "UniPC lower order final"),
+    Option("use_downcasted_alpha_bar", False, "Downcast model alphas_cumprod to fp16"),
+    Option("sd_noise_schedule", "Default", "Noise schedule", ("Default", "Zero Terminal SNR")),
+    Option("img2img_fix_steps", False, "With img2img, do exactly the number of steps"),
+    Option("img2img_color_correction", False, "Apply color correction to img2img results"),
+    Option("img2img_background_color", "#ffffff", "Fill transparent parts of the input image"),
+    Option("img2img_extra_noise", 0.0, "Extra noise multiplier for img2img and hires fix"),
+    Option("initial_noise_multiplier", 1.0, "Noise multiplier for img2img"),
+    Option("inpainting_mask_weight", 1.0, "Inpainting conditioning mask strength"),
+    Option("upscaler_for_img2img", None, "Upscaler for img2img"),
+    Option("hires_fix_refiner_pass", "second pass", "Hires fix: which pass to enable refiner for"),
+    Option("face_restoration", False, "Restore faces"),
+    Option("face_restoration_model", "CodeFormer", "Face restoration model"),
+    Option("code_former_weight", 0.5, "CodeFormer weight"),
+    Option("ESRGAN_tile", 192, "Tile size for upscalers"),
+    Option("ESRGAN_tile_overlap", 8, "Tile overlap for upscalers"),
+    Option("upscaling_max_images_in_cache", 5, "Upscaled images kept"),
+    Option("sdxl_crop_top", 0, "SDXL crop top"),
+    Option("sdxl_crop_left", 0, "SDXL crop left"),
+    Option("extra_networks_default_multiplier", 1.0, "Default multiplier for extra networks"),
+    Option("sd_lora", "None", "Add network to prompt"),
+    Option("sd_hypernetwork", "None", "Add hypernetwork to prompt"),
+    Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext"),
+    Option("textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext"),
+    Option("samples_save", True, "Always save all generated images"),
+    Option("samples_format", "png", "File format for images", ("png", "jpg", "jpeg", "webp", "avif")),
+    Option("samples_filename_pattern", "", "Images filename pattern"),
+    Option("save_images_add_number", True, "Add number to filename when saving"),
+    Option("save_images_replace_action", "Replace", "Saving an image to an existing file"),
+    Option("grid_save", True, "Always save all generated image grids"),
+    Option("grid_format", "png", "File format for grids"),
+    Option("grid_extended_filename", False, "Add extended info to the grid's file name"),
+    Option("grid_only_if_multiple", True, "Do not save grids consisting of one picture"),
+    Option("grid_prevent_empty_spots", False, "Prevent empty spots in grid"),
+    Option("return_grid", True, "Show grid in results"),
+    Option("n_rows", -1, "Grid row count"),
+    Option("enable_pnginfo", True, "Write infotext to metadata of the picture"),
+    Option("save_txt", False, "Create a text file with the infotext next to every picture"),
+    Option("jpeg_quality", 80, "Quality for saved jpeg and avif images"),
+    Option("webp_lossless", False, "Use lossless compression for webp images"),
+    Option("export_for_4chan", True, "Save a downscaled copy of very large pictures"),
+    Option("img_downscale_threshold", 4.0, "File size limit for the above, MB"),
+    Option("target_side_length", 4000, "Width/height limit for the above, pixels"),
+    Option("save_to_dirs", True, "Save images to a subdirectory"),
+    Option("grid_save_to_dirs", True, "Save grids to a subdirectory"),
+    Option("directories_filename_pattern", "[date]", "Directory name pattern"),
+    Option("directories_max_prompt_words", 8, "Max prompt words for [prompt_words]"),
+    Option("outdir_samples", "", "Output directory for images"),
+    Option("outdir_txt2img_samples", "outputs/txt2img-images", "Output directory for txt2img"),
+    Option("outdir_img2img_samples", "outputs/img2img-images", "Output directory for img2img"),
+    Option("outdir_extras_samples", "outputs/extras-images", "Output directory for extras"),
+    Option("outdir_grids", "", "Output directory for grids"),
+    Option("outdir_txt2img_grids", "outputs/txt2img-grids", "Output directory for txt2img grids"),
+    Option("outdir_img2img_grids", "outputs/img2img-grids", "Output directory for img2img grids"),
+    Option("outdir_save", "log/images", "Directory for the Save button"),
+    Option("outdir_init_images", "outputs/init-images", "Directory for img2img input images"),
+    Option("live_previews_enable", True, "Show live previews of the created image"),
+    Option("live_previews_image_format", "jpeg", "Live preview format", ("png", "jpeg", "webp")),
+    Option("show_progress_every_n_steps", 1, "Show a new preview every N steps, -1 = per batch"),
+    Option("show_progress_type", "Approx cheap", "Live preview method", ("Approx cheap", "Full")),
+    Option("show_progress_grid", True, "Show previews of all images of a batch as a grid"),
+    Option("disable_weights_auto_swap", True, "Ignore the checkpoint of a pasted infotext"),
+    Option(
+        "infotext_styles",
+        "Apply if any",
+        "Styles found in a pasted infotext",
+        ("Ignore", "Apply", "Discard", "Apply if any"),
+    ),
+    Option("infotext_skip_pasting", [], "Infotext keys that are not pasted"),
+    Option("auto_backcompat", True, "Old infotexts switch on old behaviour"),
+    Option("add_model_name_to_info", True, "Add the model's name to the infotext"),
+    Option("add_model_hash_to_info", True, "Add the model's hash to the infotext"),
+    Option("add_vae_name_to_info", True, "Add the VAE's name to the infotext"),
+    Option("add_vae_hash_to_info", True, "Add the VAE's hash to the infotext"),
+    Option("add_version_to_infotext", True, "Add the program version to the infotext"),
+    Option("add_user_name_to_info", False, "Add the user name to the infotext"),
+    Option("send_seed", True, "Send the seed when sending a picture to another tab"),
+    Option("send_size", True, "Send the size when sending a picture to another tab"),
+    Option(
+        "quicksettings_list",
+        ["sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers"],
+        "Quicksettings list",
+    ),
+    Option("api_enable_requests", True, "The API may fetch pictures by URL", api_restricted=True),
+    Option("api_forbid_local_requests", True, "… but not from local hosts", api_restricted=True),
+    Option("api_useragent", "", "User agent for such requests", api_restricted=True),
+    Option("worker_idle_minutes", 0, "Free the painting process after N idle minutes, 0 = never"),
+)
+_BY_KEY = {option.key: option for option in OPTIONS}
+
+
+class Options:
+    """The present value of every option; thread-safe; saved as one JSON file.
+
+    Args:
+        path: config.json. A file that cannot be read is moved aside as ``config.json.broken``
+            and the defaults are used, so that a damaged file never stops the program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._values: dict[str, Any] = {}
+        self.load()
+
+    def load(self) -> None:
+        """Read the file again."""
+        with self._lock:
+            try:
+                values = json.loads(self._path.read_text(encoding="utf-8-sig"))
+                if not isinstance(values, dict):
+                    raise ValueError("not a JSON object")
+            except FileNotFoundError:
+                values = {}
+            except (OSError, ValueError) as err:
+                logger.warning("%s cannot be read (%s); using defaults.", self._path, err)
+                self._move_aside()
+                values = {}
+            self._values = values
+
+    def _move_aside(self) -> None:
+        try:
+            os.replace(self._path, self._path.with_suffix(".json.broken"))
+        except OSError:
+            logger.warning("%s could not be moved aside.", self._path)
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of an option.
+
+        Raises:
+            KeyError: No option has that key.
+        """
+        with self._lock:
+            if key in self._values:
+                return self._values[key]
+        return _BY_KEY[key].default
+
+    def __contains__(self, key: object) -> bool:
+        with self._lock:
+            return key in _BY_KEY or key in self._values
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every known option with its present value, and unknown keys left in the file."""
+        with self._lock:
+            return {**{o.key: o.default for o in OPTIONS}, **self._values}
+
+    def with_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        """All values with a request's ``override_settings`` on top; nothing is stored.
+
+        Raises:
+            KeyError: An override names no option.
+        """
+        for key in overrides:
+            if key not in self:
+                raise KeyError(key)
+        allowed = {k: v for k, v in overrides.items() if not is_api_restricted(k)}
+        return {**self.as_dict(), **allowed}
+
+    def set(self, key: str, value: Any) -> None:
+        """Change one option in memory; call ``save`` to keep it.
+
+        Raises:
+            KeyError: No option has that key.
+        """
+        if key not in self:
+            raise KeyError(key)
+        with self._lock:
+            self._values[key] = value
+
+    def save(self) -> None:
+        """Write the file whole or not at all.
+
+        Raises:
+            SettingsError: The folder cannot be written.
+        """
+        with self._lock:
+            text = json.dumps(self._values, indent=4, ensure_ascii=False)
+            temporary = self._path.with_suffix(".json.tmp")
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_text(text, encoding="utf-8")
+                os.replace(temporary, self._path)
+            except OSError as err:
+                raise SettingsError(
+                    f"The settings could not be saved to {self._path}: {err.strerror or err}.",
+                    "Free some disk space or make the folder writable; until then the change "
+                    "lasts only while the program runs.",
+                ) from err
+
+
+def is_api_restricted(key: str) -> bool:
+    """True for options that requests may not change."""
+    option = _BY_KEY.get(key)
+    return option is not None and option.api_restricted
