@@ -1,0 +1,286 @@
+"""How this installation runs: folders, device, precision, ports. Read once, at the start.
+
+Flag names are A1111's where a flag exists there. Below app.py, studio.py and worker.py nobody
+receives the whole Settings, only the values it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from webui.errors import SettingsError
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+DEFAULT_PORT = 7860
+DEFAULT_API_PORT = 7861
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things lie. Extra folders are searched after the project's own."""
+
+    data: Path
+    models: tuple[Path, ...]
+    checkpoints: tuple[Path, ...] = ()
+    vaes: tuple[Path, ...] = ()
+    loras: tuple[Path, ...] = ()
+    embeddings: tuple[Path, ...] = ()
+    hypernetworks: tuple[Path, ...] = ()
+    upscalers: tuple[Path, ...] = ()
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file with jobs, pictures and hashes."""
+        return self.data / "data" / "danqing.sqlite3"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "log"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Number formats and memory plans of the model process."""
+
+    no_half: bool = False
+    no_half_vae: bool = False
+    bf16: bool = False
+    lowvram: bool = False
+    medvram: bool = False
+    model_memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the start-up flags decide."""
+
+    folders: Folders
+    precision: Precision
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    port_is_fixed: bool = False
+    share: bool = False
+    api: bool = True
+    page: bool = True
+    autolaunch: bool = False
+    theme: str | None = None
+    subpath: str = ""
+    page_logins: tuple[tuple[str, str], ...] = ()
+    api_logins: tuple[tuple[str, str], ...] = ()
+    device: str = ""
+    device_id: int | None = None
+    threads: int = 0
+    styles_files: tuple[str, ...] = ()
+    preferred_checkpoint: str = ""
+    tls_keyfile: str | None = None
+    tls_certfile: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    cors_origins_regex: str | None = None
+    api_log: bool = False
+    api_server_stop: bool = False
+    keep_alive_seconds: int = 30
+    no_hashing: bool = False
+    prompt_history: bool = True
+    worker_idle_minutes: float = 0
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The program's flags, in the order ``--help`` shows them."""
+    parser = argparse.ArgumentParser(
+        prog="launch.py", description="Danqing (丹青) WebUI: a painting studio in the browser."
+    )
+    _add_server_flags(parser.add_argument_group("server"))
+    _add_folder_flags(parser.add_argument_group("folders"))
+    _add_device_flags(parser.add_argument_group("device"))
+    _add_accepted_flags(parser.add_argument_group("accepted for compatibility"))
+    return parser
+
+
+def _add_server_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--port", type=int, default=None, help="port of the page (default 7860)")
+    add("--listen", action="store_true", help="answer other machines too (0.0.0.0); needs a password")
+    add("--server-name", default=None, metavar="HOST", help="answer on this address")
+    add("--share", action="store_true", help="make a public Gradio link; needs a password")
+    add("--api", action="store_true", help="serve the HTTP API (always on unless --no-api)")
+    add("--no-api", action="store_true", help="do not serve the HTTP API")
+    add("--nowebui", action="store_true", help="API only, no page (default port 7861)")
+    add("--api-auth", default=None, metavar="USER:PASS[,…]", help="password for the API")
+    add("--gradio-auth", default=None, metavar="USER:PASS[,…]", help="password for the page")
+    add("--gradio-auth-path", default=None, metavar="FILE", help="file with such pairs")
+    add("--autolaunch", action="store_true", help="open the page in the browser")
+    add("--no-autolaunch", action="store_true", help="do not open the page in the browser")
+    add("--theme", default=None, choices=["dark", "light"], help="colour scheme of the page")
+    add("--subpath", default="", metavar="PATH", help="serve below this path")
+    add("--tls-keyfile", default=None)
+    add("--tls-certfile", default=None)
+    add("--cors-allow-origins", default="", metavar="A,B")
+    add("--cors-allow-origins-regex", default=None)
+    add("--api-log", action="store_true", help="one console line for each API request")
+    add("--api-server-stop", action="store_true", help="allow stopping the server over the API")
+    add("--timeout-keep-alive", type=int, default=30)
+    add("--no-prompt-history", action="store_true", help="do not write params.txt")
+
+
+def _add_folder_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--data-dir", default=None, metavar="DIR", help="where outputs, settings and jobs live")
+    add("--models-dir", default=None, metavar="DIR", help="another models folder")
+    for flag in ("ckpt", "vae", "lora", "embeddings", "hypernetwork"):
+        add(f"--{flag}-dir", default=None, metavar="DIR", help=f"an extra {flag} folder")
+    add("--esrgan-models-path", default=None, metavar="DIR", help="an extra upscaler folder")
+    add("--realesrgan-models-path", default=None, metavar="DIR")
+    add("--ckpt", default=None, metavar="FILE", help="checkpoint to begin with")
+    add("--styles-file", action="append", default=None, metavar="FILE")
+    add("--no-hashing", action="store_true", help="never compute model hashes")
+
+
+def _add_device_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--device", default="", choices=["", "cpu", "cuda", "mps", "xpu"], help="where to compute")
+    add("--use-cpu", nargs="*", default=None, help="compute on the CPU")
+    add("--device-id", type=int, default=None, help="which GPU")
+    add("--no-half", action="store_true", help="float32 everywhere")
+    add("--no-half-vae", action="store_true", help="float32 for the VAE")
+    add("--bf16", action="store_true", help="bfloat16 instead of float16")
+    add("--lowvram", action="store_true", help="keep only what is needed on the GPU")
+    add("--medvram", action="store_true", help="move the text encoder and VAE off the GPU")
+    add("--threads", type=int, default=0, help="CPU threads of the model process, 0 = automatic")
+    add("--model-memory-gb", type=float, default=0, help="memory for loaded models, 0 = automatic")
+    add("--worker-idle-minutes", type=float, default=0, help="end the idle model process, 0 = never")
+
+
+_IGNORED_FLAGS = (
+    "xformers", "opt-sdp-attention", "opt-sdp-no-mem-attention", "opt-split-attention",
+    "opt-channelslast", "disable-nan-check", "skip-torch-cuda-test", "skip-version-check",
+    "skip-python-version-check", "enable-insecure-extension-access", "no-download-sd-model",
+    "upcast-sampling", "precision-full", "medvram-sdxl", "test-server", "disable-safe-unpickle",
+    "no-gradio-queue", "hide-ui-dir-config", "freeze-settings", "allow-code", "gradio-queue",
+)  # fmt: skip
+
+
+def _add_accepted_flags(group: argparse._ArgumentGroup) -> None:
+    for flag in _IGNORED_FLAGS:
+        group.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
+
+
+def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the flags, with ``COMMANDLINE_ARGS`` before them as A1111 does.
+
+    Raises:
+        SettingsError: A value cannot be used, or the server would be open without a password.
+        SystemExit: argparse's own, for ``--help`` and unknown flags.
+    """
+    environ = os.environ if environ is None else environ
+    extra = environ.get("COMMANDLINE_ARGS", "").split()
+    flags = make_parser().parse_args([*extra, *argv])
+    page_logins = _logins(flags.gradio_auth, flags.gradio_auth_path, "--gradio-auth")
+    settings = Settings(
+        folders=_folders(flags),
+        precision=Precision(
+            no_half=flags.no_half,
+            no_half_vae=flags.no_half_vae,
+            bf16=flags.bf16,
+            lowvram=flags.lowvram,
+            medvram=flags.medvram,
+            model_memory_bytes=int(flags.model_memory_gb * 2**30),
+        ),
+        host=flags.server_name or ("0.0.0.0" if flags.listen else "127.0.0.1"),
+        port=flags.port or (DEFAULT_API_PORT if flags.nowebui else DEFAULT_PORT),
+        port_is_fixed=flags.port is not None,
+        share=flags.share,
+        api=not flags.no_api,
+        page=not flags.nowebui,
+        autolaunch=flags.autolaunch,
+        theme=flags.theme,
+        subpath="/" + flags.subpath.strip("/") if flags.subpath.strip("/") else "",
+        page_logins=page_logins,
+        api_logins=_logins(flags.api_auth, None, "--api-auth"),
+        device="cpu" if flags.use_cpu is not None else flags.device,
+        device_id=flags.device_id,
+        threads=flags.threads,
+        styles_files=tuple(flags.styles_file or ()),
+        preferred_checkpoint=flags.ckpt or "",
+        tls_keyfile=flags.tls_keyfile,
+        tls_certfile=flags.tls_certfile,
+        cors_origins=tuple(o.strip() for o in flags.cors_allow_origins.split(",") if o.strip()),
+        cors_origins_regex=flags.cors_allow_origins_regex,
+        api_log=flags.api_log,
+        api_server_stop=flags.api_server_stop,
+        keep_alive_seconds=flags.timeout_keep_alive,
+        no_hashing=flags.no_hashing,
+        prompt_history=not flags.no_prompt_history,
+        worker_idle_minutes=flags.worker_idle_minutes,
+        flags=vars(flags),
+    )
+    _check(settings)
+    return settings
+
+
+def _folders(flags: argparse.Namespace) -> Folders:
+    data = Path(flags.data_dir).expanduser().resolve() if flags.data_dir else PROJECT_DIR
+    models = [PROJECT_DIR / "models"]
+    if flags.models_dir:
+        models.insert(0, Path(flags.models_dir).expanduser().resolve())
+    if data != PROJECT_DIR:
+        models.append(data / "models")
+
+    def extra(*values: str | None) -> tuple[Path, ...]:
+        return tuple(Path(v).expanduser().resolve() for v in values if v)
+
+    return Folders(
+        data=data,
+        models=tuple(models),
+        checkpoints=extra(flags.ckpt_dir),
+        vaes=extra(flags.vae_dir),
+        loras=extra(flags.lora_dir),
+        embeddings=(data / "embeddings", *extra(flags.embeddings_dir)),
+        hypernetworks=extra(flags.hypernetwork_dir),
+        upscalers=extra(flags.esrgan_models_path, flags.realesrgan_models_path),
+    )
+
+
+def _logins(inline: str | None, file: str | None, flag: str) -> tuple[tuple[str, str], ...]:
+    text = inline or ""
+    if file:
+        try:
+            text += "," + Path(file).read_text(encoding="utf-8").replace("\n", ",")
+        except OSError as err:
+            raise SettingsError(f"{file}, given to {flag}-path, cannot be read: {err}.") from err
+    pairs = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        user, colon, password = item.partition(":")
+        if not (user and colon and password):
+            raise SettingsError(
+                f"{flag} was given {item!r}.", f"Write it as {flag} user:password[,user2:password2]."
+            )
+        pairs.append((user, password))
+    return tuple(pairs)
+
+
+def is_loopback(host: str) -> bool:
+    """True when only this machine can reach the address."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _check(settings: Settings) -> None:
+    if not 1 <= settings.port <= 65535:
+        raise SettingsError(f"--port was {settings.port}.", "Choose a port from 1 to 65535.")
+    is_open = settings.share or not is_loopback(settings.host)
+    if is_open and settings.page and not settings.page_logins:
+        raise SettingsError(
+            "The page would be open to other machines without a password.",
+            "Add --gradio-auth user:password (any pair you choose), or leave out "
+            "--listen, --server-name and --share.",
+        )
+    if is_open and settings.api and not settings.api_logins and not settings.page_logins:
+        raise SettingsError(
+            "The API would be open to other machines without a password.",
+            "Add --api-auth user:password, or --no-api.",
+        )

@@ -1,0 +1,449 @@
+"""The web process's one owner of live parts: queue, library, catalog, options, drafts.
+
+Both doors (api/ and ui/) are handed a Studio and ask it; neither knows the other, and neither
+touches a worker, a database or a file of weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webui.checkpoints.catalog import Catalog, Record
+from webui.drafts import Drafts
+from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
+from webui.jobs.data_lock import lock_data_folder
+from webui.jobs.live import LiveJob, LiveJobs
+from webui.jobs.store import Job, JobStore
+from webui.jobs.supervisor import Supervisor
+from webui.library.library import Library, PictureFacts, SavedPicture
+from webui.options import Options
+from webui.params import AnyParams, TextToImage, from_json
+from webui.prompts.styles import StyleFiles
+from webui.prompts.tokenizer import ClipTokenizer
+from webui.resolve import TextToImageRequest, resolve
+from webui.settings import PROJECT_DIR, Settings
+
+logger = logging.getLogger(__name__)
+FINAL_STATES = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as a door shows it: its row, what it is doing now, and its pictures so far."""
+
+    job: Job
+    live: LiveJob | None
+    position: int
+    pictures: tuple[SavedPicture, ...]
+
+    @property
+    def is_finished(self) -> bool:
+        return self.job.state in FINAL_STATES
+
+
+class Studio:
+    """Everything the web process owns, joined.
+
+    Args:
+        settings: From the start-up flags.
+    Raises:
+        SettingsError: The data folder cannot be used, or another server uses it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started_at = time.time()
+        folders = settings.folders
+        folders.database.parent.mkdir(parents=True, exist_ok=True)
+        self._lock_file = lock_data_folder(folders.data)
+        self.options = Options(folders.data / "config.json")
+        self.jobs = JobStore(folders.database)
+        self.library = Library(folders.data, folders.database)
+        self.catalog = Catalog(folders, folders.database)
+        self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
+        self.drafts = Drafts(folders.database)
+        self.live = LiveJobs()
+        self.worker_facts: dict[str, Any] = {}
+        self._finished = threading.Condition()
+        self._tokenizer: ClipTokenizer | None = None
+        self._tokenizer_lock = threading.Lock()
+        self.supervisor = Supervisor(
+            self.jobs,
+            [sys.executable, "-m", "webui.worker"],
+            env={"DANQING_WORKER": json.dumps(self._worker_settings())},
+            prepare=self._prepare,
+            on_event=self._on_event,
+            log_path=folders.logs / "worker.log",
+            idle_seconds=self._idle_seconds,
+            cwd=PROJECT_DIR,
+        )
+
+    # Life
+
+    def start(self) -> None:
+        """Take up work: jobs left over from last time, then the worker."""
+        self.jobs.recover_at_start()
+        self.supervisor.start()
+        threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the worker and close the databases. A running job goes back to the queue."""
+        self.supervisor.stop(grace_seconds=5)
+        with self._finished:
+            self._finished.notify_all()
+        self.catalog.close()
+        self.library.close()
+        self.drafts.close()
+        self.jobs.close()
+        self._lock_file.close()
+
+    def _worker_settings(self) -> dict[str, Any]:
+        precision = self.settings.precision
+        return {
+            "device": self.settings.device,
+            "device_id": self.settings.device_id,
+            "threads": self.settings.threads,
+            "no_half": precision.no_half,
+            "no_half_vae": precision.no_half_vae,
+            "bf16": precision.bf16,
+            "lowvram": precision.lowvram,
+            "medvram": precision.medvram,
+            "model_memory_bytes": precision.model_memory_bytes,
+        }
+
+    def _idle_seconds(self) -> float:
+        minutes = self.settings.worker_idle_minutes or self.options["worker_idle_minutes"] or 0
+        return float(minutes) * 60
+
+    # Asking for pictures
+
+    def resolve(self, request: TextToImageRequest) -> TextToImage:
+        """Answer everything a request leaves open, by the present options and styles.
+
+        Raises:
+            ParamsError: A value out of range.
+            CheckpointNotFoundError: No checkpoint of that name, or none at all.
+            KeyError: An override names no option.
+        """
+        options = self.options.with_overrides(dict(request.overrides))
+        return resolve(
+            request,
+            options,
+            find_checkpoint=lambda alias: self.checkpoint(alias).name,
+            styles=self.styles.by_name(),
+        )
+
+    def submit(
+        self,
+        request: TextToImageRequest | TextToImage,
+        *,
+        origin: str = "page",
+        client: str = "",
+        priority: int = 0,
+        task_id: str | None = None,
+        forever: bool = False,
+    ) -> Job:
+        """Put a request into the queue.
+
+        Args:
+            request: A wish (resolved here) or complete params.
+            origin: Which door asked: page or api.
+            client: Whose browser asked; empty for the API.
+            forever: When it is done, ask for the same again with new seeds, until cancelled.
+        Raises:
+            WebUIError: As ``resolve``.
+        """
+        wish = request if isinstance(request, TextToImageRequest) else None
+        params = self.resolve(request) if isinstance(request, TextToImageRequest) else request
+        job = self.jobs.submit(
+            params.kind,
+            params.to_json(),
+            task_id=task_id or new_task_id(params.kind),
+            priority=priority,
+            origin=origin,
+            user=params.user,
+            client=client,
+            repeat_json=wish.model_dump_json() if forever and wish else None,
+        )
+        self.supervisor.wake()
+        return job
+
+    def wait(self, job_id: int, timeout_seconds: float | None = None) -> Job:
+        """Block until a job has ended and all its pictures are written.
+
+        Returns:
+            The job; not yet ended if the time ran out or the studio is closing.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        with self._finished:
+            while True:
+                job = self.jobs.get(job_id)
+                if job.state in FINAL_STATES and self.live.get(job_id) is None:
+                    return job
+                rest = None if deadline is None else deadline - time.monotonic()
+                if (rest is not None and rest <= 0) or self.supervisor.worker_state == "stopped":
+                    return job
+                self._finished.wait(min(rest, 5.0) if rest is not None else 5.0)
+
+    def interrupt(self, job_id: int | None = None) -> None:
+        """Stop painting now and keep what there is; without an id, whatever is running."""
+        for live in self.live.running():
+            if job_id in (None, live.job_id):
+                self._end_repeating(live.job_id)
+                self.live.update(live.job_id, interrupted=True)
+                self.supervisor.interrupt(live.job_id)
+
+    def skip(self, job_id: int | None = None) -> None:
+        """End the present batch of a running job and go on with the next."""
+        for live in self.live.running():
+            if job_id in (None, live.job_id):
+                self.live.update(live.job_id, skipped=True)
+                self.supervisor.skip(live.job_id)
+
+    def cancel(self, job_id: int) -> None:
+        """Take a waiting job out of the queue, or interrupt it if it already runs.
+
+        Raises:
+            JobNotFoundError: No job has that id.
+        """
+        self.jobs.get(job_id)
+        self._end_repeating(job_id)
+        if self.live.get(job_id) is not None:
+            self.live.update(job_id, interrupted=True)
+        self.supervisor.cancel(job_id)
+        self._announce()
+
+    def _end_repeating(self, job_id: int) -> None:
+        self.jobs.stop_repeating(job_id)
+
+    # Looking
+
+    def view(self, job_id: int) -> JobView:
+        """A job with its live state and pictures.
+
+        Raises:
+            JobNotFoundError: No job has that id.
+        """
+        job = self.jobs.get(job_id)
+        return JobView(
+            job=job,
+            live=self.live.get(job_id),
+            position=self.jobs.position(job_id) if job.state == "queued" else 0,
+            pictures=tuple(self.library.images_of(job_id)),
+        )
+
+    def queue(self) -> list[JobView]:
+        """Running and waiting jobs, in the order in which they will be painted."""
+        views = []
+        for job in self.jobs.list(states=("running", "queued"), limit=500):
+            try:
+                views.append(self.view(job.id))
+            except JobNotFoundError:
+                continue
+        return sorted(views, key=lambda v: (v.job.state != "running", v.position))
+
+    def latest_job(self, client: str) -> Job | None:
+        """The job a browser should show: its newest one that runs or waits, else its newest."""
+        for states in (("running", "queued"), None):
+            found = self.jobs.list(states=states, client=client, limit=1, newest_first=True)
+            if found:
+                return found[0]
+        return None
+
+    def params_of(self, job: Job) -> AnyParams:
+        """The request of a job row."""
+        return from_json(job.params_json)
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """Tokens of a prompt and the capacity of its chunks, for the page's counters."""
+        from webui.prompts.chunks import count_tokens
+
+        return count_tokens(text, self.tokenizer)
+
+    @property
+    def tokenizer(self) -> ClipTokenizer:
+        """CLIP's tokenizer, loaded at first use."""
+        with self._tokenizer_lock:
+            if self._tokenizer is None:
+                self._tokenizer = ClipTokenizer.load()
+            return self._tokenizer
+
+    # Checkpoints
+
+    def checkpoint(self, alias: str | None = None) -> Record:
+        """The checkpoint of that name, or the one to use when none is named.
+
+        Raises:
+            CheckpointNotFoundError: No such checkpoint, or none at all.
+        """
+        if alias:
+            return self.catalog.find_checkpoint(alias)
+        usable = [r for r in self.catalog.checkpoints() if not r.problem]
+        preferred = self.settings.preferred_checkpoint
+        if preferred:
+            return self.catalog.find_checkpoint(Path(preferred).name)
+        if not usable:
+            raise CheckpointNotFoundError(
+                "There is no checkpoint to paint with.",
+                f"Put a .safetensors file into {self.settings.folders.models[0]}"
+                "/Stable-diffusion and press 🔄.",
+            )
+        return usable[0]
+
+    def current_checkpoint(self) -> Record | None:
+        """What the options choose, if it is there; else the first usable one; else None."""
+        for alias in (self.options["sd_model_checkpoint"], None):
+            try:
+                return self.checkpoint(alias)
+            except CheckpointNotFoundError:
+                continue
+        return None
+
+    def choose_checkpoint(self, alias: str) -> Record:
+        """Make a checkpoint the chosen one, in memory and in config.json.
+
+        Raises:
+            CheckpointNotFoundError: No such checkpoint.
+        """
+        record = self.catalog.find_checkpoint(alias)
+        self.options.set("sd_model_checkpoint", record.title)
+        self.options.save()
+        threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
+        return record
+
+    def refresh_models(self) -> None:
+        """Look through the model folders again."""
+        self.catalog.refresh()
+
+    def _hash_chosen(self) -> None:
+        record = self.current_checkpoint()
+        if record is not None and not self.settings.no_hashing:
+            try:
+                self.catalog.hash_in_background(record)
+            except (OSError, WebUIError):
+                logger.warning("%s could not be hashed.", record.path, exc_info=True)
+
+    def _prepare(self, job: Job) -> dict[str, Any]:
+        """Files a job needs, looked up when it is about to run."""
+        params = self.params_of(job)
+        record = self.catalog.find_checkpoint(params.checkpoint)
+        done = self.library.images_of(job.id)
+        return {
+            "checkpoint": _file_facts(record),
+            "vae": self._vae_file(params.vae, record),
+            "have": sorted(p.index for p in done if p.kind == "image"),
+            "preview": {
+                "enabled": self.options["live_previews_enable"],
+                "every_n_steps": self.options["show_progress_every_n_steps"],
+                "format": self.options["live_previews_image_format"],
+                "full": self.options["show_progress_type"] == "Full",
+                "grid": self.options["show_progress_grid"],
+            },
+            "infotext": {
+                "model_name": self.options["add_model_name_to_info"],
+                "model_hash": self.options["add_model_hash_to_info"],
+                "vae_name": self.options["add_vae_name_to_info"],
+                "vae_hash": self.options["add_vae_hash_to_info"],
+                "version": self.options["add_version_to_infotext"],
+                "user": self.options["add_user_name_to_info"],
+            },
+        }
+
+    def _vae_file(self, vae: str, checkpoint: Record) -> dict[str, Any] | None:
+        if vae in ("None", ""):
+            return None
+        if vae == "Automatic":
+            record = self.catalog.automatic_vae(checkpoint)
+        else:
+            record = self.catalog.find_vae(vae)
+        return None if record is None else _file_facts(record)
+
+    # What the worker says
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        """Take one worker message; called in order, from one thread."""
+        job_id = event.get("job", -1)
+        kind = event["type"]
+        if kind == "ready":
+            self.worker_facts = event
+        elif kind == "started":
+            self.live.begin(job_id)
+        elif kind == "progress":
+            facts = {k: event[k] for k in ("batch", "batches", "step", "steps", "stage") if k in event}
+            self.live.update(job_id, **facts)
+        elif kind == "preview":
+            self.live.preview(job_id, event["image"], event["format"])
+        elif kind == "image":
+            self._save_picture(job_id, event)
+        elif kind in ("done", "failed", "cancelled", "requeued"):
+            self.live.end(job_id)
+            if kind == "done":
+                self._repeat(job_id)
+            self._announce()
+
+    def _announce(self) -> None:
+        with self._finished:
+            self._finished.notify_all()
+
+    def _save_picture(self, job_id: int, event: dict[str, Any]) -> None:
+        job = self.jobs.get(job_id)
+        params = self.params_of(job)
+        facts = PictureFacts.from_params(params, event, user=job.user)
+        saved = self.library.save_image(
+            job_id, event["index"], event["image"], facts, params.output, self._folder("samples")
+        )
+        if saved.warning:
+            self.jobs.add_warning(job_id, saved.warning)
+        if event["index"] == params.image_count - 1 and params.image_count > 1:
+            self._save_grid(job, params, facts)
+
+    def _save_grid(self, job: Job, params: TextToImage, facts: PictureFacts) -> None:
+        if not (params.output.grid and params.output.save):
+            return
+        saved = self.library.save_grid(job.id, facts, params.output, self._folder("grids"))
+        if saved is not None and saved.warning:
+            self.jobs.add_warning(job.id, saved.warning)
+
+    def _folder(self, what: str) -> Path:
+        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_txt2img_{what}"]
+        return self.settings.folders.data / chosen
+
+    def _repeat(self, job_id: int) -> None:
+        job = self.jobs.get(job_id)
+        if job.repeat_json is None:
+            return
+        try:
+            wish = TextToImageRequest.model_validate_json(job.repeat_json)
+            self.submit(wish, origin=job.origin, client=job.client, forever=True)
+        except (ValueError, ParamsError, CheckpointNotFoundError) as err:
+            self.jobs.add_warning(job_id, f"Generate forever ended: {err}")
+
+
+def new_task_id(kind: str) -> str:
+    """A task id in A1111's form: ``task(txt2img-XXXXXXX)``."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    return f"task({kind}-{''.join(secrets.choice(letters) for _ in range(7))})"
+
+
+def _file_facts(record: Record) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "stem": record.stem,
+        "path": str(record.path),
+        "sha256": record.sha256,
+        "size": record.size,
+    }
+
+
+def parse_overrides(names: Sequence[str]) -> dict[str, str]:
+    """Read override chips such as ``Clip skip: 2`` into key and value pairs."""
+    return dict(part.split(": ", 1) for part in names if ": " in part)
