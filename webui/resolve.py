@@ -16,7 +16,7 @@ from webui.errors import ParamsError
 from webui.params import Hires, Output, Sampling, TextToImage, build
 from webui.prompts.comments import cut_comments
 from webui.prompts.styles import Style, apply_styles
-from webui.samplers.names import SAMPLERS, Resolved, resolve_sampler
+from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
 
 MAX_RANDOM_SEED = 4294967293  # A1111 draws from 0 … 2**32 − 3
 
@@ -121,7 +121,8 @@ def known_sampler(sampler: str | None, schedule: str | None) -> Resolved:
         ParamsError: No sampler has that name, with or without a schedule suffix.
     """
     found = resolve_sampler(sampler, schedule)
-    if sampler and not sampler.startswith(found.sampler):
+    spellings = [""] + [f" {text}" for info in SCHEDULES for text in info.spellings]
+    if sampler and sampler not in [found.sampler + spelling for spelling in spellings]:
         names = ", ".join(info.name for info in SAMPLERS)
         raise ParamsError(
             f"Sampler not found: {sampler!r}.", f"Known samplers: {names}.", field="sampler_name"

@@ -12,7 +12,6 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -442,8 +441,3 @@ def _file_facts(record: Record) -> dict[str, Any]:
         "sha256": record.sha256,
         "size": record.size,
     }
-
-
-def parse_overrides(names: Sequence[str]) -> dict[str, str]:
-    """Read override chips such as ``Clip skip: 2`` into key and value pairs."""
-    return dict(part.split(": ", 1) for part in names if ": " in part)

@@ -1,0 +1,296 @@
+"""Runs jobs on the device of this process: loads what a job needs, paints, reports."""
+
+from __future__ import annotations
+
+import gc
+import io
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from webui import params as requests
+from webui.checkpoints.load import LoadedModel, load_checkpoint
+from webui.checkpoints.memory import ModelMemory
+from webui.checkpoints.precision import choose_device, choose_dtypes
+from webui.params import TextToImage
+from webui.pictures import encode
+from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.preview import CheapPreview, side_by_side
+from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
+from webui.pipelines.text_to_image import Picture, paint
+from webui.prompts.tokenizer import ClipTokenizer
+from webui.wire import Sender
+
+PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
+
+
+class Asked(Protocol):
+    """What the person asked of the running job."""
+
+    @property
+    def interrupted(self) -> bool: ...
+
+    @property
+    def should_stop(self) -> bool: ...
+
+    def clear_skip(self) -> None: ...
+
+
+class Painter:
+    """One device, its loaded models, and the jobs run on them.
+
+    Args:
+        settings: Plain values from the start-up flags (device, precision, memory).
+        sender: Where messages about jobs go.
+        asked: Interrupts and skips for the running job.
+    """
+
+    def __init__(self, settings: dict[str, Any], sender: Sender, asked: Asked) -> None:
+        self._settings = settings
+        self._sender = sender
+        self._asked = asked
+        self._device = choose_device(settings.get("device", ""), settings.get("device_id"))
+        self._dtype, self._vae_dtype = choose_dtypes(
+            self._device,
+            no_half=settings.get("no_half", False),
+            no_half_vae=settings.get("no_half_vae", False),
+            bf16=settings.get("bf16", False),
+        )
+        if settings.get("threads"):
+            torch.set_num_threads(settings["threads"])
+        self._tokenizer = ClipTokenizer.load()
+        self._memory = ModelMemory(settings.get("model_memory_bytes", 0) or None, self._load)
+        self._encoders: dict[int, PromptEncoder] = {}
+        self._previews: dict[int, CheapPreview] = {}
+
+    def facts(self) -> dict[str, Any]:
+        """What the web side shows about this process."""
+        name = str(self._device)
+        if self._device.type == "cuda":
+            name = torch.cuda.get_device_name(self._device)
+        return {
+            "device": str(self._device),
+            "device_name": name,
+            "dtype": str(self._dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
+
+    def run(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Run one job to its end.
+
+        Args:
+            message: The supervisor's ``run`` message: params, files, preview wishes.
+        Returns:
+            Facts about the run for the job row.
+        Raises:
+            WebUIError: The job cannot be done; says why.
+        """
+        params = requests.from_json(message["params"])
+        model = self._model(message)
+        facts = _model_facts(message)
+        listener = _JobListener(self, message, params, model, facts)
+        paint(params, model, self._encoder(model), listener, have=message.get("have", ()))
+        return {
+            "sd_model_name": facts.name,
+            "sd_model_hash": (facts.sha256 or "")[:10] or None,
+            "sd_vae_name": facts.vae_name,
+            "sd_vae_hash": (facts.vae_sha256 or "")[:10] or None,
+            "extra_generation_params": {k: v for k, v in extra_pairs(params).items() if v is not None},
+            "interrupted": self._asked.interrupted,
+        }
+
+    def _model(self, message: dict[str, Any]) -> LoadedModel:
+        checkpoint, vae = message["checkpoint"], message.get("vae")
+        key = (checkpoint["path"], vae["path"] if vae else None)
+        is_loaded = key in self._memory
+        if not is_loaded:
+            self._sender.send(
+                {"type": "progress", "job": message["job"], "step": 0, "steps": 0, "stage": "loading"}
+            )
+        return self._memory.get(key)
+
+    def _load(self, key: tuple[str, str | None]) -> LoadedModel:
+        """Load a model; the encoders and previews of models that are gone go with them."""
+        self._encoders.clear()
+        self._previews.clear()
+        path, vae = key
+        return load_checkpoint(
+            Path(path),
+            device=self._device,
+            dtype=self._dtype,
+            vae_dtype=self._vae_dtype,
+            vae_path=Path(vae) if vae else None,
+        )
+
+    def _encoder(self, model: LoadedModel) -> PromptEncoder:
+        if id(model) not in self._encoders:
+            self._encoders[id(model)] = PromptEncoder(model, self._tokenizer)
+        return self._encoders[id(model)]
+
+    def preview_maker(self, model: LoadedModel) -> CheapPreview:
+        """The preview matrix of a model's VAE, fitted at first use."""
+        if id(model) not in self._previews:
+            self._previews[id(model)] = CheapPreview(model)
+        return self._previews[id(model)]
+
+    @property
+    def sender(self) -> Sender:
+        return self._sender
+
+    @property
+    def asked(self) -> Asked:
+        return self._asked
+
+    def unload(self) -> None:
+        """Let go of every model and give the memory back."""
+        self._encoders.clear()
+        self._previews.clear()
+        self._memory.unload_all()
+        self.after_job()
+
+    def after_job(self) -> None:
+        """Give cached device memory back after a job, a failed one above all."""
+        if self._device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def memory(self) -> dict[str, Any]:
+        """Device memory in the shape of A1111's ``/memory`` route, ``cuda`` part."""
+        if self._device.type != "cuda":
+            return {"cuda": {"error": "unavailable"}}
+        free, total = torch.cuda.mem_get_info(self._device)
+        stats = torch.cuda.memory_stats(self._device)
+
+        def pair(name: str) -> dict[str, int]:
+            return {
+                "current": stats.get(f"{name}_bytes.all.current", 0),
+                "peak": stats.get(f"{name}_bytes.all.peak", 0),
+            }
+
+        return {
+            "cuda": {
+                "system": {"free": free, "used": total - free, "total": total},
+                "active": pair("active"),
+                "allocated": pair("allocated"),
+                "reserved": pair("reserved"),
+                "inactive": pair("inactive_split"),
+                "events": {
+                    "retries": stats.get("num_alloc_retries", 0),
+                    "oom": stats.get("num_ooms", 0),
+                },
+            }
+        }
+
+
+def _model_facts(message: dict[str, Any]) -> ModelFacts:
+    checkpoint, vae = message["checkpoint"], message.get("vae")
+    return ModelFacts(
+        name=checkpoint["stem"],
+        sha256=checkpoint.get("sha256"),
+        vae_name=Path(vae["path"]).name if vae else None,
+        vae_sha256=vae.get("sha256") if vae else None,
+    )
+
+
+class _JobListener:
+    """Turns what the pipeline says into messages for the web process."""
+
+    def __init__(
+        self,
+        painter: Painter,
+        message: dict[str, Any],
+        params: TextToImage,
+        model: LoadedModel,
+        facts: ModelFacts,
+    ) -> None:
+        self._painter = painter
+        self._job = message["job"]
+        self._params = params
+        self._model = model
+        self._facts = facts
+        self._wishes = message.get("preview", {})
+        self._show = message.get("infotext", {})
+        self._batch = -1
+        self._step = 0
+        self._last_preview = 0.0
+
+    def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
+        self._batch, self._step = batch, step
+        self._send(
+            {
+                "type": "progress",
+                "batch": batch,
+                "batches": batches,
+                "step": step,
+                "steps": steps,
+                "stage": stage,
+            }
+        )
+
+    def preview(self, latents: Tensor) -> None:
+        every = self._wishes.get("every_n_steps", 1)
+        now = time.monotonic()
+        if not self._wishes.get("enabled", True) or every <= 0 or self._step % every:
+            return
+        if now - self._last_preview < PREVIEW_SECONDS:
+            return
+        pictures = self._painter.preview_maker(self._model).draw(latents)
+        image = side_by_side(pictures if self._wishes.get("grid", True) else pictures[:1])
+        image_format = self._wishes.get("format", "jpeg")
+        data = io.BytesIO()
+        image.save(data, image_format, **({"quality": 80} if image_format != "png" else {}))
+        self._send({"type": "preview", "image": data.getvalue(), "format": image_format})
+        self._last_preview = time.monotonic()
+
+    def finished(self, picture: Picture) -> None:
+        params = self._params
+        infotext = write_recipe(
+            params,
+            self._facts,
+            index=picture.index,
+            seed=picture.seed,
+            subseed=picture.subseed,
+            show=self._show,
+        )
+        output = params.output
+        data = encode(
+            picture.image,
+            format=output.format,
+            infotext=infotext if output.embed_infotext else None,
+            quality=output.quality,
+            lossless=output.lossless,
+        )
+        self._send(
+            {
+                "type": "image",
+                "index": picture.index,
+                "batch": picture.index // params.batch_size,
+                "image": data,
+                "format": output.format,
+                "infotext": infotext,
+                "seed": picture.seed,
+                "subseed": picture.subseed,
+                "width": picture.image.width,
+                "height": picture.image.height,
+                "facts": {"model_name": self._facts.name, "model_hash": (self._facts.sha256 or "")[:10]},
+            }
+        )
+
+    def warn(self, message: str) -> None:
+        self._send({"type": "warning", "message": message})
+
+    def should_stop(self) -> bool:
+        return self._painter.asked.should_stop
+
+    def takes_next_batch(self) -> bool:
+        if self._painter.asked.interrupted:
+            return False
+        self._painter.asked.clear_skip()
+        return True
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._painter.sender.send({**message, "job": self._job})

@@ -1,0 +1,113 @@
+"""From prompt text to what the network is shown at each step."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from webui.checkpoints.load import LoadedModel
+from webui.networks.text_encoding import encode_chunks
+from webui.prompts.attention import parse_attention
+from webui.prompts.chunks import chunk_prompt
+from webui.prompts.read import ReadPrompt
+from webui.prompts.tokenizer import ClipTokenizer
+
+CACHED_PROMPTS = 32
+
+
+@dataclass(frozen=True)
+class ScheduledCond:
+    """One prompt over the whole run: encodings with the model call up to which each holds.
+
+    Attributes:
+        entries: ``(end_step, encoding)`` in order; an encoding is (1, 77·k, C).
+    """
+
+    entries: tuple[tuple[int, Tensor], ...]
+
+    def at(self, call_index: int) -> Tensor:
+        """The encoding for model call ``call_index``, counted from 0: the first with
+        ``call_index <= end_step``; past the end (adaptive samplers) the first of all."""
+        for end_step, encoding in self.entries:
+            if call_index <= end_step:
+                return encoding
+        return self.entries[0][1]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Everything a denoiser is told about the prompts.
+
+    Attributes:
+        positive: ``(weight, cond)`` for each part joined by AND.
+        negative: The negative prompt.
+    """
+
+    positive: tuple[tuple[float, ScheduledCond], ...]
+    negative: ScheduledCond
+
+
+class PromptEncoder:
+    """Encodes prompts with one loaded model and remembers the last ones.
+
+    Args:
+        model: Its text encoder is used; it is not owned.
+        tokenizer: CLIP's.
+    """
+
+    def __init__(self, model: LoadedModel, tokenizer: ClipTokenizer) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._cache: OrderedDict[tuple[object, ...], tuple[Tensor, ...]] = OrderedDict()
+
+    def encode(
+        self, prompt: ReadPrompt, *, clip_skip: int, emphasis: str, comma_backtrack: int
+    ) -> Conditioning:
+        """Encode a whole prompt, positive and negative, every scheduled variant once."""
+        how = (clip_skip, emphasis, comma_backtrack)
+        positive = tuple(
+            (part.weight, self._scheduled(part.schedule, how)) for part in prompt.positive
+        )
+        return Conditioning(positive, self._scheduled(prompt.negative, how))
+
+    def _scheduled(
+        self, schedule: Sequence[tuple[int, str]], how: tuple[int, str, int]
+    ) -> ScheduledCond:
+        texts = tuple(dict.fromkeys(text for _, text in schedule))
+        encoded = dict(zip(texts, self._encode_texts(texts, how), strict=True))
+        return ScheduledCond(tuple((end, encoded[text]) for end, text in schedule))
+
+    def _encode_texts(
+        self, texts: tuple[str, ...], how: tuple[int, str, int]
+    ) -> tuple[Tensor, ...]:
+        key = (texts, how)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        clip_skip, emphasis, comma_backtrack = how
+        chunked = [
+            chunk_prompt(
+                [(text, 1.0)] if emphasis == "None" else parse_attention(text),
+                self._tokenizer,
+                comma_backtrack=comma_backtrack,
+            )
+            for text in texts
+        ]
+        with torch.inference_mode():
+            together = encode_chunks(
+                self._model.text_encoder, chunked, clip_skip=clip_skip, emphasis=emphasis
+            )
+        encodings = tuple(together[i : i + 1] for i in range(len(texts)))
+        self._cache[key] = encodings
+        while len(self._cache) > CACHED_PROMPTS:
+            self._cache.popitem(last=False)
+        return encodings
+
+
+def same_length(encodings: Sequence[Tensor]) -> bool:
+    """True when all encodings have as many tokens, so that one network call can take them."""
+    return len({encoding.shape[1] for encoding in encodings}) == 1

@@ -1,0 +1,180 @@
+"""The network as samplers see it: guidance, prompt schedules, and the way out when interrupted.
+
+Source:
+    Classifier-free guidance: Ho and Salimans 2022, arXiv 2207.12598.
+    Network preconditioning in sigma units: Karras et al. 2022, arXiv 2206.00364, table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from webui.checkpoints.load import LoadedModel
+from webui.pipelines.conditioning import Conditioning, same_length
+from webui.samplers.schedules import NoiseTable
+
+
+class Interrupted(Exception):
+    """The person asked to stop; carries the last clean estimate, if there is one."""
+
+    def __init__(self, denoised: Tensor | None) -> None:
+        super().__init__("interrupted")
+        self.denoised = denoised
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How strongly the prompt pulls, and when it is left out to save time.
+
+    Attributes:
+        cfg_scale: Guidance strength, 1 = off.
+        s_min_uncond: Below this sigma the negative prompt is skipped (every second call, or
+            all calls with ``s_min_uncond_all``).
+        skip_early_share: Share of the first calls that run without the negative prompt, 0–1.
+        total_calls: Network calls of the whole run, for ``skip_early_share``.
+    """
+
+    cfg_scale: float
+    s_min_uncond: float = 0.0
+    s_min_uncond_all: bool = False
+    skip_early_share: float = 0.0
+    total_calls: int = 1
+    pad_conds: bool = False
+    pad_conds_v0: bool = False
+
+
+class CfgDenoiser:
+    """Estimates clean latents with a U-Net under classifier-free guidance.
+
+    Args:
+        model: The loaded model.
+        table: Noise levels the model was trained with.
+        guidance: Strength and shortcuts.
+        should_stop: Asked before every network call.
+        empty_prompt: Encoding of the empty prompt (1, 77, C), for ``pad_conds``.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        table: NoiseTable,
+        guidance: Guidance,
+        should_stop: Callable[[], bool],
+        empty_prompt: Tensor | None = None,
+    ) -> None:
+        self._model = model
+        self._table = table
+        self._guidance = guidance
+        self._should_stop = should_stop
+        self._empty_prompt = empty_prompt
+        self._calls = 0
+        self._last: Tensor | None = None
+
+    def __call__(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+        """Estimate the clean latents, guidance included.
+
+        Args:
+            latents: (B, 4, H/8, W/8) with noise of spread ``sigma``.
+            sigma: (B,), all equal.
+            cond: Encoded prompts.
+        Returns:
+            ``denoised``, same shape and dtype.
+        Raises:
+            Interrupted: The person asked to stop.
+        """
+        return self.guided(latents, sigma, cond)[0]
+
+    def guided(
+        self, latents: Tensor, sigma: Tensor, cond: Conditioning
+    ) -> tuple[Tensor, Tensor]:
+        """As ``__call__``, with the unconditional estimate beside the guided one."""
+        if self._should_stop():
+            raise Interrupted(self._last)
+        call, self._calls = self._calls, self._calls + 1
+        weights = [weight for weight, _ in cond.positive]
+        encodings = [part.at(call) for _, part in cond.positive]
+        if self._skips_uncond(call, float(sigma[0])):
+            estimates = self._estimate(latents, sigma, encodings)
+            total = sum(weights)
+            denoised = sum((w / total) * e for w, e in zip(weights, estimates, strict=True))
+            self._last = denoised
+            return denoised, denoised
+        *conds, uncond = self._estimate(latents, sigma, [*encodings, cond.negative.at(call)])
+        denoised = uncond
+        for weight, estimate in zip(weights, conds, strict=True):
+            denoised = denoised + (weight * self._guidance.cfg_scale) * (estimate - uncond)
+        self._last = denoised
+        return denoised, uncond
+
+    def _skips_uncond(self, call: int, sigma: float) -> bool:
+        guidance = self._guidance
+        if guidance.skip_early_share > 0:
+            if call / max(guidance.total_calls, 1) <= guidance.skip_early_share:
+                return True
+        if guidance.s_min_uncond > 0 and sigma < guidance.s_min_uncond:
+            return guidance.s_min_uncond_all or call % 2 == 1
+        return guidance.cfg_scale == 1.0
+
+    def _estimate(
+        self, latents: Tensor, sigma: Tensor, encodings: list[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """One clean estimate for each encoding, in one network call where lengths allow it."""
+        encodings = self._padded(encodings)
+        if same_length(encodings):
+            return self._run(latents, sigma, encodings)
+        by_length: dict[int, list[int]] = {}
+        for index, encoding in enumerate(encodings):
+            by_length.setdefault(encoding.shape[1], []).append(index)
+        found: dict[int, Tensor] = {}
+        for indices in by_length.values():
+            estimates = self._run(latents, sigma, [encodings[i] for i in indices])
+            found.update(zip(indices, estimates, strict=True))
+        return tuple(found[i] for i in range(len(encodings)))
+
+    def _padded(self, encodings: list[Tensor]) -> list[Tensor]:
+        if same_length(encodings):
+            return encodings
+        if self._guidance.pad_conds_v0:
+            return _pad_v0(encodings)
+        if self._guidance.pad_conds and self._empty_prompt is not None:
+            longest = max(e.shape[1] for e in encodings)
+            step = self._empty_prompt.shape[1]
+            return [
+                torch.cat([e, *[self._empty_prompt] * ((longest - e.shape[1]) // step)], dim=1)
+                for e in encodings
+            ]
+        return encodings
+
+    def _run(self, latents: Tensor, sigma: Tensor, encodings: list[Tensor]) -> tuple[Tensor, ...]:
+        count, batch = len(encodings), latents.shape[0]
+        context = torch.cat([e.expand(batch, -1, -1) for e in encodings])  # (N·B, T, C)
+        noisy = latents.repeat(count, 1, 1, 1)  # (N·B, 4, h, w)
+        levels = sigma.repeat(count)
+        scale = (levels**2 + 1).rsqrt().view(-1, 1, 1, 1)
+        model = self._model
+        output = model.unet(
+            (noisy * scale).to(model.dtype),
+            self._table.sigma_to_t(levels).to(torch.float32),
+            encoder_hidden_states=context,
+            return_dict=False,
+        )[0].to(noisy.dtype)  # (N·B, 4, h, w)
+        spread = levels.view(-1, 1, 1, 1)
+        if model.prediction_type == "v_prediction":
+            denoised = noisy * scale**2 - output * (spread * scale)
+        else:
+            denoised = noisy - output * spread
+        return denoised.chunk(count)
+
+
+def _pad_v0(encodings: list[Tensor]) -> list[Tensor]:
+    """The older padding: the last of ``encodings`` (the negative) follows the first in length."""
+    length = encodings[0].shape[1]
+    *conds, uncond = encodings
+    if uncond.shape[1] < length:
+        filler = uncond[:, -1:].expand(-1, length - uncond.shape[1], -1)
+        uncond = torch.cat([uncond, filler], dim=1)
+    return [*conds, uncond[:, :length]]

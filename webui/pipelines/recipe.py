@@ -1,0 +1,182 @@
+"""The recipe that is stored inside a picture: A1111's keys, in A1111's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from webui import __version__
+from webui.infotext import write_infotext
+from webui.params import Hires, TextToImage
+from webui.samplers.names import AUTOMATIC, SAMPLERS_BY_NAME, effective_schedule
+
+PROGRAM_VERSION = f"Danqing {__version__}"
+"""Under «Version». Must not parse as a version number: other programs would take 0.x for a very
+old A1111 and switch to its old behaviour."""
+
+TAKES_ETA = frozenset(
+    {
+        "Euler a", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun",
+        "DPM++ 3M SDE", "DPM fast", "DPM adaptive",
+    }
+)  # fmt: skip
+TAKES_CHURN = frozenset({"Euler", "Heun", "DPM2"})
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a recipe says about the weights.
+
+    Attributes:
+        name: File stem of the checkpoint. sha256: Of the whole file, None while unknown.
+        vae_name: File name of a separate VAE, None for the built-in one.
+    """
+
+    name: str
+    sha256: str | None = None
+    vae_name: str | None = None
+    vae_sha256: str | None = None
+
+
+def write_recipe(
+    params: TextToImage,
+    model: ModelFacts,
+    *,
+    index: int,
+    seed: int,
+    subseed: int,
+    show: Mapping[str, bool],
+) -> str:
+    """The infotext of one picture.
+
+    Args:
+        params: The request.
+        index: Number of the picture in its job, from 0.
+        seed, subseed: Of this picture.
+        show: Which facts people want in it (``model_name``, ``model_hash``, ``vae_name``,
+            ``vae_hash``, ``version``, ``user``); missing ones are shown, ``user`` is not.
+    """
+    pairs = {
+        **_main_pairs(params, seed),
+        **_model_pairs(model, show),
+        **_seed_pairs(params, subseed),
+        **extra_pairs(params),
+        "Version": PROGRAM_VERSION if show.get("version", True) else None,
+        "User": params.user if params.user and show.get("user", False) else None,
+    }
+    return write_infotext(params.prompt, params.negative_prompt, pairs)
+
+
+def _main_pairs(params: TextToImage, seed: int) -> dict[str, Any]:
+    schedule = params.schedule
+    if schedule == AUTOMATIC and SAMPLERS_BY_NAME[params.sampler].default_schedule:
+        schedule = effective_schedule(params.sampler, params.schedule)
+    return {
+        "Steps": params.steps,
+        "Sampler": params.sampler,
+        "Schedule type": schedule,
+        "CFG scale": params.cfg_scale,
+        "Seed": seed,
+        "Size": f"{params.width}x{params.height}",
+    }
+
+
+def _model_pairs(model: ModelFacts, show: Mapping[str, bool]) -> dict[str, Any]:
+    def shown(fact: str, value: str | None) -> str | None:
+        return value if show.get(fact, True) else None
+
+    return {
+        "Model hash": shown("model_hash", _short(model.sha256)),
+        "Model": shown("model_name", model.name),
+        "VAE hash": shown("vae_hash", _short(model.vae_sha256)),
+        "VAE": shown("vae_name", model.vae_name),
+    }
+
+
+def _short(sha256: str | None) -> str | None:
+    return sha256[:10] if sha256 else None
+
+
+def _seed_pairs(params: TextToImage, subseed: int) -> dict[str, Any]:
+    varies = params.subseed_strength != 0
+    resized = params.seed_resize_from_w > 0 and params.seed_resize_from_h > 0
+    uses_ensd = SAMPLERS_BY_NAME[params.sampler].uses_ensd and params.sampling.eta != 0
+    ensd = params.eta_noise_seed_delta
+    return {
+        "Variation seed": subseed if varies else None,
+        "Variation seed strength": params.subseed_strength if varies else None,
+        "Seed resize from": (
+            f"{params.seed_resize_from_w}x{params.seed_resize_from_h}" if resized else None
+        ),
+        "Denoising strength": params.hires.denoising_strength if params.hires else None,
+        "Clip skip": params.clip_skip if params.clip_skip > 1 else None,
+        "ENSD": ensd if ensd != 0 and uses_ensd else None,
+        "RNG": params.randn_source if params.randn_source != "GPU" else None,
+        "Tiling": True if params.tiling else None,
+    }
+
+
+def extra_pairs(params: TextToImage) -> dict[str, Any]:
+    """The keys A1111 calls extra generation params, in the order they arise there."""
+    return {
+        **(_hires_pairs(params, params.hires) if params.hires else {}),
+        **_text_pairs(params),
+        **_sampler_pairs(params),
+    }
+
+
+def _hires_pairs(params: TextToImage, hires: Hires) -> dict[str, Any]:
+    by_factor = hires.resize_x == 0 and hires.resize_y == 0
+
+    def if_other(value: str | None, first: str) -> str | None:
+        return value if value and value != first else None
+
+    return {
+        "Hires sampler": if_other(hires.sampler, params.sampler),
+        "Hires prompt": if_other(hires.prompt, params.prompt),
+        "Hires negative prompt": if_other(hires.negative_prompt, params.negative_prompt),
+        "Hires schedule type": if_other(hires.schedule, params.schedule),
+        "Hires upscale": hires.scale if by_factor else None,
+        "Hires resize": None if by_factor else f"{hires.resize_x}x{hires.resize_y}",
+        "Hires steps": hires.steps or None,
+        "Hires upscaler": hires.upscaler or None,
+    }
+
+
+def _text_pairs(params: TextToImage) -> dict[str, Any]:
+    weighted = any(c in params.prompt + params.negative_prompt for c in "([")
+    return {
+        "Emphasis": params.emphasis if params.emphasis != "Original" and weighted else None,
+        "Old prompt editing timelines": True if params.use_old_scheduling else None,
+    }
+
+
+def _sampler_pairs(params: TextToImage) -> dict[str, Any]:
+    s = params.sampling
+    takes_eta, churns = params.sampler in TAKES_ETA, params.sampler in TAKES_CHURN
+    is_ddim = params.sampler.startswith("DDIM")
+    beta = params.schedule == "Beta"
+    pairs: dict[str, tuple[bool, Any]] = {
+        "Eta": (takes_eta and s.eta not in (None, 1.0), s.eta),
+        "Eta DDIM": (is_ddim and s.eta not in (None, 0.0), s.eta),
+        "Sigma churn": (churns and s.s_churn != 0, s.s_churn),
+        "Sigma tmin": (churns and s.s_tmin != 0, s.s_tmin),
+        "Sigma tmax": (churns and s.s_tmax != 0, s.s_tmax),
+        "Sigma noise": (s.s_noise != 1, s.s_noise),
+        "Discard penultimate sigma": (s.always_discard_next_to_last_sigma, True),
+        "SGM noise multiplier": (s.sgm_noise_multiplier, True),
+        "Schedule min sigma": (s.sigma_min != 0, s.sigma_min),
+        "Schedule max sigma": (s.sigma_max != 0, s.sigma_max),
+        "Schedule rho": (s.rho != 0, s.rho),
+        "Beta schedule alpha": (beta and s.beta_dist_alpha != 0.6, s.beta_dist_alpha),
+        "Beta schedule beta": (beta and s.beta_dist_beta != 0.6, s.beta_dist_beta),
+        "Pad conds": (s.pad_cond_uncond, True),
+        "Pad conds v0": (s.pad_cond_uncond_v0, True),
+        "NGMS": (s.s_min_uncond > 0, s.s_min_uncond),
+        "NGMS all steps": (s.s_min_uncond > 0 and s.s_min_uncond_all, True),
+        "Skip Early CFG": (s.skip_early_cond > 0, s.skip_early_cond),
+        "Downcast alphas_cumprod": (s.use_downcasted_alpha_bar, True),
+        "Noise Schedule": (s.sd_noise_schedule != "Default", s.sd_noise_schedule),
+    }
+    return {key: value for key, (shown, value) in pairs.items() if shown}
