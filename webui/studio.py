@@ -12,6 +12,7 @@ import secrets
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,8 @@ class Studio:
         self.settings = settings
         self.started_at = time.time()
         folders = settings.folders
-        folders.database.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file = lock_data_folder(folders.data)
+        self._held = ExitStack()
+        self._held.enter_context(lock_data_folder(folders.database.parent))
         self.options = Options(folders.data / "config.json")
         self.jobs = JobStore(folders.database)
         self.library = Library(folders.data, folders.database)
@@ -103,7 +104,7 @@ class Studio:
         self.library.close()
         self.drafts.close()
         self.jobs.close()
-        self._lock_file.close()
+        self._held.close()
 
     def _worker_settings(self) -> dict[str, Any]:
         precision = self.settings.precision

@@ -1,0 +1,174 @@
+"""Builds the studio from the start-up flags and serves it: the only place where the web side is
+joined. ``python launch.py`` runs this file in the project's own environment."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import errno
+import logging
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from webui.api.app import build_api
+from webui.errors import SettingsError
+from webui.settings import Settings, is_loopback, read_settings
+from webui.studio import Studio
+
+logger = logging.getLogger("danqing")
+PORTS_TRIED = 20
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until stopped.
+
+    Returns:
+        Exit code: 0 after a normal stop, 2 when the flags or the folders cannot be used.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = read_settings(sys.argv[1:] if argv is None else argv)
+        listener = open_port(settings)
+        studio = Studio(settings)
+    except SettingsError as err:
+        print(f"{err.message}\n{err.hint}".strip(), file=sys.stderr)
+        return 2
+    port = listener.getsockname()[1]
+    app = build_app(studio, on_up=lambda: announce(settings, port))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=3,
+        ssl_keyfile=settings.tls_keyfile,
+        ssl_certfile=settings.tls_certfile,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        studio.stop()
+    return 0
+
+
+def build_app(studio: Studio, on_up: Callable[[], None] = lambda: None) -> FastAPI:
+    """Both doors on one server. The studio starts to work once the server answers."""
+    app = build_api(studio)
+    app.router.lifespan_context = _with_studio(app, studio, on_up)
+    if studio.settings.page:
+        from webui.ui.page import mount
+
+        app = mount(app, studio)
+    return app
+
+
+def _with_studio(
+    app: FastAPI, studio: Studio, on_up: Callable[[], None]
+) -> Callable[[FastAPI], object]:
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[object]:
+        async with inner(application) as state:
+            studio.start()
+            on_up()
+            yield state
+
+    return lifespan
+
+
+def open_port(settings: Settings) -> socket.socket:
+    """Take the port, or the next free one when none was asked for.
+
+    Raises:
+        SettingsError: The port asked for is taken or not allowed, or no port is free.
+    """
+    last = settings.port if settings.port_is_fixed else settings.port + PORTS_TRIED - 1
+    for port in range(settings.port, min(last, 65535) + 1):
+        try:
+            return _listen(settings.host, port)
+        except OSError as err:
+            if err.errno != errno.EADDRINUSE:
+                raise SettingsError(
+                    f"{settings.host}:{port} cannot be used: {err.strerror or err}.",
+                    "Choose another address with --server-name or another port with --port.",
+                ) from err
+    ports = str(settings.port) if last == settings.port else f"{settings.port} to {last}"
+    raise SettingsError(
+        f"Port {ports} is in use by another program.",
+        "Stop that program (perhaps this one runs already), or choose another port with --port.",
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there it would let two programs share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def announce(settings: Settings, port: int) -> None:
+    """Say where the page is, open it where there is a screen, and share it when asked."""
+    scheme = "https" if settings.tls_certfile else "http"
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
+    url = f"{scheme}://{host}:{port}{settings.subpath}/"
+    print(f"\nDanqing (丹青) is at {url}    Stop it with Ctrl+C.\n", flush=True)
+    if settings.page and should_open_browser(settings):
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    if settings.share:
+        threading.Thread(target=_share, args=(port,), daemon=True).start()
+
+
+def should_open_browser(settings: Settings) -> bool:
+    """True on a person's own machine with a screen, unless told otherwise."""
+    if settings.flags.get("no_autolaunch") or os.environ.get("CI"):
+        return False
+    if settings.autolaunch:
+        return True
+    has_screen = (
+        sys.platform in ("win32", "darwin")
+        or bool(os.environ.get("DISPLAY"))
+        or bool(os.environ.get("WAYLAND_DISPLAY"))
+    )
+    return has_screen and is_loopback(settings.host) and not os.environ.get("SSH_CONNECTION")
+
+
+def _share(port: int) -> None:
+    import secrets
+
+    from gradio.networking import setup_tunnel
+
+    try:
+        address = setup_tunnel("127.0.0.1", port, secrets.token_urlsafe(32), None, None)
+    except Exception as err:  # the tunnel client is gradio's; whatever it raises, we go on
+        logger.warning(
+            "No public link could be made (%s). The page goes on working here. "
+            "The tunnel needs the internet and Gradio's client program, which it downloads at "
+            "first use; SSH port forwarding or a reverse proxy do the same.",
+            err,
+        )
+        return
+    print(f"Public link: {address}    (anyone with the password can paint)", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
