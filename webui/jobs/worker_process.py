@@ -1,0 +1,264 @@
+"""One model process: its pipes, its threads, and what its end means in words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from webui import wire
+from webui.jobs.worker_log import WorkerLog
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 20.0
+"""How long messages are still read from the pipe of a process that has ended."""
+EXIT_SECONDS = 5.0
+"""How long a process may live on after it closed its pipe."""
+LOG_LINES_SHOWN = 12
+
+_MEMORY_HINT = (
+    "Most often the computer ran out of memory. Lower the size or the batch size, close other "
+    "programs, or start with --medvram."
+)
+_WINDOWS_ENDS = {
+    0xC0000005: "an access violation in native code",
+    0xC0000017: "no memory left",
+    0xC00000FD: "a stack overflow",
+    0xC0000409: "a failed check in native code",
+}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a model process is gone.
+
+    Attributes:
+        reason: One sentence. hint: What to do.
+        details: exit_code, signal, log (last lines), log_path.
+    """
+
+    reason: str
+    hint: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class WorkerProcess:
+    """A started process and the threads that serve it.
+
+    Args:
+        command: Program and arguments; it speaks ``webui.wire`` on stdin and stdout.
+        env: Environment variables on top of ours.
+        cwd: Folder to run in, or None for ours.
+        log: Where its stderr goes.
+        on_message: Called with every message, in order, from one thread.
+        on_unsendable: Called with a message that could not be packed, and why.
+        on_end: Called once, after the last message, when the process has ended.
+    Raises:
+        OSError: The program cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None,
+        log: WorkerLog,
+        on_message: Callable[[WorkerProcess, dict[str, Any]], None],
+        on_unsendable: Callable[[WorkerProcess, dict[str, Any], Exception], None],
+        on_end: Callable[[WorkerProcess, Ending], None],
+    ) -> None:
+        self._log = log
+        self._on_message = on_message
+        self._on_unsendable = on_unsendable
+        self._on_end = on_end
+        self._garbage: str | None = None
+        self._outgoing: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.started_at = time.monotonic()
+        self.is_ready = False
+        self.is_ending_on_purpose = False
+        self.is_killed_on_purpose = False
+        self.is_gone = False
+        log.forget_lines()
+        self.process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **env},
+            cwd=cwd,
+            **_own_group(),
+        )
+        self._ended = threading.Event()
+        self._reader = self._thread(self._read_messages, "messages")
+        self._stderr = self._thread(self._read_stderr, "stderr")
+        self._writer = self._thread(self._write_messages, "requests")
+        self._watcher = self._thread(self._watch, "end")
+
+    def _thread(self, target: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=target, name=f"worker-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message; never blocks. To a process that is gone it is lost; ``on_end`` tells."""
+        self._outgoing.put(message)
+
+    def close_input(self) -> None:
+        """Send what waits, then close its stdin: the sign to end."""
+        self.is_ending_on_purpose = True
+        self._outgoing.put(None)
+
+    def kill(self) -> None:
+        """End the process and its children at once; ``on_end`` follows."""
+        if self.process.returncode is None:
+            _kill_group(self.process)
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until ``on_end`` has returned; False when the time is over first."""
+        return self._ended.wait(timeout_seconds)
+
+    # The four threads
+
+    def _read_messages(self) -> None:
+        assert self.process.stdout is not None
+        try:
+            while (message := wire.receive(self.process.stdout)) is not None:
+                if not isinstance(message, dict):
+                    raise ValueError(f"a {type(message).__name__} came instead of a message")
+                self._on_message(self, message)
+        except (ValueError, OSError) as err:
+            self._garbage = str(err)
+            self.kill()
+            return
+        except Exception as err:  # the fence of this thread: unread pipes would freeze the worker
+            logger.exception("A message of the model process could not be handled.")
+            self._garbage = f"{type(err).__name__}: {err}"
+            self.kill()
+            return
+        try:
+            self.process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            logger.warning("The model process %d closed its pipe and lives on; killed.", self.pid)
+            self.kill()
+
+    def _read_stderr(self) -> None:
+        assert self.process.stderr is not None
+        while data := os.read(self.process.stderr.fileno(), 65536):
+            self._log.write(data)
+
+    def _write_messages(self) -> None:
+        stdin = self.process.stdin
+        assert stdin is not None
+        sender = wire.Sender(stdin)
+        while (message := self._outgoing.get()) is not None:
+            try:
+                sender.send(message)
+            except OSError:
+                break
+            except (TypeError, ValueError, OverflowError) as err:
+                self._on_unsendable(self, message, err)
+        try:
+            stdin.close()
+        except OSError:
+            pass  # what was left in the buffer could not be sent: the process is gone
+
+    def _watch(self) -> None:
+        self.process.wait()
+        _kill_group(self.process)
+        self._outgoing.put(None)
+        self._reader.join(DRAIN_SECONDS)
+        self._stderr.join(1.0)
+        try:
+            self._on_end(self, self._ending())
+        finally:
+            self._ended.set()
+            self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        """Give back the file handles of threads that are through; others close their own."""
+        pipes: tuple[tuple[threading.Thread, BinaryIO | None], ...] = (
+            (self._reader, self.process.stdout),
+            (self._stderr, self.process.stderr),
+        )
+        for thread, pipe in pipes:
+            if pipe is not None and not thread.is_alive():
+                pipe.close()
+
+    def _ending(self) -> Ending:
+        reason, hint, facts = describe_end(self.process.returncode)
+        if self._garbage is not None:
+            reason = f"The model process sent something that is no message ({self._garbage})."
+            hint = "Something in it prints to stdout; look at the log."
+        lines = self._log.last_lines()[-LOG_LINES_SHOWN:]
+        details = {**facts, "log": list(lines), "log_path": str(self._log.path)}
+        return Ending(reason, hint, details)
+
+
+def describe_end(code: int) -> tuple[str, str, dict[str, Any]]:
+    """Say what a return code means.
+
+    Args:
+        code: As in ``Popen.returncode``: negative = minus the signal.
+    Returns:
+        Sentence, hint, and ``exit_code`` / ``signal`` for the error's details.
+    """
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        hint = "Look at the log of the model process."
+        if name == "SIGKILL":
+            hint = _MEMORY_HINT
+        elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"):
+            hint = "A driver or a native library failed; look at the log, and try --device cpu."
+        return f"The model process was killed ({name}).", hint, {"exit_code": code, "signal": name}
+    facts = {"exit_code": code, "signal": None}
+    if code in _WINDOWS_ENDS:
+        hint = _MEMORY_HINT if code == 0xC0000017 else "Look at the log; try --device cpu."
+        return f"The model process ended with {_WINDOWS_ENDS[code]} ({code:#x}).", hint, facts
+    if code == 0:
+        return "The model process ended by itself.", "Look at the log of the model process.", facts
+    return (
+        f"The model process ended with exit code {code}.",
+        "The last lines of its log say why.",
+        facts,
+    )
+
+
+if os.name == "nt":
+
+    def _own_group() -> dict[str, Any]:
+        """So that Ctrl+C in the console stops the web process only, which then ends the worker."""
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+
+    def _kill_group(process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            process.kill()
+
+else:
+
+    def _own_group() -> dict[str, Any]:
+        """So that Ctrl+C in the terminal stops the web process only, which then ends the worker,
+        and so that a worker's own children can be ended with it."""
+        return {"start_new_session": True}
+
+    def _kill_group(process: subprocess.Popen[bytes]) -> None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nothing of the group is left
