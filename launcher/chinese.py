@@ -1,0 +1,166 @@
+"""Every sentence of the launcher in Chinese, by its English template (same {fields})."""
+
+from __future__ import annotations
+
+CHINESE = {
+    # commands
+    "--torch needs a value.": "--torch 后面需要一个值。",
+    "For example: --torch cpu": "例如：--torch cpu",
+    "\nStopped. Starting again goes on from here.": "\n已停止。再次启动会从这里继续。",
+    "The environment is ready. Start the program with: python launch.py": (
+        "环境已就绪。启动程序：python launch.py"
+    ),
+    # environment
+    "it is missing": "它不存在",
+    "its Python is gone": "其中的 Python 已经不在了",
+    "it is not a Python environment": "它不是一个 Python 环境",
+    "its Python has changed": "其中的 Python 已被更换",
+    "Free some space and start again; it goes on where it stopped.": (
+        "请腾出一些空间后再次启动，会从中断处继续。"
+    ),
+    "Move the project into your home folder, or start it as the user who owns that folder.": (
+        "请把项目移到您的用户文件夹，或用该文件夹的所有者启动。"
+    ),
+    "The packages need about {needed:.0f} GB; the disk that holds {folder} has {free:.1f} GB "
+    "free.": "安装约需 {needed:.0f} GB；{folder} 所在磁盘只剩 {free:.1f} GB。",
+    "Free some space, or move the project to another disk.": ("请腾出空间，或把项目移到别的磁盘。"),
+    "This Python {version} came without its venv module.": "这个 Python {version} 没有 venv 模块。",
+    "On Debian and Ubuntu: sudo apt install python{version}-venv. Elsewhere: install Python from "
+    "python.org. Then start again.": (
+        "Debian 和 Ubuntu：sudo apt install python{version}-venv。"
+        "其他系统：从 python.org 安装 Python。然后再次启动。"
+    ),
+    "Making the environment {folder} failed: {reason}": "创建环境 {folder} 失败：{reason}",
+    "Delete that folder and start again.": "请删除该文件夹后再次启动。",
+    "requirements/constraints.txt does not name {package}.": (
+        "requirements/constraints.txt 中没有 {package}。"
+    ),
+    "The project's files are damaged; fetch them again.": "项目文件已损坏，请重新获取。",
+    "The disk that holds {folder} is full.": "{folder} 所在的磁盘已满。",
+    "The folder {folder} cannot be written.": "文件夹 {folder} 无法写入。",
+    # install
+    "First start: making the program's own environment in .venv (only this once).": (
+        "首次启动：正在 .venv 中创建程序自己的环境（只需这一次）。"
+    ),
+    "Making the environment .venv again, because {reason}.": "重新创建环境 .venv，因为{reason}。",
+    "Making the environment .venv again, as asked.": "按要求重新创建环境 .venv。",
+    "The last installation was not finished; going on with it.": "上次安装没有完成，现在继续。",
+    "The project was moved or copied; adjusting its environment.": (
+        "项目被移动或复制过，正在调整它的环境。"
+    ),
+    "PyTorch {version} for {kind}: {why}.": "PyTorch {version}（{kind}）：{why}。",
+    "  {remark}; asking pip's own package index instead.": "  {remark}；改用 pip 自己的软件源。",
+    "  That may give the larger CUDA build (3 GB); it works without a card, too.": (
+        "  得到的可能是较大的 CUDA 版本（3 GB），没有显卡也能用。"
+    ),
+    "About {download:g} GB to download and {disk:g} GB on disk; minutes on a good line.": (
+        "约需下载 {download:g} GB，占用磁盘 {disk:g} GB；网络好时只需几分钟。"
+    ),
+    "Ctrl+C stops it at any time; the next start goes on from there.": (
+        "随时可按 Ctrl+C 停止，下次启动会继续。"
+    ),
+    "Installed in {time}.": "安装完成，用时 {time}。",
+    "PyTorch was installed but does not load: {reason}": "PyTorch 已安装，但无法加载：{reason}",
+    "Start again with --reinstall-torch.": "请加上 --reinstall-torch 再次启动。",
+    "Install Microsoft's Visual C++ Redistributable (x64), then start again.": (
+        "请安装微软的 Visual C++ Redistributable（x64），然后再次启动。"
+    ),
+    "PyTorch {version} works.": "PyTorch {version} 工作正常。",
+    "  It does not see the graphics card, though, and will use the processor.": (
+        "  但它看不到显卡，将使用处理器。"
+    ),
+    "  Update the card's driver, then: python launch.py --reinstall-torch": (
+        "  请更新显卡驱动，然后运行：python launch.py --reinstall-torch"
+    ),
+    "Another start of this program is installing its packages right now.": (
+        "本程序的另一次启动正在安装软件包。"
+    ),
+    "Wait until it has finished, then start again.": "请等它完成后再启动。",
+    "Removing PyTorch": "移除 PyTorch",
+    "Packages": "软件包",
+    "Packages for the tests": "测试用软件包",
+    # pip
+    "The disk is full.": "磁盘已满。",
+    "The package index's certificate was refused.": "软件源的证书未被接受。",
+    "On a company network, ask for its certificate file and tell pip: pip config set global.cert "
+    "FILE": "在公司网络中，请索取证书文件并告诉 pip：pip config set global.cert 文件",
+    "The package index cannot be reached.": "无法连接软件源。",
+    "Check the internet connection and start again. Behind a proxy: set HTTPS_PROXY. Near a "
+    "mirror: pip config set global.index-url ADDRESS": (
+        "请检查网络后再次启动。使用代理：设置 HTTPS_PROXY。"
+        "使用镜像：pip config set global.index-url 地址"
+    ),
+    "A download arrived damaged.": "下载的文件已损坏。",
+    "Start again. If it happens twice, empty pip's store first: pip cache purge": (
+        "请再次启动。如果重复出现，先清空 pip 的缓存：pip cache purge"
+    ),
+    "Windows refuses the long file names.": "Windows 不接受过长的文件名。",
+    "Move the project to a short folder such as C:\\danqing.": (
+        "请把项目移到路径较短的文件夹，例如 C:\\danqing。"
+    ),
+    "A file could not be replaced; perhaps the program is still running.": (
+        "有文件无法替换，可能程序还在运行。"
+    ),
+    "Close every window of the program and start again.": "请关闭程序的所有窗口后再次启动。",
+    "The package index has no fitting file for a package.": "软件源中缺少某个合适的软件包。",
+    "If pip uses a mirror, it may be behind: try another. For PyTorch: try --torch cpu.": (
+        "如果 pip 使用镜像，它可能还没更新，请换一个。若是 PyTorch，可试 --torch cpu。"
+    ),
+    "The packages do not fit together.": "软件包之间不兼容。",
+    "Start again with --reinstall; if that fails too, report it with .venv/install.log.": (
+        "请加上 --reinstall 再次启动；若仍失败，请附上 .venv/install.log 反馈。"
+    ),
+    "Memory ran out.": "内存不足。",
+    "Close other programs and start again.": "请关闭其他程序后再次启动。",
+    "pip stopped with an error.": "pip 出错停止。",
+    "Starting again often helps.": "再次启动往往就好。",
+    "Everything pip said: {log}": "pip 的全部输出：{log}",
+    "Installing the packages failed. {meaning}": "安装软件包失败。{meaning}",
+    "looking up packages": "正在查找软件包",
+    "looking up {package}": "正在查找 {package}",
+    "taking {package} from this machine": "使用本机的 {package}",
+    "downloading {package}": "正在下载 {package}",
+    "unpacking": "正在解包",
+    "unpacking {count} packages": "正在解包 {count} 个软件包",
+    " {done} of {count} packages": " {done}/{count} 个软件包",
+    " {done:.0f} of {all:.0f} MB": " {done:.0f}/{all:.0f} MB",
+    "{minutes} min {seconds} s": "{minutes} 分 {seconds} 秒",
+    "{seconds} s": "{seconds} 秒",
+    # torch_choice, torch_source
+    "This Mac has an Intel processor, and PyTorch is no longer made for those.": (
+        "这台 Mac 使用英特尔处理器，PyTorch 已不再支持。"
+    ),
+    "Use a Mac with an Apple chip, a Windows or Linux machine, or a rented one.": (
+        "请使用苹果芯片的 Mac、Windows 或 Linux 机器，或租用一台。"
+    ),
+    "this is a Mac with an Apple chip": "这是苹果芯片的 Mac",
+    "nvidia-smi is installed but finds no working card or driver": (
+        "装有 nvidia-smi，但它找不到可用的显卡或驱动"
+    ),
+    "no NVIDIA or AMD card was found": "没有找到 NVIDIA 或 AMD 显卡",
+    "--torch {wanted} asks for it": "由 --torch {wanted} 指定",
+    "--torch was given '{wanted}', which is not a PyTorch build.": (
+        "--torch 的值是“{wanted}”，没有这种 PyTorch 版本。"
+    ),
+    "Use auto, cpu, mps, xpu, cuda, rocm, or an exact build such as cu126 or rocm7.1.": (
+        "可用 auto、cpu、mps、xpu、cuda、rocm，或具体版本如 cu126、rocm7.1。"
+    ),
+    "{name}, driver {driver}": "{name}，驱动 {driver}",
+    "{found}: the card is too old for PyTorch": "{found}：显卡太旧，PyTorch 不支持",
+    "{found}: the driver is too old; update it to {needed} or newer, then start with "
+    "--reinstall-torch": (
+        "{found}：驱动太旧；请更新到 {needed} 或更新版本，再加上 --reinstall-torch 启动"
+    ),
+    "{found}; CUDA 12.6, the last for this older card": (
+        "{found}；CUDA 12.6，支持这张旧显卡的最后版本"
+    ),
+    "{found}; a driver for CUDA 12": "{found}；驱动对应 CUDA 12",
+    "PyTorch is not built for the AMD chip {chips} (--torch rocm tries it nevertheless)": (
+        "PyTorch 不支持 AMD 芯片 {chips}（可用 --torch rocm 强行尝试）"
+    ),
+    "an AMD card was found ({amd})": "找到 AMD 显卡（{amd}）",
+    "{builds}: no such PyTorch for this Python and system": (
+        "{builds}：没有适合此 Python 和系统的 PyTorch"
+    ),
+    "{url} does not answer": "{url} 没有响应",
+}
