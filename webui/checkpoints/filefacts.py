@@ -1,0 +1,195 @@
+"""What was once found out about a file, remembered in SQLite until the file changes; no torch.
+
+A fact holds as long as path, size and modification time stay the same. Everything here can be
+thrown away: it is only work saved.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+FACTS_VERSION: Final = 1
+"""Raised when a newer program would find out other things; older rows are then forgotten."""
+BUSY_SECONDS: Final = 10.0
+_COLUMNS: Final = (
+    "size", "mtime_ns", "is_inspected", "kind", "family", "title", "problem", "alias",
+    "sha256", "old_hash",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """One file's facts.
+
+    Attributes:
+        size, mtime_ns: State of the file when they were found.
+        is_inspected: Its header was read: kind, family, title, problem and alias are known.
+        problem: Why it cannot be used; '' = no problem found.
+        alias: A LoRA's ``ss_output_name``.
+        sha256: By the rule for its kind; None while not calculated.
+    """
+
+    size: int
+    mtime_ns: int
+    is_inspected: bool = False
+    kind: str = ""
+    family: str = ""
+    title: str = ""
+    problem: str = ""
+    alias: str = ""
+    sha256: str | None = None
+    old_hash: str | None = None
+
+
+class FactStore:
+    """Facts of all files, in memory and in two tables of a database. Thread-safe.
+
+    A damaged or locked database costs speed, never correctness: facts then live in memory.
+
+    Args:
+        database_path: SQLite file, made when absent; may be shared with other tables.
+    """
+
+    def __init__(self, database_path: Path) -> None:
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._facts: dict[bytes, FileFacts] = {}
+        self._metadata: dict[bytes, dict[str, str]] = {}
+        try:
+            self._connection = self._open(database_path)
+            self._facts = self._read_all()
+        except (sqlite3.Error, OSError) as err:
+            logger.warning("%s cannot be used to remember file facts: %s", database_path, err)
+            self.close()
+
+    def _open(self, database_path: Path) -> sqlite3.Connection:
+        database_path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            database_path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS model_files (path BLOB PRIMARY KEY, version INTEGER, "
+            + ", ".join(_COLUMNS)
+            + ") WITHOUT ROWID"
+        )
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS model_metadata (path BLOB PRIMARY KEY, json TEXT) "
+            "WITHOUT ROWID"
+        )
+        return connection
+
+    def _read_all(self) -> dict[bytes, FileFacts]:
+        assert self._connection is not None
+        rows = self._connection.execute(
+            f"SELECT path, {', '.join(_COLUMNS)} FROM model_files WHERE version = ?",
+            (FACTS_VERSION,),
+        )
+        return {
+            bytes(path): FileFacts(*values[:2], bool(values[2]), *values[3:])
+            for path, *values in rows
+        }
+
+    def close(self) -> None:
+        """Close the database; facts stay in memory."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def get(self, path: str | Path, size: int, mtime_ns: int) -> FileFacts:
+        """Facts of a file in its present state; empty ones when it is new or has changed."""
+        facts = self._facts.get(os.fsencode(path))
+        if facts is None or facts.size != size or facts.mtime_ns != mtime_ns:
+            return FileFacts(size, mtime_ns)
+        return facts
+
+    def change(
+        self, path: str | Path, size: int, mtime_ns: int, values: Mapping[str, object]
+    ) -> FileFacts:
+        """Add to a file's facts and remember them."""
+        with self._lock:
+            facts = replace(self.get(path, size, mtime_ns), **values)  # type: ignore[arg-type]
+            self._facts[os.fsencode(path)] = facts
+            marks = ", ".join("?" * (len(_COLUMNS) + 2))
+            self._write(
+                f"INSERT OR REPLACE INTO model_files (path, version, {', '.join(_COLUMNS)}) "
+                f"VALUES ({marks})",
+                (
+                    os.fsencode(path),
+                    FACTS_VERSION,
+                    *(_storable(getattr(facts, name)) for name in _COLUMNS),
+                ),
+            )
+            return facts
+
+    def metadata(self, path: str | Path) -> dict[str, str]:
+        """The metadata remembered by ``remember_metadata``; empty when there is none."""
+        key = os.fsencode(path)
+        with self._lock:
+            if key in self._metadata or self._connection is None:
+                return self._metadata.get(key, {})
+            try:
+                row = self._connection.execute(
+                    "SELECT json FROM model_metadata WHERE path = ?", (key,)
+                ).fetchone()
+            except sqlite3.Error:
+                row = None
+        return json.loads(row[0]) if row else {}
+
+    def remember_metadata(self, path: str | Path, metadata: Mapping[str, str]) -> None:
+        """Keep a file's metadata."""
+        with self._lock:
+            if self._connection is None:
+                self._metadata[os.fsencode(path)] = dict(metadata)
+                return
+            self._write(
+                "INSERT OR REPLACE INTO model_metadata (path, json) VALUES (?, ?)",
+                (os.fsencode(path), json.dumps(dict(metadata))),
+            )
+
+    def forget_missing(self) -> None:
+        """Drop facts of files that were deleted. Files in a folder that is gone too (a drive that
+        is not plugged in) keep theirs."""
+        with self._lock:
+            known = list(self._facts)
+        folders: dict[bytes, bool] = {}
+        for key in known:
+            folder = os.path.dirname(key)
+            if folder not in folders:
+                folders[folder] = os.path.isdir(folder)
+            if folders[folder] and not os.path.exists(key):
+                self._forget(key)
+
+    def _forget(self, key: bytes) -> None:
+        with self._lock:
+            self._facts.pop(key, None)
+            self._metadata.pop(key, None)
+            self._write("DELETE FROM model_files WHERE path = ?", (key,))
+            self._write("DELETE FROM model_metadata WHERE path = ?", (key,))
+
+    def _write(self, sql: str, values: tuple[object, ...]) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute(sql, values)
+        except sqlite3.Error as err:
+            logger.warning("A file fact could not be saved: %s", err)
+
+
+def _storable(value: object) -> object:
+    """SQLite cannot hold lone surrogates, which undecodable file names contain."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return int(value) if isinstance(value, bool) else value
