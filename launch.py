@@ -12,6 +12,7 @@ Python is told what to do in a sentence instead of a SyntaxError; launcher/ does
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -63,7 +64,8 @@ def find_other_python() -> str:
 def main(argv: list[str]) -> int:
     """Hand over to the launcher, with another Python when this one cannot run the program."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     problem = python_problem(tuple(sys.version_info[:3]), sys.maxsize > 2**32)
     if not problem:
         from launcher.commands import main as launch

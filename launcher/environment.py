@@ -1,4 +1,4 @@
-""".venv and its stamp: is it whole, broken, moved, up to date? Reads small files, starts nothing."""
+""".venv and its stamp: whole, broken, moved, up to date? Answered from a few small files."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class InstallLock:
         self.path = os.path.join(tempfile.gettempdir(), f"danqing-{name}.lock")
 
     def __enter__(self) -> InstallLock:
-        self.file = open(self.path, "a+")  # noqa: SIM115 - held until __exit__
+        self.file = open(self.path, "a+")
         try:
             lock_file(self.file)
         except OSError as err:

@@ -11,8 +11,11 @@ from launcher.words import LaunchError, tell
 # Chips that PyTorch's ROCm wheels are compiled for.
 # Source: pytorch, .ci/docker (PYTORCH_ROCM_ARCH), releases 2.9 to 2.13.
 ROCM_CHIPS = frozenset(
-    """gfx900 gfx906 gfx908 gfx90a gfx942 gfx950 gfx1030 gfx1100 gfx1101 gfx1102
-    gfx1150 gfx1151 gfx1200 gfx1201""".split()
+    (
+        *("gfx900", "gfx906", "gfx908", "gfx90a", "gfx942", "gfx950"),
+        *("gfx1030", "gfx1100", "gfx1101", "gfx1102"),
+        *("gfx1150", "gfx1151", "gfx1200", "gfx1201"),
+    )
 )
 # Names of PyTorch's own indexes, best first. Which of them hold the pinned release is looked up
 # (torch_source.py), so a name that is not there only costs one question.
