@@ -1,0 +1,90 @@
+"""What every room's tests may use. Room-specific fixtures stand in tests/<room>/conftest.py."""
+
+from __future__ import annotations
+
+import ctypes.util
+import shutil
+import socket
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+STARTER = PROJECT / "models" / "Stable-diffusion" / "starter-emoji.safetensors"
+WEIGHTS = PROJECT.parent / "shared" / "weights"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_chromium() -> str:
+    """Path of the system's Chromium, or ''."""
+    debian = Path("/usr/bin/chromium")
+    if debian.exists():
+        return str(debian)
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), "") or ""
+
+
+@lru_cache(maxsize=1)
+def has_cuda() -> bool:
+    """True when torch can compute on a card. torch is imported only where a driver is present."""
+    if not ctypes.util.find_library("cuda"):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "gpu": (has_cuda, "needs a CUDA card"),
+    "weights": (WEIGHTS.is_dir, f"needs the real weights in {WEIGHTS}"),
+    "browser": (lambda: bool(find_chromium()), "needs Chromium (Debian: apt install chromium)"),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, and say why."""
+    for marker, (is_there, reason) in NEEDS.items():
+        if item.get_closest_marker(marker) and not is_there():
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's folder."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def starter_checkpoint() -> Path:
+    """The real SD 1.x checkpoint that comes with the project. Read only."""
+    assert STARTER.is_file(), f"{STARTER} is part of the project"
+    return STARTER
+
+
+@pytest.fixture(scope="session")
+def weights_folder() -> Path:
+    """Real upscaler weights; only for tests marked ``weights``."""
+    return WEIGHTS
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium; only for tests marked ``browser``."""
+    return find_chromium()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """An empty folder to give as ``--data-dir``: outputs, settings and jobs stay out of the tree."""
+    folder = tmp_path / "data-dir"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody used a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
