@@ -1,0 +1,157 @@
+"""Extra network tags: ``<lora:name:0.8>`` and its kin, cut out of the prompt."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from webui.errors import PromptSyntaxError
+
+LORA_TYPES = ("lora", "lyco")
+"""Tag names that load a LoRA-family file; the second is an older spelling of the first."""
+
+_TAG_START = re.compile(r"<(\w+):")
+
+
+class BadNetworkError(PromptSyntaxError, ValueError):
+    """A tag whose arguments cannot be used (``tag``)."""
+
+
+@dataclass(frozen=True)
+class NetworkMention:
+    """One tag as typed: its name, the plain arguments and the ``key=value`` ones."""
+
+    type: str
+    positional: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The first plain argument; "" when there is none."""
+        return self.positional[0] if self.positional else ""
+
+    def __str__(self) -> str:
+        named = [f"{key}={value}" for key, value in self.named.items()]
+        return f"<{':'.join([self.type, *self.positional, *named])}>"
+
+
+@dataclass(frozen=True)
+class LoraMention:
+    """What a lora tag asks for.
+
+    ``te`` and ``unet`` multiply the change to the text encoder and to the U-Net (any finite
+    number; 1 = as trained). ``dyn`` caps the rank, None = no cap.
+    """
+
+    name: str
+    te: float = 1.0
+    unet: float = 1.0
+    dyn: int | None = None
+
+
+def cut_networks(text: str) -> tuple[str, list[NetworkMention]]:
+    """Take all tags out of a prompt.
+
+    Args:
+        text: The prompt as typed.
+    Returns:
+        The prompt with nothing in the tags' places (spaces around them stay), and the tags in
+        order. Unknown tag names are cut too; what to do with them is the caller's matter.
+    """
+    kept: list[str] = []
+    mentions: list[NetworkMention] = []
+    position = search_from = 0
+    while start := _TAG_START.search(text, search_from):
+        end = text.find(">", start.end())
+        if end < 0:
+            break
+        if end == start.end():  # "<lora:>" holds nothing and stays
+            search_from = end
+            continue
+        kept.append(text[position : start.start()])
+        mentions.append(_read_arguments(start[1], text[start.end() : end]))
+        position = search_from = end + 1
+    kept.append(text[position:])
+    return "".join(kept), mentions
+
+
+def _read_arguments(type_: str, arguments: str) -> NetworkMention:
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for argument in arguments.split(":"):
+        if argument.count("=") == 1:
+            key, value = argument.split("=")
+            named[key] = value
+        else:
+            positional.append(argument)
+    return NetworkMention(type_, tuple(positional), named)
+
+
+def lora_weights(mention: NetworkMention) -> LoraMention:
+    """Read a ``<lora:NAME:TE:UNET:DYN>`` tag.
+
+    TE defaults to 1 and UNET to TE; ``te=``, ``unet=`` and ``dyn=`` win over the places.
+
+    Raises:
+        BadNetworkError: No name, or a weight that is no finite number, or a rank that is no whole
+            number. It is a ``PromptSyntaxError`` and a ``ValueError``.
+    """
+    if not mention.positional:
+        raise BadNetworkError(
+            f"A name was wanted in {mention}, found none.",
+            "Write it as <lora:name:weight>.",
+            tag=str(mention),
+            field="prompt",
+        )
+    te = _weight(mention, 1, "te", 1.0)
+    unet = _weight(mention, 2, "unet", te)
+    return LoraMention(mention.name, te, unet, _rank(mention))
+
+
+def hypernet_strength(mention: NetworkMention) -> float:
+    """The strength in a ``<hypernet:NAME:STRENGTH>`` tag, 1 when absent.
+
+    Raises:
+        BadNetworkError: The strength is no finite number.
+    """
+    return _weight(mention, 1, "", 1.0)
+
+
+def _argument(mention: NetworkMention, place: int, key: str) -> str | None:
+    if key in mention.named:
+        return mention.named[key]
+    return mention.positional[place] if place < len(mention.positional) else None
+
+
+def _weight(mention: NetworkMention, place: int, key: str, default: float) -> float:
+    written = _argument(mention, place, key)
+    if written is None:
+        return default
+    try:
+        weight = float(written)
+    except ValueError as err:
+        raise _bad_number(mention, "A weight", written) from err
+    if not math.isfinite(weight):
+        raise _bad_number(mention, "A finite weight", written)
+    return weight
+
+
+def _rank(mention: NetworkMention) -> int | None:
+    written = _argument(mention, 3, "dyn")
+    if written is None:
+        return None
+    try:
+        return int(written)
+    except ValueError as err:
+        raise _bad_number(mention, "A whole number as rank limit", written) from err
+
+
+def _bad_number(mention: NetworkMention, wanted: str, written: str) -> BadNetworkError:
+    return BadNetworkError(
+        f"{wanted} was wanted in {mention}, found {written!r}.",
+        "Write it as <lora:name:0.8>, or <lora:name:te=0.5:unet=1>.",
+        tag=str(mention),
+        field="prompt",
+    )
