@@ -28,7 +28,7 @@ from webui.checkpoints.hashes import (
     sha256_of_file,
 )
 from webui.checkpoints.headers import read_header
-from webui.checkpoints.identify import FOLDERS, describe, identify_folder
+from webui.checkpoints.identify import describe, identify_folder, misplaced
 from webui.errors import CheckpointError, CheckpointNotFoundError, JobCancelled
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,6 @@ KIND_ENDINGS: Final[dict[str, tuple[str, ...]]] = {
 }
 LONG_HASH_KINDS: Final = ("lora", "embedding")
 """Kinds whose short hash has 12 digits instead of 10."""
-PAINTABLE_FAMILIES: Final = ("sd1",)
 DIFFUSERS_INDEX: Final = "model_index.json"
 INSPECTED_AT_ONCE: Final = 8
 """So many new checkpoints are looked into during a refresh; more wait for the background."""
@@ -385,12 +384,13 @@ class Catalog:
                 if header.metadata:
                     self._facts.remember_metadata(record.path, header.metadata)
                 finding = describe(header)
+                problem = misplaced(record.kind, header)
                 values |= {
                     "kind": finding.kind,
                     "family": finding.family,
                     "title": finding.title,
                     "alias": header.metadata.get("ss_output_name", ""),
-                    "problem": _misplaced(record, finding.kind, finding.family, finding.title),
+                    "problem": problem,
                 }
         except CheckpointError as err:
             values["problem"] = err.message
@@ -402,9 +402,7 @@ class Catalog:
             self.inspect(record)
         return self._facts.metadata(record.path)
 
-    def hash_now(
-        self, record: Record, should_stop: Callable[[], bool] | None = None
-    ) -> Record:
+    def hash_now(self, record: Record, should_stop: Callable[[], bool] | None = None) -> Record:
         """The record with its hash, calculated in this thread if it is not known.
 
         Raises:
@@ -540,21 +538,6 @@ def user_metadata(record: Record) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _misplaced(record: Record, kind: str, family: str, title: str) -> str:
-    """The problem of a checkpoint-folder file that is no checkpoint we can paint with, or ''."""
-    if record.kind != "checkpoint":
-        return ""
-    name = record.path.name
-    if kind == "checkpoint":
-        if family in PAINTABLE_FAMILIES:
-            return ""
-        return f"{name} is {title}; this version paints with SD 1.x only."
-    if kind == "unknown":
-        return f"{name} holds {title}."
-    where = f" It belongs in {FOLDERS[kind]}." if kind in FOLDERS else ""
-    return f"{name} is {title}, not a checkpoint.{where}"
-
-
 def _folder_facts(record: Record) -> dict[str, object]:
     spec = identify_folder(record.path)
     return {"kind": "checkpoint", "family": spec.family, "title": "an SD 1.x folder"}
@@ -614,9 +597,7 @@ def _roots(folders: ModelFolders) -> Iterator[tuple[str, str]]:
             yield kind, os.fspath(path)
 
 
-def _walk(
-    kind: str, folder: str, prefix: str, parents: list[tuple[int, int]]
-) -> Iterator[_Found]:
+def _walk(kind: str, folder: str, prefix: str, parents: list[tuple[int, int]]) -> Iterator[_Found]:
     """Files below a folder. Links are followed; a folder inside itself is not entered."""
     try:
         with os.scandir(folder) as listing:

@@ -134,9 +134,7 @@ def vae_prefixes(spec: VaeSpec) -> dict[str, str]:
         for j in range(spec.res_blocks + 1):
             table[f"decoder.up.{level}.block.{j}"] = f"decoder.up_blocks.{up}.resnets.{j}"
         if level:
-            table[f"decoder.up.{level}.upsample.conv"] = (
-                f"decoder.up_blocks.{up}.upsamplers.0.conv"
-            )
+            table[f"decoder.up.{level}.upsample.conv"] = f"decoder.up_blocks.{up}.upsamplers.0.conv"
     return table
 
 
@@ -146,9 +144,7 @@ def vae_names(names: Iterable[str], spec: VaeSpec) -> dict[str, str]:
     prefixes = vae_prefixes(spec)
     found = {}
     for name in names:
-        module = next(
-            (m for m in _modules_of(name) if m in prefixes), None
-        )
+        module = next((m for m in _modules_of(name) if m in prefixes), None)
         if module is None:
             continue
         target, rest = prefixes[module], name[len(module) + 1 :]

@@ -251,9 +251,7 @@ def _check_spans(path: Path, spans: list[tuple[int, int]], data_bytes: int) -> N
     spans.sort()
     expected = spans[-1][1] if spans else 0
     if expected > data_bytes:
-        raise _damaged(
-            path, f"it was cut: {data_bytes} of {expected} bytes of weights are there"
-        )
+        raise _damaged(path, f"it was cut: {data_bytes} of {expected} bytes of weights are there")
     position = 0
     for begin, end in spans:
         if begin != position:

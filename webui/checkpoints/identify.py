@@ -325,6 +325,23 @@ def identify(header: Header) -> ArchSpec:
         ) from err
 
 
+def misplaced(kind: str, header: Header) -> str:
+    """Why a file of a checkpoint folder cannot be painted with, in words; '' when it can.
+
+    Args:
+        kind: By the folder it lies in; other kinds than ``checkpoint`` are not judged.
+    """
+    if kind != "checkpoint":
+        return ""
+    try:
+        spec = identify(header)
+    except UnknownArchitectureError as err:
+        return str(err)
+    if spec.text is None:
+        return f"{header.path.name} holds no text encoder, so prompts cannot be read."
+    return ""
+
+
 def _refusal(name: str, rule: Rule) -> tuple[str, str]:
     if rule.kind == "checkpoint":
         return (

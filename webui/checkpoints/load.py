@@ -395,9 +395,7 @@ def _filled_from_folder(
 ) -> Any:
     with open_weights(_folder_file(path, part)) as weights:
         rename = {"vae": modern_vae_name, "text_encoder": text_name}.get(part, str)
-        names = {
-            rename(n): n for n in weights.header.tensors if not n.endswith("position_ids")
-        }
+        names = {rename(n): n for n in weights.header.tensors if not n.endswith("position_ids")}
         return _filled(module, weights, names, device, dtype)
 
 

@@ -56,6 +56,12 @@ LEFTOVER_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 
+_READING_FAULTS: Final = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError,
+    struct.error, ImportError, OverflowError, RecursionError, MemoryError,
+)  # fmt: skip
+"""What Python's unpickler raises on damaged input."""
+
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
 MAX_PICKLE_BYTES: Final = 256 << 20
@@ -195,8 +201,7 @@ def read_pickle(path: Path) -> PickledFile:
             "Check the file's permissions and the disk.",
             path=str(path),
         ) from err
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError,
-            IndexError, struct.error, ImportError, OverflowError, RecursionError) as err:  # fmt: skip
+    except _READING_FAULTS as err:
         raise _damaged(path, f"its description of tensors cannot be read ({err})") from err
     return PickledFile(path, kind, content, tensors, storages)
 

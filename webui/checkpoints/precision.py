@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from webui.errors import SettingsError
 
 DEVICE_KINDS = ("cuda", "xpu", "mps", "cpu")
 """In the order they are tried when none is asked for."""
-
-
-@dataclass(frozen=True)
-class PrecisionPlan:
-    """Number formats of a loaded model.
-
-    Attributes:
-        dtype: U-Net and text encoder.
-        vae_dtype: VAE; SD 1.x's overflows in float16 on some pictures, so it can differ.
-        compute_dtype: What the U-Net should calculate in; differs from dtype only for
-            ``upcast_sampling``.
-    """
-
-    dtype: torch.dtype
-    vae_dtype: torch.dtype
-    compute_dtype: torch.dtype
 
 
 def choose_device(wanted: str = "", device_id: int | None = None) -> torch.device:
@@ -76,35 +58,30 @@ def device_count(kind: str) -> int:
     return xpu.device_count() if xpu is not None and xpu.is_available() else 0
 
 
-def choose_precision(
+def choose_dtypes(
     device: torch.device,
     *,
     no_half: bool = False,
     no_half_vae: bool = False,
     bf16: bool = False,
-    upcast: bool = False,
-) -> PrecisionPlan:
-    """Number formats for a device.
-
-    float16 on GPUs that calculate it well, else float32. bfloat16 when asked for and supported.
+) -> tuple[torch.dtype, torch.dtype]:
+    """Number formats for a device: float16 on GPUs that calculate it well, else float32.
 
     Args:
         no_half: float32 everywhere.
-        no_half_vae: float32 for the VAE.
-        bf16: bfloat16 instead of float16.
-        upcast: Keep weights in half but calculate the U-Net in float32.
+        no_half_vae: float32 for the VAE (SD 1.x's overflows in float16 on some pictures).
+        bf16: bfloat16 where the device supports it, the CPU included.
+    Returns:
+        For U-Net and text encoder; for the VAE.
     """
-    half = torch.float16
+    dtype = torch.float32
     if bf16 and supports_bfloat16(device):
-        half = torch.bfloat16
-    is_cpu_bf16 = device.type == "cpu" and half is torch.bfloat16
-    use_half = not no_half and (device.type in ("cuda", "xpu") or is_cpu_bf16)
-    if device.type == "cuda" and half is torch.float16 and _has_broken_half(device):
-        use_half = False
-    dtype = half if use_half else torch.float32
-    vae_dtype = torch.float32 if no_half_vae or not use_half else half
-    compute = torch.float32 if upcast else dtype
-    return PrecisionPlan(dtype, vae_dtype, compute)
+        dtype = torch.bfloat16
+    elif device.type in ("cuda", "xpu") and not _has_broken_half(device):
+        dtype = torch.float16
+    if no_half:
+        dtype = torch.float32
+    return dtype, torch.float32 if no_half_vae else dtype
 
 
 def supports_bfloat16(device: torch.device) -> bool:
@@ -117,5 +94,7 @@ def supports_bfloat16(device: torch.device) -> bool:
 
 def _has_broken_half(device: torch.device) -> bool:
     """GeForce 16 cards return NaN from float16 convolutions (cuDNN), a fault known since 2022."""
+    if device.type != "cuda":
+        return False
     name = torch.cuda.get_device_name(device)
     return any(f"GTX {n}" in name for n in ("1630", "1650", "1660"))

@@ -1,0 +1,173 @@
+"""Encode prompt chunks with a CLIP text encoder, with A1111's clip skip and emphasis.
+
+Source: formats.md, sections 3.3 and 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from webui.errors import ParamsError
+
+START_TOKEN: Final = 49406
+END_TOKEN: Final = 49407
+CHUNK_TOKENS: Final = 77
+EMPHASIS_MODES: Final = ("Original", "No norm", "Ignore", "None")
+
+
+class PromptChunk(Protocol):
+    """77 tokens of one prompt (``webui.prompts.chunks.Chunk``).
+
+    Attributes:
+        tokens: 77 token numbers, start and end token included.
+        weights: 77 weights, 1.0 for start, end and padding.
+        embeddings: (index of the first replaced token in ``tokens``, embedding name).
+    """
+
+    @property
+    def tokens(self) -> Sequence[int]: ...
+    @property
+    def weights(self) -> Sequence[float]: ...
+    @property
+    def embeddings(self) -> Sequence[tuple[int, str]]: ...
+
+
+class _EmptyChunk:
+    """What shorter prompts of a batch are padded with."""
+
+    tokens: Sequence[int] = (START_TOKEN,) + (END_TOKEN,) * (CHUNK_TOKENS - 1)
+    weights: Sequence[float] = (1.0,) * CHUNK_TOKENS
+    embeddings: Sequence[tuple[int, str]] = ()
+
+
+EMPTY_CHUNK: Final = _EmptyChunk()
+
+
+def encode_chunks(
+    text_encoder: nn.Module,
+    prompts: Sequence[Sequence[PromptChunk]],
+    *,
+    clip_skip: int = 1,
+    emphasis: str = "Original",
+    embeddings: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Encode several prompts together, chunk by chunk.
+
+    Args:
+        text_encoder: transformers' CLIPTextModel; not changed.
+        prompts: For each prompt its chunks; shorter prompts get empty chunks at the end.
+        clip_skip: 1 = last layer, 2 = the one before …
+        emphasis: ``Original`` (weights, then the mean of the whole chunk call is restored),
+            ``No norm`` (weights only), ``Ignore`` or ``None`` (no weights).
+        embeddings: Textual inversion vectors by name, each (vectors, C); a chunk that names
+            one that is not here keeps its placeholder tokens.
+    Returns:
+        (B, 77·k, C) in the text encoder's dtype and device, k = chunks of the longest prompt.
+    Raises:
+        ParamsError: ``clip_skip`` or ``emphasis`` is out of range.
+    """
+    _check(text_encoder, clip_skip, emphasis)
+    if not prompts:
+        raise ParamsError("There is no prompt to encode.", "", field="prompt")
+    count = max(1, *(len(chunks) for chunks in prompts))
+    parts = []
+    for index in range(count):
+        column = [chunks[index] if index < len(chunks) else EMPTY_CHUNK for chunks in prompts]
+        states = _encode_column(text_encoder, column, clip_skip, embeddings or {})  # (B, 77, C)
+        parts.append(_emphasised(states, column, emphasis))
+    return torch.cat(parts, dim=1)  # (B, 77·k, C)
+
+
+def layer_count(text_encoder: nn.Module) -> int:
+    """Number of transformer layers, the largest possible clip skip."""
+    return len(_inner(text_encoder).encoder.layers)
+
+
+def _inner(text_encoder: nn.Module) -> Any:
+    """The module with embeddings, encoder and final norm: CLIPTextModel itself in
+    transformers 5, its ``text_model`` before."""
+    return getattr(text_encoder, "text_model", text_encoder)
+
+
+def _check(text_encoder: nn.Module, clip_skip: int, emphasis: str) -> None:
+    layers = layer_count(text_encoder)
+    if not 1 <= clip_skip <= layers:
+        raise ParamsError(
+            f"Clip skip {clip_skip} was asked for; this model's text encoder has {layers} layers.",
+            f"Choose 1 to {layers}.",
+            field="clip_skip",
+        )
+    if emphasis not in EMPHASIS_MODES:
+        raise ParamsError(
+            f"The emphasis mode {emphasis!r} is not known.",
+            f"Choose one of {', '.join(EMPHASIS_MODES)}.",
+            field="emphasis",
+        )
+
+
+def _encode_column(
+    text_encoder: nn.Module,
+    column: Sequence[PromptChunk],
+    clip_skip: int,
+    embeddings: Mapping[str, Tensor],
+) -> Tensor:
+    """Encode one chunk of every prompt: (B, 77, C)."""
+    inner = _inner(text_encoder)
+    device = inner.embeddings.token_embedding.weight.device
+    tokens = torch.tensor([list(chunk.tokens) for chunk in column], device=device)  # (B, 77)
+    places = [
+        (row, position, embeddings[name])
+        for row, chunk in enumerate(column)
+        for position, name in chunk.embeddings
+        if name in embeddings
+    ]
+    with _replaced_vectors(inner.embeddings.token_embedding, places):
+        output = text_encoder(
+            input_ids=tokens, output_hidden_states=clip_skip > 1, return_dict=True
+        )
+    if clip_skip == 1:
+        return output.last_hidden_state
+    return inner.final_layer_norm(output.hidden_states[-clip_skip])
+
+
+@contextmanager
+def _replaced_vectors(
+    token_embedding: nn.Module, places: Sequence[tuple[int, int, Tensor]]
+) -> Iterator[None]:
+    """While inside, put vectors (row, first position, (n, C)) in place of token vectors."""
+    if not places:
+        yield
+        return
+
+    def replace(_module: nn.Module, _inputs: Any, vectors: Tensor) -> Tensor:
+        changed = vectors.clone()  # (B, 77, C)
+        for row, position, new in places:
+            end = min(position + new.shape[0], CHUNK_TOKENS - 1)  # the end token stays
+            changed[row, position:end] = new[: end - position].to(changed)
+        return changed
+
+    handle = token_embedding.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _emphasised(states: Tensor, column: Sequence[PromptChunk], emphasis: str) -> Tensor:
+    """Apply the weights of one chunk call; (B, 77, C) → the same shape and dtype."""
+    if emphasis in ("Ignore", "None"):
+        return states
+    weights = torch.tensor(
+        [list(chunk.weights) for chunk in column], device=states.device, dtype=torch.float32
+    )
+    if bool((weights == 1).all()):
+        return states
+    weighted = states.float() * weights.unsqueeze(-1)  # (B, 77, C)
+    if emphasis == "Original":
+        weighted = weighted * (states.float().mean() / weighted.mean())
+    return weighted.to(states.dtype)
