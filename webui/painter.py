@@ -63,8 +63,6 @@ class Painter:
             torch.set_num_threads(settings["threads"])
         self._tokenizer = ClipTokenizer.load()
         self._memory = ModelMemory(settings.get("model_memory_bytes", 0) or None, self._load)
-        self._encoders: dict[int, PromptEncoder] = {}
-        self._previews: dict[int, CheapPreview] = {}
 
     def facts(self) -> dict[str, Any]:
         """What the web side shows about this process."""
@@ -114,9 +112,6 @@ class Painter:
         return self._memory.get(key)
 
     def _load(self, key: tuple[str, str | None]) -> LoadedModel:
-        """Load a model; the encoders and previews of models that are gone go with them."""
-        self._encoders.clear()
-        self._previews.clear()
         path, vae = key
         return load_checkpoint(
             Path(path),
@@ -127,15 +122,16 @@ class Painter:
         )
 
     def _encoder(self, model: LoadedModel) -> PromptEncoder:
-        if id(model) not in self._encoders:
-            self._encoders[id(model)] = PromptEncoder(model, self._tokenizer)
-        return self._encoders[id(model)]
+        """The model's encoder with its remembered prompts; lives and goes with the model."""
+        if "prompt_encoder" not in model.extras:
+            model.extras["prompt_encoder"] = PromptEncoder(model, self._tokenizer)
+        return model.extras["prompt_encoder"]
 
     def preview_maker(self, model: LoadedModel) -> CheapPreview:
         """The preview matrix of a model's VAE, fitted at first use."""
-        if id(model) not in self._previews:
-            self._previews[id(model)] = CheapPreview(model)
-        return self._previews[id(model)]
+        if "preview" not in model.extras:
+            model.extras["preview"] = CheapPreview(model)
+        return model.extras["preview"]
 
     @property
     def sender(self) -> Sender:
@@ -147,8 +143,6 @@ class Painter:
 
     def unload(self) -> None:
         """Let go of every model and give the memory back."""
-        self._encoders.clear()
-        self._previews.clear()
         self._memory.unload_all()
         self.after_job()
 
