@@ -40,9 +40,7 @@ class BrownianPath:
         draw: Gives the first unit normal tensor of a seed.
     """
 
-    def __init__(
-        self, start: float, end: float, seed: int, draw: Callable[[int], Tensor]
-    ) -> None:
+    def __init__(self, start: float, end: float, seed: int, draw: Callable[[int], Tensor]) -> None:
         self._start, self._end = round(start, DIGITS), round(end, DIGITS)
         self._entropy = seed % 2**64
         self._draw = draw

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -52,7 +53,7 @@ def ddim(
         Song et al. 2020, arXiv 2010.02502, eq. 12.
     """
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         noise_pred = noise_direction(latents, sigma, denoised)
@@ -78,7 +79,7 @@ def ddim_cfgpp(
         Chung et al. 2024, arXiv 2406.08070, algorithm 2.
     """
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         level = latents.new_full((latents.shape[0],), sigma)
         guided, uncond = denoiser.guided(latents, level, cond)
         denoised = uncond + (guided - uncond) * CFGPP_SHARE
@@ -123,7 +124,7 @@ def plms(
     """
     steps = len(sigmas) - 1
     predictions: deque[Tensor] = deque(maxlen=len(ADAMS_BASHFORTH))  # newest first
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         predictions.appendleft(noise_direction(latents, sigma, denoised))
@@ -139,6 +140,6 @@ def plms(
 
 def _weighted(predictions: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     total = predictions[0] * weights[0]
-    for prediction, weight in zip(list(predictions)[1:], weights[1:]):
-        total = total + prediction * weight
+    for i in range(1, len(weights)):
+        total = total + predictions[i] * weights[i]
     return total

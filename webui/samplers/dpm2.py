@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -46,7 +47,7 @@ def dpm2(
 ) -> Tensor:
     """Midpoint steps on a logarithmic scale, with churn ("DPM2")."""
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         sigma_hat = churned_sigma(sigma, steps, s_churn, s_tmin, s_tmax)
         latents = add_churn(latents, sigma, sigma_hat, noise, s_churn, s_noise)
         denoised = denoise(denoiser, latents, sigma_hat, cond)
@@ -68,7 +69,7 @@ def dpm2_ancestral(
 ) -> Tensor:
     """Midpoint steps that go further down and come back up with fresh noise ("DPM2 a")."""
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         sigma_down, sigma_up = split_ancestral(sigma, sigma_next, eta)

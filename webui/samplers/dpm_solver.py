@@ -178,7 +178,7 @@ def _with_fresh_noise(
     if not (spread > 0).any():
         return latents
     images = list(latents.split(1))
-    for i in np.flatnonzero(accepted):
+    for i in np.flatnonzero(accepted).tolist():
         fresh = each[i](images[i], math.exp(-time[i]), math.exp(-time_next[i]))
         images[i] = images[i] + fresh * float(spread[i])
     return torch.cat(images)

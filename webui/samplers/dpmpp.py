@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def dpmpp_2m(
     """
     steps = len(sigmas) - 1
     previous: Tensor | None = None
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         target = denoised
@@ -64,7 +65,7 @@ def dpmpp_2s_ancestral(
     """Second order from a second estimate mid-step (algorithm 1), with fresh noise on top
     ("DPM++ 2S a")."""
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         sigma_down, sigma_up = split_ancestral(sigma, sigma_next, eta)

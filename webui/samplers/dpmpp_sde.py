@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor
@@ -39,7 +40,7 @@ def dpmpp_sde(
 ) -> Tensor:
     """Second order from a second, noised estimate mid-step ("DPM++ SDE")."""
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         if sigma_next == 0:
@@ -86,7 +87,7 @@ def dpmpp_2m_sde(
     steps = len(sigmas) - 1
     previous: Tensor | None = None
     last_width = 0.0
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         if sigma_next == 0:
@@ -117,7 +118,7 @@ def dpmpp_3m_sde(
     """Third order from the last three estimates ("DPM++ 3M SDE"); first steps are lower order."""
     steps = len(sigmas) - 1
     past: list[tuple[Tensor, float]] = []  # (estimate, width of the step it began), newest first
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         if sigma_next == 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def euler(
 ) -> Tensor:
     """Follow the slope of each step; with churn, algorithm 2 of Karras et al. without Heun."""
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         sigma_hat = churned_sigma(sigma, steps, s_churn, s_tmin, s_tmax)
         latents = add_churn(latents, sigma, sigma_hat, noise, s_churn, s_noise)
         denoised = denoise(denoiser, latents, sigma_hat, cond)
@@ -62,7 +63,7 @@ def heun(
 ) -> Tensor:
     """Average the slopes at both ends of each step (Karras et al., algorithm 2)."""
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         sigma_hat = churned_sigma(sigma, steps, s_churn, s_tmin, s_tmax)
         latents = add_churn(latents, sigma, sigma_hat, noise, s_churn, s_noise)
         denoised = denoise(denoiser, latents, sigma_hat, cond)
@@ -102,7 +103,7 @@ def euler_ancestral(
 ) -> Tensor:
     """Step further down than needed and come back up with fresh noise ("Euler a")."""
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         sigma_down, sigma_up = split_ancestral(sigma, sigma_next, eta)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def lcm(
         on_step: Told about every step.
     """
     steps = len(sigmas) - 1
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = _consistent(denoiser, latents, sigma, cond, table)
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         latents = denoised

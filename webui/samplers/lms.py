@@ -44,7 +44,8 @@ def lms(
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         slopes.appendleft(noise_direction(latents, sigma, denoised))
         nodes = [sigmas[i - j] for j in range(len(slopes))]
-        for slope, weight in zip(slopes, multistep_weights(nodes, sigmas[i + 1])):
+        weights = multistep_weights(nodes, sigmas[i + 1])
+        for slope, weight in zip(slopes, weights, strict=True):
             latents = latents + slope * weight
     return latents
 

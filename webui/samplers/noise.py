@@ -22,6 +22,8 @@ __all__ = ["ImageNoise", "NumberSource", "make_source", "slerp"]
 
 Shape = tuple[int, ...]
 
+SOURCES: tuple[RandnSource, ...] = ("GPU", "CPU", "NV")
+
 LOWEST_SEED, HIGHEST_SEED = -(2**63), 2**64 - 1
 """What torch generators accept; outside they raise."""
 
@@ -48,7 +50,7 @@ class TorchGenerator:
         return torch.randn(shape, device=self._device, generator=self._generator)
 
 
-def make_source(source: RandnSource, seed: int, device: torch.device) -> NumberSource:
+def make_source(source: str, seed: int, device: torch.device) -> NumberSource:
     """A fresh stream for one seed.
 
     Args:
@@ -58,8 +60,14 @@ def make_source(source: RandnSource, seed: int, device: torch.device) -> NumberS
         device: Where the run happens.
 
     Raises:
-        ParamsError: The seed is out of range.
+        ParamsError: The seed is out of range, or there is no such source.
     """
+    if source not in SOURCES:
+        raise ParamsError(
+            f"No noise source is called {source!r}.",
+            f"Set randn_source to one of: {', '.join(SOURCES)}.",
+            field="randn_source",
+        )
     if not LOWEST_SEED <= seed <= HIGHEST_SEED:
         raise ParamsError(
             f"A seed of {seed} is too large for a random generator.",
@@ -126,12 +134,12 @@ class ImageNoise:
         seed_resize_from_width: int = 0,
         seed_resize_from_height: int = 0,
         eta_noise_seed_delta: int = 0,
-        source: RandnSource = "CPU",
+        source: str = "CPU",
         device: torch.device | str = "cpu",
     ) -> None:
         self.shape = shape
         self.seeds = list(seeds)
-        self.source: RandnSource = source
+        self.source = source
         self.device = torch.device(device)
         self._variations = list(subseeds) if subseeds and subseed_strength else None
         self._subseed_strength = subseed_strength

@@ -62,7 +62,8 @@ def _philox_words(draw: int, count: int, key: tuple[int, int]) -> tuple[Words, W
     c2 = np.arange(count, dtype=np.uint64)
     c3 = np.zeros(count, dtype=np.uint64)
     for turn in range(ROUNDS):
-        key0, key1 = (np.uint64((k + turn * s) & 0xFFFFFFFF) for k, s in zip(key, KEY_STEPS))
+        key0 = np.uint64((key[0] + turn * KEY_STEPS[0]) & 0xFFFFFFFF)
+        key1 = np.uint64((key[1] + turn * KEY_STEPS[1]) & 0xFFFFFFFF)
         product0, product2 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = (
             (product2 >> WORD_BITS) ^ c1 ^ key0,

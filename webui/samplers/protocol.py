@@ -19,7 +19,7 @@ Cond: TypeAlias = Any
 class Denoiser(Protocol):
     """Anything that estimates the clean latents inside noisy ones."""
 
-    def __call__(self, latents: Tensor, sigma: Tensor, cond: Cond) -> Tensor:
+    def __call__(self, latents: Tensor, sigma: Tensor, cond: Cond, /) -> Tensor:
         """Estimate the clean latents, guidance included.
 
         Args:
@@ -38,7 +38,7 @@ class Denoiser(Protocol):
 class GuidedDenoiser(Denoiser, Protocol):
     """A denoiser that can also show what it would say without the prompt."""
 
-    def guided(self, latents: Tensor, sigma: Tensor, cond: Cond) -> tuple[Tensor, Tensor]:
+    def guided(self, latents: Tensor, sigma: Tensor, cond: Cond, /) -> tuple[Tensor, Tensor]:
         """Return ``(denoised, denoised_uncond)`` from one network call.
 
         Arguments as in ``__call__``. The first is the usual guided estimate,
@@ -51,7 +51,7 @@ class GuidedDenoiser(Denoiser, Protocol):
 class StepNoise(Protocol):
     """Fresh unit noise for one step."""
 
-    def __call__(self, latents: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    def __call__(self, latents: Tensor, sigma: float, sigma_next: float, /) -> Tensor:
         """Draw noise of mean 0 and variance 1, shaped, placed and typed like ``latents``.
 
         The two noise levels between which it will act matter only to Brownian noise.
@@ -89,7 +89,7 @@ class StepInfo:
 class OnStep(Protocol):
     """Told about every step. To stop the run, raise (``JobCancelled``)."""
 
-    def __call__(self, info: StepInfo) -> None: ...
+    def __call__(self, info: StepInfo, /) -> None: ...
 
 
 def ignore_step(info: StepInfo) -> None:

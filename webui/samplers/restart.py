@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -60,18 +61,18 @@ def restart_steps(sigmas: Sequence[float]) -> Iterator[tuple[float, float]]:
     """
     steps = len(sigmas) - 1
     if steps < 20:
-        yield from zip(sigmas[:-1], sigmas[1:])
+        yield from pairwise(sigmas)
         return
     repeat_steps, repeats = (steps // 4, 2) if steps >= 36 else (9, 1)
     lowest = min(sigma for sigma in sigmas if sigma > 0)
     main = [*_karras(steps - repeat_steps * repeats, lowest, sigmas[0]), 0.0]
     low, high = _nearest(main, RESTART_FROM), _nearest(main, RESTART_TO)
-    yield from zip(main[:low], main[1 : low + 1])
+    yield from pairwise(main[: low + 1])
     if high < low:
         stretch = _karras(repeat_steps + 1, main[low], main[high])
         for _ in range(repeats):
-            yield from zip(stretch[:-1], stretch[1:])
-    yield from zip(main[low:-1], main[low + 1 :])
+            yield from pairwise(stretch)
+    yield from pairwise(main[low:])
 
 
 def _nearest(sigmas: Sequence[float], wanted: float) -> int:

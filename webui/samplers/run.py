@@ -31,6 +31,8 @@ from webui.samplers.schedules import (
 
 __all__ = ["SamplerOptions", "sample"]
 
+DEFAULT_OPTIONS = SamplerOptions()
+
 
 def sample(
     sampler: str,
@@ -42,7 +44,7 @@ def sample(
     steps: int,
     noise: ImageNoise,
     schedule_label: str = AUTOMATIC,
-    options: SamplerOptions = SamplerOptions(),
+    options: SamplerOptions = DEFAULT_OPTIONS,
     on_step: OnStep = ignore_step,
     init_latents: Tensor | None = None,
     t_enc: int | None = None,
@@ -220,9 +222,7 @@ class _Walk:
 
     def _knobs(self, rule: Rule) -> dict[str, Any]:
         options = self.options
-        default_eta = (
-            options.eta_ddim if self.info.kind == "timestep" else options.eta_ancestral
-        )
+        default_eta = options.eta_ddim if self.info.kind == "timestep" else options.eta_ancestral
         values: dict[str, Any] = {
             "eta": default_eta if options.eta is None else options.eta,
             "s_churn": options.s_churn,

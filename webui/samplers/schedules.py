@@ -112,9 +112,7 @@ class NoiseTable:
         sigma_max: Last sigma.
     """
 
-    def __init__(
-        self, alphas_cumprod: Tensor, *, quantize: bool = False, stride: int = 1
-    ) -> None:
+    def __init__(self, alphas_cumprod: Tensor, *, quantize: bool = False, stride: int = 1) -> None:
         self.alphas_cumprod = alphas_cumprod.detach().float().cpu()
         self.quantize = quantize
         self.stride = stride
@@ -257,9 +255,7 @@ def _ddim(n: int, spacing: _Spacing) -> Tensor:
 
 def _beta(n: int, spacing: _Spacing) -> Tensor:
     """Steps spaced by a beta distribution (Lee et al. 2024, arXiv 2407.12173)."""
-    shares = betaincinv(
-        spacing.beta_dist_alpha, spacing.beta_dist_beta, 1 - np.linspace(0, 1, n)
-    )
+    shares = betaincinv(spacing.beta_dist_alpha, spacing.beta_dist_beta, 1 - np.linspace(0, 1, n))
     sigmas = spacing.sigma_min + shares * (spacing.sigma_max - spacing.sigma_min)
     return _ending_in_zero(torch.from_numpy(sigmas))
 
@@ -322,8 +318,7 @@ def make_sigmas(
     if steps < 0:
         raise ParamsError(f"A run needs 0 or more steps, not {steps}.", field="steps")
     discards = (
-        SAMPLERS_BY_NAME[sampler].discards_penultimate
-        or options.always_discard_next_to_last_sigma
+        SAMPLERS_BY_NAME[sampler].discards_penultimate or options.always_discard_next_to_last_sigma
     )
     n = steps + 1 if discards else steps
     if n == 0:

@@ -47,9 +47,7 @@ def halfway(sigma: float, sigma_next: float) -> float:
     return math.sqrt(sigma * sigma_next)
 
 
-def churned_sigma(
-    sigma: float, steps: int, s_churn: float, s_tmin: float, s_tmax: float
-) -> float:
+def churned_sigma(sigma: float, steps: int, s_churn: float, s_tmin: float, s_tmax: float) -> float:
     """Noise level raised by Karras churn.
 
     Source:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -61,7 +62,7 @@ def unipc(
     steps = len(sigmas) - 1
     past: Past = []
     predicted_from: tuple[Tensor, Past, int] | None = None
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(denoiser, latents, sigma, cond)
         if predicted_from is not None:
             latents = _correct(*predicted_from, (sigma, denoised), variant)
@@ -85,7 +86,7 @@ def _predict(
     else:
         weights = _weights(places, width)
     stepped = move_to(latents, sigma, sigma_next, denoised)
-    for (_, other), weight in zip(past[1:order], weights):
+    for (_, other), weight in zip(past[1:order], weights, strict=True):
         stepped = stepped + (other - denoised) * weight
     return stepped
 
@@ -104,7 +105,7 @@ def _correct(
         weights = _weights(places, width)
     estimates = [estimate for _, estimate in past[1:order]] + [denoised_next]
     stepped = move_to(latents, sigma, sigma_next, denoised)
-    for estimate, weight in zip(estimates, weights):
+    for estimate, weight in zip(estimates, weights, strict=True):
         stepped = stepped + (estimate - denoised) * weight
     return stepped
 
