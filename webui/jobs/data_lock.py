@@ -33,7 +33,7 @@ def lock_data_folder(folder: Path) -> Iterator[None]:
     path = folder / LOCK_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+b")
+        file = open(path, "a+b")  # noqa: SIM115 - closed by the block below
     except OSError as err:
         raise SettingsError(
             f"The data folder {folder} cannot be written: {err.strerror or err}.",

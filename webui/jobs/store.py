@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webui.jobs.database import Database, Migration
 from webui.errors import JobError, JobNotFoundError, ParamsError
+from webui.jobs.database import Database, Migration
 
 MAX_ATTEMPTS = 3
 MAX_WARNINGS = 50
@@ -219,7 +219,7 @@ class JobStore:
         return job is not None
 
     def request_cancel(self, job_id: int) -> bool:
-        """Remember that the person wants a running job stopped, so that no restart runs it again."""
+        """Remember that a running job is to stop, so that no restart runs it again."""
         with self._db.write(durable=True) as db:
             changed = db.execute(
                 "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running'", (job_id,)
@@ -299,6 +299,14 @@ class JobStore:
                     "UPDATE jobs SET warnings = ? WHERE id = ?",
                     (_dumps(_with_warning(job.warnings, message)), job_id),
                 )
+
+    def stop_repeating(self, job_id: int) -> None:
+        """End "Generate forever" for an unfinished job; it still runs once itself."""
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE jobs SET repeat = NULL WHERE id = ? AND state IN ('queued', 'running')",
+                (job_id,),
+            )
 
     def move(self, job_id: int, before_id: int | None) -> None:
         """Move a waiting job in front of another, or to the end of the line (None).

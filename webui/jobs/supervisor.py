@@ -275,9 +275,13 @@ class Supervisor:
         with self._changed:
             self._questions.pop(number, None)
         if question.reply is None:
-            what = "ended" if question.answered.is_set() else f"gave none in {timeout_seconds:g} s"
+            what = (
+                "ended"
+                if question.answered.is_set()
+                else f"did not answer in {timeout_seconds:g} s"
+            )
             raise JobError(
-                f"An answer to {message.get('type')!r} was wanted from the model process; it {what}.",
+                f"The model process was asked for {message.get('type')!r}; it {what}.",
                 "Try again; if it stays so, look at the log of the model process.",
             )
         return question.reply
@@ -430,7 +434,8 @@ class Supervisor:
             self._end_run(run, "failed", error=err.to_json())
             return
         except Exception as err:  # the job fence: any defect in prepare fails this job only
-            self._end_run(run, "failed", error=_defect("The job could not be prepared", err).to_json())
+            error = _defect("The job could not be prepared", err)
+            self._end_run(run, "failed", error=error.to_json())
             return
         message = {"type": "run", "job": job.id, "kind": job.kind, "params": job.params_json}
         with self._changed:

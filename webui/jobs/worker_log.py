@@ -60,12 +60,15 @@ class WorkerLog:
     def _append(self, data: bytes) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "ab", buffering=0)
+            self._file = self._opened()
         if self._file.tell() + len(data) > self._max_bytes and self._file.tell() > 0:
             self._close_file()
             os.replace(self.path, self.path.with_name(self.path.name + ".1"))
-            self._file = open(self.path, "ab", buffering=0)
+            self._file = self._opened()
         self._file.write(data[-self._max_bytes :])
+
+    def _opened(self) -> BinaryIO:
+        return open(self.path, "ab", buffering=0)  # type: ignore[return-value]
 
     def _close_file(self) -> None:
         if self._file is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -171,10 +172,8 @@ class WorkerProcess:
                 break
             except (TypeError, ValueError, OverflowError) as err:
                 self._on_unsendable(self, message, err)
-        try:
+        with contextlib.suppress(OSError):  # what is left in its buffer has nobody to go to
             stdin.close()
-        except OSError:
-            pass  # what was left in the buffer could not be sent: the process is gone
 
     def _watch(self) -> None:
         self.process.wait()
@@ -258,7 +257,5 @@ else:
         return {"start_new_session": True}
 
     def _kill_group(process: subprocess.Popen[bytes]) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # nothing of the group is left

@@ -1,0 +1,291 @@
+"""The table of pictures: which job made them, where they lie, what is written in them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webui.errors import LibraryError, SettingsError
+
+BUSY_TIMEOUT_SECONDS = 15.0
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS images (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('image', 'grid')),
+    path TEXT NOT NULL,
+    root TEXT NOT NULL,
+    format TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    seed TEXT,
+    infotext TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    user TEXT NOT NULL,
+    client TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    is_saved INTEGER NOT NULL,
+    is_ready INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (job_id, idx, kind)
+);
+CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
+CREATE INDEX IF NOT EXISTS images_by_client ON images (client, id);
+CREATE INDEX IF NOT EXISTS images_unsaved ON images (created_at) WHERE is_saved = 0;
+"""
+
+
+@dataclass(frozen=True)
+class SavedPicture:
+    """One picture of the library.
+
+    Attributes:
+        id: Grows with every picture.
+        index: Place in its job, 0-based; a grid counts for itself.
+        kind: ``image`` or ``grid``.
+        path: Absolute. The file may be gone meanwhile: see ``is_there``.
+        root: The output folder it was written below.
+        format: png, jpg, webp, avif or gif. width, height: pixels.
+        infotext: The recipe. facts: What its file name could be made of.
+        created_at: Unix seconds.
+        is_saved: In the output folders; False = kept for a while only, for whoever asked.
+        warning: What the person should know about where it was written; only right after saving.
+    """
+
+    id: int
+    job_id: int
+    index: int
+    kind: str
+    path: Path
+    root: Path
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+    seed: int | None
+    infotext: str
+    facts: Mapping[str, Any]
+    user: str
+    client: str
+    created_at: float
+    is_saved: bool
+    warning: str | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """False when somebody moved or deleted the file."""
+        return self.path.is_file()
+
+
+class PictureIndex:
+    """Rows of pictures; safe to use from all threads.
+
+    A row is first reserved, then marked ready once its file is on the disk; only ready rows are
+    ever shown. A job that runs again finds its reserved rows, and so writes the same files.
+
+    Args:
+        database_path: The data folder's SQLite file; its folder is made when missing.
+    Raises:
+        SettingsError: The file cannot be opened.
+    """
+
+    def __init__(self, database_path: Path) -> None:
+        self._lock = threading.RLock()
+        self._path = database_path
+        try:
+            database_path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                database_path,
+                timeout=BUSY_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_TABLE)
+        except (OSError, sqlite3.Error) as err:
+            raise SettingsError(
+                f"The database {database_path} cannot be opened: {err}.",
+                "Make its folder writable. If the file is damaged, move it away: a new one is "
+                "made; the pictures themselves are not in it.",
+            ) from err
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except sqlite3.Error as err:
+                raise LibraryError(
+                    f"The list of pictures in {self._path} could not be written: {err}.",
+                    "Free some disk space, or make its folder writable.",
+                    path=str(self._path),
+                ) from err
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[SavedPicture]:
+        with self._lock:
+            try:
+                rows = self._db.execute(sql, values).fetchall()
+            except sqlite3.Error as err:
+                raise LibraryError(
+                    f"The list of pictures in {self._path} could not be read: {err}.",
+                    "Close other programs using it; if it is damaged, move it away.",
+                    path=str(self._path),
+                ) from err
+        return [_picture(row) for row in rows]
+
+    def reserve(self, values: Mapping[str, Any]) -> int:
+        """Add a row that is not shown yet, or take over the one of the same picture.
+
+        Args:
+            values: Columns by name; ``path`` and ``root`` as text.
+        Returns:
+            The row's id.
+        """
+        names = list(values)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in names)
+        with self._transaction() as db:
+            row = db.execute(
+                f"INSERT INTO images ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+                f" ON CONFLICT (job_id, idx, kind) DO UPDATE SET {updates}, is_ready = 0"
+                " RETURNING id",
+                list(values.values()),
+            ).fetchone()
+        return int(row["id"])
+
+    def mark_ready(self, picture_id: int) -> SavedPicture:
+        """Show a row: its file is on the disk. Rows of files it replaced go."""
+        with self._transaction() as db:
+            row = db.execute(
+                "UPDATE images SET is_ready = 1 WHERE id = ? RETURNING *", (picture_id,)
+            ).fetchone()
+            db.execute("DELETE FROM images WHERE path = ? AND id <> ?", (row["path"], picture_id))
+        return _picture(row)
+
+    def put_back(self, picture: SavedPicture) -> None:
+        """Restore a row as it was before a failed attempt to write the picture anew."""
+        row = new_row(
+            job_id=picture.job_id, index=picture.index, kind=picture.kind, path=picture.path,
+            root=picture.root, picture_format=picture.format, size=(picture.width, picture.height),
+            size_bytes=picture.size_bytes, seed=picture.seed, infotext=picture.infotext,
+            facts=picture.facts, user=picture.user, client=picture.client,
+            is_saved=picture.is_saved,
+        )  # fmt: skip
+        self.mark_ready(self.reserve(row))
+
+    def of_picture(self, job_id: int, index: int, kind: str) -> SavedPicture | None:
+        """The row of a picture, shown or only reserved."""
+        found = self._read(
+            "SELECT * FROM images WHERE job_id = ? AND idx = ? AND kind = ?", (job_id, index, kind)
+        )
+        return found[0] if found else None
+
+    def job_time(self, job_id: int) -> float | None:
+        """When the job's first picture was written, Unix seconds."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT MIN(created_at) FROM images WHERE job_id = ?", (job_id,)
+            ).fetchone()
+        return row[0]
+
+    def get(self, picture_id: int) -> SavedPicture | None:
+        """The picture of that id."""
+        found = self._read("SELECT * FROM images WHERE is_ready AND id = ?", (picture_id,))
+        return found[0] if found else None
+
+    def by_path(self, path: Path) -> SavedPicture | None:
+        """The picture written at exactly this absolute path."""
+        found = self._read("SELECT * FROM images WHERE is_ready AND path = ?", (str(path),))
+        return found[0] if found else None
+
+    def of_job(self, job_id: int) -> list[SavedPicture]:
+        """Pictures in order, then the grid."""
+        return self._read(
+            "SELECT * FROM images WHERE is_ready AND job_id = ? ORDER BY kind = 'grid', idx",
+            (job_id,),
+        )
+
+    def recent(self, limit: int, client: str | None, saved_only: bool) -> list[SavedPicture]:
+        """The newest pictures first."""
+        return self._read(
+            "SELECT * FROM images WHERE is_ready AND (? IS NULL OR client = ?)"
+            " AND (is_saved OR NOT ?) ORDER BY id DESC LIMIT ?",
+            (client, client, saved_only, limit),
+        )
+
+    def unsaved(self) -> list[SavedPicture]:
+        """Pictures kept for a while only, the oldest first."""
+        return self._read("SELECT * FROM images WHERE NOT is_saved ORDER BY created_at, id")
+
+    def forget(self, picture_ids: Sequence[int]) -> None:
+        """Delete rows."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM images WHERE id = ?", [(i,) for i in picture_ids])
+
+
+def new_row(
+    *, job_id: int, index: int, kind: str, path: Path, root: Path, picture_format: str,
+    size: tuple[int, int], size_bytes: int, seed: int | None, infotext: str,
+    facts: Mapping[str, Any], user: str, client: str, is_saved: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """The columns of a picture. Seeds are text: they go beyond SQLite's 64-bit integers."""
+    return {
+        "job_id": job_id,
+        "idx": index,
+        "kind": kind,
+        "path": str(path),
+        "root": str(root),
+        "format": picture_format,
+        "width": size[0],
+        "height": size[1],
+        "size_bytes": size_bytes,
+        "seed": None if seed is None else str(seed),
+        "infotext": infotext,
+        "facts": json.dumps(facts, ensure_ascii=False, default=str),
+        "user": user,
+        "client": client,
+        "created_at": time.time(),
+        "is_saved": is_saved,
+    }
+
+
+def _picture(row: sqlite3.Row) -> SavedPicture:
+    return SavedPicture(
+        id=row["id"],
+        job_id=row["job_id"],
+        index=row["idx"],
+        kind=row["kind"],
+        path=Path(row["path"]),
+        root=Path(row["root"]),
+        format=row["format"],
+        width=row["width"],
+        height=row["height"],
+        size_bytes=row["size_bytes"],
+        seed=None if row["seed"] is None else int(row["seed"]),
+        infotext=row["infotext"],
+        facts=json.loads(row["facts"]),
+        user=row["user"],
+        client=row["client"],
+        created_at=row["created_at"],
+        is_saved=bool(row["is_saved"]),
+    )
