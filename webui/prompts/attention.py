@@ -76,7 +76,7 @@ class _Nest:
         return closed
 
 
-def parse_attention(text: str, *, bad_weight: Literal["raise", "literal"] = "raise") -> list[Piece]:
+def parse_attention(text: str, *, bad_weight: Literal["literal", "raise"] = "literal") -> list[Piece]:
     """Split a prompt into stretches of equal weight.
 
     Args:
@@ -111,7 +111,7 @@ def weigh(text: str, emphasis: str) -> list[Piece]:
     """
     if emphasis == "None":
         return [(text, 1.0)]
-    pieces = parse_attention(text, bad_weight="literal")
+    pieces = parse_attention(text)
     if emphasis == "Ignore":
         return [piece if piece == BREAK else (piece[0], 1.0) for piece in pieces]
     return pieces
