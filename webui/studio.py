@@ -12,6 +12,7 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +56,12 @@ class Studio:
 
     Args:
         settings: From the start-up flags.
+        worker_command: Program and arguments of the model process; None = ours.
     Raises:
         SettingsError: The data folder cannot be used, or another server uses it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, worker_command: Sequence[str] | None = None) -> None:
         self.settings = settings
         self.started_at = time.time()
         folders = settings.folders
@@ -74,11 +76,12 @@ class Studio:
         self.live = LiveJobs()
         self.worker_facts: dict[str, Any] = {}
         self._finished = threading.Condition()
+        self._closing = threading.Event()
         self._tokenizer: ClipTokenizer | None = None
         self._tokenizer_lock = threading.Lock()
         self.supervisor = Supervisor(
             self.jobs,
-            [sys.executable, "-m", "webui.worker"],
+            worker_command or [sys.executable, "-m", "webui.worker"],
             env={"DANQING_WORKER": json.dumps(self._worker_settings())},
             prepare=self._prepare,
             on_event=self._on_event,
@@ -97,6 +100,8 @@ class Studio:
 
     def stop(self) -> None:
         """End the worker and close the databases. A running job goes back to the queue."""
+        self._closing.set()
+        self._announce()
         self.supervisor.stop(grace_seconds=5)
         with self._finished:
             self._finished.notify_all()
@@ -105,6 +110,11 @@ class Studio:
         self.drafts.close()
         self.jobs.close()
         self._held.close()
+
+    @property
+    def is_closing(self) -> bool:
+        """True once ``stop`` was called: nothing that is waited for will come."""
+        return self._closing.is_set()
 
     def _worker_settings(self) -> dict[str, Any]:
         precision = self.settings.precision
@@ -190,17 +200,19 @@ class Studio:
                 if job.state in FINAL_STATES and self.live.get(job_id) is None:
                     return job
                 rest = None if deadline is None else deadline - time.monotonic()
-                if (rest is not None and rest <= 0) or self.supervisor.worker_state == "stopped":
+                if (rest is not None and rest <= 0) or self.is_closing:
                     return job
                 self._finished.wait(min(rest, 5.0) if rest is not None else 5.0)
 
     def interrupt(self, job_id: int | None = None) -> None:
         """Stop painting now and keep what there is; without an id, whatever is running."""
-        for live in self.live.running():
-            if job_id in (None, live.job_id):
-                self._end_repeating(live.job_id)
-                self.live.update(live.job_id, interrupted=True)
-                self.supervisor.interrupt(live.job_id)
+        running = {live.job_id for live in self.live.running()}
+        claimed = self.supervisor.running_job_id  # its files may still be prepared
+        for running_id in running | ({claimed} if claimed is not None else set()):
+            if job_id in (None, running_id):
+                self._end_repeating(running_id)
+                self.live.update(running_id, interrupted=True)
+                self.supervisor.interrupt(running_id)
 
     def skip(self, job_id: int | None = None) -> None:
         """End the present batch of a running job and go on with the next."""
