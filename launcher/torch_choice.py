@@ -24,7 +24,7 @@ ROCM_BUILDS = ("rocm7.2", "rocm7.1", "rocm7.0", "rocm6.4")
 BUILD = re.compile(r"(cpu|xpu|cu\d{2,3}|rocm\d+(\.\d+)*)$")
 # Gigabytes to download and on disk, all packages together. cpu: measured; the others: the sizes
 # that the package index states for torch and what it needs, with the same remainder.
-SIZES = {"cpu": (0.5, 2.0), "mps": (0.4, 1.6), "cuda": (3.3, 7.0), "rocm": (5.0, 20.0)}
+SIZES = {"cpu": (0.3, 1.6), "mps": (0.3, 1.6), "cuda": (3.1, 6.5), "rocm": (5.0, 20.0)}
 
 
 class TorchChoice(NamedTuple):

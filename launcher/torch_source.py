@@ -114,7 +114,7 @@ def wheel_version(page: str, name: str, machine: Machine) -> str:
         machine.architecture, re.escape(machine.architecture)
     )
     version = re.escape(pinned(name)) + r"(?:(?:%2B|\+)[\w.]+)?"
-    pattern = rf"\b{name}-({version})-{python}-{python}-{system}\w*{processor}\.whl"
+    pattern = rf"\b{name}-({version})-{python}-{python}-[\w.]*{system}[\w.]*{processor}\.whl"
     found = re.search(pattern, page)
     return found[1].replace("%2B", "+") if found else ""
 
