@@ -11,7 +11,7 @@ from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.networks.text_encoding import encode_chunks
-from webui.prompts.attention import parse_attention
+from webui.prompts.attention import weigh
 from webui.prompts.chunks import chunk_prompt
 from webui.prompts.read import ReadPrompt
 from webui.prompts.tokenizer import ClipTokenizer
@@ -51,6 +51,15 @@ class Conditioning:
     negative: ScheduledCond
 
 
+@dataclass(frozen=True)
+class _How:
+    """What besides the text decides an encoding."""
+
+    clip_skip: int
+    emphasis: str
+    comma_backtrack: int
+
+
 class PromptEncoder:
     """Encodes prompts with one loaded model and remembers the last ones.
 
@@ -65,41 +74,41 @@ class PromptEncoder:
         self._cache: OrderedDict[tuple[object, ...], tuple[Tensor, ...]] = OrderedDict()
 
     def encode(
-        self, prompt: ReadPrompt, *, clip_skip: int, emphasis: str, comma_backtrack: int
+        self, prompt: ReadPrompt, *, clip_skip: int, comma_backtrack: int
     ) -> Conditioning:
         """Encode a whole prompt, positive and negative, every scheduled variant once."""
-        how = (clip_skip, emphasis, comma_backtrack)
+        how = _How(clip_skip, prompt.emphasis, comma_backtrack)
         positive = tuple(
             (part.weight, self._scheduled(part.schedule, how)) for part in prompt.positive
         )
         return Conditioning(positive, self._scheduled(prompt.negative, how))
 
     def _scheduled(
-        self, schedule: Sequence[tuple[int, str]], how: tuple[int, str, int]
+        self, schedule: Sequence[tuple[int, str]], how: _How
     ) -> ScheduledCond:
         texts = tuple(dict.fromkeys(text for _, text in schedule))
         encoded = dict(zip(texts, self._encode_texts(texts, how), strict=True))
         return ScheduledCond(tuple((end, encoded[text]) for end, text in schedule))
 
     def _encode_texts(
-        self, texts: tuple[str, ...], how: tuple[int, str, int]
+        self, texts: tuple[str, ...], how: _How
     ) -> tuple[Tensor, ...]:
         key = (texts, how)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        clip_skip, emphasis, comma_backtrack = how
         chunked = [
             chunk_prompt(
-                [(text, 1.0)] if emphasis == "None" else parse_attention(text),
-                self._tokenizer,
-                comma_backtrack=comma_backtrack,
+                weigh(text, how.emphasis), self._tokenizer, comma_backtrack=how.comma_backtrack
             )
             for text in texts
         ]
         with torch.inference_mode():
             together = encode_chunks(
-                self._model.text_encoder, chunked, clip_skip=clip_skip, emphasis=emphasis
+                self._model.text_encoder,
+                chunked,
+                clip_skip=how.clip_skip,
+                emphasis=how.emphasis,
             )
         encodings = tuple(together[i : i + 1] for i in range(len(texts)))
         self._cache[key] = encodings

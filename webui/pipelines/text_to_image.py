@@ -235,7 +235,6 @@ class _Run:
         return self.encoder.encode(
             read,
             clip_skip=params.clip_skip,
-            emphasis=params.emphasis,
             comma_backtrack=params.comma_padding_backtrack,
         )
 
