@@ -34,6 +34,7 @@ from webui.checkpoints.identify import (
 from webui.checkpoints.specs import ArchSpec, TextSpec, UNetSpec, VaeSpec
 from webui.checkpoints.weights import RenamedWeights, Weights, open_weights
 from webui.errors import CheckpointError, DeviceMemoryError
+from webui.networks.packing import pack_weights, packed_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ class LoadedModel:
 
 
 def module_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters and buffers; shared storage counts once."""
-    seen: dict[int, int] = {}
+    """Bytes of a module's parameters, buffers and packed weights; shared storage counts once."""
+    seen: dict[int, int] = {0: packed_bytes(module)}
     for tensor in (*module.parameters(), *module.buffers()):
         storage = tensor.untyped_storage()
         seen[storage.data_ptr() or id(tensor)] = storage.nbytes()
@@ -112,6 +113,7 @@ def load_checkpoint(
     dtype: torch.dtype = torch.float32,
     vae_path: Path | None = None,
     vae_dtype: torch.dtype | None = None,
+    for_painting: bool = True,
 ) -> LoadedModel:
     """Load an SD 1.x checkpoint file or diffusers folder.
 
@@ -121,6 +123,8 @@ def load_checkpoint(
         dtype: Of U-Net and text encoder.
         vae_path: A separate VAE file that replaces the checkpoint's own.
         vae_dtype: Of the VAE; None = ``dtype``.
+        for_painting: Lay weights out for speed (``networks/packing.py`` on the CPU, channels
+            last on GPUs). False leaves ordinary modules: for training, or to save the weights.
     Raises:
         CheckpointError: Unreadable, damaged, or a part is missing.
         UnknownArchitectureError: Not an SD 1.x model; the message says what it is.
@@ -139,8 +143,20 @@ def load_checkpoint(
             "Close other programs that use it, or start with --medvram or --lowvram.",
             path=str(path),
         ) from err
+    if for_painting:
+        lay_out_for_speed(model)
     logger.info("Loaded %s in %.1f s.", path.name, time.perf_counter() - started)
     return model
+
+
+def lay_out_for_speed(model: LoadedModel) -> None:
+    """Put the weights into the memory layout the device is fastest with; values stay."""
+    if model.device.type == "cpu":
+        for network in (model.unet, model.vae, model.text_encoder):
+            pack_weights(network)
+    elif model.device.type in ("cuda", "xpu"):
+        for network in (model.unet, model.vae):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _path_of(checkpoint: HasPath | str | Path) -> Path:

@@ -1,0 +1,198 @@
+"""Keep weights in the layout the CPU calculates in, instead of rearranging them at every call.
+
+torch hands convolutions to oneDNN, which rearranges the whole weight into blocks before each
+call; where pictures are small and weights large (the inner levels of a U-Net) that takes several
+times as long as the calculation. Matrix products go to MKL, which is slow on processors it does
+not know. Packed once, both run from oneDNN's own layout.
+
+Measured, full-size SD 1.x U-Net, 32×32 latents, batch 2, two threads of an AMD EPYC: 2.77 s a
+call in plain diffusers, 1.15 s packed and with channels last; VAE decoding 2.7 s and 2.1 s.
+Largest difference of an output 4e-6 of its range (sums in another order).
+
+A packed layer holds its weight once, packed. Reading ``layer.weight`` unpacks it again, exactly,
+and the next call packs whatever the weight is then, so code that changes weights layer by layer
+stays right. Code that walks over ``parameters()`` or ``state_dict()`` must call
+``unpack_weights`` first.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_PACKED: Final = 64 * 64
+"""Weights with fewer elements are not worth a layout of their own."""
+
+
+class _Packed(nn.Module):
+    """Behaviour shared by packed layers. ``_packed`` is the weight in oneDNN's layout, or None
+    while the ordinary parameter is there."""
+
+    _packed: Tensor | None
+
+    @property
+    def weight(self) -> Tensor:
+        """The ordinary weight. Reading it unpacks the layer until its next call."""
+        _restore(self)
+        return self._parameters["weight"]  # type: ignore[return-value]
+
+    @weight.setter
+    def weight(self, value: Tensor | None) -> None:
+        self._packed = None
+        self._parameters["weight"] = value if value is None else _parameter(value)
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        _restore(self)
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        _restore(self)
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        _restore(self)
+        return super()._apply(*args, **kwargs)
+
+    def _can_run_packed(self, inputs: Tensor) -> bool:
+        if inputs.requires_grad or inputs.dtype != torch.float32 or inputs.device.type != "cpu":
+            return False
+        if self._packed is not None:
+            return True
+        weight = self._parameters["weight"]
+        assert weight is not None
+        is_float = weight.dtype == torch.float32 and weight.device.type == "cpu"
+        return is_float and not (weight.requires_grad and torch.is_grad_enabled())
+
+
+class PackedLinear(_Packed, nn.Linear):
+    """A matrix product with its weight packed at the first call."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(…, in) → (…, out)."""
+        if not self._can_run_packed(inputs):
+            return functional.linear(inputs, self.weight, self.bias)
+        if self._packed is None:
+            rows = inputs.numel() // max(1, inputs.shape[-1])
+            weight = self._parameters.pop("weight")
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+        return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")
+
+
+class PackedConv2d(_Packed, nn.Conv2d):
+    """A convolution with its weight packed at the first call; its output has channels last."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, in, h, w) → (B, out, h', w')."""
+        if not self._can_run_packed(inputs):
+            return self._conv_forward(inputs, self.weight, self.bias)
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":  # set_tiling
+            inputs = functional.pad(
+                inputs, self._reversed_padding_repeated_twice, mode=self.padding_mode
+            )
+            padding = (0, 0)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if self._packed is None:
+            weight = self._parameters.pop("weight")
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                weight.detach(), padding, self.stride, self.dilation, self.groups, inputs.shape
+            )
+        return torch.ops.mkldnn._convolution_pointwise(
+            inputs, self._packed, self.bias, padding, self.stride, self.dilation, self.groups,
+            "none", [], "",
+        )  # fmt: skip
+
+
+_PACKED_CLASSES: Final[dict[type, type]] = {nn.Linear: PackedLinear, nn.Conv2d: PackedConv2d}
+
+
+def _parameter(value: Tensor) -> nn.Parameter:
+    is_parameter = isinstance(value, nn.Parameter)
+    return value if is_parameter else nn.Parameter(value, requires_grad=False)
+
+
+def _restore(layer: _Packed) -> None:
+    if layer._packed is None:
+        return
+    with torch.inference_mode(False):  # else the weight could never be changed in place again
+        dense = layer._packed.to_dense()
+    layer._parameters["weight"] = nn.Parameter(dense, requires_grad=False)
+    layer._packed = None
+
+
+def pack_weights(network: nn.Module) -> int:
+    """Have a network's large layers packed, each at its first call. Only float32 on the CPU is;
+    for anything else, and where torch lacks the operators, nothing changes.
+
+    Args:
+        network: Changed in place; must not be trained while packed.
+    Returns:
+        Number of layers that will run packed.
+    """
+    if not can_pack():
+        return 0
+    count = 0
+    for layer in network.modules():
+        packed_class = _PACKED_CLASSES.get(type(layer))
+        if packed_class is None or not _is_worth_packing(layer):
+            continue
+        layer.__dict__["_packed"] = None
+        layer.__class__ = packed_class
+        count += 1
+    return count
+
+
+def unpack_weights(network: nn.Module) -> None:
+    """Turn every packed layer back into the ordinary one, with exactly its old weight."""
+    originals = {packed: plain for plain, packed in _PACKED_CLASSES.items()}
+    for layer in network.modules():
+        if isinstance(layer, _Packed):
+            _restore(layer)
+            del layer.__dict__["_packed"]
+            layer.__class__ = originals[type(layer)]
+
+
+def packed_bytes(network: nn.Module) -> int:
+    """Bytes of weights that are packed now and so are not among ``parameters()``."""
+    packed = [m._packed for m in network.modules() if isinstance(m, _Packed)]
+    return sum(p.numel() * p.element_size() for p in packed if p is not None)
+
+
+def _is_worth_packing(layer: Any) -> bool:
+    weight = layer.weight
+    is_right = weight.device.type == "cpu" and weight.dtype == torch.float32
+    if isinstance(layer, nn.Conv2d) and (layer.groups != 1 or isinstance(layer.padding, str)):
+        return False
+    return is_right and weight.numel() >= SMALLEST_PACKED
+
+
+def can_pack() -> bool:
+    """True where torch has oneDNN's packed operators and they give right answers."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    with torch.no_grad():
+        matrix, rows = torch.ones(8, 8), torch.arange(16.0).reshape(2, 8)
+        try:
+            packed = torch.ops.mkldnn._reorder_linear_weight(matrix, 2)
+            found = torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], "")
+            return bool(torch.allclose(found, rows @ matrix.T)) and _can_pack_convolutions()
+        except (RuntimeError, AttributeError, NotImplementedError) as err:
+            logger.info("Weights are not packed: %s", err)
+            return False
+
+
+def _can_pack_convolutions() -> bool:
+    picture, kernel, one = torch.arange(128.0).reshape(1, 8, 4, 4), torch.ones(8, 8, 3, 3), (1, 1)
+    operators = torch.ops.mkldnn
+    packed = operators._reorder_convolution_weight(kernel, one, one, one, 1, picture.shape)
+    found = operators._convolution_pointwise(
+        picture, packed, None, one, one, one, 1, "none", [], ""
+    )
+    wanted = functional.conv2d(picture, kernel, padding=1)
+    return bool(torch.allclose(found, wanted)) and torch.equal(packed.to_dense(), kernel)
