@@ -1,0 +1,106 @@
+"""The API as one FastAPI application; app.py puts the page beside it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.routing import Match
+
+from webui import __version__
+from webui.api.errors import ApiError, answer_error
+from webui.api.fence import make_fenced_route
+from webui.api.guard import Guard, Trust
+from webui.api.lists import list_routes
+from webui.api.options_routes import options_routes
+from webui.api.png_info import png_info_routes
+from webui.api.progress import progress_routes, task_routes
+from webui.api.server import internal_routes, open_routes, server_routes
+from webui.api.text_to_image import text_to_image_routes
+from webui.api.timing import Timing
+from webui.settings import Settings
+from webui.studio import Studio
+
+GZIP_FROM_BYTES = 1000
+GZIP_LEVEL = 4
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def build_api(studio: Studio) -> FastAPI:
+    """The HTTP API over a studio.
+
+    The caller starts and stops the studio. With ``--no-api`` only /internal is served.
+
+    Args:
+        studio: The web process's owner of everything.
+    """
+    settings = studio.settings
+    app = FastAPI(
+        title="Danqing WebUI API",
+        version=__version__,
+        root_path=settings.subpath,
+        strict_content_type=False,
+    )
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+    _add_routes(app, studio)
+    _add_layers(app, settings)
+    return app
+
+
+async def _answer(request: Request, err: Exception) -> Response:
+    return answer_error(err)
+
+
+def _add_routes(app: FastAPI, studio: Studio) -> None:
+    settings = studio.settings
+    fenced = make_fenced_route(settings.api_logins or settings.page_logins)
+    if settings.api:
+        app.include_router(text_to_image_routes(studio, fenced))
+        app.include_router(progress_routes(studio, fenced))
+        app.include_router(list_routes(studio, fenced))
+        app.include_router(options_routes(studio, fenced))
+        app.include_router(png_info_routes(studio, fenced))
+        app.include_router(server_routes(studio, fenced))
+    app.include_router(task_routes(studio, fenced))
+    app.include_router(internal_routes(studio, fenced))
+    app.include_router(open_routes(make_fenced_route()))
+    app.include_router(_unknown_routes(app, make_fenced_route()))
+
+
+def _unknown_routes(app: FastAPI, route_class: type[APIRoute]) -> APIRouter:
+    """Answers for API paths that do not exist, so that a page mounted later does not take them."""
+    routes = APIRouter(route_class=route_class)
+
+    def unknown(request: Request) -> Response:
+        for route in app.router.routes:
+            match, _ = route.matches(request.scope)
+            if match is Match.PARTIAL:
+                raise ApiError(405, "Method Not Allowed")
+        raise ApiError(404, "Not Found")
+
+    for prefix in ("sdapi", "internal"):
+        routes.add_api_route(
+            f"/{prefix}/{{rest:path}}", unknown, methods=ALL_METHODS, include_in_schema=False
+        )
+    return routes
+
+
+def _add_layers(app: FastAPI, settings: Settings) -> None:
+    """Layers around everything, the page included; the last one added is the outermost."""
+    app.add_middleware(Guard, trust=Trust.from_settings(settings))
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+    if settings.cors_origins or settings.cors_origins_regex:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_origin_regex=settings.cors_origins_regex,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            allow_credentials=True,
+        )
+    app.add_middleware(Timing, log=settings.api_log)

@@ -1,0 +1,169 @@
+"""Against other web pages using this server behind a person's back.
+
+A browser sends requests to local addresses for any page it shows. Two checks close that door:
+
+- *Host*: a server that only this machine can reach answers only to this machine's names, so a
+  foreign name that was re-pointed at 127.0.0.1 (DNS rebinding) gets nothing. Where a password
+  guards the path, the name does not matter: browsers send it to no re-pointed name.
+- *Origin*: a request that can change something, sent by a page of another origin, is refused.
+  Programs send no Origin header and are not concerned.
+
+Addresses given to ``--cors-allow-origins`` are trusted in both.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from webui.api.errors import ApiError, answer_error
+from webui.settings import Settings, is_loopback
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+SHARE_SUFFIX = ".gradio.live"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom the server answers.
+
+    Attributes:
+        is_local: Only this machine can reach the server.
+        host: The address the server listens on.
+        origins, origins_regex: Pages of other origins that may use it.
+        share: A public tunnel leads here, so its names are ours.
+        has_api_logins, has_page_logins: Passwords guard the API, the page.
+    """
+
+    is_local: bool
+    host: str
+    origins: tuple[str, ...] = ()
+    origins_regex: str | None = None
+    share: bool = False
+    has_api_logins: bool = False
+    has_page_logins: bool = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Trust:
+        return cls(
+            is_local=is_loopback(settings.host),
+            host=settings.host,
+            origins=settings.cors_origins,
+            origins_regex=settings.cors_origins_regex,
+            share=settings.share,
+            has_api_logins=bool(settings.api_logins or settings.page_logins),
+            has_page_logins=bool(settings.page_logins),
+        )
+
+    def host_is_ours(self, host_header: str, *, is_api: bool) -> bool:
+        """False for a name that a foreign page may have pointed at this machine."""
+        if not self.is_local or (self.has_api_logins if is_api else self.has_page_logins):
+            return True
+        name = _host_name(host_header)
+        if not name or name in ("localhost", self.host.lower()) or name.endswith(".localhost"):
+            return True
+        if _is_address(name):  # an address in digits cannot be re-pointed
+            return True
+        return self._is_shared(name) or any(
+            self.origin_is_allowed(f"{scheme}://{host_header}") for scheme in ("http", "https")
+        )
+
+    def origin_is_ours(self, origin: str, hosts: tuple[str, ...]) -> bool:
+        """True for our own page, the share link and allowed origins.
+
+        Args:
+            origin: The Origin header.
+            hosts: The names under which the browser or a proxy called us.
+        """
+        if self.origin_is_allowed(origin):
+            return True
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            return False
+        if self._is_shared(_host_name(parts.netloc)):
+            return True
+        return _without_default_port(parts.netloc) in {_without_default_port(h) for h in hosts}
+
+    def origin_is_allowed(self, origin: str) -> bool:
+        """True when a CORS flag names this origin."""
+        if "*" in self.origins or origin in self.origins:
+            return True
+        return bool(self.origins_regex and re.fullmatch(self.origins_regex, origin))
+
+    def _is_shared(self, name: str) -> bool:
+        return self.share and name.endswith(SHARE_SUFFIX)
+
+
+class Guard:
+    """ASGI layer that refuses foreign Hosts and Origins with 403.
+
+    Args:
+        app: What is guarded.
+        trust: Whom to answer.
+    """
+
+    def __init__(self, app: ASGIApp, trust: Trust) -> None:
+        self._app = app
+        self._trust = trust
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await answer_error(refusal)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        is_api = is_api_path(scope)
+        if not self._trust.host_is_ours(host, is_api=is_api):
+            return ApiError(
+                403,
+                f"This server does not answer to the name {host!r}. Open it as "
+                f"http://{self._trust.host}, or start it with "
+                f"--cors-allow-origins http://{host} if that name is yours.",
+            )
+        origin = headers.get("origin")
+        is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
+        hosts = tuple(filter(None, (host, headers.get("x-forwarded-host"))))
+        if origin is None or is_safe or self._trust.origin_is_ours(origin, hosts):
+            return None
+        return ApiError(
+            403,
+            f"A page at {origin!r} tried to use this server and was refused. If that page is "
+            f"yours, start the server with --cors-allow-origins {origin}",
+        )
+
+
+def is_api_path(scope: Scope) -> bool:
+    """True for the paths that the API answers."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith(("/sdapi/", "/internal/"))
+
+
+def _host_name(host: str) -> str:
+    """The name in ``name:port`` or ``[address]:port``, lower case, without a final dot."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _without_default_port(netloc: str) -> str:
+    return re.sub(r":(80|443)$", "", netloc.lower())

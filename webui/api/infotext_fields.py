@@ -1,0 +1,170 @@
+"""The ``infotext`` field of a request: a picture's recipe fills every field left out.
+
+Only fields absent from the JSON are filled. Settings the recipe names become overrides where they
+differ from the present ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from webui.api.options_routes import checked_value
+from webui.api.schemas import TextToImageBody
+from webui.errors import CheckpointNotFoundError, ParamsError
+from webui.infotext import Infotext, parse_infotext, with_defaults
+from webui.prompts.styles import extract_styles
+from webui.studio import Studio
+
+FIELD_KEYS = {
+    "steps": "Steps",
+    "sampler_name": "Sampler",
+    "scheduler": "Schedule type",
+    "cfg_scale": "CFG scale",
+    "width": "Size-1",
+    "height": "Size-2",
+    "batch_size": "Batch size",
+    "denoising_strength": "Denoising strength",
+    "hr_scale": "Hires upscale",
+    "hr_upscaler": "Hires upscaler",
+    "hr_second_pass_steps": "Hires steps",
+    "hr_resize_x": "Hires resize-1",
+    "hr_resize_y": "Hires resize-2",
+    "hr_checkpoint_name": "Hires checkpoint",
+    "hr_sampler_name": "Hires sampler",
+    "hr_scheduler": "Hires schedule type",
+    "hr_prompt": "Hires prompt",
+    "hr_negative_prompt": "Hires negative prompt",
+    "seed": "Seed",
+    "subseed": "Variation seed",
+    "subseed_strength": "Variation seed strength",
+    "seed_resize_from_w": "Seed resize from-1",
+    "seed_resize_from_h": "Seed resize from-2",
+    "refiner_checkpoint": "Refiner",
+    "refiner_switch_at": "Refiner switch at",
+}
+"""Request fields and the infotext keys that fill them."""
+
+OPTION_KEYS = {
+    "Clip skip": "CLIP_stop_at_last_layers",
+    "ENSD": "eta_noise_seed_delta",
+    "RNG": "randn_source",
+    "Eta": "eta_ancestral",
+    "Eta DDIM": "eta_ddim",
+    "Sigma churn": "s_churn",
+    "Sigma tmin": "s_tmin",
+    "Sigma tmax": "s_tmax",
+    "Sigma noise": "s_noise",
+    "Schedule min sigma": "sigma_min",
+    "Schedule max sigma": "sigma_max",
+    "Schedule rho": "rho",
+    "Beta schedule alpha": "beta_dist_alpha",
+    "Beta schedule beta": "beta_dist_beta",
+    "Discard penultimate sigma": "always_discard_next_to_last_sigma",
+    "SGM noise multiplier": "sgm_noise_multiplier",
+    "SGM noise multplier": "sgm_noise_multiplier",
+    "UniPC variant": "uni_pc_variant",
+    "UniPC skip type": "uni_pc_skip_type",
+    "UniPC order": "uni_pc_order",
+    "UniPC lower order final": "uni_pc_lower_order_final",
+    "Noise Schedule": "sd_noise_schedule",
+    "Tiling": "tiling",
+    "Emphasis": "emphasis",
+    "Pad conds": "pad_cond_uncond",
+    "Pad conds v0": "pad_cond_uncond_v0",
+    "Old prompt editing timelines": "use_old_scheduling",
+    "Downcast alphas_cumprod": "use_downcasted_alpha_bar",
+    "NGMS": "s_min_uncond",
+    "NGMS all steps": "s_min_uncond_all",
+    "Skip Early CFG": "skip_early_cond",
+}
+"""Infotext keys and the options they stand for («SGM noise multplier» is an old spelling)."""
+
+HIRES_KEYS = ("Hires upscale", "Hires upscaler", "Hires resize-1")
+
+
+def fill_from_infotext(
+    studio: Studio, body: TextToImageBody
+) -> tuple[TextToImageBody, dict[str, Any]]:
+    """The request with its infotext's values, and the overrides that belong to them.
+
+    Raises:
+        ParamsError: A value in the infotext cannot be read as its field.
+    """
+    if not body.infotext:
+        return body, {}
+    written = parse_infotext(body.infotext)
+    found = with_defaults(
+        written,
+        auto_backcompat=bool(studio.options["auto_backcompat"]),
+        skip=studio.options["infotext_skip_pasting"] or (),
+    )
+    values = {**_field_values(written, found), **_prompts_and_styles(studio, found)}
+    open_fields = {k: v for k, v in values.items() if k not in body.model_fields_set}
+    for name, value in open_fields.items():
+        _check_field(name, value)
+    sent = body.model_dump(exclude_unset=True)
+    return TextToImageBody.model_validate({**sent, **open_fields}), _overrides(studio, found)
+
+
+def _field_values(written: Infotext, found: Infotext) -> dict[str, Any]:
+    params = found.params
+    values: dict[str, Any] = {
+        name: params[key] for name, key in FIELD_KEYS.items() if key in params
+    }
+    if "Schedule type" not in written.params:  # an old sampler name may end in its schedule
+        values.pop("scheduler", None)
+    has_hires = any(key in written.params or params.get(key, "0") != "0" for key in HIRES_KEYS)
+    values["enable_hr"] = "Denoising strength" in params and has_hires
+    return values
+
+
+def _prompts_and_styles(studio: Studio, found: Infotext) -> dict[str, Any]:
+    """The prompts, without the styles they were made with unless the option says otherwise."""
+    wish = studio.options["infotext_styles"]
+    prompt, negative_prompt = found.prompt, found.negative_prompt
+    if wish == "Ignore":
+        return {"prompt": prompt, "negative_prompt": negative_prompt}
+    known = studio.styles.by_name().values()
+    names, prompt, negative_prompt = extract_styles(prompt, negative_prompt, known)
+    values: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative_prompt}
+    if wish == "Apply" or (wish == "Apply if any" and names):
+        values["styles"] = names
+    return values
+
+
+def _check_field(name: str, value: Any) -> None:
+    try:
+        TextToImageBody.model_validate({name: value})
+    except ValidationError as err:
+        key = FIELD_KEYS.get(name, name)
+        raise ParamsError(
+            f"The infotext says «{key}: {value}», which cannot be read as {name}.",
+            f"Send {name} yourself, or mend the infotext.",
+            field=name,
+        ) from err
+
+
+def _overrides(studio: Studio, found: Infotext) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    for key, option in OPTION_KEYS.items():
+        if key in found.params:
+            value = checked_value(option, found.params[key])
+            if value != studio.options[option]:
+                overrides[option] = value
+    model = found.params.get("Model hash")
+    if model and not studio.options["disable_weights_auto_swap"]:
+        overrides["sd_model_checkpoint"] = model
+    vae = found.params.get("VAE")
+    if vae and vae != studio.options["sd_vae"] and _has_vae(studio, vae):
+        overrides["sd_vae"] = vae
+    return overrides
+
+
+def _has_vae(studio: Studio, name: str) -> bool:
+    try:
+        studio.catalog.find_vae(name)
+    except CheckpointNotFoundError:
+        return False
+    return True

@@ -1,0 +1,223 @@
+"""What there is to choose from: samplers, checkpoints, upscalers, styles … and looking again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from webui.api.scripts import script_infos, script_titles
+from webui.checkpoints.catalog import Record
+from webui.checkpoints.headers import read_header
+from webui.errors import CheckpointError
+from webui.prompts.styles import Style
+from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.studio import Studio
+
+LATENT_UPSCALE_MODES = (
+    "Latent",
+    "Latent (antialiased)",
+    "Latent (bicubic)",
+    "Latent (bicubic antialiased)",
+    "Latent (nearest)",
+    "Latent (nearest-exact)",
+)
+PLAIN_UPSCALERS = ("None", "Lanczos", "Nearest")
+MODEL_UPSCALER_SCALE = 4.0
+"""What A1111 reports for a model whose name tells nothing else."""
+
+
+def list_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
+    """All lists, and the requests to look through the folders again."""
+    routes = APIRouter(prefix="/sdapi/v1", route_class=route_class, tags=["lists"])
+    _add_name_lists(routes)
+    _add_model_lists(routes, studio)
+    _add_refreshes(routes, studio)
+    return routes
+
+
+def _add_name_lists(routes: APIRouter) -> None:
+    @routes.get("/samplers")
+    def samplers() -> list[dict[str, Any]]:
+        """Samplers in menu order."""
+        return [{"name": s.name, "aliases": s.aliases, "options": s.options} for s in SAMPLERS]
+
+    @routes.get("/schedulers")
+    def schedulers() -> list[dict[str, Any]]:
+        """Schedule types in menu order."""
+        return [
+            {
+                "name": s.name,
+                "label": s.label,
+                "aliases": list(s.aliases) or None,
+                "default_rho": s.default_rho,
+                "need_inner_model": s.need_inner_model,
+            }
+            for s in SCHEDULES
+        ]
+
+    @routes.get("/latent-upscale-modes")
+    def latent_upscale_modes() -> list[dict[str, str]]:
+        """Ways to enlarge latents between the passes of hires fix."""
+        return [{"name": name} for name in LATENT_UPSCALE_MODES]
+
+    @routes.get("/face-restorers")
+    def face_restorers() -> list[dict[str, Any]]:
+        """Face restorers; there are none yet."""
+        return []
+
+    @routes.get("/realesrgan-models")
+    def realesrgan_models() -> list[dict[str, Any]]:
+        """Built-in Real-ESRGAN models; there are none (files of them are in /upscalers)."""
+        return []
+
+    @routes.get("/scripts")
+    def scripts() -> dict[str, list[str]]:
+        """Script titles in lower case."""
+        return script_titles()
+
+    @routes.get("/script-info")
+    def script_info() -> list[dict[str, Any]]:
+        """Scripts with their arguments."""
+        return script_infos()
+
+    @routes.get("/extensions")
+    def extensions() -> list[dict[str, Any]]:
+        """Extensions that come from a git remote; there are none yet."""
+        return []
+
+
+def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
+    catalog = studio.catalog
+
+    @routes.get("/sd-models")
+    def sd_models() -> list[dict[str, Any]]:
+        """Checkpoints that can be painted with."""
+        return [_checkpoint(record) for record in catalog.checkpoints() if not record.problem]
+
+    @routes.get("/sd-vae")
+    def sd_vae() -> list[dict[str, Any]]:
+        """Separate VAE files."""
+        return [_file_and_folder(record) for record in catalog.vaes()]
+
+    @routes.get("/sd-modules")
+    def sd_modules() -> list[dict[str, Any]]:
+        """The same under Forge's name."""
+        return [_file_and_folder(record) for record in catalog.vaes()]
+
+    @routes.get("/upscalers")
+    def upscalers() -> list[dict[str, Any]]:
+        """Upscalers for pictures."""
+        plain = [
+            {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": 4.0}
+            for name in PLAIN_UPSCALERS
+        ]
+        return [*plain, *map(_upscaler, catalog.upscalers())]
+
+    @routes.get("/hypernetworks")
+    def hypernetworks() -> list[dict[str, Any]]:
+        """Hypernetwork files."""
+        return [{"name": r.stem, "path": str(r.path)} for r in catalog.hypernetworks()]
+
+    @routes.get("/loras")
+    def loras() -> list[dict[str, Any]]:
+        """LoRA files with the metadata stored in them."""
+        return [_lora(studio, record) for record in catalog.loras()]
+
+    @routes.get("/embeddings")
+    def embeddings() -> dict[str, dict[str, Any]]:
+        """Textual inversions; skipped are those that fit no text encoder here."""
+        found = {record.stem: _embedding(record) for record in catalog.embeddings()}
+        loaded = {name: entry for name, entry in found.items() if entry["shape"] == 768}
+        return {
+            "loaded": loaded,
+            "skipped": {name: entry for name, entry in found.items() if name not in loaded},
+        }
+
+    @routes.get("/prompt-styles")
+    def prompt_styles() -> list[dict[str, Any]]:
+        """Saved styles; the headings between several style files have null prompts."""
+        return [_style(style) for style in studio.styles.entries()]
+
+
+def _add_refreshes(routes: APIRouter, studio: Studio) -> None:
+    def look_again() -> None:
+        """Look through all model folders again."""
+        studio.refresh_models()
+
+    for what in ("checkpoints", "vae", "embeddings", "loras"):
+        routes.add_api_route(
+            f"/refresh-{what}", look_again, methods=["POST"], name=f"refresh_{what}"
+        )
+
+
+def upscaler_names(studio: Studio) -> tuple[str, ...]:
+    """What hires fix can enlarge with between its passes."""
+    return (*LATENT_UPSCALE_MODES, *PLAIN_UPSCALERS)
+
+
+def _checkpoint(record: Record) -> dict[str, Any]:
+    config = record.path.with_suffix(".yaml")
+    return {
+        "title": record.title,
+        "model_name": record.model_name,
+        "hash": record.hash10,
+        "sha256": record.sha256,
+        "filename": str(record.path),
+        "config": str(config) if config.exists() else None,
+    }
+
+
+def _style(style: Style) -> dict[str, Any]:
+    if style.is_divider:
+        return {"name": style.name, "prompt": None, "negative_prompt": None}
+    return {
+        "name": style.name,
+        "prompt": style.prompt,
+        "negative_prompt": style.negative_prompt,
+    }
+
+
+def _file_and_folder(record: Record) -> dict[str, Any]:
+    return {"model_name": record.path.name, "filename": str(record.path)}
+
+
+def _upscaler(record: Record) -> dict[str, Any]:
+    return {
+        "name": record.stem,
+        "model_name": record.stem,
+        "model_path": str(record.path),
+        "model_url": None,
+        "scale": MODEL_UPSCALER_SCALE,
+    }
+
+
+def _lora(studio: Studio, record: Record) -> dict[str, Any]:
+    metadata = studio.catalog.metadata(record)
+    return {
+        "name": record.stem,
+        "alias": metadata.get("ss_output_name") or record.stem,
+        "path": str(record.path),
+        "metadata": metadata,
+    }
+
+
+def _embedding(record: Record) -> dict[str, Any]:
+    """Vectors and width of an embedding; 0 when the file cannot be read."""
+    vectors = width = 0
+    try:
+        shapes = [info.shape for info in read_header(record.path).tensors.values()]
+    except CheckpointError:
+        shapes = []
+    for shape in shapes:
+        if shape and len(shape) <= 2:
+            vectors, width = shape if len(shape) == 2 else (1, shape[0])
+            break
+    return {
+        "step": None,
+        "sd_checkpoint": None,
+        "sd_checkpoint_name": None,
+        "shape": width,
+        "vectors": vectors,
+    }

@@ -1,0 +1,179 @@
+"""Reading and changing options, and the start-up flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from fastapi.routing import APIRoute
+
+from webui.api.errors import ApiError
+from webui.api.lenient import json_safe, read_bool, read_float, read_int
+from webui.errors import CheckpointNotFoundError, ParamsError
+from webui.options import OPTIONS, is_api_restricted
+from webui.resolve import TextToImageRequest, resolve
+from webui.settings import Settings
+from webui.studio import Studio
+
+READ_ONLY = ("sd_checkpoint_hash",)
+"""Told by GET /options, ignored by POST, so that what was read can be sent back whole."""
+SECRET_FLAGS = ("api_auth", "gradio_auth", "gradio_auth_path")
+_DEFAULTS = {option.key: option.default for option in OPTIONS}
+
+
+def options_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
+    """Options and flags."""
+    routes = APIRouter(route_class=route_class, tags=["options"])
+
+    @routes.get("/sdapi/v1/options")
+    def get_options() -> dict[str, Any]:
+        """Every option with its present value."""
+        return present_options(studio)
+
+    @routes.post("/sdapi/v1/options")
+    def set_options(values: Annotated[dict[str, Any], Body()]) -> None:
+        """Change some options, all or none, and save them."""
+        change_options(studio, values)
+
+    @routes.get("/sdapi/v1/cmd-flags")
+    def cmd_flags() -> dict[str, Any]:
+        """Start-up flags as they were understood; passwords are left out."""
+        return flags_to_show(studio.settings)
+
+    return routes
+
+
+def present_options(studio: Studio) -> dict[str, Any]:
+    """All options; the checkpoint by the title under which it is listed now."""
+    checkpoint = studio.current_checkpoint()
+    chosen = {
+        "sd_model_checkpoint": checkpoint.title if checkpoint else None,
+        "sd_checkpoint_hash": (checkpoint.sha256 or "") if checkpoint else "",
+    }
+    return json_safe({**studio.options.as_dict(), **chosen})
+
+
+def change_options(studio: Studio, values: Mapping[str, Any]) -> None:
+    """Change options in memory and in config.json. A fault in one changes none.
+
+    Raises:
+        ApiError: An unknown checkpoint or option, or options are frozen.
+        ParamsError: A value that no request could be painted with.
+    """
+    if studio.settings.flags.get("freeze_settings"):
+        raise ApiError(
+            500,
+            "The options were frozen at the start (--freeze-settings). Restart without that flag.",
+            error="AssertionError",
+            errors="changing settings is disabled",
+        )
+    wanted = {key: value for key, value in values.items() if _may_change(studio, key)}
+    checkpoint = _checkpoint_title(studio, wanted.pop("sd_model_checkpoint", None))
+    checked = {key: checked_value(key, value) for key, value in wanted.items()}
+    _check_that_one_can_paint(checked)
+    for key, value in checked.items():
+        studio.options.set(key, value)
+    if checkpoint is not None:
+        studio.choose_checkpoint(checkpoint)
+    studio.options.save()
+
+
+def _may_change(studio: Studio, key: str) -> bool:
+    """False for keys that are quietly left alone.
+
+    Raises:
+        ApiError: No option has that key.
+    """
+    if key in READ_ONLY or is_api_restricted(key):
+        return False
+    if key not in studio.options:
+        raise ApiError(
+            500,
+            f"No option is called {key!r}; nothing was changed. GET /sdapi/v1/options lists them.",
+            error="KeyError",
+            errors=repr(key),
+        )
+    is_path = key.startswith("outdir_") or key.endswith("filename_pattern")
+    return not (is_path and studio.settings.flags.get("hide_ui_dir_config"))
+
+
+def _checkpoint_title(studio: Studio, alias: Any) -> str | None:
+    if alias is None:
+        return None
+    try:
+        return studio.catalog.find_checkpoint(str(alias)).title
+    except CheckpointNotFoundError as err:
+        raise ApiError(
+            500,
+            f"model {alias!r} not found; nothing was changed. {err}",
+            error="RuntimeError",
+            errors=f"model {alias!r} not found",
+        ) from err
+
+
+def checked_value(key: str, value: Any) -> Any:
+    """The value in the type of the option's default; null means the default.
+
+    Raises:
+        ParamsError: It cannot be read as that type.
+    """
+    default = _DEFAULTS.get(key)
+    if value is None or default is None:
+        return default if value is None else json_safe(value)
+    try:
+        if isinstance(default, bool):
+            return read_bool(value)
+        if isinstance(default, int):
+            number = read_float(value)
+            return read_int(value) if number is None or number.is_integer() else number
+        if isinstance(default, float):
+            return read_float(value)
+        if isinstance(value, type(default)):
+            return json_safe(value)
+    except ValueError as err:
+        raise _wrong_type(key, value, default) from err
+    raise _wrong_type(key, value, default)
+
+
+def _wrong_type(key: str, value: Any, default: Any) -> ParamsError:
+    return ParamsError(
+        f"The option {key} was given {str(value)[:80]!r}; {type(default).__name__} is needed.",
+        f"Its default is {default!r}. Nothing was changed.",
+        field=key,
+    )
+
+
+def _check_that_one_can_paint(changes: Mapping[str, Any]) -> None:
+    """Refuse values that would make every later request fail.
+
+    Raises:
+        ParamsError: From resolving a plain request with these options.
+    """
+    resolve(
+        TextToImageRequest(),
+        {**_DEFAULTS, **changes},
+        find_checkpoint=lambda alias: alias or "any",
+        styles={},
+    )
+
+
+def flags_to_show(settings: Settings) -> dict[str, Any]:
+    """The flags under A1111's names, with the folders that are really used and no passwords."""
+    shown = {key: _plain(value) for key, value in settings.flags.items() if key not in SECRET_FLAGS}
+    return {
+        **shown,
+        **dict.fromkeys(SECRET_FLAGS),
+        "api": settings.api,
+        "nowebui": not settings.page,
+        "port": settings.port,
+        "data_dir": str(settings.folders.data),
+        "models_dir": str(settings.folders.models[0]),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else json_safe(value)

@@ -1,0 +1,166 @@
+"""What goes in and out over HTTP, written by hand under A1111's field names and defaults.
+
+Unknown fields are ignored and null is allowed everywhere (it means: the default).
+
+Source:
+    Field names and defaults are facts of AUTOMATIC1111 stable-diffusion-webui's protocol, 1.10.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from webui.api.lenient import Bool, Float, Int, Text
+
+
+class Body(BaseModel):
+    """Base of everything a client sends."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    def value(self, name: str) -> Any:
+        """The field's value; its default where the client sent null."""
+        found = getattr(self, name)
+        return (
+            type(self).model_fields[name].get_default(call_default_factory=True)
+            if found is None
+            else found
+        )
+
+
+class TextToImageBody(Body):
+    """POST /sdapi/v1/txt2img. A field without a meaning here is accepted and echoed."""
+
+    prompt: Text = ""
+    negative_prompt: Text = ""
+    styles: list[Text] | None = Field(None, description="names of saved styles, applied in order")
+    seed: Int = Field(-1, description="-1 = random")
+    subseed: Int = -1
+    subseed_strength: Float = 0.0
+    seed_resize_from_h: Int = -1
+    seed_resize_from_w: Int = -1
+    sampler_name: Text = None
+    scheduler: Text = Field(None, description="internal name or label; null = Automatic")
+    batch_size: Int = 1
+    n_iter: Int = Field(1, description="number of batches")
+    steps: Int = 50
+    cfg_scale: Float = 7.0
+    width: Int = Field(512, description="pixels; cut down to a multiple of 8")
+    height: Int = Field(512, description="pixels; cut down to a multiple of 8")
+    restore_faces: Bool = None
+    tiling: Bool = None
+    do_not_save_samples: Bool = Field(False, description="ignored: see save_images")
+    do_not_save_grid: Bool = Field(False, description="ignored: see save_images")
+    eta: Float = None
+    denoising_strength: Float = Field(None, description="of the hires pass; null = 0.75")
+    s_min_uncond: Float = None
+    s_churn: Float = None
+    s_tmax: Float = None
+    s_tmin: Float = None
+    s_noise: Float = None
+    override_settings: dict[str, Any] | None = None
+    override_settings_restore_afterwards: Bool = True
+    refiner_checkpoint: Text = None
+    refiner_switch_at: Float = None
+    disable_extra_networks: Bool = False
+    firstpass_image: Any = Field(None, description="ignored")
+    comments: dict[str, Any] | None = Field(None, description="ignored")
+    enable_hr: Bool = False
+    firstphase_width: Int = 0
+    firstphase_height: Int = 0
+    hr_scale: Float = 2.0
+    hr_upscaler: Text = Field(None, description="null = Latent")
+    hr_second_pass_steps: Int = Field(0, description="0 = as many as steps")
+    hr_resize_x: Int = 0
+    hr_resize_y: Int = 0
+    hr_checkpoint_name: Text = None
+    hr_sampler_name: Text = None
+    hr_scheduler: Text = None
+    hr_prompt: Text = ""
+    hr_negative_prompt: Text = ""
+    force_task_id: Text = None
+    sampler_index: Text = Field("Euler", description="a name; used when sampler_name is empty")
+    script_name: Text = None
+    script_args: list[Any] | None = Field(default_factory=list)
+    send_images: Bool = True
+    save_images: Bool = False
+    alwayson_scripts: dict[str, Any] | None = Field(default_factory=dict)
+    infotext: Text = Field(None, description="fills every field that the request leaves out")
+
+
+class ImagesAnswer(BaseModel):
+    """What a generation answers."""
+
+    images: list[str] = Field(description="base64 files without a data: prefix")
+    parameters: dict[str, Any] = Field(description="the request with all defaults filled in")
+    info: str = Field(description="a JSON object as text: seeds, prompts, infotexts …")
+
+
+class ErrorAnswer(BaseModel):
+    """What every failure answers."""
+
+    error: str = Field(description="kind of error")
+    detail: str = Field(description="what happened and what to do")
+    body: str = ""
+    errors: str = ""
+
+
+class ProgressState(BaseModel):
+    """The ``state`` of /sdapi/v1/progress."""
+
+    skipped: bool = False
+    interrupted: bool = False
+    stopping_generation: bool = False
+    job: str = ""
+    job_count: int = Field(0, description="-1 = a job begins, 0 = idle")
+    job_timestamp: str = "0"
+    job_no: int = 0
+    sampling_step: int = 0
+    sampling_steps: int = 0
+
+
+class ProgressAnswer(BaseModel):
+    """GET /sdapi/v1/progress."""
+
+    progress: float = 0.0
+    eta_relative: float = 0.0
+    state: ProgressState
+    current_image: str | None = None
+    textinfo: str | None = None
+
+
+class TaskProgressBody(Body):
+    """POST /internal/progress."""
+
+    id_task: Text = None
+    id_live_preview: Int = -1
+    live_preview: Bool = True
+
+
+class TaskProgressAnswer(BaseModel):
+    """What /internal/progress answers."""
+
+    active: bool
+    queued: bool
+    completed: bool
+    progress: float | None = None
+    eta: float | None = None
+    live_preview: str | None = Field(None, description="a data: URI")
+    id_live_preview: int = -1
+    textinfo: str | None = None
+
+
+class PngInfoBody(Body):
+    """POST /sdapi/v1/png-info."""
+
+    image: str = Field(description="base64 or data: URI of a picture file")
+
+
+class PngInfoAnswer(BaseModel):
+    """What png-info answers."""
+
+    info: str
+    items: dict[str, Any]
+    parameters: dict[str, Any]
