@@ -115,7 +115,11 @@ def dpmpp_3m_sde(
     eta: float = 1.0,
     s_noise: float = 1.0,
 ) -> Tensor:
-    """Third order from the last three estimates ("DPM++ 3M SDE"); first steps are lower order."""
+    """Three remembered estimates ("DPM++ 3M SDE"); the first two steps remember fewer.
+
+    Trap: the quadratic part enters with half its exact weight, here as in every implementation
+    people have used, so the measured order is two. Pictures depend on it.
+    """
     steps = len(sigmas) - 1
     past: list[tuple[Tensor, float]] = []  # (estimate, width of the step it began), newest first
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
@@ -158,7 +162,7 @@ def _phi_2(width: float) -> float:
 
 
 def _phi_3(width: float) -> float:
-    """The same for the quadratic part."""
+    """The same for the quadratic part, at half its exact weight (see ``dpmpp_3m_sde``)."""
     return _phi_2(width) / width - 0.5
 
 

@@ -80,7 +80,9 @@ def _nearest(sigmas: Sequence[float], wanted: float) -> int:
 
 
 def _karras(count: int, sigma_min: float, sigma_max: float) -> list[float]:
-    high, low = sigma_max ** (1 / RHO), sigma_min ** (1 / RHO)
+    """Karras spacing whose ends are exactly the given ones, so that stretches join without gap."""
     if count == 1:
         return [sigma_max]
-    return [(high + (low - high) * i / (count - 1)) ** RHO for i in range(count)]
+    high, low = sigma_max ** (1 / RHO), sigma_min ** (1 / RHO)
+    inner = [(high + (low - high) * i / (count - 1)) ** RHO for i in range(1, count - 1)]
+    return [sigma_max, *inner, sigma_min]
