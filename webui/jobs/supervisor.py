@@ -251,7 +251,7 @@ class Supervisor:
         return True
 
     def request(self, message: Event, timeout_seconds: float = 10.0) -> Event:
-        """Ask the worker a small question and wait for its reply.
+        """Ask the worker a small question and wait for its reply, and first for its start.
 
         Args:
             message: With a ``type``; a number is added as ``request``.
@@ -262,6 +262,8 @@ class Supervisor:
         """
         number, question = next(self._question_numbers), _Question()
         with self._changed:
+            if self._is_wanted:
+                self._changed.wait_for(lambda: self._worker is not None, timeout_seconds)
             worker = question.worker = self._worker
             if worker is None or worker.is_ending_on_purpose:
                 raise JobError(
@@ -275,11 +277,8 @@ class Supervisor:
         with self._changed:
             self._questions.pop(number, None)
         if question.reply is None:
-            what = (
-                "ended"
-                if question.answered.is_set()
-                else f"did not answer in {timeout_seconds:g} s"
-            )
+            has_ended = question.answered.is_set()
+            what = "ended" if has_ended else f"did not answer in {timeout_seconds:g} s"
             raise JobError(
                 f"The model process was asked for {message.get('type')!r}; it {what}.",
                 "Try again; if it stays so, look at the log of the model process.",
@@ -422,6 +421,7 @@ class Supervisor:
             if not worker.is_gone:
                 self._worker = worker
                 self._ending_since = None
+                self._changed.notify_all()
 
     def _begin(self, run: _Run) -> None:
         """Prepare the claimed job and send it, unless it was stopped meanwhile."""
