@@ -45,12 +45,16 @@ class Style:
 # Merging
 
 
-def apply_styles(prompt: str, style_texts: Iterable[str]) -> str:
+def apply_styles(
+    prompt: str, style_texts: Iterable[str], *, should_cut_comments: bool = True
+) -> str:
     """Merge the texts of chosen styles into a prompt, in order.
 
     Args:
         prompt: A prompt or negative prompt.
-        style_texts: The same side of each chosen style. Comments in them are cut.
+        style_texts: The same side of each chosen style.
+        should_cut_comments: Cut comments from prompt and styles before merging, so that a comment
+            at the end of one does not swallow the next. False where ``#`` is an ordinary character.
     Returns:
         The merged prompt, stripped; unchanged when no style is chosen.
     Raises:
@@ -59,7 +63,9 @@ def apply_styles(prompt: str, style_texts: Iterable[str]) -> str:
         A1111 1.9.
     """
     for style_text in style_texts:
-        prompt, style_text = prompt.strip(), _clean(style_text)
+        if should_cut_comments:
+            prompt, style_text = cut_comments(prompt), cut_comments(style_text)
+        prompt, style_text = prompt.strip(), style_text.strip()
         places = style_text.count(PLACEHOLDER)
         if len(style_text) + max(places, 1) * len(prompt) > MAX_PROMPT_LENGTH:
             raise PromptSyntaxError(

@@ -1,0 +1,389 @@
+"""Picture files with their infotext inside: writing, and reading what any program stored.
+
+PNG keeps it in the text chunk ``parameters``; JPEG, WebP and AVIF in the EXIF UserComment; GIF in
+its comment. Some programs hide it in the lowest bits of the pixels; that is read, never written.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import logging
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+
+from webui.errors import LibraryError
+from webui.infotext import novelai_infotext
+
+logger = logging.getLogger(__name__)
+
+PictureFormat = Literal["png", "jpg", "webp", "avif"]
+Source = Union[str, Path, bytes, Image.Image]
+
+PARAMETERS = "parameters"
+"""Text chunk and item that hold the infotext."""
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused before they are decoded (13,377 x 13,377; Pillow's own limit)."""
+MAX_HIDDEN_BYTES = 8_000_000
+"""Longest text looked for in pixels; a false signature could announce any length."""
+
+_PILLOW_NAMES = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
+_EXIF_IFD = ExifTags.IFD.Exif
+_USER_COMMENT = ExifTags.Base.UserComment
+_UNICODE = b"UNICODE\0"
+_ASCII = b"ASCII\0\0\0"
+_JIS = b"JIS\0\0\0\0\0"
+_WORTHLESS = {
+    "jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "exif", "loop", "background",
+    "timestamp", "duration", "progressive", "progression", "icc_profile", "chromaticity",
+    "photoshop",
+    "transparency",  # ours: palette bytes, no text
+}  # fmt: skip
+_SIGNATURES = {
+    b"stealth_pnginfo": ("alpha", False),
+    b"stealth_pngcomp": ("alpha", True),
+    b"stealth_rgbinfo": ("rgb", False),
+    b"stealth_rgbcomp": ("rgb", True),
+}
+_SIGNATURE_BYTES = 15
+_MAX_JPEG_EXIF_BYTES = 65_533  # a JPEG segment's length field has 16 bits and counts itself
+
+
+# Writing
+
+
+def encode(
+    image: Image.Image,
+    *,
+    format: PictureFormat = "png",
+    infotext: str | None = None,
+    text: Mapping[str, str] | None = None,
+    quality: int = 80,
+    lossless: bool = False,
+) -> bytes:
+    """A picture file with its infotext inside.
+
+    Args:
+        image: Any mode; converted where the format cannot hold it (JPEG: white behind alpha).
+        format: ``png``, ``jpg``, ``webp`` or ``avif``.
+        infotext: Stored where the format keeps it; None or "" stores none.
+        text: Further PNG text chunks, for example those of the source picture. A ``parameters``
+            entry gives way to ``infotext``. Other formats have no place for them.
+        quality: 1–100, for jpg, webp and avif.
+        lossless: Exact pixels in webp (and the best avif can do).
+    Raises:
+        LibraryError: The format is unknown, or cannot hold a picture of this size.
+    """
+    if format not in _PILLOW_NAMES:
+        raise LibraryError(
+            f"No picture format named {format!r}.", f"Use one of {', '.join(_PILLOW_NAMES)}."
+        )
+    out = io.BytesIO()
+    try:
+        if format == "png":
+            image = image if image.mode in _PNG_MODES else image.convert("RGB")
+            image.save(out, "PNG", pnginfo=_text_chunks(infotext, text or {}))
+        else:
+            image, options = _for_lossy(image, format, quality, lossless)
+            if infotext:
+                options |= _exif_option(infotext, format)
+            image.save(out, _PILLOW_NAMES[format], **options)
+    except (OSError, ValueError, OverflowError, struct.error) as err:
+        width, height = image.size
+        raise LibraryError(
+            f"A picture of {width}x{height} was to be written as {format}: {err}.",
+            "Choose another format in the settings, or a smaller size.",
+        ) from err
+    return out.getvalue()
+
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+
+
+def _text_chunks(infotext: str | None, text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    chunks = {key: str(value) for key, value in text.items() if _is_keyword(key)}
+    if infotext:
+        chunks = {PARAMETERS: infotext, **{k: v for k, v in chunks.items() if k != PARAMETERS}}
+    info = PngImagePlugin.PngInfo()
+    for key, value in chunks.items():
+        if _is_latin1(value):
+            info.add_text(key, value)
+        else:
+            info.add_itxt(key, _storable(value))
+    return info
+
+
+def _is_keyword(key: str) -> bool:
+    """What PNG allows as a keyword: 1–79 printable Latin-1 characters."""
+    return 1 <= len(key) <= 79 and _is_latin1(key) and key.isprintable()
+
+
+def _is_latin1(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _storable(text: str) -> str:
+    """The text with halves of surrogate pairs replaced; no file format can hold them."""
+    return text.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
+
+
+def _for_lossy(
+    image: Image.Image, format: str, quality: int, lossless: bool
+) -> tuple[Image.Image, dict[str, Any]]:
+    has_alpha = image.has_transparency_data
+    if format == "jpg":
+        return _flattened(image) if has_alpha else image.convert("RGB"), {"quality": quality}
+    image = image.convert("RGBA" if has_alpha else "RGB")
+    if format == "webp":
+        return image, {"quality": quality, "lossless": lossless, "exact": lossless}
+    return image, {"quality": 100, "subsampling": "4:4:4"} if lossless else {"quality": quality}
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    sheet = Image.new("RGB", image.size, "white")
+    sheet.paste(image, mask=image.getchannel("A"))
+    return sheet
+
+
+def _exif_option(infotext: str, format: str) -> dict[str, Any]:
+    exif = Image.Exif()
+    comment = _UNICODE + _storable(infotext).encode("utf-16-be")
+    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = comment
+    data = exif.tobytes()
+    if format == "jpg" and len(data) > _MAX_JPEG_EXIF_BYTES:
+        logger.warning("The recipe is too long for a JPEG file; the picture is written without.")
+        return {}
+    return {"exif": data}
+
+
+# Reading
+
+
+def open_image(source: str | Path | bytes) -> Image.Image:
+    """Open a picture file, checked for size, nothing decoded yet.
+
+    Raises:
+        LibraryError: No picture, or larger than ``MAX_PIXELS``.
+    """
+    path = "" if isinstance(source, bytes) else str(source)
+    try:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        image = Image.open(file)
+    except Image.DecompressionBombError as err:
+        raise _too_large(path) from err
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, struct.error) as err:
+        raise LibraryError(
+            f"A picture was wanted, but {path or 'the data'} cannot be read as one.",
+            "Use a PNG, JPEG, WebP, AVIF or GIF file.",
+            path=path,
+        ) from err
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise _too_large(path)
+    return image
+
+
+def read_infotext(source: Source) -> tuple[str | None, dict[str, str]]:
+    """What a picture says about its making.
+
+    Args:
+        source: A path, the bytes of a file, or an opened picture (left open).
+    Returns:
+        The infotext, None when there is none, and what else is stored, by name.
+    Raises:
+        LibraryError: No picture, or larger than ``MAX_PIXELS``.
+    """
+    if isinstance(source, Image.Image):
+        return _read(source)
+    with open_image(source) as image:
+        return _read(image)
+
+
+def _read(image: Image.Image) -> tuple[str | None, dict[str, str]]:
+    items = dict(image.info)
+    if PARAMETERS not in items:
+        items |= _trailing_text(image)
+    infotext = _as_text(items.pop(PARAMETERS, None))
+    comment = _user_comment(image)
+    if comment:
+        items["exif comment"] = comment
+        infotext = comment
+    elif image.format == "GIF" and "comment" in items:
+        infotext = _as_text(items["comment"])
+    if items.get("Software") == "NovelAI":
+        infotext = _novelai(items, image) or infotext
+    if not infotext:
+        infotext, hidden = _hidden(image)
+        items.update(hidden)
+    kept = {key: _as_text(v) for key, v in items.items() if str(key).lower() not in _WORTHLESS}
+    return infotext or None, {str(key): value for key, value in kept.items() if value is not None}
+
+
+def _trailing_text(image: Image.Image) -> dict[str, Any]:
+    """Text chunks behind the pixels of a PNG; they are found by decoding only."""
+    text: dict[str, Any] = {}
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        try:
+            text = dict(image.text)
+        except (OSError, ValueError, SyntaxError, struct.error, zlib.error) as err:
+            logger.info("Text behind the pixels was not read: %s", err)
+    return text
+
+
+def _as_text(value: Any) -> str | None:
+    """An item as text; None for what is neither text nor a number."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "ignore")
+    return str(value) if isinstance(value, (str, int, float)) else None
+
+
+def _user_comment(image: Image.Image) -> str:
+    try:
+        value = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error) as err:
+        logger.info("EXIF data was not read: %s", err)
+        return ""
+    if isinstance(value, str):
+        return value.strip("\0 ")
+    return decode_user_comment(value) if isinstance(value, bytes) else ""
+
+
+def decode_user_comment(value: bytes) -> str:
+    """The text of an EXIF UserComment: 8 bytes naming the encoding, then the text.
+
+    UTF-16 may come in either byte order, with or without a mark; unknown prefixes are taken as
+    UTF-8 text from the first byte on. Undecodable bytes are dropped.
+    """
+    if value.startswith(_UNICODE):
+        return _decode_utf16(value[len(_UNICODE) :])
+    if value.startswith(_ASCII):
+        return value[len(_ASCII) :].decode("ascii", "ignore").strip("\0")
+    if value.startswith(b"JIS\0"):
+        return value[len(_JIS) :].decode("shift_jis", "ignore").strip("\0")
+    return value.decode("utf-8", "ignore").strip("\0")
+
+
+def _decode_utf16(data: bytes) -> str:
+    if data.startswith((b"\xfe\xff", b"\xff\xfe")):
+        order = "be" if data.startswith(b"\xfe") else "le"
+        data = data[2:]
+    else:
+        order = _byte_order(data)
+    return data.decode(f"utf-16-{order}", "ignore").strip("\0")
+
+
+def _byte_order(data: bytes) -> str:
+    """Which halves of the 16-bit units are zero more often: the first in big-endian Latin text.
+
+    A tie is big-endian, what A1111 writes.
+    """
+    high_first, low_first = data[0::2].count(0), data[1::2].count(0)
+    return "le" if low_first > high_first else "be"
+
+
+def _novelai(items: dict[str, Any], image: Image.Image) -> str | None:
+    description, comment = items.get("Description"), items.get("Comment")
+    if not isinstance(description, str) or not isinstance(comment, str):
+        return None
+    return novelai_infotext(description, comment, image.width, image.height)
+
+
+def _too_large(path: str) -> LibraryError:
+    return LibraryError(
+        f"A picture of at most {MAX_PIXELS:,} pixels was wanted, {path or 'this one'} has more.",
+        "Make it smaller first.",
+        path=path,
+    )
+
+
+# Text hidden in pixels
+
+
+def _hidden(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
+    """Text in the lowest bits of alpha or of red, green and blue.
+
+    Returns:
+        The infotext, and further items when the text is NovelAI's JSON of all its chunks.
+    """
+    if image.format not in ("PNG", "WEBP", None) or image.mode not in ("RGB", "RGBA"):
+        return None, {}
+    kinds = ("alpha", "rgb") if image.mode == "RGBA" else ("rgb",)
+    try:
+        found = next(filter(None, (_hidden_text(image, kind) for kind in kinds)), None)
+    except (OSError, ValueError, SyntaxError, struct.error) as err:
+        logger.info("Pixels were not searched for a hidden text: %s", err)
+        return None, {}
+    return _sort_hidden(found, image) if found else (None, {})
+
+
+def _sort_hidden(text: str, image: Image.Image) -> tuple[str | None, dict[str, Any]]:
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return text, {}
+    if not isinstance(items, dict) or "Comment" not in items:
+        return text, {}
+    comment = items["Comment"]
+    if not isinstance(comment, str):
+        items["Comment"] = json.dumps(comment, ensure_ascii=False)
+    return _novelai(items, image), items
+
+
+def _hidden_text(image: Image.Image, kind: str) -> str | None:
+    bits = _LowestBits(image, kind)
+    signature = bits.read(_SIGNATURE_BYTES)
+    if _SIGNATURES.get(signature, ("", False))[0] != kind:
+        return None
+    length_bytes = int.from_bytes(bits.read(4), "big") // 8
+    data = bits.read(min(length_bytes, MAX_HIDDEN_BYTES))
+    try:
+        if _SIGNATURES[signature][1]:
+            data = _gunzip(data)
+        return data.decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as err:
+        logger.info("A hidden text was announced, but is damaged: %s", err)
+        return None
+
+
+def _gunzip(data: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        return file.read(MAX_HIDDEN_BYTES)
+
+
+class _LowestBits:
+    """The lowest bit of each sample, column by column (x outer, y inner), as a byte stream."""
+
+    def __init__(self, image: Image.Image, kind: str) -> None:
+        # A picture turned over its diagonal has its columns as rows: plain byte order.
+        self._image = image.getchannel("A") if kind == "alpha" else image.convert("RGB")
+        self._samples_per_column = self._image.height * len(self._image.getbands())
+        self._position = 0
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, highest bit first; fewer at the end of the picture."""
+        end = min(self._position + 8 * count, self._samples_per_column * self._image.width)
+        samples = self._samples(self._position, end)
+        self._position = end
+        bits = "".join("1" if sample & 1 else "0" for sample in samples)
+        whole = len(bits) // 8
+        return int(bits[: whole * 8], 2).to_bytes(whole, "big") if whole else b""
+
+    def _samples(self, start: int, end: int) -> bytes:
+        if start >= end:
+            return b""
+        first, last = start // self._samples_per_column, (end - 1) // self._samples_per_column
+        columns = self._image.crop((first, 0, last + 1, self._image.height))
+        data = columns.transpose(Image.Transpose.TRANSPOSE).tobytes()
+        offset = first * self._samples_per_column
+        return data[start - offset : end - offset]
