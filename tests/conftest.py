@@ -76,7 +76,7 @@ def chromium() -> str:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """An empty folder to give as ``--data-dir``: outputs, settings and jobs stay out of the tree."""
+    """An empty folder to give as ``--data-dir``, so that nothing is written into the tree."""
     folder = tmp_path / "data-dir"
     folder.mkdir()
     return folder

@@ -1,0 +1,115 @@
+"""Who may import whom: downwards only. The table here is the house's drawing, read by a machine."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.source_tree import chain, imports, modules, reachable
+
+WORDS = frozenset(
+    "errors params settings options infotext pictures progress wire hookspecs".split()  # noqa: SIM905
+)
+ROOM_OF_FILE = {
+    **dict.fromkeys(WORDS, "words"),
+    "worker": "model process",
+    "painter": "model process",
+    "resolve": "studio",
+    "drafts": "studio",
+}
+"""Single files of webui/ that belong to a room of another name; the others are their own room."""
+
+MODEL_ROOMS = {"checkpoints", "prompts", "samplers", "networks", "torch_setup", "words"}
+STUDIO_ROOMS = {"jobs", "library", "extensions", "checkpoints", "prompts", "samplers", "words"}
+ALLOWED: dict[str, set[str]] = {
+    "words": set(),
+    "torch_setup": {"words"},
+    "prompts": {"words"},
+    "samplers": {"words"},
+    "networks": {"words", "prompts"},
+    "checkpoints": {"words", "prompts", "samplers", "networks", "torch_setup"},
+    "pipelines": MODEL_ROOMS,
+    "restoration": MODEL_ROOMS,
+    "training": MODEL_ROOMS,
+    "model process": MODEL_ROOMS | {"pipelines", "restoration", "training"},
+    "jobs": {"words"},
+    "library": {"words"},
+    "extensions": {"words"},
+    "studio": STUDIO_ROOMS,
+    "api": STUDIO_ROOMS | {"studio"},
+    "ui": STUDIO_ROOMS | {"studio"},
+    "doctor": {"words", "checkpoints", "launcher"},
+    "app": {"words", "studio", "api", "ui"},
+    "launcher": set(),
+    "launch": {"launcher"},
+}
+WEB_ROOMS = ("words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "app")
+FOR_THE_WEB = {
+    "checkpoints": {"catalog", "identify", "hashes", "headers", "download"},
+    "samplers": {"names", "steps"},
+}
+"""Of these rooms the web side may import only these modules; they must stay free of torch."""
+HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "spandrel", "torchsde"}
+FRAMEWORKS = {"gradio": {"ui", "app"}, "fastapi": {"api", "ui", "app"}}
+FRAMEWORKS["gradio_client"] = FRAMEWORKS["gradio"]
+FRAMEWORKS["starlette"] = FRAMEWORKS["uvicorn"] = FRAMEWORKS["fastapi"]
+
+
+def room(module: str) -> str:
+    """The room of one of our modules: 'webui.api.pictures' is in 'api'; webui itself is in ''."""
+    parts = module.split(".")
+    if parts[0] != "webui":
+        return parts[0]
+    return ROOM_OF_FILE.get(parts[1], parts[1]) if len(parts) > 1 else ""
+
+
+def top(module: str) -> str:
+    return module.split(".")[0]
+
+
+OURS = {name for name in modules() if name != "webui"}
+
+
+def test_rooms_when_listed_then_every_module_has_a_room_in_the_table() -> None:
+    assert {room(name) for name in OURS} <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("module", sorted(OURS))
+def test_imports_when_read_then_lead_downwards_only(module: str) -> None:
+    here = room(module)
+    for other in imports()[module]:
+        if top(other) not in ("webui", "launcher", "app", "launch") or other == "webui":
+            continue
+        there = room(other)
+        assert there == here or there in ALLOWED[here], f"{module} may not import {other}"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in OURS if room(m) in WEB_ROOMS))
+def test_imports_when_the_web_side_uses_a_model_room_then_only_its_light_modules(
+    module: str,
+) -> None:
+    for other in imports()[module]:
+        if room(other) in FOR_THE_WEB and room(other) != room(module):
+            name = other.split(".")[2] if other.count(".") >= 2 else ""
+            assert name in FOR_THE_WEB[room(other)], f"{module} may not import {other}"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in OURS if room(m) in (*WEB_ROOMS, "prompts")))
+def test_imports_when_followed_from_the_web_side_then_never_reach_torch(module: str) -> None:
+    found = reachable(module)
+    heavy = [chain(found, name) for name in found if top(name) in HEAVY]
+    assert heavy == []
+
+
+@pytest.mark.parametrize("module", sorted(OURS))
+def test_imports_when_a_framework_is_used_then_only_in_its_room(module: str) -> None:
+    for other in imports()[module]:
+        assert room(module) in FRAMEWORKS.get(top(other), {room(module)}), (module, other)
+
+
+@pytest.mark.parametrize("module", sorted(m for m in OURS if room(m) == "words"))
+def test_words_when_read_then_lean_on_little(module: str) -> None:
+    light = {"pydantic", "pydantic_core", "annotated_types", "pluggy", "PIL", "msgpack", "webui"}
+    for other in imports()[module]:
+        assert top(other) in light | sys.stdlib_module_names, f"{module} imports {other}"
