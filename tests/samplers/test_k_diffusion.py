@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from gaussian_truth import NoiseTape, WarpedDenoiser, karras_levels
 from torch import Tensor
 
+from tests.samplers.gaussian_truth import NoiseTape, WarpedDenoiser, karras_levels
 from webui.samplers.rules import RULES
 
 SIGMAS = [*karras_levels(12), 0.0]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from gaussian_truth import GaussianDenoiser, WarpedDenoiser
 from torch import Tensor
 
+from tests.samplers.gaussian_truth import GaussianDenoiser, WarpedDenoiser
 from webui.errors import JobCancelled, ParamsError
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.samplers.noise import ImageNoise

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from gaussian_truth import GaussianDenoiser, NoiseTape, exact_end, karras_levels
 from torch import Tensor
 
+from tests.samplers.gaussian_truth import GaussianDenoiser, NoiseTape, exact_end, karras_levels
 from webui.samplers.lms import multistep_weights
 from webui.samplers.restart import restart_steps
 from webui.samplers.rules import RULES

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from gaussian_truth import WarpedDenoiser
 from torch import Tensor
 
+from tests.samplers.gaussian_truth import WarpedDenoiser
 from webui.samplers.names import AUTOMATIC
 from webui.samplers.noise import ImageNoise
 from webui.samplers.options import SamplerOptions
