@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io
 import logging
 import os
 import tempfile
@@ -33,6 +32,7 @@ from webui.library.names import (
 )
 from webui.library.small_copy import SmallCopyRule, make_small_copy
 from webui.params import Output
+from webui.pictures import encode, open_image
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +156,6 @@ class Library:
         Raises:
             LibraryError: It could be written nowhere.
         """
-        from webui.pictures import encode
-
         of_job = self._index.of_job(job_id)
         pictures = [p for p in of_job if p.kind == "image" and p.is_there]
         if len(pictures) < 2:
@@ -171,7 +169,7 @@ class Library:
         sheet = draw_grid(plan, map(self._opened, pictures), background)
         infotext = pictures[0].infotext
         data = encode(
-            sheet.convert("RGB"),
+            sheet if sheet.getextrema()[3][0] < 255 else sheet.convert("RGB"),
             format=output.format,
             infotext=infotext if output.embed_infotext else None,
             quality=output.quality,
@@ -182,8 +180,8 @@ class Library:
 
     def _opened(self, picture: SavedPicture) -> Image.Image | None:
         try:
-            return Image.open(io.BytesIO(self._bytes_of(picture))).convert("RGBA")
-        except (LibraryError, OSError, Image.DecompressionBombError) as err:
+            return open_image(self._bytes_of(picture)).convert("RGBA")
+        except (LibraryError, OSError) as err:
             logger.warning("The grid is drawn without %s: %s", picture.path, err)
             return None
 
@@ -366,7 +364,7 @@ class Library:
             if small is not None:
                 tail = "-small.jpg" if saved.format == "jpg" else ".jpg"
                 files.write_whole(saved.path.with_name(saved.path.stem + tail), small)
-        except (OSError, Image.DecompressionBombError) as err:
+        except (OSError, LibraryError) as err:
             return f"The small copy of {saved.path.name} could not be written: {err}."
         return None
 
@@ -599,18 +597,12 @@ def _size(data: bytes, facts: PictureFacts) -> tuple[int, int]:
     """
     if facts.width and facts.height:
         return facts.width, facts.height
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except (OSError, ValueError, Image.DecompressionBombError) as err:
-        raise LibraryError(
-            f"A picture of {len(data)} bytes was to be saved; it is damaged: {err}.",
-            "Paint it again; if it stays so, look at the log of the model process.",
-        ) from err
+    with open_image(data) as image:
+        return image.size
 
 
 def _pixel_hash(data: bytes) -> str:
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         return hashlib.sha256(image.tobytes()).hexdigest()
 
 

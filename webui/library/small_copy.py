@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 from PIL import Image
+
+from webui.pictures import encode, open_image
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,10 @@ def make_small_copy(data: bytes, infotext: str, rule: SmallCopyRule) -> bytes | 
     """Encode the small copy, with the recipe in it; None when the picture is not very large.
 
     Raises:
+        LibraryError: No picture, or too large to be opened.
         OSError: The picture cannot be decoded.
     """
-    from webui.pictures import encode
-
-    with Image.open(io.BytesIO(data)) as opened:
+    with open_image(data) as opened:
         is_wide = max(opened.size) > rule.max_side
         if not is_wide and len(data) <= rule.max_megabytes * 2**20:
             return None
