@@ -53,7 +53,7 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
     body = _read_exactly(stream, length)
     if body is None:
         return None
-    return msgpack.unpackb(body, raw=False, max_buffer_size=MAX_MESSAGE_BYTES)
+    return msgpack.unpackb(body, raw=False)
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes | None:
