@@ -163,4 +163,48 @@ CHINESE = {
         "{builds}：没有适合此 Python 和系统的 PyTorch"
     ),
     "{url} does not answer": "{url} 没有响应",
+    # webui.doctor
+    "Start the program once: python launch.py": "请启动一次程序：python launch.py",
+    "This machine can paint.": "这台机器可以作画。",
+    "It cannot paint yet: see [X ] above.": "现在还不能作画：请看上面的 [X ]。",
+    "{folder}: {reason}": "{folder}：{reason}",
+    "{folder}: its installation was not finished": "{folder}：安装没有完成",
+    "{folder}: made for other requirements or another place": ("{folder}：与现在的依赖或位置不符"),
+    "The next start brings it up to date.": "下次启动会更新它。",
+    "{folder}: whole and up to date": "{folder}：完整且最新",
+    "missing: {names}": "缺少：{names}",
+    "other versions than the tried ones (in brackets): {names}": (
+        "与试用过的版本（括号内）不同：{names}"
+    ),
+    "If something fails: python launch.py --reinstall": (
+        "如果出现问题：python launch.py --reinstall"
+    ),
+    "all {count}, in the tried versions": "{count} 个齐全，版本均试用过",
+    "could not be read": "无法读取",
+    "{free:.1f} of {total:.1f} GB free": "共 {total:.1f} GB，可用 {free:.1f} GB",
+    "Close other programs, or paint small pictures with small checkpoints.": (
+        "请关闭其他程序，或用较小的模型画较小的图。"
+    ),
+    "{free:.1f} GB free in {folder}": "{folder} 可用 {free:.1f} GB",
+    "Free some space.": "请腾出一些空间。",
+    "Install or update the card's driver.": "请安装或更新显卡驱动。",
+    "{version} computes on {device}": "{version} 可在 {device} 上计算",
+    "There is a card that PyTorch does not use: python launch.py --reinstall-torch": (
+        "有显卡但 PyTorch 没有使用：python launch.py --reinstall-torch"
+    ),
+    "gave no answer within {seconds} s": "{seconds} 秒内没有响应",
+    "not looked for: the flags could not be read": "未检查：无法读取参数",
+    "not looked for: {reason}": "未检查：{reason}",
+    "checkpoints: {count}": "模型：{count}",
+    "Put a .safetensors checkpoint into models/Stable-diffusion.": (
+        "请把 .safetensors 模型放进 models/Stable-diffusion。"
+    ),
+    "the CLIP vocabulary is not right": "CLIP 词表不正确",
+    "painting needs no network; only downloads and --share do": (
+        "作画不需要网络；只有下载和 --share 需要"
+    ),
+    "{port} is free": "{port} 可用",
+    "{port} is in use, perhaps by this program already": "{port} 已被占用，也许本程序已在运行",
+    "Choose another one with --port.": "请用 --port 换一个。",
+    "The next free one will be taken.": "会改用下一个可用端口。",
 }

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "studio": STUDIO_ROOMS,
     "api": STUDIO_ROOMS | {"studio"},
     "ui": STUDIO_ROOMS | {"studio"},
-    "doctor": {"words", "checkpoints", "launcher"},
+    "doctor": {"words", "checkpoints", "prompts", "launcher"},
     "app": {"words", "studio", "api", "ui"},
     "launcher": set(),
     "launch": {"launcher"},
