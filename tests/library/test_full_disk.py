@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from webui.library import files
 from webui.library.library import Library, SmallCopyRule
 from webui.params import Output
 
+NOBODY = 65534
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT_TOO = Output(directory_pattern="", filename_pattern="[seed]", save_text=True)
 
@@ -132,16 +133,35 @@ def test_an_output_folder_that_is_a_file_is_worked_around(library: Library, outp
     assert outputs.read_text() == "in the way"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
-def test_a_read_only_folder_is_worked_around(library: Library, outputs: Path) -> None:
-    outputs.mkdir(parents=True)
+@pytest.fixture
+def plain_users_folder() -> Iterator[Path]:
+    """A folder of a user without special rights, whose rights this process has meanwhile."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if os.geteuid() != 0:
+            yield folder
+            return
+        painted()  # the picture libraries load their parts now, while they can be read
+        os.chown(folder, NOBODY, -1)
+        os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")
+def test_a_read_only_folder_is_worked_around(plain_users_folder: Path) -> None:
+    library = Library(plain_users_folder / "data", plain_users_folder / "db")
+    outputs = plain_users_folder / "outputs"
+    outputs.mkdir()
     outputs.chmod(0o555)
-    try:
-        saved = library.save_image(1, 0, painted(), facts(), FLAT, outputs)
-    finally:
-        outputs.chmod(0o755)
-    assert saved.path.parent.name == "recovered"
-    assert saved.warning is not None and "not writable" in saved.warning
+    saved = library.save_image(1, 0, painted(), facts(), FLAT, outputs)
+    library.close()
+    assert saved.path == plain_users_folder / "data" / "recovered" / "00000-41.png"
+    assert saved.path.read_bytes() == painted()
+    assert saved.warning is not None and "it is not writable" in saved.warning
+    assert left_in(outputs) == []
 
 
 def test_a_recipe_file_that_fails_is_a_warning_only(

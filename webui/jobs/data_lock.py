@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ _LOCKED_BYTE = 1 << 20
 
 
 @contextmanager
-def lock_data_folder(folder: Path) -> Iterator[None]:
+def lock_data_folder(folder: Path) -> Generator[None, None, None]:
     """Hold the data folder for this process until the block ends.
 
     The operating system lets go of the lock whenever the process ends, however it ends, so no

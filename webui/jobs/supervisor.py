@@ -449,7 +449,9 @@ class Supervisor:
         if is_stopped:
             self._end_run(run, "cancelled")
         else:
-            self._give_back(run, Ending("The model process ended before the job began.", ""), False)
+            self._give_back(
+                run, Ending("The model process ended before the job began.", "", {}), False
+            )
 
     def _tell_slow_interrupt(self) -> None:
         run = self._run

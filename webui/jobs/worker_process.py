@@ -11,9 +11,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from webui import wire
 from webui.jobs.worker_log import WorkerLog
@@ -25,6 +25,10 @@ DRAIN_SECONDS = 20.0
 EXIT_SECONDS = 5.0
 """How long a process may live on after it closed its pipe."""
 LOG_LINES_SHOWN = 12
+
+_NEW_GROUP_ON_WINDOWS = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+"""A group of its own (elsewhere: a session), so that Ctrl+C reaches the web process only, which
+then ends the worker, and so that a worker's own children can be ended with it."""
 
 _MEMORY_HINT = (
     "Most often the computer ran out of memory. Lower the size or the batch size, close other "
@@ -49,7 +53,7 @@ class Ending:
 
     reason: str
     hint: str
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any]
 
 
 class WorkerProcess:
@@ -90,14 +94,16 @@ class WorkerProcess:
         self.is_killed_on_purpose = False
         self.is_gone = False
         log.forget_lines()
-        self.process = subprocess.Popen(
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **env},
             cwd=cwd,
-            **_own_group(),
+            text=False,
+            start_new_session=os.name != "nt",
+            creationflags=_NEW_GROUP_ON_WINDOWS,
         )
         self._ended = threading.Event()
         self._reader = self._thread(self._read_messages, "messages")
@@ -135,12 +141,15 @@ class WorkerProcess:
     # The four threads
 
     def _read_messages(self) -> None:
-        assert self.process.stdout is not None
+        stdout = cast(BinaryIO, self.process.stdout)
         try:
-            while (message := wire.receive(self.process.stdout)) is not None:
+            while True:
+                message: Any = wire.receive(stdout)
+                if message is None:
+                    break
                 if not isinstance(message, dict):
                     raise ValueError(f"a {type(message).__name__} came instead of a message")
-                self._on_message(self, message)
+                self._on_message(self, cast("dict[str, Any]", message))
         except (ValueError, OSError) as err:
             self._garbage = str(err)
             self.kill()
@@ -162,8 +171,7 @@ class WorkerProcess:
             self._log.write(data)
 
     def _write_messages(self) -> None:
-        stdin = self.process.stdin
-        assert stdin is not None
+        stdin = cast(BinaryIO, self.process.stdin)
         sender = wire.Sender(stdin)
         while (message := self._outgoing.get()) is not None:
             try:
@@ -189,11 +197,8 @@ class WorkerProcess:
 
     def _close_pipes(self) -> None:
         """Give back the file handles of threads that are through; others close their own."""
-        pipes: tuple[tuple[threading.Thread, BinaryIO | None], ...] = (
-            (self._reader, self.process.stdout),
-            (self._stderr, self.process.stderr),
-        )
-        for thread, pipe in pipes:
+        pipes = (self.process.stdout, self.process.stderr)
+        for thread, pipe in zip((self._reader, self._stderr), pipes, strict=True):
             if pipe is not None and not thread.is_alive():
                 pipe.close()
 
@@ -241,20 +246,11 @@ def describe_end(code: int) -> tuple[str, str, dict[str, Any]]:
 
 if os.name == "nt":
 
-    def _own_group() -> dict[str, Any]:
-        """So that Ctrl+C in the console stops the web process only, which then ends the worker."""
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-
     def _kill_group(process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
             process.kill()
 
 else:
-
-    def _own_group() -> dict[str, Any]:
-        """So that Ctrl+C in the terminal stops the web process only, which then ends the worker,
-        and so that a worker's own children can be ended with it."""
-        return {"start_new_session": True}
 
     def _kill_group(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing of it is left

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -169,7 +169,7 @@ class Library:
         sheet = draw_grid(plan, map(self._opened, pictures), background)
         infotext = pictures[0].infotext
         data = encode(
-            sheet if sheet.getextrema()[3][0] < 255 else sheet.convert("RGB"),
+            sheet if _is_see_through(sheet) else sheet.convert("RGB"),
             format=output.format,
             infotext=infotext if output.embed_infotext else None,
             quality=output.quality,
@@ -580,7 +580,7 @@ class Library:
 
 
 @contextlib.contextmanager
-def _removed_on_failure(path: Path) -> Iterator[None]:
+def _removed_on_failure(path: Path) -> Generator[None, None, None]:
     """Leave no half or empty file behind."""
     try:
         yield
@@ -604,6 +604,11 @@ def _size(data: bytes, facts: PictureFacts) -> tuple[int, int]:
 def _pixel_hash(data: bytes) -> str:
     with open_image(data) as image:
         return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def _is_see_through(sheet: Image.Image) -> bool:
+    """True when some pixel of an RGBA picture is not opaque."""
+    return sheet.getchannel("A").getextrema() != (255, 255)
 
 
 def _for_row(facts: PictureFacts) -> dict[str, object]:

@@ -112,7 +112,7 @@ class PictureFacts:
         first_seed = getattr(params, "seed", None)
         hires = getattr(params, "hires", None)
         vae = getattr(params, "vae", None)
-        facts = {
+        facts: dict[str, Any] = {
             "seed": event.get("seed"),
             "seed_first": first_seed,
             "seed_last": _last_seed(first_seed, count, getattr(params, "subseed_strength", 0)),
