@@ -1,0 +1,137 @@
+"""A model process without a model, for looking at the page: paints soft gradients by seed.
+
+A step takes 30 ms. Words in the prompt change that: ``slow`` makes it 200 ms, ``fail`` ends the
+job as lack of memory does, ``early`` fails it after one picture.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from typing import Any
+
+from PIL import Image, ImageFilter
+
+from webui import wire
+from webui.errors import DeviceMemoryError
+from webui.pictures import encode
+
+
+class Asked:
+    """What the person asked of the running job."""
+
+    def __init__(self) -> None:
+        self.interrupt = threading.Event()
+        self.skip = threading.Event()
+
+    @property
+    def should_stop(self) -> bool:
+        return self.interrupt.is_set() or self.skip.is_set()
+
+
+def main() -> None:
+    """Serve until stdin closes."""
+    out, asked, work = wire.Sender(sys.stdout.buffer), Asked(), queue.Queue()
+    threading.Thread(target=listen, args=(asked, work), daemon=True).start()
+    out.send({"type": "ready", "device": "fake", "pid": os.getpid()})
+    while (message := work.get()) is not None:
+        paint(out, asked, message)
+
+
+def listen(asked: Asked, work: queue.Queue[dict[str, Any] | None]) -> None:
+    """Take messages; interrupts and skips act at once."""
+    while (message := wire.receive(sys.stdin.buffer)) is not None:
+        if message["type"] == "interrupt":
+            asked.interrupt.set()
+        elif message["type"] == "skip":
+            asked.skip.set()
+        elif message["type"] == "exit":
+            work.put(None)
+        elif message["type"] == "run":
+            asked.interrupt.clear()
+            work.put(message)
+    os._exit(0)
+
+
+def paint(out: wire.Sender, asked: Asked, message: dict[str, Any]) -> None:
+    """One job, with every message a real worker sends."""
+    job, params = message["job"], json.loads(message["params"])
+    out.send({"type": "started", "job": job})
+    if "fail" in params["prompt"]:
+        error = DeviceMemoryError(
+            "The picture needs about 8.0 GiB, the card has 2.1 GiB free.",
+            "Make it smaller, lower the batch size, or close other programs.",
+        )
+        out.send({"type": "failed", "job": job, "error": error.to_json()})
+        return
+    for batch in range(params["batch_count"]):
+        asked.skip.clear()
+        sample(out, asked, job, params, batch)
+        for place in range(params["batch_size"]):
+            finish(out, job, params, batch, place, message["checkpoint"]["stem"])
+        if asked.interrupt.is_set():
+            break
+    state = "cancelled" if asked.interrupt.is_set() else "done"
+    out.send({"type": state, "job": job, "result": {}})
+
+
+def sample(
+    out: wire.Sender, asked: Asked, job: int, params: dict[str, Any], batch: int
+) -> None:
+    """Steps with previews that grow sharper."""
+    steps = params["steps"]
+    seconds = 0.2 if "slow" in params["prompt"] else 0.03
+    clean = gradient(96, 96 * params["height"] // params["width"], params["seed"] + batch)
+    for step in range(1, steps + 1):
+        time.sleep(seconds)
+        if asked.should_stop:
+            return
+        facts = {"batch": batch, "batches": params["batch_count"], "stage": "sampling"}
+        out.send({"type": "progress", "job": job, "step": step, "steps": steps, **facts})
+        if step % 4 == 0:
+            data = io.BytesIO()
+            clean.filter(ImageFilter.GaussianBlur(24 * (1 - step / steps))).save(data, "jpeg")
+            out.send(
+                {"type": "preview", "job": job, "image": data.getvalue(), "format": "jpeg"}
+            )
+
+
+def finish(
+    out: wire.Sender, job: int, params: dict[str, Any], batch: int, place: int, model: str
+) -> None:
+    """One picture with its recipe."""
+    index = batch * params["batch_size"] + place
+    seed = params["seed"] + index
+    negative = f"\nNegative prompt: {params['negative_prompt']}" if params["negative_prompt"] else ""
+    infotext = (
+        f"{params['prompt']}{negative}\nSteps: {params['steps']}, Sampler: {params['sampler']}, "
+        f"Schedule type: {params['schedule']}, CFG scale: {params['cfg_scale']}, Seed: {seed}, "
+        f"Size: {params['width']}x{params['height']}, Model: {model}, RNG: NV, Version: danqing"
+    )
+    image = gradient(params["width"], params["height"], seed)
+    data = encode(image, format=params["output"]["format"], infotext=infotext)
+    out.send(
+        {
+            "type": "image", "job": job, "index": index, "batch": batch, "image": data,
+            "format": params["output"]["format"], "infotext": infotext, "seed": seed,
+            "subseed": params["subseed"], "width": image.width, "height": image.height,
+            "facts": {"model_name": model},
+        }
+    )  # fmt: skip
+
+
+def gradient(width: int, height: int, seed: int) -> Image.Image:
+    """Four corners in colours that the seed gives, blended."""
+    values = [(seed * 7919 + k * 104729) % 200 + 40 for k in range(12)]
+    corners = Image.new("RGB", (2, 2))
+    corners.putdata([tuple(values[k * 3 : k * 3 + 3]) for k in range(4)])
+    return corners.resize((max(8, width), max(8, height)), Image.Resampling.BICUBIC)
+
+
+if __name__ == "__main__":
+    main()

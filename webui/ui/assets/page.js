@@ -1,0 +1,218 @@
+/* What the browser does by itself: keys, the draft's timer, the connection, the large view. */
+(() => {
+  'use strict';
+  const facts = window.danqingFacts;
+  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
+  const text = (key) => facts.texts[key][isChinese ? 1 : 0];
+  const byId = (id) => document.getElementById(id);
+  const press = (id) => {
+    const found = byId(id);
+    const button = found && (found.tagName === 'BUTTON' ? found : found.querySelector('button'));
+    if (button && !button.disabled) button.click();
+    return Boolean(button);
+  };
+
+  // Colours: the system's, unless the server was told otherwise. Gradio reads this parameter.
+  if (facts.theme) {
+    const address = new URL(window.location.href);
+    if (address.searchParams.get('__theme') !== facts.theme) {
+      address.searchParams.set('__theme', facts.theme);
+      window.history.replaceState(null, '', address);
+    }
+  }
+  document.documentElement.lang = isChinese ? 'zh-CN' : 'en';
+
+  // Keys, as A1111 has them
+  document.addEventListener('keydown', (event) => {
+    if (event.isComposing) return;
+    const onTab = byId('dq-generate') && byId('dq-generate').offsetParent !== null;
+    if (event.key === 'Escape') {
+      if (closeLarge()) return;
+      if (onTab && !document.querySelector('ul.options')) press('dq-interrupt');
+    } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && onTab) {
+      event.preventDefault();
+      event.stopPropagation();
+      // The box under the cursor hands its text over before the button is pressed.
+      if (document.activeElement) document.activeElement.dispatchEvent(new Event('input', {bubbles: true}));
+      setTimeout(() => press('dq-generate'), 30);
+    } else if (event.key === 'Enter' && event.altKey && onTab) {
+      event.preventDefault();
+      press('dq-skip');
+    } else if ((event.key === 'ArrowLeft' || event.key === 'ArrowRight') && inGallery(event.target)) {
+      event.preventDefault();
+      step(event.key === 'ArrowRight' ? 1 : -1);
+    }
+  }, true);
+
+  const inGallery = (target) =>
+    document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage'));
+
+  const step = (by) => {
+    const thumbs = [...document.querySelectorAll('#dq-stage .dq-thumb')];
+    const now = thumbs.findIndex((thumb) => thumb.getAttribute('aria-pressed') === 'true');
+    const next = thumbs[Math.max(0, Math.min(thumbs.length - 1, now + by))];
+    if (next && next !== thumbs[now]) { next.click(); next.focus(); }
+  };
+
+  // The draft: saved a moment after the last touch, and when the page goes away
+  let draftTimer = null;
+  const keepDraft = () => {
+    clearTimeout(draftTimer);
+    draftTimer = null;
+    press('dq-autosave');
+  };
+  const touched = (event) => {
+    const place = event.target.closest && event.target.closest('.dq-ask, .dq-form, .dq-acts, #dq-png-send');
+    if (!place || event.target.closest('#dq-autosave')) return;
+    clearTimeout(draftTimer);
+    draftTimer = setTimeout(keepDraft, 600);
+  };
+  for (const kind of ['input', 'change', 'click', 'keyup']) document.addEventListener(kind, touched, true);
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden && draftTimer) keepDraft();
+    if (!document.hidden) press('dq-wake');
+  });
+
+  // Two tabs of one browser: when one asks for a picture, the other looks too
+  const others = 'BroadcastChannel' in window ? new BroadcastChannel('danqing') : null;
+  if (others) {
+    others.onmessage = () => setTimeout(() => press('dq-wake'), 400);
+    document.addEventListener('click', (event) => {
+      if (event.target.closest && event.target.closest('#dq-generate, [data-act]')) others.postMessage('asked');
+    });
+  }
+
+  // The connection: say when the program is gone, come back with it
+  let run = null;
+  let isOffline = false;
+  const banner = (message) => {
+    let bar = byId('dq-banner');
+    if (!message) { if (bar) bar.remove(); return; }
+    if (!bar) {
+      bar = document.createElement('div');
+      bar.id = 'dq-banner';
+      bar.setAttribute('role', 'status');
+      document.body.append(bar);
+    }
+    bar.textContent = message;
+  };
+  const unsaved = () => {
+    const box = (id) => { const area = document.querySelector(`#${id} textarea`); return area ? area.value : ''; };
+    sessionStorage.setItem('danqing-unsaved', JSON.stringify([box('dq-prompt'), box('dq-negative')]));
+  };
+  const setOffline = (state) => {
+    isOffline = state;
+    document.body.classList.toggle('dq-offline', state);
+    banner(state ? text('offline') : '');
+    if (state) unsaved();
+  };
+  const ping = async () => {
+    let wait = isOffline ? 1000 : 4000;
+    try {
+      const answer = await fetch('ui/ping', {cache: 'no-store'});
+      if (!answer.ok) throw new Error(String(answer.status));
+      const now = (await answer.json()).run;
+      if (run !== null && now !== run) {
+        unsaved();
+        banner(text('restarted'));
+        window.location.reload();
+        return;
+      }
+      run = now;
+      if (isOffline) { setOffline(false); press('dq-wake'); }
+    } catch (problem) {
+      setOffline(true);
+      wait = 1000;
+    }
+    setTimeout(ping, document.hidden ? 10000 : wait);
+  };
+
+  // What was typed while the program was away is put back after the reload
+  const putBack = () => {
+    const kept = sessionStorage.getItem('danqing-unsaved');
+    if (!kept) return;
+    sessionStorage.removeItem('danqing-unsaved');
+    const [prompt, negative] = JSON.parse(kept);
+    for (const [id, value] of [['dq-prompt', prompt], ['dq-negative', negative]]) {
+      const area = document.querySelector(`#${id} textarea`);
+      if (area && value && area.value !== value) {
+        area.value = value;
+        area.dispatchEvent(new Event('input', {bubbles: true}));
+      }
+    }
+  };
+
+  // The large view
+  const closeLarge = () => {
+    const open = document.querySelector('.dq-large');
+    if (open) open.remove();
+    return Boolean(open);
+  };
+  const openLarge = (image) => {
+    closeLarge();
+    const large = document.createElement('div');
+    large.className = 'dq-large';
+    large.setAttribute('role', 'dialog');
+    large.setAttribute('aria-modal', 'true');
+    large.tabIndex = -1;
+    const copy = document.createElement('img');
+    copy.src = image.src;
+    copy.alt = image.alt;
+    copy.className = image.className;
+    large.append(copy);
+    large.addEventListener('click', closeLarge);
+    document.body.append(large);
+    large.focus();
+  };
+  document.addEventListener('click', (event) => {
+    const at = (selector) => event.target.closest && event.target.closest(selector);
+    const view = at('[data-zoom]');
+    if (view) openLarge(view.querySelector('img'));
+    const copy = at('[data-copy]');
+    if (copy && navigator.clipboard) {
+      navigator.clipboard.writeText(copy.parentElement.querySelector('pre').textContent);
+      copy.classList.add('dq-done');
+      setTimeout(() => copy.classList.remove('dq-done'), 900);
+    }
+  });
+
+  // Settings: show what matches
+  document.addEventListener('input', (event) => {
+    if (!(event.target.closest && event.target.closest('#dq-settings-search'))) return;
+    const wanted = event.target.value.trim().toLowerCase();
+    for (const option of document.querySelectorAll('.dq-option')) {
+      option.classList.toggle('dq-away', !option.textContent.toLowerCase().includes(wanted));
+    }
+    for (const group of document.querySelectorAll('.dq-group')) {
+      group.classList.toggle('dq-away', !group.querySelector('.dq-option:not(.dq-away)'));
+    }
+  });
+
+  // Names for buttons that show only a sign; Gradio draws them late and again
+  const nameButtons = () => {
+    for (const [id, key] of Object.entries(facts.titles)) {
+      const found = byId(id);
+      const button = found && (found.matches('button, a') ? found : found.querySelector('button, a'));
+      if (button && button.title !== text(key)) {
+        button.title = text(key);
+        button.setAttribute('aria-label', text(key));
+      }
+    }
+  };
+  const begin = () => {
+    nameButtons();
+    let due = null;
+    new MutationObserver(() => {
+      if (due) return;
+      due = setTimeout(() => { due = null; nameButtons(); }, 200);
+    }).observe(document.body, {childList: true, subtree: true});
+    let tries = 0;
+    const wait = setInterval(() => {
+      tries += 1;
+      const isReady = document.querySelector('#dq-stage .dq-card, #dq-stage .dq-stagebox');
+      if (isReady || tries > 200) { clearInterval(wait); if (isReady) setTimeout(putBack, 300); }
+    }, 100);
+    setTimeout(ping, 1500);
+  };
+  if (document.body) begin(); else document.addEventListener('DOMContentLoaded', begin);
+})();

@@ -1,0 +1,318 @@
+"""The page's own pieces of HTML: pure functions from facts to text, everything escaped.
+
+They are shown by ``gr.HTML``, which changes only what differs in the document, so a picture
+already on the screen does not flicker. Buttons carry ``data-act`` and are answered through
+ACTIONS_JS by the component's ``act`` event.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webui.jobs.live import LiveJob
+from webui.ui.texts import CHINESE, say
+
+ACTIONS_JS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-act]');
+  if (button && element.contains(button)) trigger('act', {...button.dataset});
+});
+"""
+
+_STAGES = {
+    "starting": "stage_starting",
+    "loading": "stage_loading",
+    "encoding": "stage_encoding",
+    "sampling": "stage_sampling",
+    "decoding": "stage_decoding",
+    "hires": "stage_hires",
+    "upscaling": "stage_upscaling",
+    "saving": "stage_saving",
+}
+
+
+@dataclass(frozen=True)
+class Thumb:
+    """A picture in the strip: its id, its small copy's URL, whether an earlier job made it."""
+
+    key: int
+    thumb_url: str
+    is_earlier: bool = False
+
+
+def esc(text: object) -> str:
+    """Text made safe inside HTML and inside quoted attributes."""
+    return html.escape(str(text), quote=True)
+
+
+def action(act: str, text: str, *, label: str = "", classes: str = "", **data: object) -> str:
+    """A button that reports ``act`` and its data to the server."""
+    facts = "".join(f' data-{name}="{esc(value)}"' for name, value in data.items())
+    shown = f' aria-label="{esc(label)}" title="{esc(label)}"' if label else ""
+    return (
+        f'<button type="button" class="dq-btn {classes}" data-act="{act}"{facts}{shown}>'
+        f"{esc(text)}</button>"
+    )
+
+
+# The stage: what the large space at the right shows
+
+
+def empty_card(language: str, examples: Sequence[str] = ()) -> str:
+    """Nothing painted yet; with example prompts where the starter checkpoint is chosen."""
+    chips = ""
+    if examples:
+        buttons = "".join(
+            action("example", text, classes="dq-chip", prompt=text) for text in examples
+        )
+        chips = (
+            f'<div class="dq-chips"><span class="dq-soft">{esc(say("try_one", language))}</span>'
+            f"{buttons}</div>"
+        )
+    return (
+        f'<div class="dq-card dq-empty">{_BRUSH}<h3>{esc(say("empty", language))}</h3>'
+        f"<p>{esc(say('empty_hint', language))}</p>{chips}</div>"
+    )
+
+
+def no_checkpoint_card(folder: str, language: str) -> str:
+    """No weights at all: where to put them."""
+    return (
+        f'<div class="dq-card dq-empty">{_BRUSH}<h3>{esc(say("no_checkpoint", language))}</h3>'
+        f"<p>{esc(say('no_checkpoint_hint', language))}</p>"
+        f'<code class="dq-path">{esc(folder)}</code></div>'
+    )
+
+
+def waiting_card(position: int, job_id: int, is_paused: bool, language: str) -> str:
+    """The job stands in the queue."""
+    text = say("waiting_place", language, position=position)
+    paused = f"<p>{esc(say('waiting_paused', language))}</p>" if is_paused else ""
+    return (
+        f'<div class="dq-card dq-waiting" role="status"><div class="dq-dots"><i></i><i></i><i></i>'
+        f"</div><h3>{esc(text)}</h3>{paused}"
+        f"{action('cancel', say('cancel', language), job=job_id)}</div>"
+    )
+
+
+def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
+    """A failed job: what happened, what to do, a short id to report."""
+    hint = error.get("hint", "")
+    advice = (
+        f"<p><b>{esc(say('failed_what_to_do', language))}:</b> {esc(hint)}</p>" if hint else ""
+    )
+    report_id = error.get("details", {}).get("report_id") or f"{error.get('code', 'error')}-{job_id}"
+    return (
+        f'<div class="dq-card dq-failed" role="alert"><h3>{esc(say("failed", language))}</h3>'
+        f"<p>{esc(error.get('message', ''))}</p>{advice}"
+        f'<div class="dq-line"><span class="dq-soft">{esc(say("failed_id", language))} '
+        f"<code>{esc(report_id)}</code></span>{action('retry', say('retry', language), job=job_id)}"
+        "</div></div>"
+    )
+
+
+def stopped_card(language: str) -> str:
+    """The job was stopped before it had a picture."""
+    return (
+        f'<div class="dq-card dq-empty"><h3>{esc(say("stopped", language))}</h3>'
+        f"<p>{esc(say('stopped_hint', language))}</p></div>"
+    )
+
+
+def warnings_list(warnings: Iterable[str], language: str) -> str:
+    """Sentences a job has for the person."""
+    items = "".join(f"<li>{esc(text)}</li>" for text in warnings)
+    return f'<ul class="dq-notes" aria-label="{esc(say("warning", language))}">{items}</ul>' if items else ""
+
+
+def picture_view(url: str, width: int, height: int, number: int, language: str) -> str:
+    """The chosen picture, large; a click shows it over the whole window (page.js)."""
+    alt = say("picture_alt", language, number=number)
+    return (
+        f'<button type="button" class="dq-view" data-zoom aria-label="{esc(say("enlarge", language))}">'
+        f'<img src="{esc(url)}" alt="{esc(alt)}" width="{width}" height="{height}" '
+        f'class="{_pixel_class(width, height)}"></button>'
+    )
+
+
+def preview_view(url: str, language: str) -> str:
+    """What the running job looks like now; without a preview, a calm empty sheet."""
+    if not url:
+        return '<div class="dq-view dq-sheet"></div>'
+    alt = say("preview_alt", language)
+    return f'<div class="dq-view"><img id="dq-preview" src="{esc(url)}" alt="{esc(alt)}"></div>'
+
+
+def _pixel_class(width: int, height: int) -> str:
+    return "dq-small" if max(width, height) <= 256 else ""
+
+
+def progress_bar(live: LiveJob, now: float, language: str) -> str:
+    """Stage, step, share done and time left of a running job."""
+    percent = round(live.progress * 100)
+    facts = [say(_STAGES.get(live.stage, "stage_sampling"), language)]
+    if live.interrupted:
+        facts = [say("stopping", language)]
+    if live.steps:
+        facts.append(say("step_of", language, step=live.step, steps=live.steps))
+    if live.batches > 1:
+        facts.append(say("batch_of", language, batch=live.batch + 1, batches=live.batches))
+    left = ""
+    if live.step > 1 and not live.interrupted:
+        left = say("time_left", language, time=duration(live.eta_seconds(now), language))
+    return (
+        f'<div class="dq-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}" aria-label="{esc(facts[0])}">'
+        f'<div class="dq-bar"><i style="width:{percent}%"></i></div>'
+        f'<div class="dq-line"><span>{esc(" · ".join(facts))}</span>'
+        f'<span class="dq-soft">{esc(left)}</span><b>{percent}%</b></div></div>'
+    )
+
+
+def strip(thumbs: Sequence[Thumb], picked: int | None, language: str) -> str:
+    """All pictures small, to choose from; earlier jobs after a thin line."""
+    if not thumbs:
+        return ""
+    parts, seen_earlier = [], False
+    for number, thumb in enumerate(thumbs, 1):
+        if thumb.is_earlier and not seen_earlier:
+            seen_earlier = True
+            if parts:
+                title = esc(say("earlier", language))
+                parts.append(f'<span class="dq-divider" title="{title}"></span>')
+        pressed = "true" if thumb.key == picked else "false"
+        alt = esc(say("picture_alt", language, number=number))
+        parts.append(
+            f'<button type="button" class="dq-thumb" data-act="pick" data-key="{esc(thumb.key)}" '
+            f'aria-pressed="{pressed}" aria-label="{alt}">'
+            f'<img src="{esc(thumb.thumb_url)}" alt="" loading="lazy"></button>'
+        )
+    return f'<div class="dq-strip">{"".join(parts)}</div>'
+
+
+def duration(seconds: float, language: str) -> str:
+    """A time span for people, such as ``8 s`` or ``3 min``."""
+    second, minute, hour = ("秒", "分钟", "小时") if language == CHINESE else ("s", "min", "h")
+    if seconds < 90:
+        return f"{max(1, round(seconds))} {second}"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} {minute}"
+    return f"{seconds / 3600:.1f} {hour}"
+
+
+# Recipes
+
+
+def infotext_view(text: str, language: str) -> str:
+    """The recipe of a picture, with a button to copy it (page.js)."""
+    if not text:
+        return ""
+    return (
+        f'<div class="dq-infotext"><button type="button" class="dq-btn dq-copy" data-copy>'
+        f"{esc(say('copy', language))}</button><pre>{esc(text)}</pre></div>"
+    )
+
+
+def facts_table(facts: Iterable[tuple[str, object]]) -> str:
+    """Names and values of a parsed recipe."""
+    rows = "".join(
+        f'<tr><th scope="row">{esc(name)}</th><td>{esc(value)}</td></tr>' for name, value in facts
+    )
+    return f'<table class="dq-facts"><tbody>{rows}</tbody></table>'
+
+
+# The queue
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One job of the queue list."""
+
+    job_id: int
+    state: str
+    title: str
+    facts: str
+    who: str
+    position: int = 0
+    percent: int = 0
+    error: dict[str, Any] | None = None
+    thumb_url: str = ""
+    is_first: bool = False
+    is_last: bool = False
+
+
+def job_line(line: JobLine, language: str) -> str:
+    """A job: what it is, how far it is, and what can be done with it."""
+    buttons = ""
+    if line.state == "queued":
+        if not line.is_first:
+            buttons += action("top", "⤒", label=say("queue_top", language), job=line.job_id)
+            buttons += action("up", "↑", label=say("queue_up", language), job=line.job_id)
+        if not line.is_last:
+            buttons += action("down", "↓", label=say("queue_down", language), job=line.job_id)
+    if line.state in ("queued", "running"):
+        cancel = say("cancel", language)
+        buttons += action("cancel", "✕", label=cancel, classes="dq-stop", job=line.job_id)
+    if line.state in ("failed", "cancelled"):
+        buttons += action("retry", "↻", label=say("retry", language), job=line.job_id)
+    place = f"{line.position}" if line.state == "queued" else _STATE_SIGNS[line.state]
+    picture = (
+        f'<img class="dq-jobpic" src="{esc(line.thumb_url)}" alt="" loading="lazy">'
+        if line.thumb_url
+        else f'<span class="dq-jobpic">{place}</span>'
+    )
+    bar = (
+        f'<div class="dq-bar"><i style="width:{line.percent}%"></i></div>'
+        if line.state == "running"
+        else ""
+    )
+    error = ""
+    if line.error:
+        error = (
+            f'<p class="dq-joberror">{esc(line.error.get("message", ""))} '
+            f"<span>{esc(line.error.get('hint', ''))}</span></p>"
+        )
+    state = say(f"state_{line.state}", language)
+    return (
+        f'<li class="dq-job dq-{line.state}" data-job="{line.job_id}">{picture}'
+        f'<div class="dq-jobtext"><div class="dq-jobtitle">{esc(line.title)}</div>'
+        f'<div class="dq-soft">{esc(line.facts)}</div>{bar}{error}</div>'
+        f'<span class="dq-badge">{esc(state)}</span><span class="dq-soft dq-who">{esc(line.who)}</span>'
+        f'<div class="dq-jobacts">{buttons}</div></li>'
+    )
+
+
+_STATE_SIGNS = {"running": "▶", "done": "✓", "failed": "!", "cancelled": "–"}
+
+
+def job_list(lines: Sequence[JobLine], language: str) -> str:
+    """Several jobs."""
+    return f'<ul class="dq-jobs">{"".join(job_line(line, language) for line in lines)}</ul>'
+
+
+def queue_empty_card(language: str) -> str:
+    """Nothing waits."""
+    return (
+        f'<div class="dq-card dq-empty dq-low"><h3>{esc(say("queue_empty", language))}</h3>'
+        f"<p>{esc(say('queue_empty_hint', language))}</p></div>"
+    )
+
+
+def note(text: str) -> str:
+    """A quiet line that tells something."""
+    return f'<div class="dq-note">{esc(text)}</div>'
+
+
+def heading(text: str) -> str:
+    """A small title above a list."""
+    return f'<h2 class="dq-heading">{esc(text)}</h2>'
+
+
+_BRUSH = (
+    '<svg class="dq-brush" viewBox="0 0 64 64" aria-hidden="true"><path d="M8 50c10 4 20 2 24-5 '
+    '3-5 0-10-5-10-8 0-7 11-19 15z" fill="var(--dq-cinnabar)"/><path d="M30 36 52 9c2-2 6 1 4 4L35 '
+    '40c-1-2-3-4-5-4z" fill="var(--dq-azure)"/></svg>'
+)

@@ -1,0 +1,177 @@
+"""What one browser should see of its jobs right now. No Gradio here: facts in, HTML out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from webui.settings import Folders
+from webui.ui import cards
+from webui.ui.cards import Thumb
+
+if TYPE_CHECKING:
+    from webui.jobs.store import Job
+    from webui.library.library import SavedPicture
+    from webui.studio import JobView, Studio
+
+EXAMPLES = ("a red apple on a yellow background", "a cat in the snow", "a castle at sunset")
+STARTER = "starter-emoji"
+EARLIER_JOBS, MOST_PICTURES = 8, 40
+REPEAT_PAUSE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """The stage of this moment.
+
+    Attributes:
+        html: The stage. infotext: The shown picture's recipe, empty without one.
+        is_busy: Something of this browser runs or waits, so look again soon.
+        is_running: It can be interrupted and skipped.
+        job_id: The job on show. picture: The picture on show.
+        picked: Id of the picture the person chose; None follows the newest.
+    """
+
+    html: str
+    infotext: str = ""
+    is_busy: bool = False
+    is_running: bool = False
+    job_id: int | None = None
+    picture: SavedPicture | None = None
+    picked: int | None = None
+
+
+def current_job(studio: Studio, client: str) -> Job | None:
+    """The browser's job that runs, else the one that runs next, else its newest."""
+    running = studio.jobs.list(states=("running",), client=client, limit=1)
+    if running:
+        return running[0]
+    waiting = (job for job in studio.jobs.waiting() if job.client == client)
+    return next(waiting, None) or studio.latest_job(client)
+
+
+def look(studio: Studio, client: str, picked: int | None, language: str) -> Look:
+    """See what there is to show.
+
+    Args:
+        client: Whose jobs.
+        picked: Id of the picture the person chose, or None.
+    """
+    job = current_job(studio, client) if client else None
+    if job is None:
+        return Look(_nothing_yet(studio, language))
+    view = studio.view(job.id)
+    pictures = _pictures(studio, client, view)
+    chosen = next((p for p in pictures if p.id == picked), None)
+    shown = chosen or (_newest(view) if _shows_result(view) else None)
+    is_busy = _is_busy(view)
+    body = _stage(studio, view, chosen, shown, language)
+    thumbs = [_thumb(p, is_earlier=p.job_id != job.id) for p in pictures]
+    has_strip = len(thumbs) > 1 or (thumbs and shown is None)
+    strip = cards.strip(thumbs, shown.id if shown else None, language) if has_strip else ""
+    notes = cards.warnings_list(view.job.warnings, language)
+    return Look(
+        html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'
+        f"{body}{notes}{strip}</div>",
+        infotext=cards.infotext_view(shown.infotext, language) if shown else "",
+        is_busy=is_busy,
+        is_running=view.live is not None,
+        job_id=job.id,
+        picture=shown,
+        picked=picked if chosen else None,
+    )
+
+
+def _is_busy(view: JobView) -> bool:
+    """Not ended yet, or about to be asked for again ("Generate forever")."""
+    if not view.is_finished or view.live is not None:
+        return True
+    ended = view.job.finished_at or 0
+    return view.job.repeat_json is not None and time.time() - ended < REPEAT_PAUSE_SECONDS
+
+
+def _shows_result(view: JobView) -> bool:
+    return view.is_finished and view.live is None
+
+
+def _nothing_yet(studio: Studio, language: str) -> str:
+    record = studio.current_checkpoint()
+    if record is None:
+        return cards.no_checkpoint_card(checkpoint_folder(studio.settings.folders), language)
+    examples = EXAMPLES if record.stem == STARTER else ()
+    return cards.empty_card(language, examples)
+
+
+def checkpoint_folder(folders: Folders) -> str:
+    """Where a person should put checkpoints."""
+    return str(folders.models[0] / "Stable-diffusion")
+
+
+def _stage(
+    studio: Studio, view: JobView, chosen: SavedPicture | None, shown: SavedPicture | None,
+    language: str,
+) -> str:  # fmt: skip
+    """The large part: preview and progress, a waiting card, a picture, or what went wrong."""
+    job = view.job
+    if view.live is not None or job.state == "running":
+        return _running(studio, view, chosen, language)
+    if job.state == "queued":
+        card = cards.waiting_card(view.position or 1, job.id, studio.supervisor.is_paused, language)
+        return card + (_picture(chosen, language) if chosen else "")
+    if chosen:
+        return _picture(chosen, language)
+    failure = cards.failure_card(job.error or {}, job.id, language) if job.state == "failed" else ""
+    if shown:
+        return failure + _picture(shown, language)
+    return failure or cards.stopped_card(language)
+
+
+def _running(
+    studio: Studio, view: JobView, chosen: SavedPicture | None, language: str
+) -> str:
+    live = view.live
+    bar = cards.progress_bar(live, time.time(), language) if live else ""
+    if chosen:
+        return bar + _picture(chosen, language)
+    if live and live.preview_id:
+        url = f"ui/preview/{view.job.id}/{live.preview_id}"
+        return bar + cards.preview_view(url, language)
+    newest = _newest(view)
+    return bar + (_picture(newest, language) if newest else cards.preview_view("", language))
+
+
+def _picture(picture: SavedPicture, language: str) -> str:
+    return cards.picture_view(
+        picture_url(picture), picture.width, picture.height, picture.index + 1, language
+    )
+
+
+def _newest(view: JobView) -> SavedPicture | None:
+    """The picture to show by itself: the first while one batch, the newest while several."""
+    images = [p for p in view.pictures if p.kind == "image"]
+    if not images:
+        return None
+    return images[0] if _shows_result(view) else images[-1]
+
+
+def _pictures(studio: Studio, client: str, view: JobView) -> list[SavedPicture]:
+    """Pictures of the job on show, then those of the browser's jobs before it."""
+    found = list(view.pictures)
+    for job in studio.jobs.list(states=("done", "cancelled", "failed"), client=client, limit=EARLIER_JOBS):
+        if job.id != view.job.id and len(found) < MOST_PICTURES:
+            found.extend(studio.library.images_of(job.id))
+    return [p for p in found[:MOST_PICTURES] if p.is_there]
+
+
+def picture_url(picture: SavedPicture) -> str:
+    """Where the page gets it, relative to the page."""
+    return f"ui/picture/{picture.id}"
+
+
+def _thumb(picture: SavedPicture, is_earlier: bool) -> Thumb:
+    return Thumb(
+        key=picture.id,
+        thumb_url=f"ui/thumb/{picture.id}",
+        is_earlier=is_earlier,
+    )

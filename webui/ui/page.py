@@ -1,0 +1,166 @@
+"""The page: top row and tabs, drawn and wired, and how it is put on the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from fastapi import FastAPI, Request
+
+from webui.ui import (
+    picture_buttons,
+    png_info,
+    queue_tab,
+    quicksettings,
+    results,
+    settings_tab,
+    txt2img,
+)
+from webui.ui.png_info import PngInfo
+from webui.ui.queue_tab import QueueTab
+from webui.ui.quicksettings import Quicksettings
+from webui.ui.routes import make_routes
+from webui.ui.session import client_name, load_secret, new_browser_id
+from webui.ui.settings_tab import SettingsTab
+from webui.ui.texts import I18N, label
+from webui.ui.theme import head, make_theme, style_sheet
+from webui.ui.txt2img import Txt2Img
+from webui.ui.wiring import Values, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+TITLE = "Danqing 丹青"
+BRAND = '<div class="dq-brand" aria-label="Danqing"><b>丹</b><i>青</i></div>'
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that was drawn."""
+
+    browser: gr.BrowserState
+    tabs: gr.Tabs
+    quick: Quicksettings
+    txt2img: Txt2Img
+    png_info: PngInfo
+    queue: QueueTab
+    settings: SettingsTab
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """Draw and wire the whole page for one studio."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+        page = _draw(studio)
+        _connect(page, blocks, studio)
+    return blocks
+
+
+def _draw(studio: Studio) -> Page:
+    secret = load_secret(studio.settings.folders.database.parent)
+    browser = gr.BrowserState("", storage_key="danqing-browser", secret=secret)
+    with gr.Row(elem_classes="dq-top"):
+        gr.HTML(BRAND, elem_classes="dq-brandbox")
+        quick = quicksettings.draw(studio)
+    with gr.Tabs(elem_id="dq-tabs") as tabs:
+        with gr.Tab(label("tab_txt2img"), id="txt2img"):
+            painting = txt2img.draw(studio)
+        with gr.Tab(label("tab_png_info"), id="png_info"):
+            info = png_info.draw(studio)
+        with gr.Tab(label("tab_queue"), id="queue"):
+            queue = queue_tab.draw(studio)
+        with gr.Tab(label("tab_settings"), id="settings"):
+            settings = settings_tab.draw(studio)
+    return Page(browser, tabs, quick, painting, info, queue, settings)
+
+
+def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
+    quicksettings.connect(page.quick, studio)
+    txt2img.connect(page.txt2img, studio, page.browser, page.quick)
+    png_info.connect(page.png_info, studio)
+    queue_tab.connect(page.queue, studio, page.browser)
+    settings_tab.connect(page.settings, studio)
+    picture_buttons.connect(page.txt2img, page.png_info, page.tabs, studio)
+    _connect_tabs(page, studio)
+    _connect_load(page, blocks, studio)
+
+
+def _connect_tabs(page: Page, studio: Studio) -> None:
+    """The queue is looked at only while its tab is open; settings are read when theirs opens."""
+
+    def open_tab(values: Values, event: gr.SelectData, request: gr.Request) -> dict:
+        chosen = page.tabs.children[event.index].id
+        changes: dict[Any, Any] = {page.queue.timer: gr.Timer(active=chosen == "queue")}
+        if chosen == "queue":
+            changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
+        if chosen == "settings":
+            changes |= settings_tab.present(page.settings, studio)
+        return changes
+
+    gives = [page.queue.timer, *page.queue.gives(), *page.settings.widgets.values()]
+    wire(page.tabs.select, open_tab, [page.browser, page.queue.html], gives)
+
+
+def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
+    """A page that opens: who is it, what was in its form, what are its jobs doing."""
+
+    def load(values: Values, request: gr.Request) -> dict:
+        browser_id = values[page.browser] or new_browser_id()
+        values = {**values, page.browser: browser_id}
+        client = client_name(browser_id, request)
+        shown = page.txt2img.results
+        return {
+            page.browser: browser_id,
+            **quicksettings.present(page.quick, studio),
+            **txt2img.restore(page.txt2img, studio, client),
+            **results.refresh(shown, studio, values, page.browser, request),
+        }
+
+    gives = [
+        page.browser, *page.quick.components(), *txt2img.restore_gives(page.txt2img),
+        *page.txt2img.results.gives(),
+    ]  # fmt: skip
+    wire(blocks.load, load, [page.browser, page.txt2img.results.shown], gives)
+
+
+def mount(app: FastAPI, studio: Studio) -> FastAPI:
+    """Put the page at ``/`` of an application, behind the page's password where one is set.
+
+    The page's own routes lie on the outer application and ask for the same login.
+    """
+    settings = studio.settings
+    logins = [list(pair) for pair in settings.page_logins]
+    blocks = build_page(studio)
+
+    def is_let_in(request: Request) -> bool:
+        return not logins or _login_name(blocks.app, request) is not None
+
+    app.include_router(make_routes(studio, is_let_in))
+    return gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        server_name=settings.host,
+        server_port=settings.port,
+        auth=[tuple(pair) for pair in logins] or None,
+        root_path=settings.subpath or None,
+        allowed_paths=[],
+        blocked_paths=[str(settings.folders.data / "config.json")],
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        i18n=I18N,
+        theme=make_theme(),
+        css=style_sheet(),
+        head=head(settings.theme),
+    )
+
+
+def _login_name(page_app: Any, request: Request) -> str | None:
+    """Who Gradio's login cookie says this is, or None."""
+    for name in (f"access-token-{page_app.cookie_id}", f"access-token-unsecure-{page_app.cookie_id}"):
+        user = page_app.tokens.get(request.cookies.get(name))
+        if user is not None:
+            return user
+    return None

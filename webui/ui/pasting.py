@@ -1,0 +1,238 @@
+"""From a picture's recipe to values of the form and chips of settings that differ.
+
+No Gradio here: text in, plain values out. Key meanings: A1111's paste fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from webui.errors import ParamsError, WebUIError
+from webui.infotext import Infotext, parse_infotext, with_defaults
+from webui.options import OPTIONS
+from webui.prompts.styles import extract_styles
+from webui.resolve import known_sampler
+from webui.ui.form import SAME_SAMPLER, SAME_SCHEDULE
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+OVERRIDES: dict[str, str] = {
+    "Clip skip": "CLIP_stop_at_last_layers",
+    "ENSD": "eta_noise_seed_delta",
+    "RNG": "randn_source",
+    "Emphasis": "emphasis",
+    "Eta": "eta_ancestral",
+    "Eta DDIM": "eta_ddim",
+    "Sigma churn": "s_churn",
+    "Sigma tmin": "s_tmin",
+    "Sigma tmax": "s_tmax",
+    "Sigma noise": "s_noise",
+    "NGMS": "s_min_uncond",
+    "Skip Early CFG": "skip_early_cond",
+    "Schedule min sigma": "sigma_min",
+    "Schedule max sigma": "sigma_max",
+    "Schedule rho": "rho",
+    "Beta schedule alpha": "beta_dist_alpha",
+    "Beta schedule beta": "beta_dist_beta",
+    "Discard penultimate sigma": "always_discard_next_to_last_sigma",
+    "SGM noise multiplier": "sgm_noise_multiplier",
+    "UniPC variant": "uni_pc_variant",
+    "UniPC skip type": "uni_pc_skip_type",
+    "UniPC order": "uni_pc_order",
+    "UniPC lower order final": "uni_pc_lower_order_final",
+    "Noise Schedule": "sd_noise_schedule",
+    "Pad conds": "pad_cond_uncond",
+    "Pad conds v0": "pad_cond_uncond_v0",
+    "Old prompt editing timelines": "use_old_scheduling",
+    "Downcast alphas_cumprod": "use_downcasted_alpha_bar",
+    "VAE": "sd_vae",
+    "Model hash": "sd_model_checkpoint",
+}
+"""Infotext key to the option it stands for; shown as a chip when it differs from the option."""
+
+_OLD_SPELLINGS = {
+    "SGM noise multplier": "SGM noise multiplier",
+    "Beta scheduler alpha": "Beta schedule alpha",
+    "Beta scheduler beta": "Beta schedule beta",
+}
+_DEFAULTS = {option.key: option.default for option in OPTIONS}
+_CHOICES = {option.key: option.choices for option in OPTIONS}
+
+_NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "Steps": ("steps", int),
+    "CFG scale": ("cfg_scale", float),
+    "Size-1": ("width", int),
+    "Size-2": ("height", int),
+    "Batch size": ("batch_size", int),
+    "Seed": ("seed", str),
+    "Variation seed": ("subseed", str),
+    "Variation seed strength": ("subseed_strength", float),
+    "Seed resize from-1": ("seed_resize_from_w", int),
+    "Seed resize from-2": ("seed_resize_from_h", int),
+    "Hires upscale": ("hires_scale", float),
+    "Hires steps": ("hires_steps", int),
+    "Hires resize-1": ("hires_resize_x", int),
+    "Hires resize-2": ("hires_resize_y", int),
+    "Denoising strength": ("hires_denoising", float),
+}
+_TEXTS = {
+    "Hires upscaler": "hires_upscaler",
+    "Hires prompt": "hires_prompt",
+    "Hires negative prompt": "hires_negative",
+}
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """What a recipe says: values by field name, and chips for differing settings."""
+
+    values: dict[str, Any]
+    chips: list[str] = field(default_factory=list)
+
+
+def has_recipe(text: str) -> bool:
+    """True when the text is more than a prompt."""
+    return bool(parse_infotext(text).params)
+
+
+def paste(text: str, studio: Studio) -> Pasted:
+    """Read a recipe with this installation's options, styles and models."""
+    options = studio.options
+    read = with_defaults(
+        parse_infotext(text),
+        auto_backcompat=bool(options["auto_backcompat"]),
+        skip=options["infotext_skip_pasting"] or [],
+    )
+    params = {_OLD_SPELLINGS.get(key, key): value for key, value in read.params.items()}
+    values = {**_prompts(read, studio), **_fields(params), **_switches(params)}
+    return Pasted(values, _chips(params, studio))
+
+
+def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
+    """Prompts, with the texts of known styles taken out as option infotext_styles says."""
+    prompt, negative = read.prompt, read.negative_prompt
+    wanted = studio.options["infotext_styles"]
+    if wanted == "Ignore":
+        return {"prompt": prompt, "negative_prompt": negative}
+    found, short, short_negative = extract_styles(
+        prompt, negative, list(studio.styles.by_name().values())
+    )
+    values: dict[str, Any] = {"prompt": short, "negative_prompt": short_negative}
+    if wanted == "Apply" or (wanted == "Apply if any" and found):
+        values["styles"] = list(found)
+    return values
+
+
+def _fields(params: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, (name, read) in _NUMBERS.items():
+        if key in params:
+            try:
+                values[name] = read(params[key])
+            except ValueError:  # somebody wrote words there: the field stays as it is
+                continue
+    for key, name in _TEXTS.items():
+        if key in params:
+            values[name] = params[key]
+    return {**values, **_samplers(params)}
+
+
+def _samplers(params: Mapping[str, str]) -> dict[str, Any]:
+    """Menu entries; old fused names such as "DPM++ 2M Karras" are taken apart."""
+    values: dict[str, Any] = {}
+    first = _sampler(params.get("Sampler"), params.get("Schedule type"))
+    if first:
+        values["sampler"], values["schedule"] = first
+    second, schedule = params.get("Hires sampler"), params.get("Hires schedule type")
+    values["hires_sampler"], values["hires_schedule"] = SAME_SAMPLER, SAME_SCHEDULE
+    if second and second != SAME_SAMPLER:
+        found = _sampler(second, None if schedule == SAME_SCHEDULE else schedule)
+        if found:
+            values["hires_sampler"] = found[0]
+    if schedule and schedule != SAME_SCHEDULE:
+        values["hires_schedule"] = schedule
+    return values
+
+
+def _sampler(name: str | None, schedule: str | None) -> tuple[str, str] | None:
+    """Sampler and schedule label; None for a sampler of another program."""
+    if not name:
+        return None
+    has_own = schedule in (None, "Automatic")
+    try:
+        found = known_sampler(name, None if has_own else schedule)
+    except ParamsError:
+        return None
+    return found.sampler, found.schedule_label
+
+
+def _switches(params: Mapping[str, str]) -> dict[str, bool]:
+    return {
+        "has_hires": "Denoising strength" in params and "Hires resize-1" in params,
+        "has_extra": "Variation seed" in params or "Seed resize from-1" in params,
+        "tiling": params.get("Tiling") == "True",
+    }
+
+
+def _chips(params: Mapping[str, str], studio: Studio) -> list[str]:
+    """Settings of the recipe that are not the present ones."""
+    chips = []
+    for label, key in OVERRIDES.items():
+        if label not in params or not _is_usable(label, params[label], studio):
+            continue
+        wanted = _typed(key, params[label])
+        if wanted is not None and wanted != _typed(key, str(studio.options[key])):
+            chips.append(f"{label}: {params[label]}")
+    return chips
+
+
+def _is_usable(label: str, value: str, studio: Studio) -> bool:
+    """False for a model or VAE that is not here or is not to be swapped."""
+    try:
+        if label == "Model hash":
+            record = studio.current_checkpoint()
+            wanted = studio.catalog.find_checkpoint(value)
+            is_same = record is not None and record.path == wanted.path
+            return not studio.options["disable_weights_auto_swap"] and not is_same
+        if label == "VAE":
+            studio.catalog.find_vae(value)
+    except WebUIError:
+        return False
+    return True
+
+
+def read_chips(chips: list[str]) -> dict[str, Any]:
+    """Option values out of chips.
+
+    Raises:
+        ParamsError: A chip names no setting, or its value does not fit.
+    """
+    found: dict[str, Any] = {}
+    for chip in chips:
+        label, _, value = chip.partition(": ")
+        key = OVERRIDES.get(label)
+        typed = _typed(key, value) if key else None
+        if key is None or typed is None:
+            raise ParamsError(
+                f"The override “{chip}” cannot be read.",
+                "Write it as the pasted ones are, such as “Clip skip: 2”, or remove it.",
+                field="overrides",
+            )
+        found[key] = typed
+    return found
+
+
+def _typed(key: str, value: str) -> Any:
+    """A setting's value as its own type; None when it does not fit."""
+    default, choices = _DEFAULTS[key], _CHOICES[key]
+    if isinstance(default, bool):
+        return {"True": True, "False": False}.get(value)
+    if isinstance(default, (int, float)):
+        try:
+            return type(default)(float(value))
+        except (ValueError, OverflowError):
+            return None
+    return value if not choices or value in choices else None

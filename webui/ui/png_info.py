@@ -1,0 +1,79 @@
+"""The PNG Info tab: drop a picture, see its recipe, send it to txt2img."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.infotext import parse_infotext
+from webui.pictures import read_infotext
+from webui.ui import cards
+from webui.ui.texts import label, language_of, say
+from webui.ui.wiring import Values, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+
+@dataclass(frozen=True)
+class PngInfo:
+    """The tab's components; ``text`` holds the recipe as read."""
+
+    picture: gr.Image
+    send: gr.Button
+    info: gr.HTML
+    text: gr.State
+
+
+def draw(_studio: Studio) -> PngInfo:
+    """Picture at the left, recipe at the right."""
+    with gr.Row(elem_classes="dq-page dq-pnginfo"):
+        with gr.Column(min_width=260):
+            picture = gr.Image(
+                type="filepath", label=label("drop_picture"), sources=["upload", "clipboard"],
+                elem_id="dq-png-picture", height=420,
+            )  # fmt: skip
+            send = gr.Button(
+                label("send_to_txt2img"), interactive=False, variant="primary", elem_id="dq-png-send"
+            )
+        with gr.Column(min_width=260):
+            info = gr.HTML("", elem_id="dq-png-info")
+    return PngInfo(picture, send, info, gr.State(""))
+
+
+def connect(parts: PngInfo, _studio: Studio) -> None:
+    """A new picture is read at once."""
+
+    def show(values: Values, request: gr.Request) -> dict:
+        path = values[parts.picture]
+        text = read_infotext(Path(path)) or "" if path else ""
+        return present(parts, text, bool(path), language_of(request))
+
+    gives = [parts.info, parts.send, parts.text]
+    wire(parts.picture.change, show, [parts.picture], gives)
+
+
+def present(parts: PngInfo, text: str, has_picture: bool, language: str) -> dict[Any, Any]:
+    """The recipe as a table and as it was written."""
+    return {
+        parts.text: text,
+        parts.info: render(text, has_picture, language),
+        parts.send: gr.update(interactive=bool(text)),
+    }
+
+
+def render(text: str, has_picture: bool, language: str) -> str:
+    """HTML for a recipe, or for its absence."""
+    if not text:
+        key = "png_info_none" if has_picture else "png_info_empty"
+        return f'<div class="dq-card dq-empty dq-low"><p>{cards.esc(say(key, language))}</p></div>'
+    read = parse_infotext(text)
+    facts: list[tuple[str, object]] = [(say("prompt", language), read.prompt)]
+    if read.negative_prompt:
+        facts.append((say("negative_prompt", language), read.negative_prompt))
+    facts += read.params.items()
+    raw = cards.heading(say("png_info_raw", language)) + cards.infotext_view(text, language)
+    return cards.facts_table(facts) + raw

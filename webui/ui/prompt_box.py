@@ -1,0 +1,90 @@
+"""Prompt, negative prompt, their token counters, and the styles beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from webui.ui.cards import esc
+from webui.ui.texts import label
+
+
+@dataclass(frozen=True)
+class PromptBox:
+    """The components; the style editor is a small panel that opens below."""
+
+    prompt: gr.Textbox
+    prompt_tokens: gr.HTML
+    negative_prompt: gr.Textbox
+    negative_tokens: gr.HTML
+
+
+@dataclass(frozen=True)
+class StyleRow:
+    """Choosing, applying, saving and deleting styles."""
+
+    styles: gr.Dropdown
+    apply: gr.Button
+    edit: gr.Button
+    editor: gr.Group
+    name: gr.Dropdown
+    save: gr.Button
+    delete: gr.Button
+
+
+def draw_prompts() -> PromptBox:
+    """Both text boxes with their counters."""
+    with gr.Group(elem_classes="dq-prompts"):
+        prompt_tokens = gr.HTML(counter(0, 75), elem_classes="dq-counter")
+        prompt = gr.Textbox(
+            label=label("prompt"),
+            placeholder=label("prompt_hint"),
+            lines=4,
+            max_lines=14,
+            elem_id="dq-prompt",
+        )
+    with gr.Group(elem_classes="dq-prompts"):
+        negative_tokens = gr.HTML(counter(0, 75), elem_classes="dq-counter")
+        negative = gr.Textbox(
+            label=label("negative_prompt"),
+            placeholder=label("negative_hint"),
+            lines=2,
+            max_lines=10,
+            elem_id="dq-negative",
+        )
+    return PromptBox(prompt, prompt_tokens, negative, negative_tokens)
+
+
+def draw_styles(names: list[str]) -> StyleRow:
+    """The styles menu and its editor."""
+    with gr.Row(elem_classes="dq-tight"):
+        styles = gr.Dropdown(
+            names, value=[], multiselect=True, label=label("styles"), elem_id="dq-styles", scale=8,
+            allow_custom_value=True,
+        )  # fmt: skip
+        apply = icon_button("📋", "dq-style-apply")
+        edit = icon_button("✏️", "dq-style-edit")
+    with gr.Group(visible=False, elem_classes="dq-panel") as editor:
+        name = gr.Dropdown(
+            names, value=None, label=label("style_name"), allow_custom_value=True,
+            elem_id="dq-style-name",
+        )  # fmt: skip
+        with gr.Row():
+            save = gr.Button(label("style_save"), size="sm", elem_id="dq-style-save")
+            delete = gr.Button(
+                label("style_delete"), size="sm", variant="stop", elem_id="dq-style-delete"
+            )
+    return StyleRow(styles, apply, edit, editor, name, save, delete)
+
+
+def icon_button(sign: str, elem_id: str, **options: object) -> gr.Button:
+    """A small square button; page.js gives it its title and label for screen readers."""
+    return gr.Button(
+        sign, size="sm", min_width=40, scale=0, elem_id=elem_id, elem_classes="dq-icon", **options
+    )
+
+
+def counter(tokens: int, capacity: int) -> str:
+    """``12/75`` over the corner of a prompt box."""
+    return f'<span class="dq-tokens" title="CLIP tokens">{esc(tokens)}/{esc(capacity)}</span>'

@@ -1,0 +1,196 @@
+"""The Queue tab: every job that runs, waits or lately ended, and what can be done with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.errors import WebUIError
+from webui.ui import cards
+from webui.ui.cards import JobLine
+from webui.ui.results import retry
+from webui.ui.session import client_name
+from webui.ui.texts import label, language_of, say
+from webui.ui.wiring import Values, wire
+
+if TYPE_CHECKING:
+    from webui.jobs.store import Job
+    from webui.studio import JobView, Studio
+
+TICK_SECONDS = 1.0
+FINISHED_SHOWN = 12
+TITLE_CHARACTERS = 120
+
+
+@dataclass(frozen=True)
+class QueueTab:
+    """The tab's components; ``html`` remembers what is shown, so that only changes are sent."""
+
+    pause: gr.Button
+    resume: gr.Button
+    jobs: gr.HTML
+    timer: gr.Timer
+    html: gr.State
+
+    def gives(self) -> list[Any]:
+        """Everything a look may change."""
+        return [self.pause, self.resume, self.jobs, self.html]
+
+
+def draw(_studio: Studio) -> QueueTab:
+    """The list and its two switches."""
+    with gr.Column(elem_classes="dq-page"):
+        with gr.Row(elem_classes="dq-tight"):
+            pause = gr.Button(
+                label("queue_pause"), size="sm", scale=0, min_width=130, elem_id="dq-queue-pause"
+            )
+            resume = gr.Button(
+                label("queue_resume"), size="sm", scale=0, min_width=130, visible=False,
+                variant="primary", elem_id="dq-queue-resume",
+            )  # fmt: skip
+        jobs = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-queue")
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    return QueueTab(pause, resume, jobs, timer, gr.State(""))
+
+
+def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
+    """The timer runs only while the tab is open (page.py switches it)."""
+
+    def tick(values: Values, request: gr.Request) -> dict:
+        return refresh(parts, studio, values, browser, request)
+
+    def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        act(studio, event._data["act"], int(event._data["job"]), client_name(values[browser], request))
+        return refresh(parts, studio, values, browser, request)
+
+    def pause(values: Values, request: gr.Request) -> dict:
+        studio.supervisor.pause()
+        return refresh(parts, studio, values, browser, request)
+
+    def resume(values: Values, request: gr.Request) -> dict:
+        studio.supervisor.resume()
+        return refresh(parts, studio, values, browser, request)
+
+    takes, gives = [browser, parts.html], parts.gives()
+    wire(parts.timer.tick, tick, takes, gives, is_quiet=True, trigger_mode="once")
+    wire(parts.jobs.act, on_act, takes, gives)
+    wire(parts.pause.click, pause, takes, gives)
+    wire(parts.resume.click, resume, takes, gives)
+
+
+def act(studio: Studio, deed: str, job_id: int, client: str) -> None:
+    """Do what a button of a job asks.
+
+    Raises:
+        JobError: The job has changed its state meanwhile.
+    """
+    if deed == "cancel":
+        studio.cancel(job_id)
+    elif deed == "retry":
+        retry(studio, job_id, client)
+    elif deed in ("up", "down", "top"):
+        move(studio, job_id, deed)
+
+
+def move(studio: Studio, job_id: int, where: str) -> None:
+    """Move a waiting job one place up or down, or to the front."""
+    order = [job.id for job in studio.jobs.waiting()]
+    if job_id not in order:
+        return
+    place = order.index(job_id)
+    if where == "down":
+        after = order[place + 2] if place + 2 < len(order) else None
+        studio.jobs.move(job_id, after)
+    elif place > 0:
+        studio.jobs.move(job_id, order[0 if where == "top" else place - 1])
+
+
+def refresh(
+    parts: QueueTab, studio: Studio, values: Values, browser: gr.BrowserState, request: gr.Request
+) -> dict[Any, Any]:
+    """The list as it is now, if it differs from what the page shows."""
+    client = client_name(values[browser], request)
+    html = render(studio, client, language_of(request))
+    if html == values[parts.html]:
+        return {parts.html: gr.skip()}
+    is_paused = studio.supervisor.is_paused
+    return {
+        parts.html: html,
+        parts.jobs: gr.update(value=html),
+        parts.pause: gr.update(visible=not is_paused),
+        parts.resume: gr.update(visible=is_paused),
+    }
+
+
+def render(studio: Studio, client: str, language: str) -> str:
+    """Running and waiting jobs, then those that ended last."""
+    views = studio.queue()
+    waiting = [view.job.id for view in views if view.job.state == "queued"]
+    lines = [_line(studio, view, client, language, waiting) for view in views]
+    ended = [
+        _line(studio, studio.view(job.id), client, language, waiting)
+        for job in studio.jobs.list(states=("done", "failed", "cancelled"), limit=FINISHED_SHOWN)
+    ]
+    parts = [cards.heading(say("queue_running", language))]
+    if studio.supervisor.is_paused:
+        parts.append(cards.note(say("queue_paused_note", language)))
+    parts.append(cards.job_list(lines, language) if lines else cards.queue_empty_card(language))
+    if ended:
+        parts += [cards.heading(say("queue_finished", language)), cards.job_list(ended, language)]
+    return f'<div class="dq-queuebox">{"".join(parts)}</div>'
+
+
+def _line(
+    studio: Studio, view: JobView, client: str, language: str, waiting: list[int]
+) -> JobLine:
+    job = view.job
+    pictures = [p for p in view.pictures if p.is_there]
+    return JobLine(
+        job_id=job.id,
+        state=job.state,
+        title=_title(studio, job, language),
+        facts=_facts(studio, job, language),
+        who=_who(job, client, language),
+        position=view.position,
+        percent=round(view.live.progress * 100) if view.live else 0,
+        error=job.error if job.state == "failed" else None,
+        thumb_url=f"ui/thumb/{pictures[0].id}" if pictures else "",
+        is_first=waiting[:1] == [job.id],
+        is_last=waiting[-1:] == [job.id],
+    )
+
+
+def _title(studio: Studio, job: Job, language: str) -> str:
+    try:
+        prompt = " ".join(studio.params_of(job).prompt.split())
+    except WebUIError:  # a job of a newer version: listed all the same
+        prompt = ""
+    if len(prompt) > TITLE_CHARACTERS:
+        prompt = prompt[: TITLE_CHARACTERS - 1] + "…"
+    return prompt or say("no_prompt", language)
+
+
+def _facts(studio: Studio, job: Job, language: str) -> str:
+    try:
+        params = studio.params_of(job)
+    except WebUIError as err:
+        return err.message
+    facts = [
+        job.kind,
+        f"{params.width}×{params.height}",
+        say("n_steps", language, steps=params.steps),
+        params.sampler,
+    ]
+    if params.image_count > 1:
+        facts.append(say("n_pictures", language, count=params.image_count))
+    if job.repeat_json is not None and not job.is_finished:
+        facts.append(say("repeats", language))
+    return " · ".join(facts)
+
+
+def _who(job: Job, client: str, language: str) -> str:
+    if job.client and job.client == client:
+        return say("who_you", language)
+    return job.user or say(f"who_{job.origin}", language)

@@ -1,0 +1,104 @@
+"""The top row: checkpoint, VAE and clip skip. What it shows is what the next job uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.ui.prompt_box import icon_button
+from webui.ui.texts import label
+from webui.ui.wiring import Values, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+
+@dataclass(frozen=True)
+class Quicksettings:
+    """The components of the top row."""
+
+    checkpoint: gr.Dropdown
+    refresh: gr.Button
+    vae: gr.Dropdown
+    clip_skip: gr.Slider
+
+    def components(self) -> list:
+        """Those that hold a value."""
+        return [self.checkpoint, self.vae, self.clip_skip]
+
+
+def draw(studio: Studio) -> Quicksettings:
+    """The row, with the choices of this moment; ``present`` brings it up to date on each load."""
+    with gr.Row(elem_classes="dq-quick"):
+        checkpoint = gr.Dropdown(
+            checkpoint_titles(studio), value=chosen_title(studio), label=label("checkpoint"),
+            elem_id="dq-checkpoint", scale=5, min_width=220, allow_custom_value=True,
+        )  # fmt: skip
+        refresh = icon_button("🔄", "dq-refresh")
+        vae = gr.Dropdown(
+            vae_names(studio), value=studio.options["sd_vae"], label=label("vae"),
+            elem_id="dq-vae", scale=3, min_width=120, allow_custom_value=True,
+        )  # fmt: skip
+        clip_skip = gr.Slider(
+            1, 12, value=studio.options["CLIP_stop_at_last_layers"], step=1,
+            label=label("clip_skip"), elem_id="dq-clip-skip", scale=3, min_width=150,
+        )  # fmt: skip
+    return Quicksettings(checkpoint, refresh, vae, clip_skip)
+
+
+def connect(parts: Quicksettings, studio: Studio) -> None:
+    """Changes of the row become options; 🔄 looks for new files.
+
+    The checkpoint's own event is wired by txt2img, which also follows its size.
+    """
+
+    def choose_vae(values: Values) -> None:
+        studio.options.set("sd_vae", values[parts.vae])
+        studio.options.save()
+
+    def choose_clip_skip(values: Values) -> None:
+        studio.options.set("CLIP_stop_at_last_layers", int(values[parts.clip_skip]))
+        studio.options.save()
+
+    def refresh(_values: Values) -> dict:
+        studio.refresh_models()
+        return present(parts, studio)
+
+    wire(parts.vae.input, choose_vae, [parts.vae])
+    wire(parts.clip_skip.release, choose_clip_skip, [parts.clip_skip])
+    wire(parts.refresh.click, refresh, [], [parts.checkpoint, parts.vae, parts.clip_skip])
+
+
+def present(parts: Quicksettings, studio: Studio) -> dict:
+    """The row as it should stand now."""
+    return {
+        parts.checkpoint: gr.update(choices=checkpoint_titles(studio), value=chosen_title(studio)),
+        parts.vae: gr.update(choices=vae_names(studio), value=studio.options["sd_vae"]),
+        parts.clip_skip: gr.update(value=studio.options["CLIP_stop_at_last_layers"]),
+    }
+
+
+def read(parts: Quicksettings, values: Values) -> dict[str, Any]:
+    """What the row shows, by option key; an empty checkpoint leaves the choice open."""
+    shown = {"sd_vae": values[parts.vae], "CLIP_stop_at_last_layers": int(values[parts.clip_skip])}
+    if values[parts.checkpoint]:
+        shown["sd_model_checkpoint"] = values[parts.checkpoint]
+    return shown
+
+
+def checkpoint_titles(studio: Studio) -> list[str]:
+    """Every usable checkpoint."""
+    return [record.title for record in studio.catalog.checkpoints() if not record.problem]
+
+
+def chosen_title(studio: Studio) -> str | None:
+    """The checkpoint to paint with, or None when there is none."""
+    record = studio.current_checkpoint()
+    return record.title if record else None
+
+
+def vae_names(studio: Studio) -> list[str]:
+    """What can be chosen as VAE."""
+    return ["Automatic", "None", *(record.name for record in studio.catalog.vaes())]

@@ -1,0 +1,213 @@
+"""The stage at the right: preview, progress, pictures, recipe, and what to do with a picture.
+
+The page looks (follow.py) when it is loaded, when something was submitted and, while this
+browser has unfinished jobs, on every tick of a timer; what did not change is not sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.errors import LibraryError
+from webui.ui import cards
+from webui.ui.follow import Look, look
+from webui.ui.session import client_name
+from webui.ui.texts import label, language_of, say
+from webui.ui.wiring import Values, show_info, wire
+
+if TYPE_CHECKING:
+    from webui.library.library import SavedPicture
+    from webui.studio import Studio
+
+TICK_SECONDS = 0.7
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What this page shows, so that only changes are sent; kept per page by Gradio."""
+
+    html: str = ""
+    infotext: str = ""
+    is_busy: bool = False
+    is_running: bool = False
+    job_id: int | None = None
+    picture: int | None = None
+    picked: int | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """The stage's components. ``targets`` holds a button for each place a picture can go."""
+
+    stage: gr.HTML
+    infotext: gr.HTML
+    folder: gr.Button
+    save: gr.Button
+    zip: gr.Button
+    targets: dict[str, gr.Button]
+    timer: gr.Timer
+    shown: gr.State
+    wake: gr.Button
+    interrupt: gr.Button
+    skip: gr.Button
+
+    def gives(self) -> list[Any]:
+        """Everything a look may change."""
+        return [
+            self.stage, self.infotext, self.folder, self.save, self.zip, self.timer, self.shown,
+            self.interrupt, self.skip, *self.targets.values(),
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SendTarget:
+    """A place a picture can be sent to; each tab that takes pictures adds one.
+
+    Attributes:
+        key: Stable name. text: Key of the button's text.
+        gives: Components that change.
+        send: From the picture to their changes.
+    """
+
+    key: str
+    text: str
+    gives: list[Any] = field(default_factory=list)
+    send: Callable[[SavedPicture], dict[Any, Any]] = lambda _picture: {}
+
+
+TARGET_TEXTS = {"txt2img": "send_to_txt2img", "png_info": "send_to_png_info"}
+
+
+def draw(interrupt: gr.Button, skip: gr.Button) -> Results:
+    """The stage, its row of buttons and the hidden parts that drive it."""
+    stage = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-stage")
+    with gr.Row(elem_classes="dq-acts"):
+        folder = _act("📂", "open_folder", "dq-folder")
+        save = _act("💾", "save", "dq-save")
+        zip_button = _act("🗃️", "zip", "dq-zip", link_target="_blank")
+        targets = {
+            key: gr.Button(label(text), size="sm", min_width=60, interactive=False,
+                           elem_id=f"dq-send-{key.replace('_', '-')}")
+            for key, text in TARGET_TEXTS.items()
+        }  # fmt: skip
+    infotext = gr.HTML("", elem_id="dq-infotext")
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    shown = gr.State(Shown())
+    wake = gr.Button("wake", visible="hidden", elem_id="dq-wake")
+    return Results(
+        stage, infotext, folder, save, zip_button, targets, timer, shown, wake, interrupt, skip
+    )
+
+
+def _act(sign: str, text: str, elem_id: str, **options: Any) -> gr.Button:
+    return gr.Button(
+        f"{sign}", size="sm", min_width=44, scale=0, interactive=False, elem_id=elem_id, **options
+    )
+
+
+def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
+    """Ticks, picking a picture, stopping, and the buttons that need no other tab."""
+
+    def tick(values: Values, request: gr.Request) -> dict:
+        return refresh(parts, studio, values, browser, request)
+
+    def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        deed, data = event._data["act"], event._data
+        shown: Shown = values[parts.shown]
+        if deed == "example":  # txt2img answers that one
+            return {parts.shown: gr.skip()}
+        if deed == "pick":
+            picked = int(data["key"])
+            values = {**values, parts.shown: replace(shown, picked=picked)}
+        elif deed == "cancel":
+            studio.cancel(int(data["job"]))
+        elif deed == "retry":
+            retry(studio, int(data["job"]), client_name(values[browser], request))
+        return refresh(parts, studio, values, browser, request)
+
+    def stop(values: Values, request: gr.Request) -> dict:
+        shown: Shown = values[parts.shown]
+        if shown.job_id is not None:
+            studio.cancel(shown.job_id)
+        return refresh(parts, studio, values, browser, request)
+
+    def skip(values: Values, request: gr.Request) -> dict:
+        studio.skip(values[parts.shown].job_id)
+        return refresh(parts, studio, values, browser, request)
+
+    takes = [browser, parts.shown]
+    gives = parts.gives()
+    wire(parts.timer.tick, tick, takes, gives, is_quiet=True, trigger_mode="once")
+    wire(parts.wake.click, tick, takes, gives, is_quiet=True)
+    wire(parts.stage.act, on_act, takes, gives)
+    wire(parts.interrupt.click, stop, takes, gives)
+    wire(parts.skip.click, skip, takes, gives)
+
+
+def retry(studio: Studio, job_id: int, client: str) -> None:
+    """Ask for an ended job once more, exactly as it was."""
+    studio.submit(studio.params_of(studio.jobs.get(job_id)), client=client)
+
+
+def refresh(
+    parts: Results, studio: Studio, values: Values, browser: gr.BrowserState, request: gr.Request
+) -> dict[Any, Any]:
+    """Look at this browser's jobs and send what changed since the last look."""
+    before: Shown = values[parts.shown]
+    client = client_name(values[browser], request)
+    now = look(studio, client, before.picked, language_of(request))
+    return changes(parts, before, now)
+
+
+def changes(parts: Results, before: Shown, now: Look) -> dict[Any, Any]:
+    """The components whose content differs from what the page shows."""
+    key = now.picture.id if now.picture else None
+    after = Shown(now.html, now.infotext, now.is_busy, now.is_running, now.job_id, key, now.picked)
+    if after == before:
+        return {parts.shown: gr.skip()}
+    update: dict[Any, Any] = {parts.shown: after}
+    if after.html != before.html:
+        update[parts.stage] = gr.update(value=after.html)
+    if after.infotext != before.infotext:
+        update[parts.infotext] = gr.update(value=after.infotext)
+    if after.is_busy != before.is_busy:
+        update[parts.timer] = gr.Timer(active=after.is_busy)
+        update[parts.interrupt] = gr.update(interactive=after.is_busy)
+    if after.is_running != before.is_running:
+        update[parts.skip] = gr.update(interactive=after.is_running)
+    if after.picture != before.picture:
+        has_picture = after.picture is not None
+        for button in (parts.folder, parts.save, *parts.targets.values()):
+            update[button] = gr.update(interactive=has_picture)
+        link = f"ui/zip/{now.picture.job_id}" if now.picture else None
+        update[parts.zip] = gr.update(interactive=has_picture, link=link)
+    return update
+
+
+def connect_target(parts: Results, studio: Studio, target: SendTarget) -> Any:
+    """Wire one send-to button; returns the dependency, for what follows."""
+
+    def send(values: Values, request: gr.Request) -> dict:
+        return target.send(shown_picture(studio, values[parts.shown], language_of(request)))
+
+    return wire(parts.targets[target.key].click, send, [parts.shown], target.gives)
+
+
+def shown_picture(studio: Studio, shown: Shown, language: str) -> SavedPicture:
+    """The picture on the stage.
+
+    Raises:
+        LibraryError: There is none.
+    """
+    if shown.picture is None:
+        raise LibraryError(say("no_picture", language))
+    return studio.library.get(shown.picture)
+
+
+def tell(key: str, request: gr.Request, **values: object) -> None:
+    """A short good message in the browser's language."""
+    show_info(say(key, language_of(request), **values))

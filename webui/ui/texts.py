@@ -1,0 +1,263 @@
+"""Every visible text of the page, in English and Simplified Chinese.
+
+``label(key)`` is for components: the browser picks the language. ``say(key, language)`` is for
+text made while the program runs, in the language the browser asked for.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+
+ENGLISH, CHINESE = "en", "zh"
+
+TEXTS: dict[str, tuple[str, str]] = {
+    # Tabs
+    "tab_txt2img": ("txt2img", "文生图"),
+    "tab_png_info": ("PNG Info", "图片信息"),
+    "tab_queue": ("Queue", "队列"),
+    "tab_settings": ("Settings", "设置"),
+    # Quicksettings
+    "checkpoint": ("Stable Diffusion checkpoint", "Stable Diffusion 模型"),
+    "refresh": ("Look for new models", "刷新模型列表"),
+    "vae": ("SD VAE", "SD VAE"),
+    "clip_skip": ("Clip skip", "Clip 跳过层"),
+    # Prompt
+    "prompt": ("Prompt", "提示词"),
+    "prompt_hint": (
+        "What should be in the picture? (Ctrl+Enter generates)",
+        "想画什么？（Ctrl+Enter 开始生成）",
+    ),
+    "negative_prompt": ("Negative prompt", "反向提示词"),
+    "negative_hint": ("What should not be in it?", "画面里不要出现什么？"),
+    "styles": ("Styles", "预设样式"),
+    "style_apply": ("Write the chosen styles into the prompt", "把所选样式写入提示词"),
+    "style_edit": ("Save or delete styles", "保存或删除样式"),
+    "style_name": ("Style name", "样式名称"),
+    "style_save": ("Save prompt as style", "将提示词存为样式"),
+    "style_delete": ("Delete style", "删除样式"),
+    "style_saved": ("The style “{name}” is saved.", "样式“{name}”已保存。"),
+    "style_deleted": ("The style “{name}” is deleted.", "样式“{name}”已删除。"),
+    "style_unnamed": ("Give the style a name first.", "请先填写样式名称。"),
+    "paste": (
+        "Read parameters from the prompt box, or from the last picture",
+        "从提示词框或上一张图读取参数",
+    ),
+    "clear_prompt": ("Clear the prompt", "清空提示词"),
+    "pasted": ("Parameters were read.", "参数已读取。"),
+    "nothing_to_paste": (
+        "There is no recipe to read yet: paste one into the prompt box, or make a picture first.",
+        "还没有可读取的参数：请先把参数文本粘贴到提示词框，或先生成一张图。",
+    ),
+    "overrides": ("Override settings", "覆盖设置"),
+    "overrides_hint": (
+        "Settings of the pasted picture that differ from yours; used for the next pictures only.",
+        "来自所读参数、与当前设置不同的项目；只对接下来的图片生效。",
+    ),
+    # Actions
+    "generate": ("Generate", "生成"),
+    "generate_more": ("Add to queue", "加入队列"),
+    "interrupt": ("Interrupt", "中断"),
+    "skip": ("Skip", "跳过"),
+    "forever": ("Generate forever", "无限生成"),
+    "queued_as": ("Added to the queue, place {position}.", "已加入队列，第 {position} 位。"),
+    # Form
+    "sampler": ("Sampling method", "采样方法"),
+    "schedule": ("Schedule type", "调度类型"),
+    "steps": ("Sampling steps", "采样步数"),
+    "width": ("Width", "宽度"),
+    "height": ("Height", "高度"),
+    "swap": ("Swap width and height", "交换宽高"),
+    "aspect": ("Aspect ratio", "宽高比"),
+    "batch_count": ("Batch count", "批次数"),
+    "batch_size": ("Batch size", "每批数量"),
+    "cfg_scale": ("CFG Scale", "提示词引导系数 (CFG)"),
+    "seed": ("Seed", "随机种子"),
+    "seed_random": ("Random seed", "随机种子"),
+    "seed_reuse": ("Reuse the seed of the shown picture", "使用当前图片的种子"),
+    "seed_extra": ("Extra", "更多"),
+    "subseed": ("Variation seed", "变异种子"),
+    "subseed_strength": ("Variation strength", "变异强度"),
+    "seed_resize_from_w": ("Resize seed from width", "种子尺寸：原宽度"),
+    "seed_resize_from_h": ("Resize seed from height", "种子尺寸：原高度"),
+    "tiling": ("Tiling", "无缝平铺"),
+    "hires": ("Hires. fix", "高清修复 (Hires. fix)"),
+    "hires_enable": ("Enable", "启用"),
+    "hires_upscaler": ("Upscaler", "放大算法"),
+    "hires_steps": ("Hires steps", "高清步数"),
+    "hires_steps_info": ("0 = as many as the first pass", "0 = 与第一遍相同"),
+    "hires_denoising": ("Denoising strength", "重绘幅度"),
+    "hires_scale": ("Upscale by", "放大倍数"),
+    "hires_resize_x": ("Resize width to", "宽度调整为"),
+    "hires_resize_y": ("Resize height to", "高度调整为"),
+    "hires_sampler": ("Hires sampling method", "高清采样方法"),
+    "hires_schedule": ("Hires schedule type", "高清调度类型"),
+    "hires_prompt": ("Hires prompt", "高清提示词"),
+    "hires_negative": ("Hires negative prompt", "高清反向提示词"),
+    "hires_same_prompt": ("Empty = as in the first pass", "留空 = 与第一遍相同"),
+    "hires_more": ("Sampler and prompts of the second pass", "第二遍的采样方法与提示词"),
+    "hires_size": ("{width}×{height} → {to_width}×{to_height}", "{width}×{height} → {to_width}×{to_height}"),
+    # Results
+    "output": ("Output", "输出"),
+    "empty": ("Your pictures appear here", "生成的图片会显示在这里"),
+    "empty_hint": (
+        "Write a prompt and press Generate. You may close the page meanwhile: nothing is lost.",
+        "写下提示词，按“生成”。中途关闭页面也没关系，不会丢失任何内容。",
+    ),
+    "try_one": ("Try one of these", "试试这些"),
+    "no_checkpoint": ("There is no checkpoint yet", "还没有模型"),
+    "no_checkpoint_hint": (
+        "Put a .safetensors file into this folder and press 🔄 beside the checkpoint list:",
+        "请把 .safetensors 模型文件放入下面的文件夹，再按模型列表旁的 🔄：",
+    ),
+    "waiting_place": ("Waiting in the queue, place {position}", "排队中，第 {position} 位"),
+    "waiting_paused": ("The queue is paused", "队列已暂停"),
+    "stage_starting": ("Preparing", "准备中"),
+    "stage_loading": ("Loading the checkpoint", "正在加载模型"),
+    "stage_encoding": ("Reading the prompt", "正在理解提示词"),
+    "stage_sampling": ("Painting", "正在绘制"),
+    "stage_decoding": ("Developing", "正在解码"),
+    "stage_hires": ("Painting the large version", "正在绘制高清版"),
+    "stage_upscaling": ("Enlarging", "正在放大"),
+    "stage_saving": ("Saving", "正在保存"),
+    "stopping": ("Stopping …", "正在停止…"),
+    "step_of": ("Step {step}/{steps}", "第 {step}/{steps} 步"),
+    "batch_of": ("Batch {batch}/{batches}", "第 {batch}/{batches} 批"),
+    "time_left": ("{time} left", "剩余 {time}"),
+    "preview_alt": ("Preview of the picture being painted", "正在绘制的图片预览"),
+    "picture_alt": ("Picture {number}", "第 {number} 张图"),
+    "enlarge": ("Show large", "放大查看"),
+    "earlier": ("Earlier pictures", "之前的图片"),
+    "stopped": ("Stopped", "已停止"),
+    "stopped_hint": (
+        "The job ended before a picture was finished.",
+        "任务在图片完成前就结束了。",
+    ),
+    "failed": ("That did not work", "没有成功"),
+    "failed_what_to_do": ("What you can do", "可以这样做"),
+    "failed_id": ("Report as", "错误编号"),
+    "warning": ("Note", "提示"),
+    "cancel": ("Cancel", "取消"),
+    "retry": ("Try again", "重试"),
+    "infotext": ("Generation data", "生成信息"),
+    "copy": ("Copy", "复制"),
+    "open_folder": ("Folder", "文件夹"),
+    "save": ("Save", "保存"),
+    "zip": ("Zip", "打包"),
+    "download": ("Download", "下载"),
+    "send_to_txt2img": ("Send to txt2img", "发送到文生图"),
+    "send_to_png_info": ("PNG Info", "图片信息"),
+    "folder_is": ("The pictures lie in {path}", "图片所在文件夹：{path}"),
+    "folder_opened": ("Opened {path}", "已打开 {path}"),
+    "saved_to": ("Saved to {path}", "已保存到 {path}"),
+    "no_picture": ("There is no picture to use yet.", "还没有可用的图片。"),
+    # PNG Info
+    "drop_picture": ("Drop a picture here", "把图片拖到这里"),
+    "png_info_empty": ("Its recipe appears here.", "图片的生成参数会显示在这里。"),
+    "png_info_none": (
+        "This picture carries no generation data.",
+        "这张图片里没有生成信息。",
+    ),
+    "png_info_raw": ("As written in the picture", "图片中的原文"),
+    "sent": ("Sent to txt2img.", "已发送到文生图。"),
+    # Queue
+    "queue_running": ("Running and waiting", "进行中与等待中"),
+    "queue_finished": ("Recently finished", "最近完成"),
+    "queue_empty": ("Nothing is waiting.", "队列是空的。"),
+    "queue_empty_hint": (
+        "Every press of Generate puts a job here. Jobs survive a closed page and a restart.",
+        "每次按“生成”都会在这里添加一个任务；关闭页面或重启程序都不会丢失。",
+    ),
+    "queue_pause": ("Pause queue", "暂停队列"),
+    "queue_resume": ("Resume queue", "继续队列"),
+    "queue_paused_note": (
+        "The queue is paused: the running job finishes, waiting ones stay.",
+        "队列已暂停：正在运行的任务会完成，等待的任务保持不动。",
+    ),
+    "queue_up": ("Move up", "上移"),
+    "queue_down": ("Move down", "下移"),
+    "queue_top": ("Move to the top", "移到最前"),
+    "state_running": ("running", "进行中"),
+    "state_queued": ("waiting", "等待中"),
+    "state_done": ("done", "完成"),
+    "state_failed": ("failed", "失败"),
+    "state_cancelled": ("cancelled", "已取消"),
+    "who_page": ("page", "网页"),
+    "who_api": ("API", "API"),
+    "who_you": ("you", "你"),
+    "repeats": ("repeats until cancelled", "不断重复直到取消"),
+    "no_prompt": ("(no prompt)", "（无提示词）"),
+    "n_pictures": ("{count} pictures", "{count} 张"),
+    "n_steps": ("{steps} steps", "{steps} 步"),
+    # Settings
+    "settings_search": ("Search settings", "搜索设置"),
+    "settings_apply": ("Apply settings", "应用设置"),
+    "settings_applied": ("{count} settings changed and saved.", "已修改并保存 {count} 项设置。"),
+    "settings_same": ("Nothing was changed.", "没有任何改动。"),
+    "settings_default": ("Default: {value}", "默认值：{value}"),
+    "settings_list_hint": ("Separate entries with commas.", "用逗号分隔。"),
+    "settings_wrong_number": (
+        "“{label}” was {value}; it needs a number.",
+        "“{label}”的值是 {value}；这里需要一个数字。",
+    ),
+    "settings_wrong_choice": (
+        "“{label}” was {value}; choose one of: {choices}.",
+        "“{label}”的值是 {value}；请从这些里选择：{choices}。",
+    ),
+    "group_saving": ("Saving images", "图片保存"),
+    "group_paths": ("Folders", "文件夹"),
+    "group_preview": ("Live previews", "实时预览"),
+    "group_prompt": ("Prompts and networks", "提示词与附加网络"),
+    "group_sampler": ("Sampler parameters", "采样器参数"),
+    "group_compat": ("Compatibility", "兼容性"),
+    "group_img2img": ("img2img", "图生图"),
+    "group_upscale": ("Upscaling and faces", "放大与人脸"),
+    "group_infotext": ("Infotext", "生成信息"),
+    "group_api": ("API", "API"),
+    "group_system": ("System", "系统"),
+    # Failures of the page itself
+    "unexpected": (
+        "Something unexpected went wrong on the server (report id {id}).",
+        "服务器发生了意外错误（编号 {id}）。",
+    ),
+    "offline": (
+        "The program does not answer. Waiting for it …",
+        "程序没有响应，正在等待重新连接…",
+    ),
+    "restarted": ("The program was restarted. Reloading …", "程序已重新启动，正在刷新页面…"),
+    "tagline": ("painting studio", "AI 绘画工作室"),
+}
+
+
+def _column(index: int) -> dict[str, str]:
+    return {key: texts[index] for key, texts in TEXTS.items()}
+
+
+I18N = gr.I18n(
+    **{"en": _column(0), "zh": _column(1), "zh-CN": _column(1), "zh-TW": _column(1)}
+)
+
+
+def label(key: str) -> gr.i18n.I18nData:
+    """A text for a component; the browser chooses the language.
+
+    Raises:
+        KeyError: No text has that key.
+    """
+    TEXTS[key]
+    return I18N(key)
+
+
+def say(key: str, language: str, **values: object) -> str:
+    """A text in one language, its ``{names}`` filled in.
+
+    Raises:
+        KeyError: No text has that key, or a named value is missing.
+    """
+    text = TEXTS[key][1 if language == CHINESE else 0]
+    return text.format(**values) if values else text
+
+
+def language_of(request: gr.Request | None) -> str:
+    """The language a browser asks for first; English unless it is Chinese."""
+    header = request.headers.get("accept-language", "") if request is not None else ""
+    return CHINESE if header.strip().lower().startswith("zh") else ENGLISH

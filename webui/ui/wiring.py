@@ -1,0 +1,101 @@
+"""How every event of the page is connected, and the one fence around every handler.
+
+A handler takes its values by name (a dict keyed by component), and answers with a dict of
+components to change. It is private: the HTTP API has its own door.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import WebUIError
+from webui.ui.texts import language_of, say
+
+logger = logging.getLogger(__name__)
+Handler = Callable[..., Any]
+Values = dict[Any, Any]
+
+
+def wire(
+    trigger: Callable[..., Any],
+    handler: Handler,
+    takes: Iterable[Any] = (),
+    gives: Iterable[Any] = (),
+    *,
+    is_quiet: bool = False,
+    **options: Any,
+) -> Any:
+    """Connect an event to a handler behind the fence.
+
+    Args:
+        trigger: An event of a component, such as ``button.click``.
+        handler: Called with a dict of values keyed by component (and what Gradio passes by
+            type: Request, EventData). Returns a dict of changes, or ``gr.skip()``.
+        takes: Components whose values it needs.
+        gives: Components it may change.
+        is_quiet: For small frequent events: a plain request instead of a place in Gradio's
+            queue, so nothing is lost when a long connection breaks. Cannot show warnings.
+    Returns:
+        Gradio's dependency, for ``.then``.
+    """
+    return trigger(
+        fence(handler),
+        inputs=set(takes),
+        outputs=list(gives),
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=None,
+        queue=not is_quiet,
+        **options,
+    )
+
+
+def fence(handler: Handler) -> Handler:
+    """Let no failure out of a handler: known ones are shown, others logged under a short id."""
+    wants_request = _request_name(handler)
+
+    @functools.wraps(handler)
+    def fenced(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except WebUIError as err:
+            show_warning(str(err))
+        except Exception:
+            report_id = secrets.token_hex(3)
+            logger.exception("A handler of the page failed (report id %s).", report_id)
+            language = language_of(_find_request(wants_request, args, kwargs))
+            show_warning(say("unexpected", language, id=report_id))
+        return gr.skip()
+
+    return fenced
+
+
+def show_warning(text: str) -> None:
+    """A message in the page's corner; the text is shown as it is, never as HTML."""
+    gr.Warning(html.escape(text), duration=10)
+
+
+def show_info(text: str) -> None:
+    """As ``show_warning``, for good news."""
+    gr.Info(html.escape(text), duration=4)
+
+
+def _request_name(handler: Handler) -> str | None:
+    for name, parameter in inspect.signature(handler).parameters.items():
+        if parameter.annotation in (gr.Request, "gr.Request"):
+            return name
+    return None
+
+
+def _find_request(name: str | None, args: tuple, kwargs: dict[str, Any]) -> gr.Request | None:
+    if name in kwargs:
+        return kwargs[name]
+    return next((arg for arg in args if isinstance(arg, gr.Request)), None)
