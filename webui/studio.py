@@ -332,6 +332,23 @@ class Studio:
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
         return record
 
+    def native_size(self, record: Record | None) -> int:
+        """Side in pixels of the square pictures a checkpoint was trained on.
+
+        What the file says of itself wins over what its family usually is; 512 when unknown.
+        """
+        if record is None:
+            return 512
+        metadata = self.catalog.metadata(record)
+        try:
+            stated = json.loads(metadata.get("starter_config", "{}")).get("resolution")
+        except ValueError:
+            stated = None
+        stated = stated or metadata.get("modelspec.resolution", "").partition("x")[0]
+        if str(stated).isdecimal() and 64 <= int(stated) <= 2048:
+            return int(stated) // 8 * 8
+        return 1024 if record.family.startswith("sdxl") else 512
+
     def refresh_models(self) -> None:
         """Look through the model folders again."""
         self.catalog.refresh()
