@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 NEGATIVE_MARK = "Negative prompt:"
 MIN_PAIRS = 3
@@ -44,8 +44,8 @@ class Infotext:
 
     prompt: str = ""
     negative_prompt: str = ""
-    params: dict[str, str] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict[str, str])
+    hashes: dict[str, str] = field(default_factory=dict[str, str])
 
 
 # Writing
@@ -76,11 +76,9 @@ def write_infotext(
         pairs: Keys and values in the order to be written. None leaves the pair out; a value
             equal to its key writes the key alone.
     """
-    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    written = {key: value for key, value in dict(pairs).items() if value is not None}
     line = ", ".join(
-        key if key == value else f"{key}: {quote(value)}"
-        for key, value in items
-        if value is not None
+        key if key == value else f"{key}: {quote(value)}" for key, value in written.items()
     )
     negative = f"\n{NEGATIVE_MARK} {negative_prompt}" if negative_prompt else ""
     return f"{prompt}{negative}\n{line}".strip()
@@ -205,7 +203,7 @@ def with_defaults(
             bracket counts.
         skip: Keys to leave out of the result.
     """
-    params = _mended_hashes(infotext)
+    params = dict(mend_hashes(infotext).params)
     prompt = infotext.prompt + _old_networks(params)
     _restore_first_pass(params)
     for key, value in _DEFAULTS.items():
@@ -247,17 +245,17 @@ _DEFAULTS = {
 }
 
 
-def _mended_hashes(infotext: Infotext) -> dict[str, str]:
-    """The params with a raw ``Hashes`` block whole and without the keys cut out of it."""
+def mend_hashes(infotext: Infotext) -> Infotext:
+    """The infotext with its ``Hashes: {…}`` block whole, and without the keys cut out of it."""
     params = dict(infotext.params)
     if not infotext.hashes or not params.get("Hashes", "").startswith("{"):
-        return params
+        return infotext
     block = json.dumps(infotext.hashes, ensure_ascii=False)
     for key, value in _find_pairs(block):
         for cut in _read_pair(key, value):
             params.pop(cut, None)
     params["Hashes"] = block
-    return params
+    return replace(infotext, params=params)
 
 
 def _old_networks(params: Mapping[str, str]) -> str:
@@ -392,11 +390,12 @@ def novelai_infotext(description: str, comment: str, width: int, height: int) ->
         A1111; NovelAI reads the second last text layer and shifts its noise seed by 31337.
     """
     try:
-        facts = json.loads(comment)
+        loaded = json.loads(comment)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(facts, dict):
+    if not isinstance(loaded, dict):
         return None
+    facts = cast("dict[str, Any]", loaded)
     return write_infotext(
         description.strip(),
         str(facts.get("uc") or ""),

@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal, cast
 
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
@@ -24,7 +24,7 @@ from webui.infotext import novelai_infotext
 logger = logging.getLogger(__name__)
 
 PictureFormat = Literal["png", "jpg", "webp", "avif"]
-Source = Union[str, Path, bytes, Image.Image]
+Source = str | Path | bytes | Image.Image
 
 PARAMETERS = "parameters"
 """Text chunk and item that hold the infotext."""
@@ -211,7 +211,7 @@ def read_infotext(source: Source) -> tuple[str | None, dict[str, str]]:
 
 
 def _read(image: Image.Image) -> tuple[str | None, dict[str, str]]:
-    items = dict(image.info)
+    items = {str(key): value for key, value in image.info.items()}
     if PARAMETERS not in items:
         items |= _trailing_text(image)
     infotext = _as_text(items.pop(PARAMETERS, None))
@@ -226,8 +226,8 @@ def _read(image: Image.Image) -> tuple[str | None, dict[str, str]]:
     if not infotext:
         infotext, hidden = _hidden(image)
         items.update(hidden)
-    kept = {key: _as_text(v) for key, v in items.items() if str(key).lower() not in _WORTHLESS}
-    return infotext or None, {str(key): value for key, value in kept.items() if value is not None}
+    kept = {key: _as_text(v) for key, v in items.items() if key.lower() not in _WORTHLESS}
+    return infotext or None, {key: value for key, value in kept.items() if value is not None}
 
 
 def _trailing_text(image: Image.Image) -> dict[str, Any]:
@@ -329,11 +329,12 @@ def _hidden(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
 
 def _sort_hidden(text: str, image: Image.Image) -> tuple[str | None, dict[str, Any]]:
     try:
-        items = json.loads(text)
+        loaded = json.loads(text)
     except (ValueError, RecursionError):
         return text, {}
-    if not isinstance(items, dict) or "Comment" not in items:
+    if not isinstance(loaded, dict) or "Comment" not in loaded:
         return text, {}
+    items = cast("dict[str, Any]", loaded)
     comment = items["Comment"]
     if not isinstance(comment, str):
         items["Comment"] = json.dumps(comment, ensure_ascii=False)
@@ -365,9 +366,8 @@ class _LowestBits:
     """The lowest bit of each sample, column by column (x outer, y inner), as a byte stream."""
 
     def __init__(self, image: Image.Image, kind: str) -> None:
-        # A picture turned over its diagonal has its columns as rows: plain byte order.
-        self._image = image.getchannel("A") if kind == "alpha" else image.convert("RGB")
-        self._samples_per_column = self._image.height * len(self._image.getbands())
+        self._image, self._kind = image, kind
+        self._samples_per_column = image.height * (1 if kind == "alpha" else 3)
         self._position = 0
 
     def read(self, count: int) -> bytes:
@@ -384,6 +384,8 @@ class _LowestBits:
             return b""
         first, last = start // self._samples_per_column, (end - 1) // self._samples_per_column
         columns = self._image.crop((first, 0, last + 1, self._image.height))
+        columns = columns.getchannel("A") if self._kind == "alpha" else columns.convert("RGB")
+        # Turned over its diagonal a picture has its columns as rows: plain byte order.
         data = columns.transpose(Image.Transpose.TRANSPOSE).tobytes()
         offset = first * self._samples_per_column
         return data[start - offset : end - offset]

@@ -61,7 +61,7 @@ class _Nest:
     """The brackets of one kind: those still open, and all that ever were, in opening order."""
 
     innermost: _Bracket | None = None
-    all: list[_Bracket] = field(default_factory=list)
+    all: list[_Bracket] = field(default_factory=list["_Bracket"])
 
     def open(self, position: int) -> None:
         depth = self.innermost.depth + 1 if self.innermost else 1
@@ -76,7 +76,9 @@ class _Nest:
         return closed
 
 
-def parse_attention(text: str, *, bad_weight: Literal["literal", "raise"] = "literal") -> list[Piece]:
+def parse_attention(
+    text: str, *, bad_weight: Literal["literal", "raise"] = "literal"
+) -> list[Piece]:
     """Split a prompt into stretches of equal weight.
 
     Args:
@@ -140,7 +142,7 @@ class _Reading:
         for token in _TOKEN.finditer(self.text):
             self._take(token)
         self._close_what_is_open()
-        return _merge(list(zip(self.texts, self._weights())))
+        return _merge(list(zip(self.texts, self._weights(), strict=True)))
 
     def _take(self, token: re.Match[str]) -> None:
         kind, word = token.lastgroup, token.group()
@@ -210,7 +212,7 @@ class _Reading:
                 bracket.product = above * bracket.factor
         known: dict[tuple[int, int], float] = {}
         weights: list[float] = []
-        for owner, is_break in zip(self.owners, self.is_break):
+        for owner, is_break in zip(self.owners, self.is_break, strict=True):
             key = (id(owner[0]), id(owner[1]))
             if key not in known:
                 known[key] = _factor_of(*owner)

@@ -31,7 +31,7 @@ class Chunk:
 
     tokens: list[int]
     weights: list[float]
-    embeddings: list[tuple[int, str]] = field(default_factory=list)
+    embeddings: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class NetworkMention:
 
     type: str
     positional: tuple[str, ...] = ()
-    named: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def name(self) -> str:

@@ -46,7 +46,7 @@ class _Frame:
     opener: str
     start: int
     segments: list[_Parts] = field(default_factory=lambda: [[]])
-    separators: list[_Span] = field(default_factory=list)
+    separators: list[_Span] = field(default_factory=list[_Span])
     colons: int = 0
     bars: int = 0
 
@@ -241,7 +241,7 @@ def _append(parts: _Parts, part: _Part) -> None:
 def _with_separators(frame: _Frame) -> Iterator[_Part]:
     yield (frame.start, frame.start + 1)
     yield from frame.segments[0]
-    for separator, segment in zip(frame.separators, frame.segments[1:]):
+    for separator, segment in zip(frame.separators, frame.segments[1:], strict=True):
         yield separator
         yield from segment
 

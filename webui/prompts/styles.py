@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from webui.errors import ParamsError, PromptSyntaxError, SettingsError
 from webui.prompts.comments import cut_comments
@@ -259,16 +259,20 @@ def _read_or_report(file: Path) -> list[Style]:
 def _read_json(file: Path) -> list[Style]:
     """Fooocus: ``[{"name": …, "prompt": …, "negative_prompt": …}, …]``."""
     try:
-        entries = json.loads(file.read_text(encoding="utf-8-sig"))
+        entries: Any = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as err:
         raise _unreadable(file, err) from err
     if not isinstance(entries, list):
         raise _unreadable(file, "it holds no list")
-    return [_from_json(entry) for entry in entries if isinstance(entry, dict) and "name" in entry]
+    found = [_from_json(entry) for entry in cast("list[Any]", entries)]
+    return [style for style in found if style.name]
 
 
-def _from_json(entry: dict[str, Any]) -> Style:
-    name, prompt, negative = (str(entry.get(column) or "") for column in COLUMNS)
+def _from_json(entry: Any) -> Style:
+    if not isinstance(entry, dict):
+        return Style("")
+    cells = cast("dict[str, Any]", entry)
+    name, prompt, negative = (str(cells.get(column) or "") for column in COLUMNS)
     return Style(name, prompt, negative)
 
 
@@ -311,7 +315,11 @@ class _Table:
 
     def put(self, style: Style) -> None:
         """Change the row of that name, or add one."""
-        cells = dict(zip(COLUMNS, (style.name, style.prompt, style.negative_prompt), strict=True))
+        cells = {
+            "name": style.name,
+            "prompt": style.prompt,
+            "negative_prompt": style.negative_prompt,
+        }
         old = [row for row in self.rows if self._cell(row, "name") == style.name]
         row = old[-1] if old else []
         filled = [cells.get(column, self._cell(row, column)) for column in self.header]

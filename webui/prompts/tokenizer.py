@@ -58,8 +58,10 @@ class ClipTokenizer:
         size = backend.get_vocab_size()
         if size != VOCABULARY_SIZE:
             raise _wrong_vocabulary(file, f"holds {size} tokens, not {VOCABULARY_SIZE}")
-        comma = backend.token_to_id("," + _WORD_END)
-        return cls(backend, backend.token_to_id(START), backend.token_to_id(END), comma)
+        start, end, comma = (backend.token_to_id(word) for word in (START, END, "," + _WORD_END))
+        if start is None or end is None or comma is None:
+            raise _wrong_vocabulary(file, "lacks the marks or the comma")
+        return cls(backend, start, end, comma)
 
     def __len__(self) -> int:
         return self.backend.get_vocab_size()
@@ -125,5 +127,6 @@ def _build(merges: list[tuple[str, str]]) -> Tokenizer:
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
-    tokenizer.add_special_tokens([AddedToken(mark, normalized=False) for mark in (START, END)])
+    marks = [AddedToken(mark, normalized=False) for mark in (START, END)]
+    tokenizer.add_special_tokens(marks)  # pyright: ignore[reportUnknownMemberType] (stub says list)
     return tokenizer
