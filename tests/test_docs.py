@@ -1,0 +1,58 @@
+"""What the documents tell people to type exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from launcher.commands import COMMANDS, HELP, SWITCHES
+from webui.settings import make_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OWN_FLAGS = {*SWITCHES, "--torch", "--help", "-h"}
+SHOWN = re.compile(r"python3? launch\.py([^`\n#)]*)")
+
+
+def launch_commands(document: Path) -> list[list[str]]:
+    """The words after ``python launch.py``, for each place where the document shows it."""
+    text = document.read_text(encoding="utf-8")
+    return [found.split() for found in SHOWN.findall(text)]
+
+
+def program_flags() -> set[str]:
+    return {option for action in make_parser()._actions for option in action.option_strings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document_when_it_shows_a_command_then_command_and_flags_exist(document: Path) -> None:
+    for words in launch_commands(document):
+        command = words[0] if words and words[0].isalpha() else ""
+        assert command in ("", *COMMANDS), f"launch.py has no command {command!r}"
+        if command == "test":
+            continue  # the rest is pytest's
+        for word in words:
+            flag = word.partition("=")[0].strip("[],")
+            if flag.startswith("--"):
+                known = OWN_FLAGS | program_flags() | ({"--json"} if command == "doctor" else set())
+                assert flag in known, f"{document.name} shows {flag}"
+
+
+def test_readme_when_read_then_shows_how_to_start_and_how_to_test() -> None:
+    commands = launch_commands(ROOT / "README.md")
+    assert [] in commands and ["test"] in commands
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document_when_it_links_to_a_file_then_the_file_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_help_when_read_then_names_every_command_and_flag_of_the_launcher() -> None:
+    for word in (*COMMANDS, *SWITCHES, "--torch", "TORCH_INDEX_URL"):
+        assert word in HELP
