@@ -11,7 +11,7 @@ from tests.checkpoints.model_files import write_safetensors
 
 from webui.torch_setup import prepare_torch
 
-prepare_torch()
+prepare_torch(threads=1)
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +37,6 @@ def small_state() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def small_checkpoint(
-    small_state: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def small_checkpoint(small_state: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``small_state`` as a safetensors file."""
     return write_safetensors(tmp_path_factory.mktemp("small") / "small.safetensors", small_state)

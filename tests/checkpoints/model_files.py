@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 STARTER = (
-    Path(__file__).resolve().parents[2] / "models" / "Stable-diffusion" / "starter-emoji.safetensors"
+    Path(__file__).resolve().parents[2]
+    / "models"
+    / "Stable-diffusion"
+    / "starter-emoji.safetensors"
 )
 
 

@@ -150,7 +150,7 @@ def sdxl_shapes() -> Shapes:
     clip = "cond_stage_model.transformer."
     for name, value in sd1_shapes().items():
         if name.startswith(clip):
-            found[f"conditioner.embedders.0.transformer.{name[len(clip):]}"] = value
+            found[f"conditioner.embedders.0.transformer.{name[len(clip) :]}"] = value
     return found | open_clip_shapes("conditioner.embedders.1.model.", 1280, 32)
 
 

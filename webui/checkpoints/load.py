@@ -179,6 +179,8 @@ def estimate_bytes(
     total = 0
     for part, tensors in parts.items():
         for name, info in tensors.items():
+            if name.endswith("position_ids"):
+                continue  # made, not loaded
             if part or name.startswith((UNET, VAE, CLIP)):
                 is_vae = part == "vae" or name.startswith(VAE)
                 total += info.count * ((vae_dtype or dtype) if is_vae else dtype).itemsize

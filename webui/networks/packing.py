@@ -59,6 +59,10 @@ class _Packed(nn.Module):
         _restore(self)
         return super()._apply(*args, **kwargs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        _restore(self)  # copies and pickles cannot hold oneDNN's layout
+        return self.__dict__.copy()
+
     def _can_run_packed(self, inputs: Tensor) -> bool:
         if inputs.requires_grad or inputs.dtype != torch.float32 or inputs.device.type != "cpu":
             return False

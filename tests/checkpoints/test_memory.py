@@ -1,0 +1,128 @@
+"""The byte budget of loaded models."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints.model_files import STARTER
+from webui.checkpoints.load import estimate_bytes, load_checkpoint
+from webui.checkpoints.memory import ModelMemory
+
+
+@dataclass
+class Fake:
+    nbytes: int
+
+
+class Loader:
+    """Makes fakes, and notes what was loaded at the moment of each load."""
+
+    def __init__(self, sizes: dict[str, int]) -> None:
+        self.sizes = sizes
+        self.memory: ModelMemory | None = None
+        self.present: list[tuple[object, ...]] = []
+
+    def __call__(self, key: str) -> Fake:
+        assert self.memory is not None
+        self.present.append(self.memory.keys())
+        if self.sizes[key] < 0:
+            raise RuntimeError("broken file")
+        return Fake(self.sizes[key])
+
+
+def memory_of(budget: int | None, sizes: dict[str, int], estimate: bool = True) -> ModelMemory:
+    loader = Loader(sizes)
+    memory = ModelMemory(budget, loader, (lambda k: abs(sizes[k])) if estimate else None)
+    loader.memory = memory
+    return memory
+
+
+def loader_of(memory: ModelMemory) -> Loader:
+    return memory._loader  # type: ignore[return-value]
+
+
+def test_loaded_model_is_the_same_object() -> None:
+    memory = memory_of(100, {"a": 40})
+    assert memory.get("a") is memory.get("a")
+    assert "a" in memory and len(loader_of(memory).present) == 1
+
+
+def test_least_recently_used_goes_first() -> None:
+    memory = memory_of(100, {"a": 40, "b": 40, "c": 40})
+    memory.get("a"), memory.get("b"), memory.get("a"), memory.get("c")
+    assert memory.keys() == ("a", "c")
+    assert memory.used_bytes == 80
+
+
+def test_room_is_made_before_loading() -> None:
+    memory = memory_of(100, {"a": 40, "b": 40, "c": 90})
+    for key in "abc":
+        memory.get(key)
+    assert loader_of(memory).present == [(), ("a",), ()]
+
+
+def test_without_an_estimate_the_largest_so_far_is_assumed() -> None:
+    memory = memory_of(100, {"a": 60, "b": 30, "c": 60}, estimate=False)
+    for key in "abc":
+        memory.get(key)
+    assert loader_of(memory).present == [(), (), ("b",)]
+    assert memory.keys() == ("b", "c")
+
+
+def test_model_larger_than_the_budget_is_loaded_alone() -> None:
+    memory = memory_of(100, {"a": 40, "huge": 900})
+    memory.get("a"), memory.get("huge")
+    assert memory.keys() == ("huge",)
+
+
+def test_no_budget_means_one_model_at_a_time() -> None:
+    memory = memory_of(None, {"a": 1, "b": 1})
+    memory.get("a"), memory.get("b")
+    assert memory.keys() == ("b",) and loader_of(memory).present == [(), ()]
+
+
+def test_failed_load_leaves_the_memory_usable() -> None:
+    memory = memory_of(100, {"a": 40, "bad": -90})
+    memory.get("a")
+    with pytest.raises(RuntimeError, match="broken file"):
+        memory.get("bad")
+    assert "bad" not in memory
+    assert memory.get("a").nbytes == 40
+
+
+def test_unload_drops_one_or_all() -> None:
+    memory = memory_of(100, {"a": 40, "b": 40})
+    memory.get("a"), memory.get("b")
+    assert memory.unload("a") and not memory.unload("a")
+    memory.unload_all()
+    assert memory.used_bytes == 0 and len(memory) == 0
+
+
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * 4096
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_switching_many_times_needs_no_more_than_one_model(tmp_path: Path) -> None:
+    paths = [Path(shutil.copy(STARTER, tmp_path / f"{n}.safetensors")) for n in "ab"]
+    one = load_checkpoint(STARTER).nbytes
+    memory = ModelMemory(int(one * 1.2), load_checkpoint, lambda p: estimate_bytes(p, _float32()))
+    memory.get(paths[0])
+    settled = resident_bytes()
+    for number in range(1, 11):
+        memory.get(paths[number % 2])
+        assert len(memory) == 1
+        assert resident_bytes() < settled + one * 0.5, f"switch {number}"
+    memory.unload_all()
+    assert resident_bytes() < settled - one * 0.5
+
+
+def _float32():  # noqa: ANN202
+    import torch
+
+    return torch.float32
