@@ -222,7 +222,7 @@ def subfolder(
     """
     text = expand(pattern, facts, now=now, rules=rules)
     parts = (sanitize(part, rules).strip() for part in re.split(r"[/\\]", text))
-    return PurePosixPath(*(_not_reserved(cut(p, MAX_NAME_BYTES)) for p in parts if p.strip(".")))
+    return PurePosixPath(*(_not_reserved(cut(p, MAX_NAME_BYTES)) for p in parts if p))
 
 
 def stems(
