@@ -58,7 +58,9 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
         out.send({"type": "failed", "job": job, "error": error.to_json()})
         return
     if "defect" in params["prompt"]:
-        error = JobError("The job stopped on an unexpected problem: ValueError: 7", "Look in the log.")
+        error = JobError(
+            "The job stopped on an unexpected problem: ValueError: 7", "Look in the log."
+        )
         out.send({"type": "failed", "job": job, "error": error.to_json()})
         return
     for batch in range(params["batch_count"]):

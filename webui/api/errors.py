@@ -103,9 +103,7 @@ def _describe(problem: Mapping[str, Any]) -> str:
         reason = problem.get("ctx", {}).get("error", "it ends too early")
         return f"The body is not readable JSON: {reason} at character {where}. Send valid JSON."
     if problem["type"] == "missing":
-        return (
-            f"{where or 'The body'} is missing. Send it as Content-Type: application/json."
-        )
+        return f"{where or 'The body'} is missing. Send it as Content-Type: application/json."
     shown = repr(problem.get("input"))
     shown = shown if len(shown) <= 80 else shown[:77] + "…"
     rule = problem["msg"].removeprefix("Value error, ")

@@ -1,0 +1,34 @@
+"""What the API's tests share: a program that talks to a studio, and a request that is quick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from webui.api.app import build_api
+from webui.studio import Studio
+
+BASE_URL = "http://127.0.0.1:7860"
+FAKE_WORKER = "tests.api.fake_worker"
+QUICK = {"prompt": "a boat", "steps": 3, "width": 64, "height": 64, "seed": 7}
+
+MakeStudio = Callable[..., Studio]
+
+
+def wait_until(is_true: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The first true value within the time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = is_true()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it did not become true in time")
+
+
+def client_of(studio: Studio, **more: Any) -> TestClient:
+    """A program that talks to a studio's API (programs send no Origin)."""
+    return TestClient(build_api(studio), base_url=BASE_URL, **more)

@@ -1,0 +1,104 @@
+"""Reading and changing options."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.clients import QUICK, MakeStudio, client_of
+from webui.studio import Studio
+
+OPTIONS = "/sdapi/v1/options"
+
+
+def test_option_when_changed_is_seen_and_saved(client: TestClient, studio: Studio) -> None:
+    before = client.get(OPTIONS).json()["send_seed"]
+
+    answer = client.post(OPTIONS, json={"send_seed": not before})
+
+    assert answer.status_code == 200 and answer.json() is None
+    assert client.get(OPTIONS).json()["send_seed"] is (not before)
+    saved = json.loads((studio.settings.folders.data / "config.json").read_text())
+    assert saved["send_seed"] is (not before)
+
+
+def test_options_when_sent_back_whole_change_nothing(client: TestClient) -> None:
+    before = client.get(OPTIONS).json()
+
+    assert client.post(OPTIONS, json=before).status_code == 200
+    assert client.get(OPTIONS).json() == before
+
+
+def test_checkpoint_when_set_by_any_alias_is_told_by_its_title(client: TestClient) -> None:
+    assert client.post(OPTIONS, json={"sd_model_checkpoint": "second"}).status_code == 200
+
+    title = client.get(OPTIONS).json()["sd_model_checkpoint"]
+    titles = [model["title"] for model in client.get("/sdapi/v1/sd-models").json()]
+    assert title.startswith("second.safetensors") and title in titles
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "error"),
+    [
+        ({"send_size": False, "sd_model_checkpoint": "missing"}, 500, "RuntimeError"),
+        ({"send_size": False, "no_such_option": 1}, 500, "KeyError"),
+        ({"send_size": False, "jpeg_quality": "best"}, 422, "ParamsError"),
+        ({"send_size": False, "CLIP_stop_at_last_layers": 99}, 422, "ParamsError"),
+        ({"send_size": False, "randn_source": "dice"}, 422, "ParamsError"),
+    ],
+)
+def test_options_when_one_is_wrong_change_nothing(
+    client: TestClient, values: dict[str, Any], status: int, error: str
+) -> None:
+    before = client.get(OPTIONS).json()
+
+    answer = client.post(OPTIONS, json=values)
+
+    assert answer.status_code == status and answer.json()["error"] == error
+    assert client.get(OPTIONS).json() == before
+
+
+def test_restricted_option_when_sent_is_left_alone(client: TestClient) -> None:
+    assert client.post(OPTIONS, json={"api_forbid_local_requests": False}).status_code == 200
+    assert client.get(OPTIONS).json()["api_forbid_local_requests"] is True
+
+
+def test_options_when_frozen_cannot_be_changed(make_studio: MakeStudio) -> None:
+    with client_of(make_studio("--freeze-settings")) as client:
+        answer = client.post(OPTIONS, json={"send_seed": False})
+
+    assert answer.status_code == 500 and answer.json()["error"] == "AssertionError"
+
+
+def test_paths_when_hidden_are_left_alone(make_studio: MakeStudio) -> None:
+    with client_of(make_studio("--hide-ui-dir-config")) as client:
+        client.post(OPTIONS, json={"outdir_samples": "/tmp/elsewhere", "send_seed": False})
+        options = client.get(OPTIONS).json()
+
+    assert options["outdir_samples"] == "" and options["send_seed"] is False
+
+
+def test_option_when_set_is_used_by_the_next_request(client: TestClient) -> None:
+    client.post(OPTIONS, json={"CLIP_stop_at_last_layers": "3"})
+    try:
+        answer = client.post("/sdapi/v1/txt2img", json=QUICK)
+    finally:
+        client.post(OPTIONS, json={"CLIP_stop_at_last_layers": None})
+
+    assert json.loads(answer.json()["info"])["clip_skip"] == 3
+    assert client.get(OPTIONS).json()["CLIP_stop_at_last_layers"] == 1
+
+
+def test_flags_when_shown_have_no_passwords(make_studio: MakeStudio) -> None:
+    studio = make_studio("--api-auth", "me:secret-word", "--medvram")
+    with client_of(studio) as client:
+        client.auth = ("me", "secret-word")
+        answer = client.get("/sdapi/v1/cmd-flags")
+        sysinfo = client.get("/internal/sysinfo")
+
+    assert answer.json()["medvram"] is True and answer.json()["api"] is True
+    assert answer.json()["data_dir"] == str(studio.settings.folders.data)
+    assert "secret-word" not in answer.text and "secret-word" not in sysinfo.text
