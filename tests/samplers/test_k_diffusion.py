@@ -18,7 +18,10 @@ import torch
 from torch import Tensor
 
 from tests.samplers.gaussian_truth import NoiseTape, WarpedDenoiser, karras_levels
+from webui.samplers.noise import ImageNoise
+from webui.samplers.options import ScheduleOptions
 from webui.samplers.rules import RULES
+from webui.samplers.schedules import NoiseTable, make_sigmas
 
 SIGMAS = [*karras_levels(12), 0.0]
 CLOSE = 1e-4
@@ -178,10 +181,19 @@ def test_dpm_adaptive_steps_each_image_as_if_it_were_alone(
     ],
 )
 def test_schedule_equals_k_diffusion(k_diffusion: ModuleType, label: str, theirs: str) -> None:
-    from webui.samplers.options import ScheduleOptions
-    from webui.samplers.schedules import NoiseTable, make_sigmas
-
     table, options = NoiseTable.stable_diffusion(), ScheduleOptions(rho=3.0)
     rho = {} if label == "Exponential" else {"rho": 3.0}
     expected = getattr(k_diffusion, theirs)(20, table.sigma_min, table.sigma_max, **rho)
     assert torch.allclose(make_sigmas(table, label, "Euler", 20, options), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("sigma", "sigma_next"), [(9.0, 4.0), (4.0, 0.5), (0.5, 0.03125)])
+def test_brownian_noise_equals_k_diffusion(
+    k_diffusion: ModuleType, sigma: float, sigma_next: float
+) -> None:
+    latents = first_latents(2)
+    theirs = k_diffusion.BrownianTreeNoiseSampler(latents, 0.03125, 14.5, seed=[3, 4])
+    noise = ImageNoise(tuple(latents.shape[1:]), [3, 4])
+    found = noise.brownian(latents, 0.03125, 14.5)(latents, sigma, sigma_next)
+    expected = theirs(torch.tensor(sigma), torch.tensor(sigma_next))
+    assert float((found - expected).abs().max()) <= CLOSE

@@ -137,3 +137,10 @@ def test_first_when_gpu_source_is_the_cards_own_generator() -> None:
     card = torch.Generator("cuda").manual_seed(10)
     assert torch.equal(noise[0], torch.randn(SHAPE, device="cuda", generator=card))
     assert torch.allclose(noise[0].cpu(), PhiloxGenerator(10).draw(SHAPE), atol=1e-5)
+
+
+def test_first_when_resized_by_odd_cells_lies_towards_the_top_left() -> None:
+    noise = ImageNoise((4, 7, 10), [10], seed_resize_from_width=56, seed_resize_from_height=64)
+    expected, seed_noise = plain(10, (4, 7, 10)), plain(10, (4, 8, 7))
+    expected[:, 0:6, 1:8] = seed_noise[:, 1:7]  # a row is lost on either side, one stays new
+    assert torch.equal(noise.first()[0], expected)

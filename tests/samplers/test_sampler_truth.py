@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.integrate import quad
 from torch import Tensor
 
 from tests.samplers.gaussian_truth import GaussianDenoiser, NoiseTape, exact_end, karras_levels
+from webui.samplers.lcm import lcm
 from webui.samplers.lms import multistep_weights
 from webui.samplers.restart import restart_steps
 from webui.samplers.rules import RULES
 from webui.samplers.schedules import NoiseTable
+from webui.samplers.unipc import moment
 
 SIGMA_MAX, SIGMA_MIN = 10.0, 0.1
 
@@ -181,3 +184,22 @@ def test_restart_repeats_a_low_stretch_within_the_same_number_of_steps(
     for jump in jumps:
         assert plan[jump][0] == pytest.approx(2, abs=1.0)
         assert plan[jump - 1][1] == plan[jump + width - 1][1] == pytest.approx(0.1, abs=0.06)
+
+
+def test_lcm_asks_the_network_at_the_nearest_timestep_it_knows() -> None:
+    table = NoiseTable.stable_diffusion().every(20)
+    known, sigma = float(table.sigmas[30]), float(table.sigmas[30]) * 1.01
+    latents = torch.randn(1, 4, 4, 4, generator=_seeded(1)) * sigma
+    denoiser = GaussianDenoiser()
+    end = lcm(denoiser, latents, [sigma, 0.0], None, noise=NoiseTape(), table=table)
+    seen = latents * math.sqrt((1 + known**2) / (1 + sigma**2))
+    noise_pred = seen * known / (1 + known**2)
+    assert denoiser.sigmas == pytest.approx([known])
+    assert torch.allclose(end, latents - sigma * noise_pred, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1e-6, 1e-3, 0.4, 1.0, 3.0, 8.0, 30.0])
+@pytest.mark.parametrize("power", [1, 2, 3, 6])
+def test_unipc_moments_equal_their_integrals(width: float, power: int) -> None:
+    expected, _ = quad(lambda r: width * math.exp(width * (r - 1)) * r**power, 0, 1)
+    assert moment(power, width) == pytest.approx(expected, rel=1e-9)

@@ -30,6 +30,9 @@ KEPT_HALVES = 64
 """Halves kept per path: neighbouring steps share most of their way down."""
 
 
+KEPT_POINTS = 4
+
+
 class BrownianPath:
     """One Brownian motion W over [start, end] with W(start) = 0.
 
@@ -48,13 +51,22 @@ class BrownianPath:
         first_seed = int(root.generate_state(ROOT_SEEDS)[0])
         self._whole = draw(first_seed) * math.sqrt(end - start)
         self._halves: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self._points: OrderedDict[float, Tensor] = OrderedDict()
 
     def between(self, low: float, high: float) -> Tensor:
         """W(high) - W(low); points outside the range count as its ends."""
         return self._at(high) - self._at(low)
 
     def _at(self, point: float) -> Tensor:
+        """W at a point; a step begins where the last one ended, so recent points are kept."""
         point = min(max(round(point, DIGITS), self._start), self._end)
+        if point not in self._points:
+            self._points[point] = self._found(point)
+            if len(self._points) > KEPT_POINTS:
+                self._points.popitem(last=False)
+        return self._points[point]
+
+    def _found(self, point: float) -> Tensor:
         low, high, key, depth = self._start, self._end, 0, 0
         below, increment = torch.zeros_like(self._whole), self._whole
         while low < point < high:

@@ -164,7 +164,7 @@ def _error(low: Tensor, high: Tensor, before: Tensor) -> Times:
     """Difference of the two orders of each image, in units of the tolerance."""
     allowed = torch.maximum(low.abs(), before.abs()) * RELATIVE_TOLERANCE
     share = (low - high) / allowed.clamp(min=ABSOLUTE_TOLERANCE)
-    return share.flatten(1).square().mean(1).sqrt().double().cpu().numpy()
+    return share.flatten(1).square().mean(1).sqrt().cpu().double().numpy()
 
 
 def _with_fresh_noise(
@@ -283,4 +283,4 @@ def _curvature(width: Times) -> Times:
 def _column(latents: Tensor, values: Times) -> Tensor:
     """Values of each image (or one for all), shaped to be multiplied with latents."""
     column = torch.from_numpy(values).to(latents.dtype)
-    return column.to(latents.device, non_blocking=True).view(-1, *[1] * (latents.ndim - 1))
+    return column.to(latents.device).view(-1, *[1] * (latents.ndim - 1))

@@ -133,10 +133,10 @@ def _weights(places: Sequence[float], width: float) -> list[float]:
 
 def _moments(count: int, width: float) -> list[float]:
     """How far an estimate that grows like r^k, k = 1 ... count, moves the step, 0 <= r <= 1."""
-    return [_moment(k, width) for k in range(1, count + 1)]
+    return [moment(k, width) for k in range(1, count + 1)]
 
 
-def _moment(k: int, width: float) -> float:
+def moment(k: int, width: float) -> float:
     """Integral of h e^(h (r - 1)) r^k over r = 0 ... 1.
 
     By parts m_k = 1 - (k / h) m_(k-1). Trap: for small h that loses all digits, so there the
