@@ -20,6 +20,7 @@ from webui.api.options_routes import options_routes
 from webui.api.png_info import png_info_routes
 from webui.api.progress import progress_routes, task_routes
 from webui.api.server import internal_routes, open_routes, server_routes
+from webui.api.subpath import Subpath
 from webui.api.text_to_image import text_to_image_routes
 from webui.api.timing import Timing
 from webui.settings import Settings
@@ -42,7 +43,6 @@ def build_api(studio: Studio) -> FastAPI:
     app = FastAPI(
         title="Danqing WebUI API",
         version=__version__,
-        root_path=settings.subpath,
         strict_content_type=False,
     )
     app.add_exception_handler(HTTPException, _answer)
@@ -104,3 +104,5 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
             allow_credentials=True,
         )
     app.add_middleware(Timing, log=settings.api_log)
+    if settings.subpath:
+        app.add_middleware(Subpath, path=settings.subpath)

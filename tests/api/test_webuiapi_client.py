@@ -1,0 +1,275 @@
+"""The real server, worker and starter checkpoint, driven by the popular Python client and by the
+payloads of A1111's own tests: 64x64 pixels, 3 steps."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import webuiapi
+from PIL import Image
+
+from tests.api.clients import free_port, wait_until
+from webui.settings import PROJECT_DIR
+
+TINY = {"steps": 3, "width": 64, "height": 64}
+START_SECONDS = 120
+JOB_SECONDS = 240
+
+T = {
+    "batch_size": 1, "cfg_scale": 7, "denoising_strength": 0, "enable_hr": False, "eta": 0,
+    "firstphase_height": 0, "firstphase_width": 0, "height": 64, "n_iter": 1,
+    "negative_prompt": "", "prompt": "example prompt", "restore_faces": False, "s_churn": 0,
+    "s_noise": 1, "s_tmax": 0, "s_tmin": 0, "sampler_index": "Euler a", "seed": -1,
+    "seed_resize_from_h": -1, "seed_resize_from_w": -1, "steps": 3, "styles": [], "subseed": -1,
+    "subseed_strength": 0, "tiling": False, "width": 64,
+}  # fmt: skip
+"""The payload of A1111's txt2img tests."""
+
+
+class Server:
+    """``python app.py`` on a data folder of its own."""
+
+    def __init__(self, data: Path, port: int, *flags: str) -> None:
+        command = [sys.executable, "app.py", "--nowebui", "--port", str(port)]
+        self.base = f"http://127.0.0.1:{port}"
+        self.port = port
+        self.log = data / "server-output.txt"
+        with open(self.log, "wb") as out:
+            self.process = subprocess.Popen(
+                [*command, "--data-dir", str(data), *flags],
+                cwd=PROJECT_DIR,
+                env={**os.environ, "CI": "true", "COMMANDLINE_ARGS": ""},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(self._is_up, START_SECONDS)
+
+    def _is_up(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return requests.get(f"{self.base}/internal/ping", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> requests.Response:
+        url = f"{self.base}/sdapi/v1/{path}"
+        if body is None:
+            return requests.get(url, timeout=60)
+        return requests.post(url, json=body, timeout=JOB_SECONDS)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"), free_port())
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def api(server: Server) -> webuiapi.WebUIApi:
+    return webuiapi.WebUIApi(host="127.0.0.1", port=server.port)
+
+
+# A1111's own tests
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"negative_prompt": "example negative prompt"},
+        {"prompt": "((emphasis)), (emphasis1:1.1), [to:1], [from::2], [from:to:0.3], [alt|alt1]"},
+        {"height": 128},
+        {"enable_hr": True},
+        {"tiling": True},
+        {"restore_faces": True},
+        {"sampler_index": "PLMS"},
+        {"sampler_index": "DDIM"},
+        {"sampler_index": "UniPC"},
+        {"n_iter": 2},
+        {"batch_size": 2},
+    ],
+)
+def test_txt2img_when_asked_as_a1111s_tests_do_answers_pictures(
+    server: Server, more: dict[str, Any]
+) -> None:
+    payload = {**T, **more}
+
+    answer = server.ask("txt2img", payload)
+
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["images"]) == payload["n_iter"] * payload["batch_size"]
+
+
+def test_options_when_changed_as_a1111s_tests_do_round_trip(server: Server) -> None:
+    before = server.ask("options").json()["send_seed"]
+
+    assert server.ask("options", {"send_seed": not before}).status_code == 200
+    assert server.ask("options").json()["send_seed"] is (not before)
+    assert server.ask("options", {"send_seed": before}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "cmd-flags", "samplers", "upscalers", "sd-models", "hypernetworks", "face-restorers",
+        "realesrgan-models", "prompt-styles", "embeddings",
+    ],
+)  # fmt: skip
+def test_list_when_asked_as_a1111s_tests_do_is_200(server: Server, path: str) -> None:
+    assert server.ask(path).status_code == 200
+
+
+# The Python client
+
+
+def test_client_when_it_paints_gets_a_picture_that_its_seed_repeats(
+    api: webuiapi.WebUIApi,
+) -> None:
+    first = api.txt2img(prompt="a red apple", seed=5, **TINY)
+    again = api.txt2img(prompt="a red apple", seed=5, **TINY)
+    other = api.txt2img(prompt="a red apple", seed=6, **TINY)
+
+    assert first.image.size == (64, 64)
+    assert first.info["all_seeds"] == [5] and "Seed: 5" in first.info["infotexts"][0]
+    assert first.image.tobytes() == again.image.tobytes() != other.image.tobytes()
+
+
+def test_client_when_it_asks_for_hires_gets_the_large_size(api: webuiapi.WebUIApi) -> None:
+    result = api.txt2img(
+        prompt="a cat", enable_hr=True, hr_scale=2, denoising_strength=0.5,
+        hr_upscaler=webuiapi.HiResUpscaler.Latent, **TINY,
+    )  # fmt: skip
+
+    assert result.image.size == (128, 128)
+
+
+def test_client_when_it_paints_batches_gets_all(api: webuiapi.WebUIApi) -> None:
+    result = api.txt2img(prompt="a cat", seed=1, batch_size=2, n_iter=2, **TINY)
+
+    assert len(result.images) == 4 and result.info["all_seeds"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("sampler", ["DPM++ 2M Karras", "DPM++ SDE", "LCM", "Restart"])
+def test_client_when_it_names_a_sampler_is_served(api: webuiapi.WebUIApi, sampler: str) -> None:
+    result = api.txt2img(prompt="a cat", sampler_name=sampler, scheduler="automatic", **TINY)
+
+    assert sampler.startswith(result.info["sampler_name"])
+
+
+def test_client_when_it_sets_a_model_reads_it_back(api: webuiapi.WebUIApi) -> None:
+    api.util_set_model("starter-emoji")
+
+    assert "starter-emoji" in api.util_get_current_model()
+    assert "starter-emoji" in api.util_get_model_names()[0]
+
+
+def test_client_when_it_asks_for_lists_reads_them(api: webuiapi.WebUIApi) -> None:
+    assert "Euler a" in api.util_get_sampler_names()
+    assert "karras" in api.util_get_scheduler_names()
+    assert {m["name"] for m in api.get_latent_upscale_modes()} >= {"Latent", "Latent (nearest)"}
+    assert api.get_memory()["ram"]["total"] > 0
+    assert api.refresh_checkpoints() is None and api.get_loras() == []
+    assert api.get_cmd_flags()["nowebui"] is True
+
+
+def test_client_when_it_reads_a_pictures_recipe_gets_its_text(api: webuiapi.WebUIApi) -> None:
+    image = api.txt2img(prompt="a green frog", seed=3, save_images=True, **TINY).image
+
+    assert api.png_info(image).info.startswith("a green frog")
+
+
+def test_client_when_it_waits_until_ready_is_released(api: webuiapi.WebUIApi) -> None:
+    api.util_wait_for_ready(check_interval=0.2)
+
+    assert api.get_progress()["state"]["job_count"] == 0
+
+
+def test_client_when_it_interrupts_gets_what_there_is(api: webuiapi.WebUIApi) -> None:
+    results: list[Any] = []
+    long = {"width": 256, "height": 256, "steps": 150, "n_iter": 10}
+    painting = threading.Thread(target=lambda: results.append(api.txt2img(prompt="a dog", **long)))
+    painting.start()
+    wait_until(lambda: api.get_progress()["state"]["sampling_step"] > 2, 60)
+
+    assert api.interrupt() == {}
+    painting.join(60)
+
+    assert len(results[0].images) < 10 and not painting.is_alive()
+
+
+def test_client_when_a_sampler_is_unknown_is_told_its_name(api: webuiapi.WebUIApi) -> None:
+    with pytest.raises(RuntimeError, match=r"400.*Sampler not found"):
+        api.txt2img(prompt="a cat", sampler_name="Imaginary", **TINY)
+
+
+def test_client_when_it_has_the_password_gets_in(tmp_path: Path) -> None:
+    server = Server(tmp_path, free_port(), "--api-auth", "ann:word")
+    try:
+        stranger = webuiapi.WebUIApi(host="127.0.0.1", port=server.port)
+        friend = webuiapi.WebUIApi(
+            host="127.0.0.1", port=server.port, username="ann", password="word"
+        )
+        with pytest.raises(RuntimeError, match="401"):
+            stranger.txt2img(prompt="a cat", **TINY)
+        assert friend.get_options()["samples_format"] == "png"
+    finally:
+        server.stop()
+
+
+# The end of the server
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals to other processes")
+def test_waiting_request_when_the_server_is_stopped_is_told_and_the_job_is_kept(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path, free_port(), "--api-server-stop")
+    answers: list[requests.Response] = []
+    body = {"prompt": "a dog", "width": 256, "height": 256, "steps": 150, "n_iter": 50}
+    body["save_images"] = True
+    painting = threading.Thread(target=lambda: answers.append(server.ask("txt2img", body)))
+    try:
+        painting.start()
+        wait_until(lambda: server.ask("progress").json()["state"]["sampling_step"] > 1, 60)
+        begun = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        painting.join(30)
+        server.process.wait(30)
+        seconds = time.monotonic() - begun
+    finally:
+        server.stop()
+
+    assert answers and answers[0].status_code == 503
+    assert "keeps its place in the queue" in answers[0].json()["detail"]
+    assert seconds < 25
+
+
+def test_picture_when_sent_is_a_whole_file(server: Server) -> None:
+    text = server.ask("txt2img", T).json()["images"][0]
+
+    with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
+        image.load()
+        assert (image.format, image.size) == ("PNG", (64, 64))
