@@ -9,7 +9,7 @@ import pytest
 from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
-    "errors params settings options infotext pictures progress wire hookspecs".split()  # noqa: SIM905
+    "database errors params settings options infotext pictures progress wire hookspecs".split()  # noqa: SIM905
 )
 ROOM_OF_FILE = {
     **dict.fromkeys(WORDS, "words"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
 from webui.library.library import Library, PictureFacts, SavedPicture
+from webui.library.small_copy import SmallCopyRule
 from webui.options import Options
 from webui.params import AnyParams, TextToImage, from_json
 from webui.prompts.styles import StyleFiles
@@ -69,7 +69,12 @@ class Studio:
         self._held.enter_context(lock_data_folder(folders.database.parent))
         self.options = Options(folders.data / "config.json")
         self.jobs = JobStore(folders.database)
-        self.library = Library(folders.data, folders.database)
+        self.library = Library(
+            folders.data,
+            folders.database,
+            save_folder=folders.data / self.options["outdir_save"],
+            has_history=settings.prompt_history,
+        )
         self.catalog = Catalog(folders, folders.database)
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.drafts = Drafts(folders.database)
@@ -177,7 +182,7 @@ class Studio:
         job = self.jobs.submit(
             params.kind,
             params.to_json(),
-            task_id=task_id or new_task_id(params.kind),
+            task_id=task_id,
             priority=priority,
             origin=origin,
             user=params.user,
@@ -428,7 +433,14 @@ class Studio:
         params = self.params_of(job)
         facts = PictureFacts.from_params(params, event, user=job.user)
         saved = self.library.save_image(
-            job_id, event["index"], event["image"], facts, params.output, self._folder("samples")
+            job_id,
+            event["index"],
+            event["image"],
+            facts,
+            params.output,
+            self._folder("samples"),
+            client=job.client,
+            small_copy=self._small_copy_rule(),
         )
         if saved.warning:
             self.jobs.add_warning(job_id, saved.warning)
@@ -438,13 +450,30 @@ class Studio:
     def _save_grid(self, job: Job, params: TextToImage, facts: PictureFacts) -> None:
         if not (params.output.grid and params.output.save):
             return
-        saved = self.library.save_grid(job.id, facts, params.output, self._folder("grids"))
+        saved = self.library.save_grid(
+            job.id,
+            facts,
+            params.output,
+            self._folder("grids"),
+            client=job.client,
+            prevent_empty_spots=self.options["grid_prevent_empty_spots"],
+            has_long_name=self.options["grid_extended_filename"],
+        )
         if saved is not None and saved.warning:
             self.jobs.add_warning(job.id, saved.warning)
 
     def _folder(self, what: str) -> Path:
         chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_txt2img_{what}"]
         return self.settings.folders.data / chosen
+
+    def _small_copy_rule(self) -> SmallCopyRule | None:
+        if not self.options["export_for_4chan"]:
+            return None
+        return SmallCopyRule(
+            max_megabytes=self.options["img_downscale_threshold"],
+            max_side=self.options["target_side_length"],
+            quality=self.options["jpeg_quality"],
+        )
 
     def _repeat(self, job_id: int) -> None:
         job = self.jobs.get(job_id)
@@ -454,13 +483,7 @@ class Studio:
             wish = TextToImageRequest.model_validate_json(job.repeat_json)
             self.submit(wish, origin=job.origin, client=job.client, forever=True)
         except (ValueError, ParamsError, CheckpointNotFoundError) as err:
-            self.jobs.add_warning(job_id, f"Generate forever ended: {err}")
-
-
-def new_task_id(kind: str) -> str:
-    """A task id in A1111's form: ``task(txt2img-XXXXXXX)``."""
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-    return f"task({kind}-{''.join(secrets.choice(letters) for _ in range(7))})"
+            logger.warning("Generate forever ended after job %s: %s", job_id, err)
 
 
 def _file_facts(record: Record) -> dict[str, Any]:

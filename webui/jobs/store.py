@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.errors import JobError, JobNotFoundError, ParamsError
-from webui.jobs.database import Database, Migration
+from webui.database import Database, Migration
 
 MAX_ATTEMPTS = 3
 MAX_WARNINGS = 50

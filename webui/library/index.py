@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webui.errors import LibraryError, SettingsError
+from webui.database import Database, Migration
+from webui.errors import LibraryError
 
-BUSY_TIMEOUT_SECONDS = 15.0
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS images (
+MIGRATIONS: tuple[Migration, ...] = (
+    (
+        "library 1: images",
+        """
+CREATE TABLE images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id INTEGER NOT NULL,
     idx INTEGER NOT NULL,
@@ -38,10 +38,12 @@ CREATE TABLE IF NOT EXISTS images (
     is_ready INTEGER NOT NULL DEFAULT 0,
     UNIQUE (job_id, idx, kind)
 );
-CREATE INDEX IF NOT EXISTS images_by_path ON images (path);
-CREATE INDEX IF NOT EXISTS images_by_client ON images (client, id);
-CREATE INDEX IF NOT EXISTS images_unsaved ON images (created_at) WHERE is_saved = 0;
-"""
+CREATE INDEX images_by_path ON images (path);
+CREATE INDEX images_by_client ON images (client, id);
+CREATE INDEX images_unsaved ON images (created_at) WHERE is_saved = 0;
+""",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -99,60 +101,15 @@ class PictureIndex:
     """
 
     def __init__(self, database_path: Path) -> None:
-        self._lock = threading.RLock()
-        self._path = database_path
-        try:
-            database_path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                database_path,
-                timeout=BUSY_TIMEOUT_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_TABLE)
-        except (OSError, sqlite3.Error) as err:
-            raise SettingsError(
-                f"The database {database_path} cannot be opened: {err}.",
-                "Make its folder writable. If the file is damaged, move it away: a new one is "
-                "made; the pictures themselves are not in it.",
-            ) from err
+        self._db = Database(database_path, LibraryError)
+        self._db.migrate(MIGRATIONS)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except sqlite3.Error as err:
-                raise LibraryError(
-                    f"The list of pictures in {self._path} could not be written: {err}.",
-                    "Free some disk space, or make its folder writable.",
-                    path=str(self._path),
-                ) from err
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+        self._db.close()
 
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[SavedPicture]:
-        with self._lock:
-            try:
-                rows = self._db.execute(sql, values).fetchall()
-            except sqlite3.Error as err:
-                raise LibraryError(
-                    f"The list of pictures in {self._path} could not be read: {err}.",
-                    "Close other programs using it; if it is damaged, move it away.",
-                    path=str(self._path),
-                ) from err
-        return [_picture(row) for row in rows]
+        return [_picture(row) for row in self._db.read(sql, values)]
 
     def reserve(self, values: Mapping[str, Any]) -> int:
         """Add a row that is not shown yet, or take over the one of the same picture.
@@ -164,7 +121,7 @@ class PictureIndex:
         """
         names = list(values)
         updates = ", ".join(f"{name} = excluded.{name}" for name in names)
-        with self._transaction() as db:
+        with self._db.write() as db:
             row = db.execute(
                 f"INSERT INTO images ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
                 f" ON CONFLICT (job_id, idx, kind) DO UPDATE SET {updates}, is_ready = 0"
@@ -175,7 +132,7 @@ class PictureIndex:
 
     def mark_ready(self, picture_id: int) -> SavedPicture:
         """Show a row: its file is on the disk. Rows of files it replaced go."""
-        with self._transaction() as db:
+        with self._db.write() as db:
             row = db.execute(
                 "UPDATE images SET is_ready = 1 WHERE id = ? RETURNING *", (picture_id,)
             ).fetchone()
@@ -202,10 +159,7 @@ class PictureIndex:
 
     def job_time(self, job_id: int) -> float | None:
         """When the job's first picture was written, Unix seconds."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT MIN(created_at) FROM images WHERE job_id = ?", (job_id,)
-            ).fetchone()
+        (row,) = self._db.read("SELECT MIN(created_at) FROM images WHERE job_id = ?", (job_id,))
         return row[0]
 
     def get(self, picture_id: int) -> SavedPicture | None:
@@ -239,7 +193,7 @@ class PictureIndex:
 
     def forget(self, picture_ids: Sequence[int]) -> None:
         """Delete rows."""
-        with self._transaction() as db:
+        with self._db.write() as db:
             db.executemany("DELETE FROM images WHERE id = ?", [(i,) for i in picture_ids])
 
 

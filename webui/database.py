@@ -1,4 +1,4 @@
-"""The queue's SQLite file: opening, transactions, migrations."""
+"""The data folder's SQLite file: opening, transactions, migrations. Several rooms keep tables in it."""
 
 from __future__ import annotations
 
