@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.checkpoints.model_files import write_safetensors
-
 from webui.torch_setup import prepare_torch
 
 prepare_torch(threads=1)
@@ -18,8 +17,8 @@ prepare_torch(threads=1)
 def small_state() -> dict[str, Any]:
     """A whole SD 1.x file of the real shape (two blocks a level) in small, random numbers."""
     import torch
-    from tests.checkpoints.stripped import sd1_shapes
 
+    from tests.checkpoints.stripped import sd1_shapes
     from webui.checkpoints.specs import TextSpec, UNetSpec, VaeSpec
 
     unet = UNetSpec(4, 4, (32, 64, 128, 128), 2, (True, True, True, False), 64, 8, 8)

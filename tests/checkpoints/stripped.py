@@ -1,6 +1,6 @@
 """Checkpoints without tensors: names, shapes and dtypes of real layouts, to judge identification.
 
-``PYTHONPATH=. python tests/checkpoints/stripped.py`` writes tests/data/stripped/*.json.gz again. Original
+``PYTHONPATH=. python tests/checkpoints/stripped.py`` writes tests/data/stripped/ again. Original
 (LDM) names come from diffusers' module tree through our tables read backwards; whether those
 tables are right is judged elsewhere, against diffusers' own loader (test_load.py).
 """

@@ -41,7 +41,7 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make(models: Path, tmp_path: Path):  # noqa: ANN201
+def make(models: Path, tmp_path: Path):
     made: list[Catalog] = []
 
     def build(**extra: tuple[Path, ...]) -> Catalog:
@@ -140,7 +140,7 @@ def test_starter_has_a1111s_names_and_is_found_by_all_of_them(models: Path, make
 def test_unknown_name_lists_what_there_is_and_the_closest(models: Path, make) -> None:
     for name in ("dreamlike", "sketchy"):
         tiny(models / "checkpoints" / f"{name}.safetensors")
-    with pytest.raises(CheckpointNotFoundError, match="dreamlike.safetensors, sketchy") as caught:
+    with pytest.raises(CheckpointNotFoundError, match=r"dreamlike.safetensors, sketchy") as caught:
         make().find_checkpoint("dreamlik")
     assert caught.value.closest == ["dreamlike.safetensors"]
     assert "Did you mean dreamlike.safetensors" in caught.value.hint
@@ -206,7 +206,7 @@ def test_unreadable_folder_is_skipped(models: Path, make, monkeypatch) -> None:
             raise PermissionError(13, "Permission denied")
         return real(path)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(catalog_module.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     assert [r.name for r in make().checkpoints()] == ["a.safetensors"]
 
 

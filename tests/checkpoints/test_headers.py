@@ -6,13 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-
-from tests.checkpoints.model_files import STARTER, write_raw
 from safetensors import safe_open
 
+from tests.checkpoints.model_files import STARTER, write_raw
 from webui.checkpoints.headers import read_header
 from webui.errors import CheckpointError
-
 
 TENSOR = {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}
 

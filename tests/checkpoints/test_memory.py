@@ -122,7 +122,7 @@ def test_switching_many_times_needs_no_more_than_one_model(tmp_path: Path) -> No
     assert resident_bytes() < settled - one * 0.5
 
 
-def _float32():  # noqa: ANN202
+def _float32():
     import torch
 
     return torch.float32

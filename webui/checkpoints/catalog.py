@@ -1,175 +1,44 @@
 """What lies in the model folders: names, titles, hashes and problems of every file; no torch.
 
-A scan lists folders and asks each file's size and time, nothing more; files are opened only when
-somebody wants to know what is in them, or in the background, and what was found is remembered
-(filefacts.py). Names, titles and aliases follow A1111 (formats.md, section 2).
+A scan (scan.py) lists folders and asks each file's size and time, nothing more; files are opened
+only when somebody wants to know what is in them, or in the background, and what was found is
+remembered (filefacts.py). Names, titles and aliases follow A1111 (formats.md, section 2).
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from webui.checkpoints.filefacts import FactStore, FileFacts
-from webui.checkpoints.hashes import (
-    LORA_SHORT_DIGITS,
-    SHORT_DIGITS,
-    lora_hash,
-    old_hash,
-    sha256_of_file,
-)
+from webui.checkpoints.filefacts import FactStore
+from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file
 from webui.checkpoints.headers import read_header
-from webui.checkpoints.identify import describe, identify_folder, misplaced
+from webui.checkpoints.identify import identify_folder, misplaced
+from webui.checkpoints.records import (
+    Record,
+    exact_names,
+    loose_names,
+    make_record,
+    old_names,
+    user_metadata,
+)
+from webui.checkpoints.rules import describe
+from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, scan
 from webui.errors import CheckpointError, CheckpointNotFoundError, JobCancelled
+
+__all__ = ["Catalog", "ModelFolders", "Record"]
 
 logger = logging.getLogger(__name__)
 
-KIND_FOLDERS: Final[dict[str, tuple[str, ...]]] = {
-    "checkpoint": ("stable-diffusion", "checkpoints", "diffusers"),
-    "vae": ("vae",),
-    "lora": ("lora", "loras", "lycoris"),
-    "embedding": ("embeddings",),
-    "hypernetwork": ("hypernetworks",),
-    "upscaler": (
-        "esrgan", "realesrgan", "swinir", "scunet", "dat", "hat", "bsrgan", "upscale_models",
-    ),
-    "face": ("gfpgan", "codeformer", "facerestore_models"),
-    "controlnet": ("controlnet",),
-    "vae-approx": ("vae-approx", "vae_approx"),
-    "text-encoder": ("text_encoder", "text_encoders", "clip"),
-    "unet": ("unet", "diffusion_models"),
-}  # fmt: skip
-"""Folder names below a models folder, A1111's and ComfyUI's, in lower case: case is ignored."""
-
-KIND_ENDINGS: Final[dict[str, tuple[str, ...]]] = {
-    "checkpoint": (".safetensors", ".ckpt"),
-    "vae": (".safetensors", ".pt", ".ckpt"),
-    "lora": (".safetensors", ".pt", ".ckpt"),
-    "embedding": (".safetensors", ".pt", ".bin"),
-    "hypernetwork": (".pt",),
-    "upscaler": (".safetensors", ".pth", ".pt"),
-    "face": (".safetensors", ".pth", ".pt"),
-    "controlnet": (".safetensors", ".pth", ".pt", ".ckpt", ".bin"),
-    "vae-approx": (".safetensors", ".pth", ".pt"),
-    "text-encoder": (".safetensors", ".bin", ".pt"),
-    "unet": (".safetensors", ".sft"),
-}
-LONG_HASH_KINDS: Final = ("lora", "embedding")
-"""Kinds whose short hash has 12 digits instead of 10."""
-DIFFUSERS_INDEX: Final = "model_index.json"
 INSPECTED_AT_ONCE: Final = 8
 """So many new checkpoints are looked into during a refresh; more wait for the background."""
-MAX_DEPTH: Final = 24
-
-
-class ModelFolders(Protocol):
-    """Where to look. ``models`` are folders with A1111's or ComfyUI's sub-folders; the others
-    hold files of one kind."""
-
-    @property
-    def models(self) -> tuple[Path, ...]: ...
-    @property
-    def checkpoints(self) -> tuple[Path, ...]: ...
-    @property
-    def vaes(self) -> tuple[Path, ...]: ...
-    @property
-    def loras(self) -> tuple[Path, ...]: ...
-    @property
-    def embeddings(self) -> tuple[Path, ...]: ...
-    @property
-    def hypernetworks(self) -> tuple[Path, ...]: ...
-    @property
-    def upscalers(self) -> tuple[Path, ...]: ...
-
-
-@dataclass(frozen=True)
-class Record:
-    """One file (or diffusers folder) as it was at the last scan.
-
-    Attributes:
-        kind: By the folder it lies in: ``checkpoint``, ``vae``, ``lora`` …
-        name: Path below its folder with "/" and ending; unique within its kind.
-        size: Bytes.
-        mtime_ns: Modification time in nanoseconds.
-        problem: Why it cannot be used; '' = none known.
-        is_inspected: It was looked into; family, contents and alias are known.
-        family: ``sd1``, ``sdxl`` …, '' where unknown or not applicable.
-        contents: What it is in words: "an SD 1.x checkpoint".
-        alias: A LoRA's own name for itself (``ss_output_name``).
-        sha256: 64 hex digits by the rule for its kind, None until calculated.
-        old_hash: 8 digits, None until calculated.
-    """
-
-    kind: str
-    name: str
-    path: Path
-    size: int
-    mtime_ns: int
-    problem: str = ""
-    is_inspected: bool = False
-    family: str = ""
-    contents: str = ""
-    alias: str = ""
-    sha256: str | None = None
-    old_hash: str | None = None
-
-    @property
-    def stem(self) -> str:
-        """File name without folders and ending (for a diffusers folder, its name)."""
-        base = self.name.rpartition("/")[2]
-        ending = os.path.splitext(base)[1]
-        return base[: -len(ending)] if ending.lower() in KIND_ENDINGS[self.kind] else base
-
-    @property
-    def hash10(self) -> str | None:
-        """AutoV2: first 10 digits of the SHA-256."""
-        return self.sha256[:SHORT_DIGITS] if self.sha256 else None
-
-    @property
-    def short_hash(self) -> str | None:
-        """First 10 digits; 12 for LoRAs and embeddings."""
-        digits = LORA_SHORT_DIGITS if self.kind in LONG_HASH_KINDS else SHORT_DIGITS
-        return self.sha256[:digits] if self.sha256 else None
-
-    @property
-    def title(self) -> str:
-        """``name [hash10]``, or ``name`` while the hash is unknown."""
-        return f"{self.name} [{self.hash10}]" if self.sha256 else self.name
-
-    @property
-    def short_title(self) -> str:
-        """``stem [hash10]``, or ``stem`` while the hash is unknown."""
-        return f"{self.stem} [{self.hash10}]" if self.sha256 else self.stem
-
-    @property
-    def model_name(self) -> str:
-        """The API's name: "/" and "\\" become "_", the ending is cut."""
-        folder, slash, _ = self.name.rpartition("/")
-        return f"{folder}{slash}{self.stem}".replace("/", "_").replace("\\", "_")
-
-    @property
-    def mtime(self) -> float:
-        """Modification time in seconds since 1970."""
-        return self.mtime_ns / 1e9
-
-
-@dataclass(frozen=True)
-class _Found:
-    kind: str
-    name: str
-    path: str
-    size: int
-    mtime_ns: int
-    problem: str = ""
 
 
 class Catalog:
@@ -203,7 +72,7 @@ class Catalog:
         records: dict[str, dict[str, Record]] = {kind: {} for kind in KIND_FOLDERS}
         for found in scan(self._folders):
             facts = self._facts.get(found.path, found.size, found.mtime_ns)
-            records[found.kind][found.path] = _record(found, facts)
+            records[found.kind][found.path] = make_record(found, facts)
         with self._lock:
             self._records = records
         new = [r for r in self.checkpoints() if not r.is_inspected and not r.problem]
@@ -269,14 +138,14 @@ class Catalog:
         """
         wanted = alias.strip().replace("\\", "/")
         records = self.checkpoints()
-        for names_of in (_exact_names, _loose_names):
+        for names_of in (exact_names, loose_names):
             for record in records:
                 if wanted in names_of(record):
                     return record
         digits = wanted.rpartition("[")[2].rstrip("]").lower()
         if len(digits) == 8 and all(c in "0123456789abcdef" for c in digits):
             for record in map(self._with_old_hash, records):
-                if wanted.lower() in _old_names(record):
+                if wanted.lower() in old_names(record):
                     return record
         raise self._not_found("checkpoint", alias, records)
 
@@ -447,8 +316,8 @@ class Catalog:
             known = self._records.get(record.kind, {})
             key = str(record.path)
             name = known[key].name if key in known else record.name
-            found = _Found(record.kind, name, key, record.size, record.mtime_ns)
-            changed = _record(found, facts)
+            found = FoundFile(record.kind, name, key, record.size, record.mtime_ns)
+            changed = make_record(found, facts)
             present = known.get(key)
             if present is not None and present.mtime_ns == record.mtime_ns:
                 known[key] = changed
@@ -493,176 +362,6 @@ def _lower_thread_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
-def _record(found: _Found, facts: FileFacts) -> Record:
-    return Record(
-        kind=found.kind,
-        name=found.name,
-        path=Path(found.path),
-        size=found.size,
-        mtime_ns=found.mtime_ns,
-        problem=found.problem or facts.problem,
-        is_inspected=facts.is_inspected,
-        family=facts.family,
-        contents=facts.title,
-        alias=facts.alias,
-        sha256=facts.sha256,
-        old_hash=facts.old_hash,
-    )
-
-
-def _exact_names(record: Record) -> tuple[str | None, ...]:
-    return (record.title, record.name, record.sha256, str(record.path))
-
-
-def _loose_names(record: Record) -> tuple[str | None, ...]:
-    return (
-        record.stem,
-        record.model_name,
-        record.name.rpartition("/")[2],
-        record.short_title,
-        record.hash10,
-    )
-
-
-def _old_names(record: Record) -> tuple[str, ...]:
-    old = record.old_hash
-    return (f"{old}", f"{record.name.lower()} [{old}]", f"{record.stem.lower()} [{old}]")
-
-
-def user_metadata(record: Record) -> dict[str, object]:
-    """What a person noted about a model in ``<stem>.json`` beside it; {} when nothing."""
-    try:
-        value = json.loads(record.path.with_suffix(".json").read_text("utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _folder_facts(record: Record) -> dict[str, object]:
     spec = identify_folder(record.path)
     return {"kind": "checkpoint", "family": spec.family, "title": "an SD 1.x folder"}
-
-
-# The scan
-
-
-def scan(folders: ModelFolders) -> Iterator[_Found]:
-    """All files in the model folders, each once; names unique within a kind."""
-    seen_roots: set[tuple[str, int, int]] = set()
-    seen_files: set[tuple[str, str]] = set()
-    taken: set[tuple[str, str]] = set()
-    for kind, root in _roots(folders):
-        try:
-            info = os.stat(root)
-        except OSError:
-            continue
-        if (kind, info.st_dev, info.st_ino) in seen_roots:
-            continue
-        seen_roots.add((kind, info.st_dev, info.st_ino))
-        for found in _walk(kind, root, "", [(info.st_dev, info.st_ino)]):
-            if (found.kind, found.path) in seen_files:
-                continue
-            seen_files.add((found.kind, found.path))
-            name = found.name
-            if (found.kind, name) in taken:
-                name = f"{os.path.basename(root)}/{name}"
-            if (found.kind, name) in taken:
-                name = _printable(found.path)
-            taken.add((found.kind, name))
-            yield _Found(found.kind, name, found.path, found.size, found.mtime_ns, found.problem)
-
-
-def _roots(folders: ModelFolders) -> Iterator[tuple[str, str]]:
-    kinds = {name: kind for kind, names in KIND_FOLDERS.items() for name in names}
-    for models in folders.models:
-        try:
-            with os.scandir(models) as entries:
-                names = sorted(entry.name for entry in entries)
-        except OSError:
-            continue
-        known = [name for name in names if name.lower() in kinds]
-        known.sort(key=lambda n: KIND_FOLDERS[kinds[n.lower()]].index(n.lower()))
-        for name in known:
-            yield kinds[name.lower()], os.path.join(models, name)
-    extra = {
-        "checkpoint": folders.checkpoints,
-        "vae": folders.vaes,
-        "lora": folders.loras,
-        "embedding": folders.embeddings,
-        "hypernetwork": folders.hypernetworks,
-        "upscaler": folders.upscalers,
-    }
-    for kind, paths in extra.items():
-        for path in paths:
-            yield kind, os.fspath(path)
-
-
-def _walk(kind: str, folder: str, prefix: str, parents: list[tuple[int, int]]) -> Iterator[_Found]:
-    """Files below a folder. Links are followed; a folder inside itself is not entered."""
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda e: e.name)
-    except OSError as err:
-        logger.warning("%s cannot be listed: %s", folder, err)
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        try:
-            if entry.is_dir():
-                yield from _enter(kind, entry, prefix, parents)
-            else:
-                found = _file(kind, entry, prefix)
-                if found is not None:
-                    yield found
-        except OSError as err:
-            logger.warning("%s cannot be looked at: %s", entry.path, err)
-
-
-def _enter(
-    kind: str, entry: os.DirEntry[str], prefix: str, parents: list[tuple[int, int]]
-) -> Iterator[_Found]:
-    if kind == "checkpoint" and os.path.exists(os.path.join(entry.path, DIFFUSERS_INDEX)):
-        info = os.stat(os.path.join(entry.path, DIFFUSERS_INDEX))
-        name = prefix + _printable(entry.name)
-        yield _Found(kind, name, entry.path, _folder_size(entry.path), info.st_mtime_ns)
-        return
-    info = entry.stat()
-    identity = (info.st_dev, info.st_ino)
-    if identity in parents or len(parents) > MAX_DEPTH:
-        return
-    deeper = f"{prefix}{_printable(entry.name)}/"
-    yield from _walk(kind, entry.path, deeper, [*parents, identity])
-
-
-def _file(kind: str, entry: os.DirEntry[str], prefix: str) -> _Found | None:
-    lower = entry.name.lower()
-    if not lower.endswith(KIND_ENDINGS[kind]):
-        if not (kind == "checkpoint" and lower.endswith(".vae.pt")):
-            return None
-    if kind == "checkpoint" and ".vae." in lower:
-        kind = "vae"
-    name = prefix + _printable(entry.name)
-    try:
-        info = entry.stat()
-    except OSError as err:
-        what = "a link to a file that is not there" if entry.is_symlink() else str(err.strerror)
-        return _Found(kind, name, entry.path, 0, 0, f"{_printable(entry.name)} is {what}.")
-    problem = "" if info.st_size else f"{_printable(entry.name)} is empty (0 bytes)."
-    return _Found(kind, name, entry.path, info.st_size, info.st_mtime_ns, problem)
-
-
-def _folder_size(path: str) -> int:
-    total = 0
-    for folder, _, files in os.walk(path):
-        for file in files:
-            try:
-                total += os.stat(os.path.join(folder, file)).st_size
-            except OSError:
-                continue
-    return total
-
-
-def _printable(name: str) -> str:
-    """A file name as text that can be encoded; undecodable bytes become U+FFFD."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

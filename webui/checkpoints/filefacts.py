@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +96,11 @@ class FactStore:
             f"SELECT path, {', '.join(_COLUMNS)} FROM model_files WHERE version = ?",
             (FACTS_VERSION,),
         )
-        return {
-            bytes(path): FileFacts(*values[:2], bool(values[2]), *values[3:])
-            for path, *values in rows
-        }
+        found = {}
+        for path, *values in rows:
+            named: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
+            found[bytes(path)] = FileFacts(**{**named, "is_inspected": bool(named["is_inspected"])})
+        return found
 
     def close(self) -> None:
         """Close the database; facts stay in memory."""

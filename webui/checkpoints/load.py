@@ -23,14 +23,8 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from webui.checkpoints.conversion import modern_vae_name, text_name, unet_names, vae_names
 from webui.checkpoints.headers import Header, read_header
-from webui.checkpoints.identify import (
-    CLIP,
-    UNET,
-    VAE,
-    identify,
-    identify_folder,
-    identify_vae,
-)
+from webui.checkpoints.identify import identify, identify_folder, identify_vae
+from webui.checkpoints.rules import CLIP, UNET, VAE
 from webui.checkpoints.specs import ArchSpec, TextSpec, UNetSpec, VaeSpec
 from webui.checkpoints.weights import RenamedWeights, Weights, open_weights
 from webui.errors import CheckpointError, DeviceMemoryError

@@ -250,13 +250,14 @@ def read_vae(tensors: Shapes, stated: Mapping[str, Any]) -> VaeSpec:
     while f"encoder.down.0.block.{blocks}.conv1.weight" in tensors:
         blocks += 1
     factor = stated.get("scaling_factor")
-    is_stated = isinstance(factor, float) and 0 < factor < 100
+    if not (isinstance(factor, float) and 0 < factor < 100):
+        factor = SD1_SCALING_FACTOR
     return VaeSpec(
         channels=tuple(channels),
         res_blocks=blocks,
         groups=_stated_number(stated, "norm_num_groups", default_groups(channels[0])),
         latent_channels=_dimension(tensors, "decoder.conv_in.weight", 1),
-        scaling_factor=factor if is_stated else SD1_SCALING_FACTOR,
+        scaling_factor=factor,
     )
 
 

@@ -63,6 +63,12 @@ class _Packed(nn.Module):
         _restore(self)  # copies and pickles cannot hold oneDNN's layout
         return self.__dict__.copy()
 
+    def _take_weight(self) -> Tensor:
+        """The ordinary weight, no longer held by the layer."""
+        weight = self._parameters.pop("weight")
+        assert weight is not None
+        return weight.detach()
+
     def _can_run_packed(self, inputs: Tensor) -> bool:
         if inputs.requires_grad or inputs.dtype != torch.float32 or inputs.device.type != "cpu":
             return False
@@ -83,8 +89,7 @@ class PackedLinear(_Packed, nn.Linear):
             return functional.linear(inputs, self.weight, self.bias)
         if self._packed is None:
             rows = inputs.numel() // max(1, inputs.shape[-1])
-            weight = self._parameters.pop("weight")
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._take_weight(), rows)
         return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")
 
 
@@ -103,9 +108,8 @@ class PackedConv2d(_Packed, nn.Conv2d):
             padding = (0, 0)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         if self._packed is None:
-            weight = self._parameters.pop("weight")
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                weight.detach(), padding, self.stride, self.dilation, self.groups, inputs.shape
+                self._take_weight(), padding, self.stride, self.dilation, self.groups, inputs.shape
             )
         return torch.ops.mkldnn._convolution_pointwise(
             inputs, self._packed, self.bias, padding, self.stride, self.dilation, self.groups,
