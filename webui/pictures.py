@@ -10,13 +10,14 @@ import gzip
 import io
 import json
 import logging
+import re
 import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin
 
 from webui.errors import LibraryError
 from webui.infotext import novelai_infotext
@@ -52,7 +53,17 @@ _SIGNATURES = {
     b"stealth_rgbcomp": ("rgb", True),
 }
 _SIGNATURE_BYTES = 15
+_ORDERS = ("be", "le")
+_BYTE_ORDER_SAMPLE = 2000  # characters
+# Letters and punctuation of Europe; CJK punctuation, kana, Chinese; Korean; full-width forms.
+_LETTER = re.compile(r"[\u00a0-\u04ff\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]")
 _MAX_JPEG_EXIF_BYTES = 65_533  # a JPEG segment's length field has 16 bits and counts itself
+
+# What Pillow's readers and writers raise on files and pictures they cannot take.
+_DAMAGED = (
+    OSError, ValueError, SyntaxError, RuntimeError, TypeError, LookupError, ArithmeticError,
+    EOFError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 # Writing
@@ -94,7 +105,7 @@ def encode(
             if infotext:
                 options |= _exif_option(infotext, format)
             image.save(out, _PILLOW_NAMES[format], **options)
-    except (OSError, ValueError, OverflowError, struct.error) as err:
+    except _DAMAGED as err:
         width, height = image.size
         raise LibraryError(
             f"A picture of {width}x{height} was to be written as {format}: {err}.",
@@ -182,7 +193,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         image = Image.open(file)
     except Image.DecompressionBombError as err:
         raise _too_large(path) from err
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, struct.error) as err:
+    except _DAMAGED as err:
         raise LibraryError(
             f"A picture was wanted, but {path or 'the data'} cannot be read as one.",
             "Use a PNG, JPEG, WebP, AVIF or GIF file.",
@@ -236,7 +247,7 @@ def _trailing_text(image: Image.Image) -> dict[str, Any]:
     if isinstance(image, PngImagePlugin.PngImageFile):
         try:
             text = dict(image.text)
-        except (OSError, ValueError, SyntaxError, struct.error, zlib.error) as err:
+        except _DAMAGED as err:
             logger.info("Text behind the pixels was not read: %s", err)
     return text
 
@@ -251,7 +262,7 @@ def _as_text(value: Any) -> str | None:
 def _user_comment(image: Image.Image) -> str:
     try:
         value = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error) as err:
+    except _DAMAGED as err:
         logger.info("EXIF data was not read: %s", err)
         return ""
     if isinstance(value, str):
@@ -284,12 +295,18 @@ def _decode_utf16(data: bytes) -> str:
 
 
 def _byte_order(data: bytes) -> str:
-    """Which halves of the 16-bit units are zero more often: the first in big-endian Latin text.
+    """The order in which the text looks like writing; in doubt big-endian, as A1111 writes.
 
-    A tie is big-endian, what A1111 writes.
+    Latin text in the wrong order looks Chinese, so a Latin character counts for more.
     """
-    high_first, low_first = data[0::2].count(0), data[1::2].count(0)
-    return "le" if low_first > high_first else "be"
+    sample = data[: 2 * _BYTE_ORDER_SAMPLE]
+    likeness = {order: _likeness(sample.decode(f"utf-16-{order}", "ignore")) for order in _ORDERS}
+    return max(_ORDERS, key=lambda order: likeness[order])
+
+
+def _likeness(text: str) -> int:
+    latin = sum(" " <= char <= "~" or char == "\n" for char in text)
+    return 2 * latin + sum(bool(_LETTER.match(char)) for char in text)
 
 
 def _novelai(items: dict[str, Any], image: Image.Image) -> str | None:
@@ -321,7 +338,7 @@ def _hidden(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
     kinds = ("alpha", "rgb") if image.mode == "RGBA" else ("rgb",)
     try:
         found = next(filter(None, (_hidden_text(image, kind) for kind in kinds)), None)
-    except (OSError, ValueError, SyntaxError, struct.error) as err:
+    except _DAMAGED as err:
         logger.info("Pixels were not searched for a hidden text: %s", err)
         return None, {}
     return _sort_hidden(found, image) if found else (None, {})
@@ -352,7 +369,7 @@ def _hidden_text(image: Image.Image, kind: str) -> str | None:
         if _SIGNATURES[signature][1]:
             data = _gunzip(data)
         return data.decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as err:
+    except _DAMAGED as err:
         logger.info("A hidden text was announced, but is damaged: %s", err)
         return None
 

@@ -16,7 +16,7 @@ from webui.prompts.schedule import schedule_prompt
 from webui.prompts.styles import Style, apply_styles, extract_styles
 
 SIZE = 200_000
-"""Characters. A quadratic reader takes minutes for that; a megabyte takes ours five times as long."""
+"""Characters. A quadratic reader takes minutes for that, ours a second or two."""
 CPU_SECONDS = 10.0
 
 
