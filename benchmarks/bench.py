@@ -241,11 +241,14 @@ def _write_full_size(path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from tests.checkpoints.full_size import full_size_sd1_shapes
+    from tests.checkpoints.stripped import sd1_shapes
 
     generator = torch.Generator().manual_seed(0)
     tensors = {}
-    for name, shape in full_size_sd1_shapes().items():
+    for name, (_, shape) in sd1_shapes().items():
+        if name.endswith("position_ids"):
+            tensors[name] = torch.arange(77)[None]
+            continue
         spread_ = 0.02 if len(shape) > 1 else 0.0
         value = torch.randn(shape, generator=generator) * spread_
         is_scale = len(shape) == 1 and "norm" in name and name.endswith("weight")
@@ -306,6 +309,18 @@ def _ratios(ours: list[float], others: list[float]) -> list[float]:
     return [a / b for a, b in zip(ours, others, strict=True)]
 
 
+def _clip_tokenizer() -> object:
+    """transformers' CLIP tokenizer over the vocabulary the project ships."""
+    from transformers import CLIPTokenizer
+
+    from webui.prompts.tokenizer import VOCABULARY_FILE, ClipTokenizer, _read_merges
+
+    vocabulary = ClipTokenizer.load().backend.get_vocab()
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=_read_merges(VOCABULARY_FILE), model_max_length=77
+    )
+
+
 class Diffusers:
     """The same weights in a plain diffusers pipeline, and its networks called bare."""
 
@@ -316,16 +331,13 @@ class Diffusers:
         import torch
         from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-        from tests.checkpoints.oracles import clip_tokenizer
         from webui.checkpoints.load import load_checkpoint
 
         self._torch = torch
         self._body = body
         model = load_checkpoint(file, device="cpu", dtype=torch.float32)
         self._ours = model
-        plain = load_checkpoint(file, device="cpu", dtype=torch.float32)
-        for part in (plain.unet, plain.vae):  # diffusers' own memory layout, not ours
-            part.to(memory_format=torch.contiguous_format)
+        plain = load_checkpoint(file, device="cpu", dtype=torch.float32, for_painting=False)
         scheduler = DPMSolverMultistepScheduler(
             beta_start=0.00085,
             beta_end=0.012,
@@ -336,7 +348,7 @@ class Diffusers:
         self._pipe = StableDiffusionPipeline(
             vae=plain.vae,
             text_encoder=plain.text_encoder,
-            tokenizer=clip_tokenizer(),
+            tokenizer=_clip_tokenizer(),
             unet=plain.unet,
             scheduler=scheduler,
             safety_checker=None,

@@ -18,6 +18,7 @@ from webui.checkpoints.precision import choose_device, choose_dtypes
 from webui.params import TextToImage
 from webui.pictures import encode
 from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
 from webui.pipelines.text_to_image import Picture, paint
@@ -113,13 +114,16 @@ class Painter:
 
     def _load(self, key: tuple[str, str | None]) -> LoadedModel:
         path, vae = key
-        return load_checkpoint(
+        model = load_checkpoint(
             Path(path),
             device=self._device,
             dtype=self._dtype,
             vae_dtype=self._vae_dtype,
             vae_path=Path(vae) if vae else None,
         )
+        medvram, lowvram = (bool(self._settings.get(k)) for k in ("medvram", "lowvram"))
+        put_aside(model, medvram=medvram, lowvram=lowvram)
+        return model
 
     def _encoder(self, model: LoadedModel) -> PromptEncoder:
         """The model's encoder with its remembered prompts; lives and goes with the model."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.networks.text_encoding import encode_chunks
+from webui.pipelines.placement import on_device
 from webui.prompts.attention import weigh
 from webui.prompts.chunks import chunk_prompt
 from webui.prompts.read import ReadPrompt
@@ -103,9 +104,10 @@ class PromptEncoder:
             )
             for text in texts
         ]
-        with torch.inference_mode():
+        encoder = self._model.text_encoder
+        with torch.inference_mode(), on_device(encoder, self._model.device):
             together = encode_chunks(
-                self._model.text_encoder,
+                encoder,
                 chunked,
                 clip_skip=how.clip_skip,
                 emphasis=how.emphasis,

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.pipelines.placement import on_device
 
 logger = logging.getLogger(__name__)
 NAN_WARNING = (
@@ -31,7 +32,8 @@ def decode(model: LoadedModel, latents: Tensor, warn: Callable[[str], None]) -> 
     Returns:
         B RGB pictures of H×W pixels.
     """
-    return [to_image(_decode_one(model, one[None], warn)[0]) for one in latents]
+    with on_device(model.vae, model.device):
+        return [to_image(_decode_one(model, one[None], warn)[0]) for one in latents]
 
 
 def _decode_one(model: LoadedModel, latents: Tensor, warn: Callable[[str], None]) -> Tensor:
@@ -63,5 +65,6 @@ def encode(model: LoadedModel, images: list[Image.Image]) -> Tensor:
     arrays = np.stack([np.asarray(image.convert("RGB"), dtype=np.float32) for image in images])
     pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2) / 127.5 - 1  # (B, 3, H, W)
     vae = model.vae
-    posterior = vae.encode(pixels.to(model.device, vae.dtype)).latent_dist
+    with on_device(vae, model.device):
+        posterior = vae.encode(pixels.to(model.device, vae.dtype)).latent_dist
     return posterior.mean.float() * vae.config.scaling_factor

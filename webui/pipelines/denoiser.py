@@ -79,7 +79,7 @@ class CfgDenoiser:
 
         Args:
             latents: (B, 4, H/8, W/8) with noise of spread ``sigma``.
-            sigma: (B,), all equal.
+            sigma: (B,) noise level of each.
             cond: Encoded prompts.
         Returns:
             ``denoised``, same shape and dtype.
@@ -97,7 +97,7 @@ class CfgDenoiser:
         call, self._calls = self._calls, self._calls + 1
         weights = [weight for weight, _ in cond.positive]
         encodings = [part.at(call) for _, part in cond.positive]
-        if self._skips_uncond(call, float(sigma[0])):
+        if self._skips_uncond(call, sigma):
             estimates = self._estimate(latents, sigma, encodings)
             total = sum(weights)
             denoised = sum((w / total) * e for w, e in zip(weights, estimates, strict=True))
@@ -110,12 +110,12 @@ class CfgDenoiser:
         self._last = denoised
         return denoised, uncond
 
-    def _skips_uncond(self, call: int, sigma: float) -> bool:
+    def _skips_uncond(self, call: int, sigma: Tensor) -> bool:
         guidance = self._guidance
         if guidance.skip_early_share > 0:
             if call / max(guidance.total_calls, 1) <= guidance.skip_early_share:
                 return True
-        if guidance.s_min_uncond > 0 and sigma < guidance.s_min_uncond:
+        if guidance.s_min_uncond > 0 and float(sigma.max()) < guidance.s_min_uncond:
             return guidance.s_min_uncond_all or call % 2 == 1
         return guidance.cfg_scale == 1.0
 

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.pipelines.placement import on_device
 
 FIT_SIDE = 96  # pixels of the fitting picture: (96/8)² = 144 samples for 15 unknowns
 LONGEST_SIDE = 512
@@ -25,7 +26,7 @@ class CheapPreview:
     def __init__(self, model: LoadedModel) -> None:
         pixels = _colour_picture()
         vae = model.vae
-        with torch.inference_mode():
+        with torch.inference_mode(), on_device(vae, model.device):
             mean = vae.encode(pixels.to(model.device, vae.dtype)).latent_dist.mean
         latents = (mean.float() * vae.config.scaling_factor)[0].flatten(1).T.cpu()  # (n, 4)
         colours = torch.nn.functional.avg_pool2d(pixels, 8)[0].flatten(1).T  # (n, 3)

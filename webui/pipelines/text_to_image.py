@@ -24,6 +24,7 @@ from webui.pipelines.conditioning import Conditioning, PromptEncoder
 from webui.pipelines.decode import decode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance, Interrupted
 from webui.pipelines.hires import LATENT_MODES, upscale_latents, upscale_pictures
+from webui.pipelines.placement import on_device
 from webui.prompts.read import read_prompt
 from webui.samplers.names import model_calls_per_step
 from webui.samplers.noise import ImageNoise
@@ -164,18 +165,20 @@ class _Run:
         params = self.params
         cond = self._encode(params.prompt, params.negative_prompt, params.sampler)
         noise = self._noise(indices, params.width // 8, params.height // 8)
-        return sample(
-            params.sampler,
-            self._denoiser(params.steps * model_calls_per_step(params.sampler)),
-            noise.first(),
-            cond,
-            table=self.table,
-            steps=params.steps,
-            schedule_label=params.schedule,
-            options=self.options,
-            noise=noise,
-            on_step=self._on_step(batch, "sampling"),
-        )
+        denoiser = self._denoiser(params.steps * model_calls_per_step(params.sampler))
+        with on_device(self.model.unet, self.model.device):
+            return sample(
+                params.sampler,
+                denoiser,
+                noise.first(),
+                cond,
+                table=self.table,
+                steps=params.steps,
+                schedule_label=params.schedule,
+                options=self.options,
+                noise=noise,
+                on_step=self._on_step(batch, "sampling"),
+            )
 
     def _second_pass(
         self, batch: int, indices: list[int], latents: Tensor, hires: Hires
@@ -204,20 +207,22 @@ class _Run:
             hires_steps=steps,
         )
         noise = self._noise(indices, large.shape[-1], large.shape[-2])
-        return sample(
-            sampler,
-            self._denoiser((t_enc + 1) * model_calls_per_step(sampler)),
-            noise.first(),
-            cond,
-            table=self.table,
-            steps=schedule_steps,
-            schedule_label=schedule,
-            options=self.options,
-            noise=noise,
-            on_step=self._on_step(batch, "hires"),
-            init_latents=large,
-            t_enc=t_enc,
-        )
+        denoiser = self._denoiser((t_enc + 1) * model_calls_per_step(sampler))
+        with on_device(self.model.unet, self.model.device):
+            return sample(
+                sampler,
+                denoiser,
+                noise.first(),
+                cond,
+                table=self.table,
+                steps=schedule_steps,
+                schedule_label=schedule,
+                options=self.options,
+                noise=noise,
+                on_step=self._on_step(batch, "hires"),
+                init_latents=large,
+                t_enc=t_enc,
+            )
 
     def _encode(
         self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
