@@ -23,7 +23,7 @@ from webui.ui.quicksettings import Quicksettings
 from webui.ui.routes import make_routes
 from webui.ui.session import client_name, load_secret, new_browser_id
 from webui.ui.settings_tab import SettingsTab
-from webui.ui.texts import I18N, label
+from webui.ui.texts import I18N, label, language_of
 from webui.ui.theme import head, make_theme, style_sheet
 from webui.ui.txt2img import Txt2Img
 from webui.ui.wiring import Values, wire
@@ -114,11 +114,12 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
             **quicksettings.present(page.quick, studio),
             **txt2img.restore(page.txt2img, studio, client),
             **results.refresh(shown, studio, values, page.browser, request),
+            **png_info.present(page.png_info, "", False, language_of(request)),
         }
 
     gives = [
         page.browser, *page.quick.components(), *txt2img.restore_gives(page.txt2img),
-        *page.txt2img.results.gives(),
+        *page.txt2img.results.gives(), *page.png_info.gives(),
     ]  # fmt: skip
     wire(blocks.load, load, [page.browser, page.txt2img.results.shown], gives)
 
@@ -144,7 +145,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         server_port=settings.port,
         auth=[tuple(pair) for pair in logins] or None,
         root_path=settings.subpath or None,
-        allowed_paths=[],
+        allowed_paths=output_folders(studio),
         blocked_paths=[str(settings.folders.data / "config.json")],
         footer_links=[],
         run_history=False,
@@ -155,6 +156,14 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         css=style_sheet(),
         head=head(settings.theme),
     )
+
+
+def output_folders(studio: Studio) -> list[str]:
+    """The folders pictures are written to: all that Gradio may serve files from."""
+    data = studio.settings.folders.data
+    chosen = [studio.options[key] for key in studio.options.as_dict() if key.startswith("outdir_")]
+    folders = [data / "outputs", data / "cache" / "results", *(data / part for part in chosen if part)]
+    return sorted({str(folder) for folder in folders if folder != data})
 
 
 def _login_name(page_app: Any, request: Request) -> str | None:

@@ -27,13 +27,18 @@ class PngInfo:
     info: gr.HTML
     text: gr.State
 
+    def gives(self) -> list[Any]:
+        """What showing a recipe changes."""
+        return [self.info, self.send, self.text]
+
 
 def draw(_studio: Studio) -> PngInfo:
     """Picture at the left, recipe at the right."""
     with gr.Row(elem_classes="dq-page dq-pnginfo"):
         with gr.Column(min_width=260):
             picture = gr.Image(
-                type="filepath", label=label("drop_picture"), sources=["upload", "clipboard"],
+                type="filepath", image_mode=None,  # None: the file as it came, recipe included
+                label=label("drop_picture"), sources=["upload", "clipboard"],
                 elem_id="dq-png-picture", height=420,
             )  # fmt: skip
             send = gr.Button(
@@ -52,8 +57,7 @@ def connect(parts: PngInfo, _studio: Studio) -> None:
         text = read_infotext(Path(path)) or "" if path else ""
         return present(parts, text, bool(path), language_of(request))
 
-    gives = [parts.info, parts.send, parts.text]
-    wire(parts.picture.change, show, [parts.picture], gives)
+    wire(parts.picture.change, show, [parts.picture], parts.gives())
 
 
 def present(parts: PngInfo, text: str, has_picture: bool, language: str) -> dict[Any, Any]:

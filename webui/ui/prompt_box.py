@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -63,8 +64,8 @@ def draw_styles(names: list[str]) -> StyleRow:
             names, value=[], multiselect=True, label=label("styles"), elem_id="dq-styles", scale=8,
             allow_custom_value=True,
         )  # fmt: skip
-        apply = icon_button("📋", "dq-style-apply")
-        edit = icon_button("✏️", "dq-style-edit")
+        apply = icon_button("dq-style-apply")
+        edit = icon_button("dq-style-edit")
     with gr.Group(visible=False, elem_classes="dq-panel") as editor:
         name = gr.Dropdown(
             names, value=None, label=label("style_name"), allow_custom_value=True,
@@ -78,11 +79,12 @@ def draw_styles(names: list[str]) -> StyleRow:
     return StyleRow(styles, apply, edit, editor, name, save, delete)
 
 
-def icon_button(sign: str, elem_id: str, **options: object) -> gr.Button:
-    """A small square button; page.js gives it its title and label for screen readers."""
+def icon_button(elem_id: str, **options: Any) -> gr.Button:
+    """A small square button. style.css draws its sign, page.js names it for screen readers."""
     return gr.Button(
-        sign, size="sm", min_width=40, scale=0, elem_id=elem_id, elem_classes="dq-icon", **options
-    )
+        "", size="sm", min_width=38, scale=0, elem_id=elem_id,
+        elem_classes=["dq-icon", "dq-sign"], **options,
+    )  # fmt: skip
 
 
 def counter(tokens: int, capacity: int) -> str:

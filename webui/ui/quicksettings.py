@@ -36,20 +36,20 @@ def draw(studio: Studio) -> Quicksettings:
             checkpoint_titles(studio), value=chosen_title(studio), label=label("checkpoint"),
             elem_id="dq-checkpoint", scale=5, min_width=220, allow_custom_value=True,
         )  # fmt: skip
-        refresh = icon_button("🔄", "dq-refresh")
+        refresh = icon_button("dq-refresh")
         vae = gr.Dropdown(
             vae_names(studio), value=studio.options["sd_vae"], label=label("vae"),
             elem_id="dq-vae", scale=3, min_width=120, allow_custom_value=True,
         )  # fmt: skip
         clip_skip = gr.Slider(
             1, 12, value=studio.options["CLIP_stop_at_last_layers"], step=1,
-            label=label("clip_skip"), elem_id="dq-clip-skip", scale=3, min_width=150,
+            label=label("clip_skip"), elem_id="dq-clip-skip", scale=3, min_width=150, buttons=[],
         )  # fmt: skip
     return Quicksettings(checkpoint, refresh, vae, clip_skip)
 
 
 def connect(parts: Quicksettings, studio: Studio) -> None:
-    """Changes of the row become options; 🔄 looks for new files.
+    """Changes of the row become options; the button looks for new files.
 
     The checkpoint's own event is wired by txt2img, which also follows its size.
     """

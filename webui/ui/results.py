@@ -86,14 +86,13 @@ def draw(interrupt: gr.Button, skip: gr.Button) -> Results:
     """The stage, its row of buttons and the hidden parts that drive it."""
     stage = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-stage")
     with gr.Row(elem_classes="dq-acts"):
-        folder = _act("📂", "open_folder", "dq-folder")
-        save = _act("💾", "save", "dq-save")
-        zip_button = _act("🗃️", "zip", "dq-zip", link_target="_blank")
+        folder = _act("open_folder", "dq-folder")
+        save = _act("save", "dq-save")
+        zip_button = _act("zip", "dq-zip", link_target="_blank")
         targets = {
-            key: gr.Button(label(text), size="sm", min_width=60, interactive=False,
-                           elem_id=f"dq-send-{key.replace('_', '-')}")
+            key: _act(text, f"dq-send-{key.replace('_', '-')}")
             for key, text in TARGET_TEXTS.items()
-        }  # fmt: skip
+        }
     infotext = gr.HTML("", elem_id="dq-infotext")
     timer = gr.Timer(TICK_SECONDS, active=False)
     shown = gr.State(Shown())
@@ -103,10 +102,11 @@ def draw(interrupt: gr.Button, skip: gr.Button) -> Results:
     )
 
 
-def _act(sign: str, text: str, elem_id: str, **options: Any) -> gr.Button:
+def _act(text: str, elem_id: str, **options: Any) -> gr.Button:
     return gr.Button(
-        f"{sign}", size="sm", min_width=44, scale=0, interactive=False, elem_id=elem_id, **options
-    )
+        label(text), size="sm", min_width=44, scale=0, interactive=False, elem_id=elem_id,
+        elem_classes="dq-sign", **options,
+    )  # fmt: skip
 
 
 def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:

@@ -106,8 +106,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "try_one": ("Try one of these", "试试这些"),
     "no_checkpoint": ("There is no checkpoint yet", "还没有模型"),
     "no_checkpoint_hint": (
-        "Put a .safetensors file into this folder and press 🔄 beside the checkpoint list:",
-        "请把 .safetensors 模型文件放入下面的文件夹，再按模型列表旁的 🔄：",
+        "Put a .safetensors file into this folder and press the refresh button beside the checkpoint list:",
+        "请把 .safetensors 模型文件放入下面的文件夹，再按模型列表旁的刷新按钮：",
     ),
     "waiting_place": ("Waiting in the queue, place {position}", "排队中，第 {position} 位"),
     "waiting_paused": ("The queue is paused", "队列已暂停"),

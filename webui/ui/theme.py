@@ -29,8 +29,7 @@ INK = gr.themes.Color(
 TITLES = {
     "dq-refresh": "refresh", "dq-paste": "paste", "dq-clear": "clear_prompt",
     "dq-style-apply": "style_apply", "dq-style-edit": "style_edit", "dq-swap": "swap",
-    "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-folder": "open_folder",
-    "dq-save": "save", "dq-zip": "zip",
+    "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse",
 }  # fmt: skip
 """Buttons that show only a sign, and the text that names them."""
 
@@ -69,8 +68,8 @@ def make_theme() -> gr.themes.Base:
         input_border_color_focus_dark="*primary_400",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_500",
-        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="white",
         button_primary_text_color_dark="white",
         button_secondary_background_fill="white",

@@ -118,8 +118,8 @@ def _draw_actions() -> tuple[Any, ...]:
         forever = gr.Checkbox(
             False, label=label("forever"), elem_id="dq-forever", container=False, min_width=120
         )
-        paste = icon_button("↙️", "dq-paste")
-        clear = icon_button("🗑️", "dq-clear")
+        paste = icon_button("dq-paste")
+        clear = icon_button("dq-clear")
     return generate, interrupt, skip, forever, paste, clear
 
 
@@ -133,14 +133,14 @@ def _draw_sampling() -> dict[str, Any]:
             [info.label for info in SCHEDULES], value=DEFAULTS["schedule"],
             label=label("schedule"), elem_id="dq-schedule", min_width=130, scale=1,
         )  # fmt: skip
-        steps = _slider("steps", 1, 150, 1, scale=2)
+        steps = _slider("steps", 1, 150, 1, scale=2, min_width=220)
     return {"sampler": sampler, "schedule": schedule, "steps": steps}
 
 
 def _slider(name: str, low: float, high: float, step: float, **options: Any) -> gr.Slider:
     options.setdefault("min_width", 160)
     return gr.Slider(
-        low, high, value=DEFAULTS[name], step=step, label=label(name),
+        low, high, value=DEFAULTS[name], step=step, label=label(name), buttons=[],
         elem_id=f"dq-{name.replace('_', '-')}", **options,
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def _draw_size() -> tuple[dict[str, Any], gr.Button, gr.HTML]:
         with gr.Column(scale=5, min_width=180):
             width = _slider("width", 64, 2048, 8)
             height = _slider("height", 64, 2048, 8)
-        swap = icon_button("⇅", "dq-swap")
+        swap = icon_button("dq-swap")
         with gr.Column(scale=4, min_width=160):
             batch_count = _slider("batch_count", 1, 100, 1)
             batch_size = _slider("batch_size", 1, 8, 1)
@@ -175,8 +175,8 @@ def _draw_seed() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.Group]:
         cfg_scale = _slider("cfg_scale", 1, 30, 0.5, scale=3)
         with gr.Row(elem_classes="dq-tight dq-seedrow"):
             seed = _text("seed", max_lines=1, min_width=90, scale=4)
-            dice = icon_button("🎲️", "dq-seed-random")
-            reuse = icon_button("♻️", "dq-seed-reuse")
+            dice = icon_button("dq-seed-random")
+            reuse = icon_button("dq-seed-reuse")
     with gr.Row(elem_classes="dq-checks"):
         has_extra = gr.Checkbox(
             False, label=label("seed_extra"), elem_id="dq-seed-extra", container=False, min_width=80

@@ -1,0 +1,160 @@
+"""A served page with a fake model process, and a browser that tolerates no error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from app import build_app
+from tests.ui.serve import FAKE_WORKER
+from webui.settings import read_settings
+from webui.studio import Studio
+
+BROWSER_ARGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+READY = "#dq-stage .dq-card, #dq-stage .dq-stagebox"
+
+
+class Served:
+    """One server on one port, that can be ended and begun again."""
+
+    def __init__(self, folder: Path, port: int, *flags: str) -> None:
+        self.folder, self.port, self.flags = folder, port, flags
+        self.begin()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def begin(self) -> None:
+        """Start; returns when the page can be asked for."""
+        settings = read_settings(
+            ["--data-dir", str(self.folder), "--port", str(self.port), *self.flags], environ={}
+        )
+        self.studio = Studio(settings, worker_command=FAKE_WORKER)
+        config = uvicorn.Config(
+            build_app(self.studio), host="127.0.0.1", port=self.port, log_level="error",
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        wait_until(lambda: self._server.started, "the server did not start")
+
+    def end(self) -> None:
+        """Stop everything."""
+        self._server.should_exit = True
+        self._thread.join(timeout=15)
+        self.studio.stop()
+
+
+def wait_until(is_true: Callable[[], Any], message: str, seconds: float = 20.0) -> Any:
+    """Ask until the answer is yes."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := is_true():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(message)
+
+
+@pytest.fixture(scope="session")
+def make_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
+    """Starts servers and ends them all."""
+    import socket
+
+    made: list[Served] = []
+
+    def make(*flags: str) -> Served:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        made.append(Served(tmp_path_factory.mktemp("data"), port, *flags))
+        return made[-1]
+
+    yield make
+    for served in made:
+        served.end()
+
+
+@pytest.fixture(scope="session")
+def served(make_served: Callable[..., Served]) -> Served:
+    """The server most tests share."""
+    return make_served()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """One Chromium for all tests."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=list(BROWSER_ARGS))
+        yield started
+        started.close()
+
+
+@dataclass
+class Watched:
+    """What went wrong in a browser window, and where it asked for things."""
+
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    is_outage_expected: bool = False
+
+
+@pytest.fixture
+def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
+    """Opens pages in fresh browser profiles; afterwards no error and no foreign host is allowed."""
+    contexts: list[Any] = []
+    watched = Watched()
+
+    def watch(page: Any, url: str) -> None:
+        page.on(
+            "console",
+            lambda m: watched.errors.append(f"{m.text} {m.location}") if m.type == "error" else None,
+        )
+        page.on("pageerror", lambda err: watched.errors.append(str(err)))
+        own = (url, "data:", "blob:")
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(own) else watched.foreign.append(r.url),
+        )
+
+    def open_one(
+        width: int = 1280, height: int = 900, context: Any = None, url: str = "", **options: Any
+    ) -> Any:
+        url = url or served.url
+        if context is None:
+            options = {"locale": "en-US", **options}
+            context = browser.new_context(viewport={"width": width, "height": height}, **options)
+            context.set_default_timeout(15000)
+            contexts.append(context)
+        page = context.new_page()
+        watch(page, url)
+        page.goto(url)
+        page.wait_for_selector(READY)
+        return page
+
+    open_one.watched = watched  # type: ignore[attr-defined]
+    yield open_one
+    for context in contexts:
+        context.close()
+    if not watched.is_outage_expected:
+        assert watched.errors == []
+    assert watched.foreign == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Any]) -> Any:
+    """One page in a fresh browser profile."""
+    return open_page()

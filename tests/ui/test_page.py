@@ -1,0 +1,402 @@
+"""The page in a real browser, over a real studio with a fake model process."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import READY, Served, wait_until
+
+pytestmark = pytest.mark.browser
+
+
+def write(page: Any, prompt: str) -> None:
+    page.fill("#dq-prompt textarea", prompt)
+
+
+def generate(page: Any, prompt: str) -> None:
+    write(page, prompt)
+    page.click("#dq-generate")
+
+
+def wait_for_state(page: Any, state: str) -> None:
+    page.wait_for_selector(f'.dq-stagebox[data-state="{state}"]')
+
+
+def wait_idle(served: Served) -> None:
+    wait_until(
+        lambda: not served.studio.jobs.list(states=("running", "queued")), "jobs never ended"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _clean_queue(served: Served) -> Any:
+    """No test leaves work behind for the next."""
+    yield
+    served.studio.supervisor.resume()
+    for job in served.studio.jobs.list(states=("running", "queued")):
+        served.studio.cancel(job.id)
+    wait_idle(served)
+
+
+def test_generate_when_pressed_shows_preview_then_picture_and_recipe(page: Any) -> None:
+    generate(page, "a slow red apple")
+    page.wait_for_selector("#dq-preview")
+    assert "Step" in page.inner_text(".dq-progress")
+    wait_for_state(page, "done")
+    page.wait_for_function("document.querySelector('button.dq-view img')?.naturalWidth === 128")
+    assert "a slow red apple" in page.inner_text("#dq-infotext pre")
+    assert page.is_enabled("#dq-save")
+
+
+def test_generate_when_pressed_twice_queues_both(page: Any, served: Served) -> None:
+    generate(page, "a slow pear")
+    page.click("#dq-generate")
+    wait_until(
+        lambda: len(served.studio.jobs.list(states=("running", "queued"))) == 2, "one was lost"
+    )
+
+
+def test_refresh_when_job_runs_reattaches_and_finishes(page: Any) -> None:
+    generate(page, "a slow boat")
+    page.wait_for_selector("#dq-preview")
+    page.reload()
+    page.wait_for_selector(".dq-progress")
+    wait_for_state(page, "done")
+    assert "a slow boat" in page.inner_text("#dq-infotext pre")
+
+
+def test_refresh_when_form_was_changed_restores_the_draft(page: Any) -> None:
+    write(page, "a fox in the fog")
+    page.fill("#dq-negative textarea", "rain")
+    page.fill("#dq-steps input[type=number]", "33")
+    page.click("#dq-hires input")
+    page.wait_for_timeout(1300)
+    page.reload()
+    page.wait_for_function("document.querySelector('#dq-prompt textarea')?.value === 'a fox in the fog'")
+    assert page.input_value("#dq-negative textarea") == "rain"
+    assert page.input_value("#dq-steps input[type=number]") == "33"
+    assert page.is_visible("#dq-hires-upscaler")
+
+
+def test_tokens_when_typed_are_counted(page: Any) -> None:
+    write(page, "a red apple on a yellow background")
+    page.wait_for_function("document.querySelectorAll('.dq-tokens')[0].textContent === '7/75'")
+
+
+def test_first_visit_with_starter_checkpoint_has_its_size_and_examples(page: Any) -> None:
+    assert page.input_value("#dq-width input[type=number]") == "128"
+    assert page.input_value("#dq-height input[type=number]") == "128"
+    page.click("text=a castle at sunset")
+    wait_for_state(page, "done")
+    assert page.input_value("#dq-prompt textarea") == "a castle at sunset"
+
+
+def test_interrupt_when_running_ends_the_job_soon(page: Any) -> None:
+    generate(page, "a slow tower")
+    page.wait_for_selector("#dq-preview")
+    page.click("#dq-interrupt")
+    wait_for_state(page, "cancelled")
+    page.wait_for_selector("button.dq-view img")
+
+
+def test_keys_generate_and_interrupt(page: Any) -> None:
+    page.click("#dq-prompt textarea")
+    page.keyboard.type("a slow bridge")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#dq-preview")
+    page.keyboard.press("Escape")
+    wait_for_state(page, "cancelled")
+
+
+def test_skip_key_when_two_batches_goes_on_with_the_next(page: Any, served: Served) -> None:
+    page.fill("#dq-batch-count input[type=number]", "2")
+    generate(page, "a slow mill")
+    page.wait_for_selector("#dq-preview")
+    page.keyboard.press("Alt+Enter")
+    page.wait_for_selector("text=Batch 2/2")
+    wait_for_state(page, "done")
+
+
+def test_failure_when_job_fails_shows_what_to_do_and_retries(page: Any, served: Served) -> None:
+    generate(page, "fail please")
+    page.wait_for_selector(".dq-failed")
+    card = page.inner_text(".dq-failed")
+    assert "card has 2.1 GiB free" in card
+    assert "Make it smaller" in card
+    before = len(served.studio.jobs.list(limit=500))
+    page.click(".dq-failed [data-act=retry]")
+    wait_until(lambda: len(served.studio.jobs.list(limit=500)) == before + 1, "not asked again")
+
+
+def test_queue_reorders_and_cancels(page: Any, served: Served) -> None:
+    for name in ("one", "two", "three"):
+        generate(page, f"a slow {name}")
+    wait_until(lambda: len(served.studio.jobs.waiting()) == 2, "two should wait")
+    page.get_by_role("tab", name="Queue").click()
+    page.wait_for_selector('.dq-job:has-text("a slow three") [data-act=up]')
+    page.click('.dq-job:has-text("a slow three") [data-act=up]')
+    wait_until(
+        lambda: "three" in served.studio.jobs.waiting()[0].params_json, "the order did not change"
+    )
+    page.wait_for_selector('.dq-jobs .dq-job:nth-child(2):has-text("a slow three")')
+    page.click('.dq-job:has-text("a slow two") [data-act=cancel]')
+    wait_until(lambda: len(served.studio.jobs.waiting()) == 1, "it was not cancelled")
+
+
+def test_queue_paused_keeps_jobs_waiting_until_resumed(page: Any, served: Served) -> None:
+    page.get_by_role("tab", name="Queue").click()
+    page.click("#dq-queue-pause")
+    page.wait_for_selector("#dq-queue-resume")
+    page.get_by_role("tab", name="txt2img").click()
+    generate(page, "a patient snail")
+    page.wait_for_selector('.dq-waiting:has-text("paused")')
+    page.get_by_role("tab", name="Queue").click()
+    page.click("#dq-queue-resume")
+    page.get_by_role("tab", name="txt2img").click()
+    wait_for_state(page, "done")
+
+
+RECIPE = (
+    "a lighthouse in fog\nNegative prompt: blurry\nSteps: 24, Sampler: DPM++ 2M Karras, CFG scale: "
+    "6.5, Seed: 18446744073709551615, Size: 192x256, Denoising strength: 0.4, Clip skip: 2, "
+    "Hires upscale: 1.5, Hires upscaler: Lanczos, RNG: NV, Version: v1.10.1"
+)
+
+
+def test_paste_when_prompt_holds_a_recipe_fills_the_form_and_shows_chips(page: Any) -> None:
+    write(page, RECIPE)
+    page.click("#dq-paste")
+    page.wait_for_function(
+        "document.querySelector('#dq-prompt textarea')?.value === 'a lighthouse in fog'"
+    )
+    assert page.input_value("#dq-negative textarea") == "blurry"
+    assert page.input_value("#dq-width input[type=number]") == "192"
+    assert page.input_value("#dq-seed textarea, #dq-seed input") == "18446744073709551615"
+    page.wait_for_selector("#dq-overrides")
+    assert "Clip skip: 2" in page.inner_text("#dq-overrides")
+    assert page.input_value("#dq-hires-denoising input[type=number]") == "0.4"
+
+
+def test_paste_when_chips_are_kept_overrides_the_setting(page: Any, served: Served) -> None:
+    write(page, RECIPE)
+    page.click("#dq-paste")
+    page.wait_for_selector("#dq-overrides")
+    page.click("#dq-hires input")
+    page.click("#dq-generate")
+    wait_for_state(page, "done")
+    params = json.loads(served.studio.jobs.list(limit=1)[0].params_json)
+    assert (params["clip_skip"], params["sampler"], params["hires"]) == (2, "DPM++ 2M", None)
+    assert params["seed"] == 2**64 - 1
+
+
+def test_png_info_when_picture_is_sent_shows_recipe_and_sends_it_back(page: Any) -> None:
+    generate(page, "a green hill")
+    wait_for_state(page, "done")
+    page.click("#dq-send-png-info")
+    page.wait_for_selector('#dq-png-info .dq-facts td:has-text("a green hill")')
+    page.get_by_role("tab", name="txt2img").click()
+    write(page, "something else")
+    page.get_by_role("tab", name="PNG Info").click()
+    page.click("#dq-png-send")
+    page.wait_for_function("document.querySelector('#dq-prompt textarea')?.value === 'a green hill'")
+
+
+def test_png_info_when_file_is_dropped_reads_its_recipe(page: Any, served: Served) -> None:
+    generate(page, "a blue hill")
+    wait_for_state(page, "done")
+    picture = served.studio.library.recent(1)[0]
+    page.get_by_role("tab", name="PNG Info").click()
+    page.set_input_files("#dq-png-picture input[type=file]", str(picture.path))
+    page.wait_for_selector('#dq-png-info .dq-facts td:has-text("a blue hill")')
+
+
+def test_styles_when_saved_can_be_chosen_and_merged(page: Any, served: Served) -> None:
+    write(page, "{prompt}, in watercolour")
+    page.click("#dq-style-edit")
+    page.fill("#dq-style-name input", "water")
+    page.keyboard.press("Enter")
+    page.click("#dq-style-save")
+    wait_until(lambda: "water" in served.studio.styles.by_name(), "the style was not saved")
+    write(page, "a duck")
+    page.click("#dq-styles input")
+    page.click('ul.options li:has-text("water")')
+    page.keyboard.press("Escape")
+    page.click("#dq-style-apply")
+    page.wait_for_function(
+        "document.querySelector('#dq-prompt textarea')?.value === 'a duck, in watercolour'"
+    )
+
+
+def test_settings_when_applied_are_kept(page: Any, served: Served) -> None:
+    page.get_by_role("tab", name="Settings").click()
+    page.wait_for_selector("#dq-option-jpeg_quality input")
+    page.fill("#dq-settings-search textarea, #dq-settings-search input", "jpeg_quality")
+    page.wait_for_selector("#dq-option-samples_format", state="hidden")
+    page.fill("#dq-option-jpeg_quality input", "91")
+    page.click("#dq-settings-apply")
+    wait_until(lambda: served.studio.options["jpeg_quality"] == 91, "the option did not change")
+    saved = json.loads((served.folder / "config.json").read_text(encoding="utf-8"))
+    assert saved["jpeg_quality"] == 91
+
+
+def test_forever_when_chosen_repeats_until_interrupted(page: Any, served: Served) -> None:
+    page.click("#dq-forever input")
+    generate(page, "a wheel")
+    first = wait_until(lambda: served.studio.jobs.list(states=("running",)), "nothing runs")[0].id
+    wait_until(lambda: served.studio.jobs.list(limit=1)[0].id > first, "it was not repeated")
+    page.wait_for_selector(".dq-strip .dq-thumb")
+    page.click("#dq-interrupt")
+    wait_until(
+        lambda: not served.studio.jobs.list(states=("running", "queued")), "it goes on and on"
+    )
+
+
+def test_swap_and_aspect_when_pressed_change_the_size(page: Any) -> None:
+    page.click('[data-aspect="3:4"]')
+    page.wait_for_function(
+        "document.querySelector('#dq-height input[type=number]')?.value === '152'"
+    )
+    assert page.input_value("#dq-width input[type=number]") == "112"
+    page.click("#dq-swap")
+    page.wait_for_function("document.querySelector('#dq-width input[type=number]')?.value === '152'")
+
+
+def test_two_tabs_of_one_browser_when_one_generates_both_show_it(
+    open_page: Callable[..., Any],
+) -> None:
+    first = open_page()
+    second = open_page(context=first.context)
+    generate(first, "a slow twin")
+    second.wait_for_selector("#dq-preview")
+    wait_for_state(first, "done")
+    wait_for_state(second, "done")
+
+
+def test_other_browser_when_somebody_generates_sees_nothing_of_it(
+    open_page: Callable[..., Any],
+) -> None:
+    first, second = open_page(), open_page()
+    generate(first, "a private thing")
+    wait_for_state(first, "done")
+    second.reload()
+    second.wait_for_selector(READY)
+    assert second.query_selector(".dq-stagebox") is None
+
+
+@pytest.mark.parametrize("tab", ["txt2img", "PNG Info", "Queue", "Settings"])
+@pytest.mark.parametrize("width", [390, 1024])
+def test_width_when_narrow_never_scrolls_sideways(
+    open_page: Callable[..., Any], width: int, tab: str
+) -> None:
+    page = open_page(width=width, height=844)
+    page.get_by_role("tab", name=tab).click()
+    page.wait_for_timeout(400)
+    if tab == "txt2img":
+        page.click("#dq-hires input")
+        page.click("#dq-seed-extra input")
+        page.wait_for_selector("#dq-hires-upscaler")
+    reach = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.gradio-container *')]"
+        ".filter(e => e.checkVisibility() && !e.closest('.dq-strip') && getComputedStyle(e).position"
+        " !== 'absolute').map(e => e.getBoundingClientRect().right))"
+    )
+    assert reach <= width + 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_phone_when_scrolled_keeps_generate_in_reach(open_page: Callable[..., Any]) -> None:
+    page = open_page(width=390, height=844)
+    page.mouse.wheel(0, 900)
+    page.wait_for_timeout(200)
+    box = page.locator("#dq-generate").bounding_box()
+    assert box["height"] >= 44
+    assert 0 < box["y"] < 844 - box["height"] + 1
+
+
+def test_chinese_browser_reads_chinese(open_page: Callable[..., Any]) -> None:
+    page = open_page(locale="zh-CN")
+    assert page.inner_text("#dq-generate") == "生成"
+    assert "生成的图片会显示在这里" in page.inner_text("#dq-stage")
+
+
+def test_other_language_browser_reads_english(open_page: Callable[..., Any]) -> None:
+    page = open_page(locale="de-DE")
+    assert page.inner_text("#dq-generate") == "Generate"
+
+
+def test_every_control_has_a_name(page: Any) -> None:
+    page.click("#dq-hires input")
+    page.click("#dq-seed-extra input")
+    page.wait_for_timeout(600)
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('button, input, textarea, select')]
+        .filter(e => e.checkVisibility() && !(e.innerText?.trim() || e.ariaLabel || e.title ||
+            e.labels?.length || e.closest('label') || e.getAttribute('aria-labelledby')))
+        .map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+
+
+def test_markup_when_prompt_holds_html_is_shown_as_text(page: Any, served: Served) -> None:
+    evil = "<img src=x onerror=window.hacked=1> ${7*7} {{8*8}} `${window.hacked=1}`"
+    generate(page, evil)
+    wait_for_state(page, "done")
+    page.get_by_role("tab", name="Queue").click()
+    page.wait_for_selector(".dq-jobtitle")
+    assert evil in page.inner_text(".dq-jobtitle >> nth=0")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_restart_when_page_is_open_says_so_and_comes_back(
+    make_served: Callable[..., Served], open_page: Callable[..., Any]
+) -> None:
+    open_page.watched.is_outage_expected = True  # type: ignore[attr-defined]
+    own = make_served()
+    page = open_page(url=own.url)
+    write(page, "kept over a restart")
+    page.wait_for_timeout(1000)
+    own.end()
+    page.wait_for_selector("#dq-banner", timeout=15000)
+    page.fill("#dq-prompt textarea", "typed while it was away")
+    page.wait_for_timeout(1100)
+    own.begin()
+    page.wait_for_selector("#dq-banner", state="detached", timeout=20000)
+    page.wait_for_function(
+        "document.querySelector('#dq-prompt textarea')?.value === 'typed while it was away'"
+    )
+    generate(page, "after the restart")
+    wait_for_state(page, "done")
+
+
+def test_password_when_set_covers_page_and_own_routes(
+    make_served: Callable[..., Served], browser: Any
+) -> None:
+    own = make_served("--gradio-auth", "ann:secret")
+    context = browser.new_context()
+    answer = context.request.get(f"{own.url}ui/picture/1")
+    assert answer.status == 401
+    page = context.new_page()
+    page.goto(own.url)
+    page.fill("input[type=text], input[name=username]", "ann")
+    page.fill("input[type=password]", "secret")
+    page.get_by_role("button", name=re.compile("login|log in", re.I)).click()
+    page.wait_for_selector(READY)
+    generate(page, "a locked door")
+    page.wait_for_function("document.querySelector('button.dq-view img')?.naturalWidth === 128")
+    assert own.studio.jobs.list(limit=1)[0].user == "ann"
+    context.close()
+
+
+def test_no_checkpoint_tells_where_to_put_one(
+    served: Served, open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served.studio.catalog, "checkpoints", lambda: ())
+    page = open_page()
+    assert "Stable-diffusion" in page.inner_text(".dq-path")
+    generate(page, "anything")
+    page.wait_for_selector("text=There is no checkpoint")
