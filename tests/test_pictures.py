@@ -108,8 +108,11 @@ def test_encode_stores_utf16_big_endian_behind_its_prefix(image: Image.Image, fo
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_encode_of_half_a_surrogate_pair_does_not_fail(image: Image.Image, format: str) -> None:
-    file = encode(image, format=format, infotext="a \ud83d b")
+@pytest.mark.parametrize("infotext", ["a \ud83d b", "a \0 b"], ids=["half_a_pair", "nul"])
+def test_encode_of_what_no_file_can_hold_marks_the_place(
+    image: Image.Image, format: str, infotext: str
+) -> None:
+    file = encode(image, format=format, infotext=infotext)
     assert read_infotext(file)[0] == "a \ufffd b"
 
 

@@ -123,10 +123,11 @@ def _text_chunks(infotext: str | None, text: Mapping[str, str]) -> PngImagePlugi
         chunks = {PARAMETERS: infotext, **{k: v for k, v in chunks.items() if k != PARAMETERS}}
     info = PngImagePlugin.PngInfo()
     for key, value in chunks.items():
+        value = _storable(value)
         if _is_latin1(value):
             info.add_text(key, value)
         else:
-            info.add_itxt(key, _storable(value))
+            info.add_itxt(key, value)
     return info
 
 
@@ -140,11 +141,12 @@ def _is_latin1(text: str) -> bool:
         text.encode("latin-1")
     except UnicodeEncodeError:
         return False
-    return "\0" not in text
+    return True
 
 
 def _storable(text: str) -> str:
-    """The text with halves of surrogate pairs replaced; no file format can hold them."""
+    """The text without NUL and halves of surrogate pairs, which no file format can hold."""
+    text = text.replace("\0", "\ufffd")
     return text.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
 
 
