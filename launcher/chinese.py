@@ -15,6 +15,7 @@ CHINESE = {
     "its Python is gone": "其中的 Python 已经不在了",
     "it is not a Python environment": "它不是一个 Python 环境",
     "its Python has changed": "其中的 Python 已被更换",
+    "it has no pip": "其中没有 pip",
     "Free some space and start again; it goes on where it stopped.": (
         "请腾出一些空间后再次启动，会从中断处继续。"
     ),
@@ -103,12 +104,9 @@ CHINESE = {
     ),
     "Close every window of the program and start again.": "请关闭程序的所有窗口后再次启动。",
     "The package index has no fitting file for a package.": "软件源中缺少某个合适的软件包。",
-    "If pip uses a mirror, it may be behind: try another. For PyTorch: try --torch cpu.": (
-        "如果 pip 使用镜像，它可能还没更新，请换一个。若是 PyTorch，可试 --torch cpu。"
-    ),
-    "The packages do not fit together.": "软件包之间不兼容。",
-    "Start again with --reinstall; if that fails too, report it with .venv/install.log.": (
-        "请加上 --reinstall 再次启动；若仍失败，请附上 .venv/install.log 反馈。"
+    "Check the internet connection. If pip uses a mirror, it may be behind: try another. For "
+    "PyTorch: try --torch cpu.": (
+        "请检查网络。如果 pip 使用镜像，它可能还没更新，请换一个。若是 PyTorch，可试 --torch cpu。"
     ),
     "Memory ran out.": "内存不足。",
     "Close other programs and start again.": "请关闭其他程序后再次启动。",

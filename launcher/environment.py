@@ -16,6 +16,8 @@ from launcher.words import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
+# An empty environment takes 25 MB.
+VENV_BYTES = 5e7
 # What would lead another Python, or its pip, out of .venv.
 MISLEADING = ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", "PIP_TARGET", "PIP_PREFIX")
 
@@ -158,14 +160,15 @@ def clean_environment() -> dict[str, str]:
 
 def venv_error(output: str, folder: Path) -> LaunchError:
     """The sentence for a failed ``python -m venv``."""
-    if "ensurepip" in output or "No module named venv" in output:
+    if re.search(r"ensurepip is not available|No module named '?(ensurepip|venv)", output):
         return LaunchError(
             "This Python {version} came without its venv module.",
             "On Debian and Ubuntu: sudo apt install python{version}-venv. "
             "Elsewhere: install Python from python.org. Then start again.",
             version=f"{sys.version_info[0]}.{sys.version_info[1]}",
         )
-    if "No space left" in output:
+    # venv swallows what its own pip said, so the disk itself is asked.
+    if "No space left" in output or shutil.disk_usage(folder.parent).free < VENV_BYTES:
         return disk_full_error(folder.parent)
     if "ermission" in output or "Read-only" in output:
         return write_error(folder.parent)

@@ -77,6 +77,8 @@ def prepare(venv: Venv, reinstall: bool) -> Stamp | None:
     """Bring .venv into a state that pip can work in; gives back its stamp, now removed."""
     stamp = venv.read_stamp()
     problem = venv.problem(stamp)
+    if not problem and not (venv.packages / "pip").is_dir():
+        problem = "it has no pip"
     if problem or reinstall:
         if not venv.folder.exists():
             say("First start: making the program's own environment in .venv (only this once).")

@@ -52,14 +52,11 @@ TROUBLES = (
         "Close every window of the program and start again.",
     ),
     (
-        r"No matching distribution found",
+        # Our own versions fit together: pip calls it a conflict when an index lacks one of them.
+        r"No matching distribution found|ResolutionImpossible|conflicting dependencies",
         "The package index has no fitting file for a package.",
-        "If pip uses a mirror, it may be behind: try another. For PyTorch: try --torch cpu.",
-    ),
-    (
-        r"ResolutionImpossible|conflicting dependencies",
-        "The packages do not fit together.",
-        "Start again with --reinstall; if that fails too, report it with .venv/install.log.",
+        "Check the internet connection. If pip uses a mirror, it may be behind: try another. "
+        "For PyTorch: try --torch cpu.",
     ),
     (
         r"MemoryError|Cannot allocate memory",
@@ -70,6 +67,7 @@ TROUBLES = (
 UNKNOWN_TROUBLE = ("pip stopped with an error.", "Starting again often helps.")
 SECONDS_BETWEEN_LINES = 30
 BIG_FILE_BYTES = 2e7
+SHOWN_FILE_BYTES = 2e6
 
 
 def trouble(output: str) -> tuple[str, str]:
@@ -226,7 +224,7 @@ class PipProgress:
         if self.package_count:
             done = min(max(self._count_present() - self.present_before, 0), self.package_count)
             amount = tell(" {done} of {count} packages", done=done, count=self.package_count)
-        elif self.file and self.file_bytes:
+        elif self.file and self.file_bytes >= SHOWN_FILE_BYTES:
             here = downloaded_bytes(self.venv.pip_temp, self.file) / 1e6
             amount = tell(" {done:.0f} of {all:.0f} MB", done=here, all=self.file_bytes / 1e6)
         elapsed = spoken_time(time.monotonic() - self.started)

@@ -379,7 +379,7 @@ def test_speaks_chinese_when_settings_differ_then_the_stronger_wins(
         ("[SSL: CERTIFICATE_VERIFY_FAILED] Max retries exceeded", "certificate"),
         ("ERROR: No matching distribution found for torch==2.13.0", "no fitting file"),
         ("PermissionError: [WinError 5] Access is denied", "still running"),
-        ("ERROR: ResolutionImpossible: for help visit", "do not fit together"),
+        ("ERROR: ResolutionImpossible: for help visit", "no fitting file"),
         ("something nobody has seen", "stopped with an error"),
     ],
 )
@@ -391,6 +391,16 @@ def test_venv_error_when_debian_lacks_ensurepip_then_names_the_package() -> None
     output = "The virtual environment was not created: ensurepip is not available."
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     assert f"apt install python{version}-venv" in venv_error(output, Path("/x/.venv")).hint
+
+
+def test_venv_error_when_its_pip_failed_then_does_not_blame_a_missing_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = "Error: Command '['python', '-m', 'ensurepip']' returned non-zero exit status 1."
+    assert "exit status 1" in venv_error(output, tmp_path / ".venv").message
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert "is full" in venv_error(output, tmp_path / ".venv").message
 
 
 def test_check_disk_when_too_little_is_free_then_says_both_amounts(tmp_path: Path) -> None:
@@ -722,6 +732,13 @@ def test_launch_when_last_installation_was_cut_off_then_repairs_it(tiny: TinyPro
     done = tiny.launch()
     assert "was not finished" in done.stdout and done.returncode == 0
     assert (tiny.venv.packages / "painter.py").exists()
+
+
+def test_launch_when_venv_was_made_without_pip_then_makes_it_again(tiny: TinyProject) -> None:
+    tiny.venv.stamp_file.unlink()
+    shutil.rmtree(tiny.venv.packages / "pip")
+    done = tiny.launch()
+    assert "because it has no pip" in done.stdout and done.returncode == 0
 
 
 @posix_only
