@@ -293,12 +293,12 @@ def test_changed_file_loses_its_facts(models: Path, make) -> None:
     path = tiny(models / "Lora" / "a.safetensors", ss_output_name="ink")
     catalog = make()
     assert catalog.hash_now(catalog.find_lora("ink")).alias == "ink"
-    tiny(path, ss_output_name="oil!")
+    tiny(path, ss_output_name="oil")  # of the same size
     os.utime(path, ns=(1, 1))
     catalog.refresh()
     (record,) = catalog.loras()
     assert record.sha256 is None and not record.is_inspected
-    assert catalog.find_lora("oil!").path == path
+    assert catalog.find_lora("oil").path == path
 
 
 def test_closing_interrupts_hashing_at_once(models: Path, make, monkeypatch) -> None:
