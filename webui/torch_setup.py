@@ -149,8 +149,8 @@ def _non_maximum_suppression(boxes: Any, scores: Any, iou_threshold: float) -> A
 def preload_networks() -> None:
     """Import the network classes without the optional packages they would drag in.
 
-    Measured on a quiet machine: 5.0 s of CPU beside torch's own 1.7 s become 2.8 s. A package that is already
-    imported stays, and all of them can be imported normally afterwards.
+    Measured on a quiet machine: 5.0 s of CPU beside torch's own 1.7 s become 2.8 s. A package
+    that is already imported stays, and all of them can be imported normally afterwards.
     """
     with hidden_packages(UNNEEDED_PACKAGES):
         import transformers.models.clip.modeling_clip  # noqa: F401, I001
