@@ -150,8 +150,18 @@ def measure_startup(runs: int) -> None:
             ours.append((wall, cpu, server.web.memory_info().rss / 2**20))
         gradio.append(_gradio_alone())
     header("start to first page", "wall s", "CPU s", "web process MB")
-    row("ours", spread([o[0] for o in ours]), spread([o[1] for o in ours]), spread([o[2] for o in ours]))
-    row("a page of three Gradio components", spread([g[0] for g in gradio]), spread([g[1] for g in gradio]), "")
+    row(
+        "ours",
+        spread([o[0] for o in ours]),
+        spread([o[1] for o in ours]),
+        spread([o[2] for o in ours]),
+    )
+    row(
+        "a page of three Gradio components",
+        spread([g[0] for g in gradio]),
+        spread([g[1] for g in gradio]),
+        "",
+    )
     row("ComfyUI (measured elsewhere on such a machine)", "", "10", "1000")
 
 
@@ -202,7 +212,9 @@ def measure_many_files(runs: int) -> None:
 
 
 def _write_many(models: Path) -> None:
-    lora = {f"lora_unet_block_{i}.lora_{d}.weight": [4, 4] for i in range(264) for d in ("up", "down")}
+    lora = {
+        f"lora_unet_block_{i}.lora_{d}.weight": [4, 4] for i in range(264) for d in ("up", "down")
+    }
     checkpoint = {f"model.diffusion_model.block.{i}.weight": [4, 4] for i in range(1100)}
     for i in range(5000):
         _write_empty_weights(models / "Lora" / f"{i % 50:02d}" / f"lora_{i:04d}.safetensors", lora)

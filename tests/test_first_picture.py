@@ -137,7 +137,14 @@ def pixels_of(png: bytes) -> bytes:
 def test_picture_alone_when_seed_is_that_of_a_batch_is_the_same(server: Server) -> None:
     batch = server.ask(
         "/sdapi/v1/txt2img",
-        {**PAINT, "steps": 6, "prompt": "a dog", "seed": 5, "batch_size": 2, "sampler_name": "Euler a"},
+        {
+            **PAINT,
+            "steps": 6,
+            "prompt": "a dog",
+            "seed": 5,
+            "batch_size": 2,
+            "sampler_name": "Euler a",
+        },
     )
     alone = server.paint("a dog", 6, steps=6, sampler_name="Euler a")
 
@@ -152,7 +159,9 @@ def test_saved_picture_when_asked_for_lies_in_outputs_with_its_recipe(server: Se
     (file,) = (server.data / "outputs/txt2img-images").rglob("*.png")
     infotext, _ = read_infotext(file)
     assert file.name.endswith("-3.png")
-    assert infotext is not None and infotext.startswith("a rocket at night\nSteps: 4, Sampler: DPM++ 2M")
+    assert infotext is not None and infotext.startswith(
+        "a rocket at night\nSteps: 4, Sampler: DPM++ 2M"
+    )
     assert "Model: starter-emoji" in infotext and "Model hash: " in infotext
 
 

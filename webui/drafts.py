@@ -41,15 +41,14 @@ class Drafts:
             return False
         with self._db.write() as db:
             db.execute(
-                "INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?)", (client, tab, text, time.time())
+                "INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?)",
+                (client, tab, text, time.time()),
             )
         return True
 
     def load(self, client: str, tab: str) -> dict[str, Any]:
         """The form last saved, or an empty one."""
-        rows = self._db.read(
-            "SELECT form FROM drafts WHERE client = ? AND tab = ?", (client, tab)
-        )
+        rows = self._db.read("SELECT form FROM drafts WHERE client = ? AND tab = ?", (client, tab))
         return json.loads(rows[0]["form"]) if rows else {}
 
     def close(self) -> None:

@@ -95,7 +95,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext"),
     Option("textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext"),
     Option("samples_save", True, "Always save all generated images"),
-    Option("samples_format", "png", "File format for images", ("png", "jpg", "jpeg", "webp", "avif")),
+    Option(
+        "samples_format", "png", "File format for images", ("png", "jpg", "jpeg", "webp", "avif")
+    ),
     Option("samples_filename_pattern", "", "Images filename pattern"),
     Option("save_images_add_number", True, "Add number to filename when saving"),
     Option("save_images_replace_action", "Replace", "Saving an image to an existing file"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from webui import params as requests
-from webui.checkpoints.load import LoadedModel, load_checkpoint
+from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes
 from webui.params import TextToImage
@@ -63,7 +63,9 @@ class Painter:
         if settings.get("threads"):
             torch.set_num_threads(settings["threads"])
         self._tokenizer = ClipTokenizer.load()
-        self._memory = ModelMemory(settings.get("model_memory_bytes", 0) or None, self._load)
+        self._memory = ModelMemory(
+            settings.get("model_memory_bytes", 0) or None, self._load, estimate=self._estimate
+        )
 
     def facts(self) -> dict[str, Any]:
         """What the web side shows about this process."""
@@ -98,7 +100,9 @@ class Painter:
             "sd_model_hash": (facts.sha256 or "")[:10] or None,
             "sd_vae_name": facts.vae_name,
             "sd_vae_hash": (facts.vae_sha256 or "")[:10] or None,
-            "extra_generation_params": {k: v for k, v in extra_pairs(params).items() if v is not None},
+            "extra_generation_params": {
+                k: v for k, v in extra_pairs(params).items() if v is not None
+            },
             "interrupted": self._asked.interrupted,
         }
 
@@ -108,9 +112,18 @@ class Painter:
         is_loaded = key in self._memory
         if not is_loaded:
             self._sender.send(
-                {"type": "progress", "job": message["job"], "step": 0, "steps": 0, "stage": "loading"}
+                {
+                    "type": "progress",
+                    "job": message["job"],
+                    "step": 0,
+                    "steps": 0,
+                    "stage": "loading",
+                }
             )
         return self._memory.get(key)
+
+    def _estimate(self, key: tuple[str, str | None]) -> int:
+        return estimate_bytes(Path(key[0]), self._dtype, self._vae_dtype)
 
     def _load(self, key: tuple[str, str | None]) -> LoadedModel:
         path, vae = key
@@ -274,7 +287,10 @@ class _JobListener:
                 "subseed": picture.subseed,
                 "width": picture.image.width,
                 "height": picture.image.height,
-                "facts": {"model_name": self._facts.name, "model_hash": (self._facts.sha256 or "")[:10]},
+                "facts": {
+                    "model_name": self._facts.name,
+                    "model_hash": (self._facts.sha256 or "")[:10],
+                },
             }
         )
 

@@ -212,7 +212,9 @@ def build(kind: str, values: dict[str, Any]) -> AnyParams:
     """
     if kind not in _KINDS:
         raise ParamsError(
-            f"No kind of job is called {kind!r}.", f"Known kinds: {', '.join(_KINDS)}.", field="kind"
+            f"No kind of job is called {kind!r}.",
+            f"Known kinds: {', '.join(_KINDS)}.",
+            field="kind",
         )
     try:
         return _KINDS[kind].model_validate({**values, "kind": kind})
@@ -238,7 +240,9 @@ def params_error(err: ValidationError) -> ParamsError:
     first = err.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     value = first.get("input")
-    shown = repr(value) if len(repr(value)) <= 80 else f"{type(value).__name__} of {len(str(value))}"
+    shown = (
+        repr(value) if len(repr(value)) <= 80 else f"{type(value).__name__} of {len(str(value))}"
+    )
     if first["type"] == "value_error":
         return ParamsError(str(first["ctx"]["error"]), field=field)
     rule = first["msg"][0].lower() + first["msg"][1:]

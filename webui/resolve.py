@@ -140,8 +140,9 @@ def draw_seed(seed: Any) -> int:
 
 
 def _finish_prompt(text: str, styles: Sequence[str], options: Mapping[str, Any]) -> str:
-    text = apply_styles(text, styles)
-    return cut_comments(text).strip() if options["enable_prompt_comments"] else text
+    has_comments = bool(options["enable_prompt_comments"])
+    text = apply_styles(text, styles, should_cut_comments=has_comments)
+    return cut_comments(text).strip() if has_comments else text
 
 
 def _first(*values: Any) -> Any:

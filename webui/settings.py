@@ -105,7 +105,11 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_server_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--port", type=int, default=None, help="port of the page (default 7860)")
-    add("--listen", action="store_true", help="answer other machines too (0.0.0.0); needs a password")
+    add(
+        "--listen",
+        action="store_true",
+        help="answer other machines too (0.0.0.0); needs a password",
+    )
     add("--server-name", default=None, metavar="HOST", help="answer on this address")
     add("--share", action="store_true", help="make a public Gradio link; needs a password")
     add("--api", action="store_true", help="serve the HTTP API (always on unless --no-api)")
@@ -153,7 +157,9 @@ def _add_device_flags(group: argparse._ArgumentGroup) -> None:
     add("--medvram", action="store_true", help="move the text encoder and VAE off the GPU")
     add("--threads", type=int, default=0, help="CPU threads of the model process, 0 = automatic")
     add("--model-memory-gb", type=float, default=0, help="memory for loaded models, 0 = automatic")
-    add("--worker-idle-minutes", type=float, default=0, help="end the idle model process, 0 = never")
+    add(
+        "--worker-idle-minutes", type=float, default=0, help="end the idle model process, 0 = never"
+    )
 
 
 _IGNORED_FLAGS = (
@@ -258,7 +264,8 @@ def _logins(inline: str | None, file: str | None, flag: str) -> tuple[tuple[str,
         user, colon, password = item.partition(":")
         if not (user and colon and password):
             raise SettingsError(
-                f"{flag} was given {item!r}.", f"Write it as {flag} user:password[,user2:password2]."
+                f"{flag} was given {item!r}.",
+                f"Write it as {flag} user:password[,user2:password2].",
             )
         pairs.append((user, password))
     return tuple(pairs)

@@ -412,7 +412,9 @@ class Studio:
         elif kind == "started":
             self.live.begin(job_id)
         elif kind == "progress":
-            facts = {k: event[k] for k in ("batch", "batches", "step", "steps", "stage") if k in event}
+            facts = {
+                k: event[k] for k in ("batch", "batches", "step", "steps", "stage") if k in event
+            }
             self.live.update(job_id, **facts)
         elif kind == "preview":
             self.live.preview(job_id, event["image"], event["format"])

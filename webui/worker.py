@@ -67,9 +67,7 @@ def main() -> int:
     incoming, sender = _open_wire()
     flags = Flags()
     work: queue.Queue[dict[str, Any] | None] = queue.Queue()
-    threading.Thread(
-        target=_read, args=(incoming, work, flags), name="reader", daemon=True
-    ).start()
+    threading.Thread(target=_read, args=(incoming, work, flags), name="reader", daemon=True).start()
     settings = json.loads(os.environ.get("DANQING_WORKER", "{}"))
     from webui.torch_setup import prepare_torch  # the imports that take seconds begin here
 
@@ -93,9 +91,7 @@ def _open_wire() -> tuple[BinaryIO, Sender]:
     return incoming, Sender(outgoing)
 
 
-def _read(
-    incoming: BinaryIO, work: queue.Queue[dict[str, Any] | None], flags: Flags
-) -> None:
+def _read(incoming: BinaryIO, work: queue.Queue[dict[str, Any] | None], flags: Flags) -> None:
     """Take messages as they come; interrupts act at once, the rest waits its turn.
 
     When the web process is gone, the process ends at once, in whatever it is doing: its job is

@@ -74,9 +74,7 @@ class PromptEncoder:
         self._tokenizer = tokenizer
         self._cache: OrderedDict[tuple[object, ...], tuple[Tensor, ...]] = OrderedDict()
 
-    def encode(
-        self, prompt: ReadPrompt, *, clip_skip: int, comma_backtrack: int
-    ) -> Conditioning:
+    def encode(self, prompt: ReadPrompt, *, clip_skip: int, comma_backtrack: int) -> Conditioning:
         """Encode a whole prompt, positive and negative, every scheduled variant once."""
         how = _How(clip_skip, prompt.emphasis, comma_backtrack)
         positive = tuple(
@@ -84,16 +82,12 @@ class PromptEncoder:
         )
         return Conditioning(positive, self._scheduled(prompt.negative, how))
 
-    def _scheduled(
-        self, schedule: Sequence[tuple[int, str]], how: _How
-    ) -> ScheduledCond:
+    def _scheduled(self, schedule: Sequence[tuple[int, str]], how: _How) -> ScheduledCond:
         texts = tuple(dict.fromkeys(text for _, text in schedule))
         encoded = dict(zip(texts, self._encode_texts(texts, how), strict=True))
         return ScheduledCond(tuple((end, encoded[text]) for end, text in schedule))
 
-    def _encode_texts(
-        self, texts: tuple[str, ...], how: _How
-    ) -> tuple[Tensor, ...]:
+    def _encode_texts(self, texts: tuple[str, ...], how: _How) -> tuple[Tensor, ...]:
         key = (texts, how)
         if key in self._cache:
             self._cache.move_to_end(key)

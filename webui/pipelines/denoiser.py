@@ -88,9 +88,7 @@ class CfgDenoiser:
         """
         return self.guided(latents, sigma, cond)[0]
 
-    def guided(
-        self, latents: Tensor, sigma: Tensor, cond: Conditioning
-    ) -> tuple[Tensor, Tensor]:
+    def guided(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         """As ``__call__``, with the unconditional estimate beside the guided one."""
         if self._should_stop():
             raise Interrupted(self._last)

@@ -41,7 +41,9 @@ def upscale_latents(latents: Tensor, mode: str, target: HiresTarget) -> Tensor:
     """
     interpolation, antialias = LATENT_MODES[mode]
     size = (target.upscale_to[1] // 8, target.upscale_to[0] // 8)
-    large = torch.nn.functional.interpolate(latents, size=size, mode=interpolation, antialias=antialias)
+    large = torch.nn.functional.interpolate(
+        latents, size=size, mode=interpolation, antialias=antialias
+    )
     return _cut(large, target)
 
 

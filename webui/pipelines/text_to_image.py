@@ -180,9 +180,7 @@ class _Run:
                 on_step=self._on_step(batch, "sampling"),
             )
 
-    def _second_pass(
-        self, batch: int, indices: list[int], latents: Tensor, hires: Hires
-    ) -> Tensor:
+    def _second_pass(self, batch: int, indices: list[int], latents: Tensor, hires: Hires) -> Tensor:
         """Enlarge the first pass's result and run the end of a schedule over it."""
         params = self.params
         sampler, schedule = hires.sampler or params.sampler, hires.schedule or params.schedule
@@ -193,11 +191,11 @@ class _Run:
         if hires.upscaler in LATENT_MODES:
             large = upscale_latents(latents, hires.upscaler, target)
         else:
-            large = upscale_pictures(self.model, latents, hires.upscaler, target, self.listener.warn)
+            large = upscale_pictures(
+                self.model, latents, hires.upscaler, target, self.listener.warn
+            )
         steps = hires.steps or params.steps
-        schedule_steps, t_enc = img2img_steps(
-            steps, hires.denoising_strength, forced_steps=steps
-        )
+        schedule_steps, t_enc = img2img_steps(steps, hires.denoising_strength, forced_steps=steps)
         if schedule_steps == 0:
             return large
         cond = self._encode(

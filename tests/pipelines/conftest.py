@@ -1,0 +1,87 @@
+"""The starter checkpoint loaded once, and someone who listens to painting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webui.torch_setup import prepare_torch
+
+prepare_torch()  # before anything imports diffusers
+
+from webui.checkpoints.load import load_checkpoint  # noqa: E402
+from webui.params import TextToImage  # noqa: E402
+from webui.pipelines.conditioning import PromptEncoder  # noqa: E402
+from webui.pipelines.text_to_image import Picture, paint  # noqa: E402
+from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
+
+
+@dataclass
+class Ear:
+    """Remembers everything it is told; stops when ``stop_after`` says so."""
+
+    stop_after: Callable[[Ear], bool] = lambda ear: False
+    is_skip: bool = False
+    pictures: list[Picture] = field(default_factory=list)
+    steps: list[tuple[int, int, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    previews: int = 0
+    batches_begun: int = 0
+
+    def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
+        self.steps.append((batch, step, stage))
+
+    def preview(self, latents: Any) -> None:
+        self.previews += 1
+
+    def finished(self, picture: Picture) -> None:
+        self.pictures.append(picture)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def should_stop(self) -> bool:
+        return self.stop_after(self)
+
+    def takes_next_batch(self) -> bool:
+        if self.batches_begun and self.stop_after(self) and not self.is_skip:
+            return False
+        if self.is_skip:
+            self.stop_after = lambda ear: False if ear.batches_begun > 1 else self._skips(ear)
+        self.batches_begun += 1
+        return True
+
+    def _skips(self, ear: Ear) -> bool:
+        return len(ear.steps) >= 2
+
+
+@pytest.fixture(scope="session")
+def starter(starter_checkpoint: Path) -> Any:
+    return load_checkpoint(starter_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> ClipTokenizer:
+    return ClipTokenizer.load()
+
+
+@pytest.fixture
+def encoder(starter: Any, tokenizer: ClipTokenizer) -> PromptEncoder:
+    return PromptEncoder(starter, tokenizer)
+
+
+@pytest.fixture
+def painted(starter: Any, encoder: PromptEncoder) -> Callable[..., Ear]:
+    """Paint with the starter: small and few steps unless said otherwise."""
+
+    def run(ear: Ear | None = None, have: Any = (), **values: Any) -> Ear:
+        ear = ear or Ear()
+        small = {"width": 64, "height": 64, "steps": 4, "prompt": "a red apple", "seed": 1}
+        paint(TextToImage(**{**small, **values}), starter, encoder, ear, have=have)
+        return ear
+
+    return run
