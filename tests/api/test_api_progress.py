@@ -26,7 +26,9 @@ TXT2IMG = "/sdapi/v1/txt2img"
 
 
 @contextmanager
-def painting(client: TestClient, count: int = 1, **more: Any) -> Iterator[list[Future[Any]]]:
+def painting(
+    client: TestClient, studio: Studio, count: int = 1, **more: Any
+) -> Iterator[list[Future[Any]]]:
     """Requests on their way in threads of their own; everything is stopped at the end."""
     with ThreadPoolExecutor(count) as pool:
         body = {**QUICK, **more}
@@ -35,7 +37,9 @@ def painting(client: TestClient, count: int = 1, **more: Any) -> Iterator[list[F
             yield requests
         finally:
             while not all(request.done() for request in requests):
-                client.post("/sdapi/v1/interrupt")
+                for job in studio.jobs.waiting():
+                    studio.cancel(job.id)
+                studio.interrupt()
                 time.sleep(0.05)
 
 
@@ -55,7 +59,7 @@ def test_progress_when_a_job_waits_for_its_worker_has_job_count_minus_one(
 ) -> None:
     studio = make_studio()
     studio.supervisor.pause()
-    with client_of(studio) as client, painting(client):
+    with client_of(studio) as client, painting(client, studio):
         wait_until(lambda: studio.jobs.counts()["queued"])
 
         answer = progress(client)
@@ -65,8 +69,10 @@ def test_progress_when_a_job_waits_for_its_worker_has_job_count_minus_one(
     assert answer["state"]["job_count"] == -1 and answer["progress"] == 0.01
 
 
-def test_progress_when_running_has_steps_and_a_raw_preview(client: TestClient) -> None:
-    with painting(client, prompt="stuck", steps=10, n_iter=2):
+def test_progress_when_running_has_steps_and_a_raw_preview(
+    client: TestClient, studio: Studio
+) -> None:
+    with painting(client, studio, prompt="stuck", steps=10, n_iter=2):
         answer = wait_until(lambda: (p := progress(client))["current_image"] and p)
 
         without = client.get("/sdapi/v1/progress?skip_current_image=true").json()
@@ -107,9 +113,9 @@ def test_share_when_computed_follows_a1111(live: dict[str, Any], passes: int, sh
 
 
 def test_interrupt_when_running_answers_200_with_the_pictures_there_are(
-    client: TestClient,
+    client: TestClient, studio: Studio
 ) -> None:
-    with painting(client, prompt="stuck", n_iter=3) as (request,):
+    with painting(client, studio, prompt="stuck", n_iter=3) as (request,):
         wait_until(lambda: progress(client)["state"]["sampling_step"] == 1)
 
         interrupt = client.post("/sdapi/v1/interrupt")
@@ -128,12 +134,12 @@ def test_interrupt_when_idle_does_not_spoil_the_next_job(client: TestClient) -> 
     assert len(answer.json()["images"]) == 2
 
 
-def test_skip_when_running_goes_on_with_the_next_batch(client: TestClient) -> None:
+def test_skip_when_running_goes_on_with_the_next_batch(client: TestClient, studio: Studio) -> None:
     def is_in_batch(batch: int) -> bool:
         state = progress(client)["state"]
         return (state["job_no"], state["sampling_step"]) == (batch, 1)
 
-    with painting(client, prompt="stuck", n_iter=2) as (request,):
+    with painting(client, studio, prompt="stuck", n_iter=2) as (request,):
         for batch in range(2):
             wait_until(partial(is_in_batch, batch))
             assert client.post("/sdapi/v1/skip").json() is None
@@ -145,7 +151,7 @@ def test_skip_when_running_goes_on_with_the_next_batch(client: TestClient) -> No
 def test_lists_when_a_hundred_requests_wait_answer_at_once(
     client: TestClient, studio: Studio
 ) -> None:
-    with painting(client, count=100, prompt="stuck") as requests:
+    with painting(client, studio, count=100, prompt="stuck") as requests:
         wait_until(lambda: studio.jobs.counts()["queued"] >= 99, seconds=60)
 
         begun = time.monotonic()
@@ -157,8 +163,6 @@ def test_lists_when_a_hundred_requests_wait_answer_at_once(
         ]
         seconds = time.monotonic() - begun
         assert statuses == [200] * 4 and seconds < 5
-        for job in studio.jobs.waiting():
-            studio.cancel(job.id)
     assert {request.result().status_code for request in requests} == {200}
 
 
@@ -169,9 +173,9 @@ def test_task_progress_when_waiting_running_and_done_tells_each(
         return client.post("/internal/progress", json={"id_task": "task(b)", **more}).json()
 
     assert look()["textinfo"] == "Waiting..." and not look()["completed"]
-    with painting(client, prompt="stuck"):
+    with painting(client, studio, prompt="stuck"):
         wait_until(studio.live.running)
-        with painting(client, prompt="stuck", force_task_id="task(b)"):
+        with painting(client, studio, prompt="stuck", force_task_id="task(b)"):
             queued = wait_until(lambda: (p := look())["queued"] and p)
             pending = client.get("/internal/pending-tasks").json()
             client.post("/sdapi/v1/interrupt")

@@ -28,7 +28,7 @@ from webui.studio import Studio
 
 GZIP_FROM_BYTES = 1000
 GZIP_LEVEL = 4
-ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def build_api(studio: Studio) -> FastAPI:

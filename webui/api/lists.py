@@ -205,15 +205,7 @@ def _lora(studio: Studio, record: Record) -> dict[str, Any]:
 
 def _embedding(record: Record) -> dict[str, Any]:
     """Vectors and width of an embedding; 0 when the file cannot be read."""
-    vectors = width = 0
-    try:
-        shapes = [info.shape for info in read_header(record.path).tensors.values()]
-    except CheckpointError:
-        shapes = []
-    for shape in shapes:
-        if shape and len(shape) <= 2:
-            vectors, width = shape if len(shape) == 2 else (1, shape[0])
-            break
+    vectors, width = _vectors_and_width(record)
     return {
         "step": None,
         "sd_checkpoint": None,
@@ -221,3 +213,16 @@ def _embedding(record: Record) -> dict[str, Any]:
         "shape": width,
         "vectors": vectors,
     }
+
+
+def _vectors_and_width(record: Record) -> tuple[int, int]:
+    try:
+        tensors = read_header(record.path).tensors.values()
+    except CheckpointError:
+        return 0, 0
+    for info in tensors:
+        if len(info.shape) == 2:
+            return info.shape[0], info.shape[1]
+        if len(info.shape) == 1:
+            return 1, info.shape[0]
+    return 0, 0

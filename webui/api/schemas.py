@@ -114,7 +114,7 @@ class ProgressState(BaseModel):
     interrupted: bool = False
     stopping_generation: bool = False
     job: str = ""
-    job_count: int = Field(0, description="-1 = a job begins, 0 = idle")
+    job_count: int = Field(default=0, description="-1 = a job begins, 0 = idle")
     job_timestamp: str = "0"
     job_no: int = 0
     sampling_step: int = 0
@@ -147,7 +147,7 @@ class TaskProgressAnswer(BaseModel):
     completed: bool
     progress: float | None = None
     eta: float | None = None
-    live_preview: str | None = Field(None, description="a data: URI")
+    live_preview: str | None = Field(default=None, description="a data: URI")
     id_live_preview: int = -1
     textinfo: str | None = None
 

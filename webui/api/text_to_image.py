@@ -292,11 +292,11 @@ def _hires(studio: Studio, body: TextToImageBody) -> Hires | None:
 
 def in_client_words(err: ParamsError) -> ParamsError:
     """The same error, naming the field as the client named it."""
-    field = err.details.get("field", "")
-    name = _CLIENT_WORDS.get(field, field)
+    field: str = err.details.get("field", "")
+    name: str = _CLIENT_WORDS.get(field, field)
     message = err.message
-    if message.startswith(field) and field:
-        message = name + message[len(field) :]
+    if field and message.startswith(field):
+        message = f"{name}{message[len(field) :]}"
     return type(err)(message, err.hint, **{**err.details, "field": name})
 
 
