@@ -196,7 +196,7 @@ def measure_many_files(runs: int) -> None:
         few.mkdir()
         _write_many(many / "models")
         times: dict[str, list[float]] = {"few": [], "many": []}
-        for name, data in (("few", few), ("many", many)):
+        for data in (few, many):
             with serving(data=data) as server:  # the first start, which may look at every file
                 server.wait_for("/sdapi/v1/sd-models")
         for _ in range(runs):

@@ -110,7 +110,7 @@ def test_background_when_yellow_is_asked_is_yellow(server: Server) -> None:
 
 
 def test_background_when_blue_is_asked_is_blue(server: Server) -> None:
-    red, green, blue = border_colour(server.paint("a red apple on a blue background", 1))
+    red, _, blue = border_colour(server.paint("a red apple on a blue background", 1))
 
     assert blue > red + 60 and blue > 120
 

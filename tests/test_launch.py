@@ -725,6 +725,17 @@ def test_launch_when_constraints_change_then_follows_them_and_leaves_torch(
     assert "torch==2.13.0+cpu" in tiny.venv.log.read_text().splitlines()[0]
 
 
+def test_launch_when_constraints_change_after_a_test_then_test_packages_follow_too(
+    tiny: TinyProject,
+) -> None:
+    tiny.launch("test")
+    constraints = tiny.folder / "requirements" / "constraints.txt"
+    constraints.write_text(constraints.read_text() + "# a new line\n")
+    assert tiny.launch().returncode == 0
+    stamp = tiny.venv.read_stamp()
+    assert stamp is not None and stamp.dev
+
+
 def test_launch_when_last_installation_was_cut_off_then_repairs_it(tiny: TinyProject) -> None:
     tiny.venv.stamp_file.unlink()
     (tiny.venv.packages / "painter.py").unlink()

@@ -1,6 +1,6 @@
 """Every failure a person can meet.
 
-    WebUIError            message (what happened), hint (what to do), code (stable slug), http_status
+    WebUIError            message (what happened), hint (what to do), code (slug), http_status
     ├─ ParamsError 422            field
     │   └─ PromptSyntaxError          position
     ├─ SettingsError              a start-up flag or settings file that cannot be used

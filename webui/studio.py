@@ -28,6 +28,7 @@ from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.options import Options
 from webui.params import AnyParams, TextToImage, from_json
+from webui.prompts.chunks import count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.resolve import TextToImageRequest, resolve
@@ -280,11 +281,11 @@ class Studio:
         """The request of a job row."""
         return from_json(job.params_json)
 
-    def count_tokens(self, text: str) -> tuple[int, int]:
+    def count_tokens(
+        self, text: str, *, steps: int = 20, is_positive: bool = True
+    ) -> tuple[int, int]:
         """Tokens of a prompt and the capacity of its chunks, for the page's counters."""
-        from webui.prompts.chunks import count_tokens
-
-        return count_tokens(text, self.tokenizer)
+        return count_tokens(text, self.tokenizer, steps=steps, is_positive=is_positive)
 
     @property
     def tokenizer(self) -> ClipTokenizer:

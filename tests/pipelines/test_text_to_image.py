@@ -105,7 +105,7 @@ def test_out_of_memory_when_one_picture_is_too_large_says_what_to_do(
 
     monkeypatch.setattr(text_to_image, "sample", full)
 
-    with pytest.raises(DeviceMemoryError, match="64x64.*smaller size"):
+    with pytest.raises(DeviceMemoryError, match=r"64x64.*smaller size"):
         painted()
 
 

@@ -1,7 +1,7 @@
 """A model process without a model, for looking at the page: paints soft gradients by seed.
 
-A step takes 30 ms. Words in the prompt change that: ``slow`` makes it 200 ms, ``fail`` ends the
-job as lack of memory does, ``early`` fails it after one picture.
+A step takes 30 ms. Words in the prompt change that: ``slow`` makes it 200 ms, ``stuck`` waits at
+the first step until it is stopped, ``fail`` ends the job as lack of memory does.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def sample(
     clean = gradient(96, 96 * params["height"] // params["width"], params["seed"] + batch)
     for step in range(1, steps + 1):
         time.sleep(seconds)
+        while "stuck" in params["prompt"] and not asked.should_stop:
+            time.sleep(0.02)
         if asked.should_stop:
             return
         facts = {"batch": batch, "batches": params["batch_count"], "stage": "sampling"}

@@ -110,9 +110,9 @@ class CfgDenoiser:
 
     def _skips_uncond(self, call: int, sigma: Tensor) -> bool:
         guidance = self._guidance
-        if guidance.skip_early_share > 0:
-            if call / max(guidance.total_calls, 1) <= guidance.skip_early_share:
-                return True
+        share = call / max(guidance.total_calls, 1)
+        if guidance.skip_early_share > 0 and share <= guidance.skip_early_share:
+            return True
         if guidance.s_min_uncond > 0 and float(sigma.max()) < guidance.s_min_uncond:
             return guidance.s_min_uncond_all or call % 2 == 1
         return guidance.cfg_scale == 1.0

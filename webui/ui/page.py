@@ -134,10 +134,10 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     blocks = build_page(studio)
 
     def is_let_in(request: Request) -> bool:
-        return not logins or _login_name(blocks.app, request) is not None
+        return not logins or _has_login(gradio_app, request)
 
     app.include_router(make_routes(studio, is_let_in))
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         blocks,
         path="/",
@@ -156,6 +156,8 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         css=style_sheet(),
         head=head(settings.theme),
     )
+    gradio_app = app.routes[-1].app
+    return app
 
 
 def output_folders(studio: Studio) -> list[str]:
@@ -166,10 +168,8 @@ def output_folders(studio: Studio) -> list[str]:
     return sorted({str(folder) for folder in folders if folder != data})
 
 
-def _login_name(page_app: Any, request: Request) -> str | None:
-    """Who Gradio's login cookie says this is, or None."""
-    for name in (f"access-token-{page_app.cookie_id}", f"access-token-unsecure-{page_app.cookie_id}"):
-        user = page_app.tokens.get(request.cookies.get(name))
-        if user is not None:
-            return user
-    return None
+def _has_login(gradio_app: Any, request: Request) -> bool:
+    """True when the request carries a cookie that Gradio gave out after a password."""
+    cookie = gradio_app.cookie_id
+    names = (f"access-token-{cookie}", f"access-token-unsecure-{cookie}")
+    return any(request.cookies.get(name) in gradio_app.tokens for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +55,8 @@ def connect(parts: PngInfo, _studio: Studio) -> None:
 
     def show(values: Values, request: gr.Request) -> dict:
         path = values[parts.picture]
-        text = read_infotext(Path(path)) or "" if path else ""
-        return present(parts, text, bool(path), language_of(request))
+        text = read_infotext(Path(path))[0] if path else None
+        return present(parts, text or "", bool(path), language_of(request))
 
     wire(parts.picture.change, show, [parts.picture], parts.gives())
 
@@ -78,6 +79,18 @@ def render(text: str, has_picture: bool, language: str) -> str:
     facts: list[tuple[str, object]] = [(say("prompt", language), read.prompt)]
     if read.negative_prompt:
         facts.append((say("negative_prompt", language), read.negative_prompt))
-    facts += read.params.items()
+    facts += joined_sizes(read.params)
     raw = cards.heading(say("png_info_raw", language)) + cards.infotext_view(text, language)
     return cards.facts_table(facts) + raw
+
+
+def joined_sizes(params: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The pairs of a recipe, with ``Size-1`` and ``Size-2`` shown as one ``Size``."""
+    pairs = []
+    for key, value in params.items():
+        base = key[:-2]
+        if key.endswith("-1") and f"{base}-2" in params:
+            pairs.append((base, f"{value}×{params[f'{base}-2']}"))
+        elif not (key.endswith("-2") and f"{base}-1" in params):
+            pairs.append((key, value))
+    return pairs

@@ -28,7 +28,7 @@ class StyleRow:
     styles: gr.Dropdown
     apply: gr.Button
     edit: gr.Button
-    editor: gr.Group
+    editor: gr.Column
     name: gr.Dropdown
     save: gr.Button
     delete: gr.Button
@@ -66,7 +66,7 @@ def draw_styles(names: list[str]) -> StyleRow:
         )  # fmt: skip
         apply = icon_button("dq-style-apply")
         edit = icon_button("dq-style-edit")
-    with gr.Group(visible=False, elem_classes="dq-panel") as editor:
+    with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as editor:
         name = gr.Dropdown(
             names, value=None, label=label("style_name"), allow_custom_value=True,
             elem_id="dq-style-name",

@@ -61,8 +61,8 @@ class Txt2Img:
     prompts: PromptBox
     style_row: StyleRow
     buttons: Buttons
-    extra_panel: gr.Group
-    hires_panel: gr.Group
+    extra_panel: gr.Column
+    hires_panel: gr.Column
     hires_size: gr.HTML
     results: Results
     auto_size: gr.State
@@ -170,7 +170,7 @@ def _draw_size() -> tuple[dict[str, Any], gr.Button, gr.HTML]:
     return fields, swap, aspects
 
 
-def _draw_seed() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.Group]:
+def _draw_seed() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.Column]:
     with gr.Row():
         cfg_scale = _slider("cfg_scale", 1, 30, 0.5, scale=3)
         with gr.Row(elem_classes="dq-tight dq-seedrow"):
@@ -184,7 +184,7 @@ def _draw_seed() -> tuple[dict[str, Any], gr.Button, gr.Button, gr.Group]:
         tiling = gr.Checkbox(
             False, label=label("tiling"), elem_id="dq-tiling", container=False, min_width=80
         )
-    with gr.Group(visible=False, elem_classes="dq-panel") as panel:
+    with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
         with gr.Row():
             subseed = _text("subseed", max_lines=1, min_width=110)
             strength = _slider("subseed_strength", 0, 1, 0.01)
@@ -205,7 +205,7 @@ def _text(name: str, text: str = "", **options: Any) -> gr.Textbox:
     )
 
 
-def _draw_hires() -> tuple[dict[str, Any], gr.Group, gr.HTML]:
+def _draw_hires() -> tuple[dict[str, Any], gr.Column, gr.HTML]:
     with gr.Column(elem_classes="dq-hires"):
         with gr.Row(elem_classes="dq-tight dq-hireshead"):
             has_hires = gr.Checkbox(
@@ -213,7 +213,7 @@ def _draw_hires() -> tuple[dict[str, Any], gr.Group, gr.HTML]:
                 min_width=180,
             )  # fmt: skip
             size = gr.HTML("", elem_id="dq-hires-size")
-        with gr.Group(visible=False, elem_classes="dq-panel") as panel:
+        with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
             with gr.Row():
                 upscaler = gr.Dropdown(
                     list(UPSCALERS), value=DEFAULTS["hires_upscaler"], min_width=150,

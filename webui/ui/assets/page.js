@@ -28,7 +28,7 @@
     const onTab = byId('dq-generate') && byId('dq-generate').offsetParent !== null;
     if (event.key === 'Escape') {
       if (closeLarge()) return;
-      if (onTab && !document.querySelector('ul.options')) press('dq-interrupt');
+      if (onTab && !document.querySelector('[role=listbox]')) press('dq-interrupt');
     } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && onTab) {
       event.preventDefault();
       event.stopPropagation();
