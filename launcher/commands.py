@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from launcher.environment import ROOT, Venv, clean_environment
@@ -168,10 +169,14 @@ def show_help(wish: Wish, venv: Venv) -> int:
     return 0
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
 def main(argv: list[str]) -> int:
     """Do what the command line asks; returns the exit code."""
     # SIGTERM unwinds like Ctrl+C, so that a pip under way is ended, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     deeds = {"serve": serve, "test": run_tests, "install": only_install, "doctor": run_doctor}
     try:
         wish = read_wish(argv)
