@@ -16,6 +16,7 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -55,12 +56,24 @@ def main(argv: list[str] | None = None) -> int:
         ssl_certfile=settings.tls_certfile,
     )
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, studio).run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     finally:
         studio.stop()
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells the studio at once when the person stops it, so that nobody waits for a picture."""
+
+    def __init__(self, config: uvicorn.Config, studio: Studio) -> None:
+        super().__init__(config)
+        self._studio = studio
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._studio.announce_closing()
+        super().handle_exit(sig, frame)
 
 
 def build_app(studio: Studio, on_up: Callable[[], None] = lambda: None) -> FastAPI:

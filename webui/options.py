@@ -21,58 +21,116 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its A1111 key, default and label."""
+    """One option.
+
+    Attributes:
+        key: A1111's name.
+        infotext: Recipe key that stands for this option when a recipe is pasted.
+        api_restricted: Requests may not change it.
+    """
 
     key: str
     default: Any
     label: str
     choices: tuple[Any, ...] = ()
     api_restricted: bool = False
+    infotext: str = ""
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("sd_model_checkpoint", None, "Stable Diffusion checkpoint"),
-    Option("sd_vae", "Automatic", "SD VAE"),
-    Option("CLIP_stop_at_last_layers", 1, "Clip skip"),
-    Option("randn_source", "NV", "Random number generator source", ("GPU", "CPU", "NV")),
-    Option("eta_noise_seed_delta", 0, "Eta noise seed delta"),
-    Option("emphasis", "Original", "Emphasis mode", ("None", "Ignore", "Original", "No norm")),
+    Option("sd_model_checkpoint", None, "Stable Diffusion checkpoint", infotext="Model hash"),
+    Option("sd_vae", "Automatic", "SD VAE", infotext="VAE"),
+    Option("CLIP_stop_at_last_layers", 1, "Clip skip", infotext="Clip skip"),
+    Option(
+        "randn_source", "NV", "Random number generator source", ("GPU", "CPU", "NV"), infotext="RNG"
+    ),
+    Option("eta_noise_seed_delta", 0, "Eta noise seed delta", infotext="ENSD"),
+    Option(
+        "emphasis",
+        "Original",
+        "Emphasis mode",
+        ("None", "Ignore", "Original", "No norm"),
+        infotext="Emphasis",
+    ),
     Option("comma_padding_backtrack", 20, "Prompt word wrap length limit"),
     Option("enable_prompt_comments", True, "Enable comments in prompts"),
-    Option("use_old_scheduling", False, "Use previous prompt editing timelines"),
-    Option("pad_cond_uncond", False, "Pad prompt/negative prompt"),
-    Option("pad_cond_uncond_v0", False, "Pad prompt/negative prompt (v0)"),
+    Option(
+        "use_old_scheduling",
+        False,
+        "Use previous prompt editing timelines",
+        infotext="Old prompt editing timelines",
+    ),
+    Option("pad_cond_uncond", False, "Pad prompt/negative prompt", infotext="Pad conds"),
+    Option("pad_cond_uncond_v0", False, "Pad prompt/negative prompt (v0)", infotext="Pad conds v0"),
     Option("tiling", False, "Tiling"),
-    Option("eta_ancestral", 1.0, "Eta for k-diffusion samplers"),
-    Option("eta_ddim", 0.0, "Eta for DDIM"),
-    Option("s_churn", 0.0, "Sigma churn"),
-    Option("s_tmin", 0.0, "Sigma tmin"),
-    Option("s_tmax", 0.0, "Sigma tmax"),
-    Option("s_noise", 1.0, "Sigma noise"),
-    Option("s_min_uncond", 0.0, "Negative guidance minimum sigma"),
-    Option("s_min_uncond_all", False, "Negative guidance minimum sigma: all steps"),
-    Option("skip_early_cond", 0.0, "Ignore negative prompt during early sampling"),
-    Option("sigma_min", 0.0, "Sigma min"),
-    Option("sigma_max", 0.0, "Sigma max"),
-    Option("rho", 0.0, "Rho"),
-    Option("beta_dist_alpha", 0.6, "Beta schedule alpha"),
-    Option("beta_dist_beta", 0.6, "Beta schedule beta"),
-    Option("always_discard_next_to_last_sigma", False, "Always discard next-to-last sigma"),
-    Option("sgm_noise_multiplier", False, "SGM noise multiplier"),
+    Option("eta_ancestral", 1.0, "Eta for k-diffusion samplers", infotext="Eta"),
+    Option("eta_ddim", 0.0, "Eta for DDIM", infotext="Eta DDIM"),
+    Option("s_churn", 0.0, "Sigma churn", infotext="Sigma churn"),
+    Option("s_tmin", 0.0, "Sigma tmin", infotext="Sigma tmin"),
+    Option("s_tmax", 0.0, "Sigma tmax", infotext="Sigma tmax"),
+    Option("s_noise", 1.0, "Sigma noise", infotext="Sigma noise"),
+    Option("s_min_uncond", 0.0, "Negative guidance minimum sigma", infotext="NGMS"),
+    Option(
+        "s_min_uncond_all",
+        False,
+        "Negative guidance minimum sigma: all steps",
+        infotext="NGMS all steps",
+    ),
+    Option(
+        "skip_early_cond",
+        0.0,
+        "Ignore negative prompt during early sampling",
+        infotext="Skip Early CFG",
+    ),
+    Option("sigma_min", 0.0, "Sigma min", infotext="Schedule min sigma"),
+    Option("sigma_max", 0.0, "Sigma max", infotext="Schedule max sigma"),
+    Option("rho", 0.0, "Rho", infotext="Schedule rho"),
+    Option("beta_dist_alpha", 0.6, "Beta schedule alpha", infotext="Beta schedule alpha"),
+    Option("beta_dist_beta", 0.6, "Beta schedule beta", infotext="Beta schedule beta"),
+    Option(
+        "always_discard_next_to_last_sigma",
+        False,
+        "Always discard next-to-last sigma",
+        infotext="Discard penultimate sigma",
+    ),
+    Option("sgm_noise_multiplier", False, "SGM noise multiplier", infotext="SGM noise multiplier"),
     Option("use_old_karras_scheduler_sigmas", False, "Use old karras scheduler sigmas"),
     Option("enable_quantization", False, "Quantize timesteps of k-diffusion samplers"),
     Option("no_dpmpp_sde_batch_determinism", False, "DPM++ SDE: no determinism across batches"),
-    Option("uni_pc_variant", "bh1", "UniPC variant", ("bh1", "bh2", "vary_coeff")),
+    Option(
+        "uni_pc_variant",
+        "bh1",
+        "UniPC variant",
+        ("bh1", "bh2", "vary_coeff"),
+        infotext="UniPC variant",
+    ),
     Option(
         "uni_pc_skip_type",
         "time_uniform",
         "UniPC skip type",
         ("time_uniform", "time_quadratic", "logSNR"),
+        infotext="UniPC skip type",
     ),
-    Option("uni_pc_order", 3, "UniPC order"),
-    Option("uni_pc_lower_order_final", True, "UniPC lower order final"),
-    Option("use_downcasted_alpha_bar", False, "Downcast model alphas_cumprod to fp16"),
-    Option("sd_noise_schedule", "Default", "Noise schedule", ("Default", "Zero Terminal SNR")),
+    Option("uni_pc_order", 3, "UniPC order", infotext="UniPC order"),
+    Option(
+        "uni_pc_lower_order_final",
+        True,
+        "UniPC lower order final",
+        infotext="UniPC lower order final",
+    ),
+    Option(
+        "use_downcasted_alpha_bar",
+        False,
+        "Downcast model alphas_cumprod to fp16",
+        infotext="Downcast alphas_cumprod",
+    ),
+    Option(
+        "sd_noise_schedule",
+        "Default",
+        "Noise schedule",
+        ("Default", "Zero Terminal SNR"),
+        infotext="Noise Schedule",
+    ),
     Option("img2img_fix_steps", False, "With img2img, do exactly the number of steps"),
     Option("img2img_color_correction", False, "Apply color correction to img2img results"),
     Option("img2img_background_color", "#ffffff", "Fill transparent parts of the input image"),
@@ -161,6 +219,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("worker_idle_minutes", 0, "Free the painting process after N idle minutes, 0 = never"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
+OPTION_OF_INFOTEXT_KEY: dict[str, str] = {
+    **{option.infotext: option.key for option in OPTIONS if option.infotext},
+    "SGM noise multplier": "sgm_noise_multiplier",
+    "Beta scheduler alpha": "beta_dist_alpha",
+    "Beta scheduler beta": "beta_dist_beta",
+}
+"""Recipe keys and the options they stand for, old spellings too."""
 
 
 class Options:

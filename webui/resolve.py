@@ -101,7 +101,7 @@ def resolve(
         "emphasis": options["emphasis"],
         "comma_padding_backtrack": options["comma_padding_backtrack"],
         "use_old_scheduling": options["use_old_scheduling"],
-        "hires": _resolve_hires(request.hires, options),
+        "hires": _resolve_hires(request.hires, chosen, options),
         "sampling": _sampling(request, options, sampler.sampler),
         "output": _output(request, options),
         "user": request.user,
@@ -149,16 +149,23 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _resolve_hires(hires: Hires | None, options: Mapping[str, Any]) -> Hires | None:
-    if hires is None or not (hires.sampler or hires.schedule):
-        return hires
-    second = known_sampler(hires.sampler, hires.schedule)
-    return hires.model_copy(
-        update={
-            "sampler": second.sampler if hires.sampler else None,
-            "schedule": second.schedule_label,
-        }
-    )
+def _resolve_hires(
+    hires: Hires | None, styles: Sequence[Style], options: Mapping[str, Any]
+) -> Hires | None:
+    """The second pass: its own prompts get the styles too; empty ones stay «as in the first»."""
+    if hires is None:
+        return None
+    changes: dict[str, Any] = {}
+    if hires.prompt:
+        changes["prompt"] = _finish_prompt(hires.prompt, [s.prompt for s in styles], options)
+    if hires.negative_prompt:
+        texts = [s.negative_prompt for s in styles]
+        changes["negative_prompt"] = _finish_prompt(hires.negative_prompt, texts, options)
+    if hires.sampler or hires.schedule:
+        second = known_sampler(hires.sampler, hires.schedule)
+        changes["sampler"] = second.sampler if hires.sampler else None
+        changes["schedule"] = second.schedule_label
+    return hires.model_copy(update=changes)
 
 
 def _sampling(request: TextToImageRequest, options: Mapping[str, Any], sampler: str) -> Sampling:

@@ -106,8 +106,7 @@ class Studio:
 
     def stop(self) -> None:
         """End the worker and close the databases. A running job goes back to the queue."""
-        self._closing.set()
-        self._announce()
+        self.announce_closing()
         self.supervisor.stop(grace_seconds=5)
         with self._finished:
             self._finished.notify_all()
@@ -116,6 +115,11 @@ class Studio:
         self.drafts.close()
         self.jobs.close()
         self._held.close()
+
+    def announce_closing(self) -> None:
+        """Let everybody who waits know that nothing will come. Safe in a signal handler: it only
+        sets a flag, which waiting threads look at within a second."""
+        self._closing.set()
 
     @property
     def is_closing(self) -> bool:
@@ -208,7 +212,7 @@ class Studio:
                 rest = None if deadline is None else deadline - time.monotonic()
                 if (rest is not None and rest <= 0) or self.is_closing:
                     return job
-                self._finished.wait(min(rest, 5.0) if rest is not None else 5.0)
+                self._finished.wait(1.0 if rest is None else min(rest, 1.0))
 
     def interrupt(self, job_id: int | None = None) -> None:
         """Stop painting now and keep what there is; without an id, whatever is running."""
@@ -411,7 +415,7 @@ class Studio:
         if kind == "ready":
             self.worker_facts = event
         elif kind == "started":
-            self.live.begin(job_id)
+            self.live.begin(job_id, passes=self._passes(job_id))
         elif kind == "progress":
             facts = {
                 k: event[k] for k in ("batch", "batches", "step", "steps", "stage") if k in event
@@ -426,6 +430,9 @@ class Studio:
             if kind == "done":
                 self._repeat(job_id)
             self._announce()
+
+    def _passes(self, job_id: int) -> int:
+        return 1 if self.params_of(self.jobs.get(job_id)).hires is None else 2
 
     def _announce(self) -> None:
         with self._finished:

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
-from webui.api.progress import running_state, share_done
+from webui.api.progress import running_state
 from webui.jobs.live import LiveJob
 from webui.studio import Studio
 
@@ -107,9 +107,10 @@ def test_state_when_the_job_ended_keeps_its_last_numbers(client: TestClient) -> 
     ],
 )
 def test_share_when_computed_follows_a1111(live: dict[str, Any], passes: int, share: float) -> None:
-    state = running_state(LiveJob(1, started_at=0, **live), passes)
+    running = LiveJob(1, started_at=0, passes=passes, **live)
 
-    assert share_done(state) == pytest.approx(share)
+    assert running.progress == pytest.approx(share)
+    assert running_state(running).job_count == max(live["batches"] * passes, -1)
 
 
 def test_interrupt_when_running_answers_200_with_the_pictures_there_are(

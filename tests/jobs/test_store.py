@@ -48,9 +48,18 @@ def test_submit_makes_a_task_id_of_a1111s_shape(store: JobStore) -> None:
     assert re.fullmatch(r"task\(txt2img-[A-Z0-9]{7}\)", submit(store).task_id)
 
 
-def test_submit_refuses_a_task_id_used_before(store: JobStore) -> None:
+def test_a_task_id_may_be_used_again_once_its_job_has_ended(store: JobStore) -> None:
+    first = submit(store, task_id="task(x)")
+    store.cancel_queued(first.id)
+
+    second = submit(store, task_id="task(x)")
+
+    assert store.by_task("task(x)").id == second.id
+
+
+def test_submit_refuses_a_task_id_in_use(store: JobStore) -> None:
     submit(store, task_id="task(x)")
-    with pytest.raises(ParamsError, match="earlier job") as caught:
+    with pytest.raises(ParamsError, match="has not ended") as caught:
         submit(store, task_id="task(x)")
     assert caught.value.field == "force_task_id"
     assert store.counts()["queued"] == 1

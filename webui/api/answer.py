@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from webui import __version__
+from webui import PROGRAM_VERSION
 from webui.api.lenient import json_safe
 from webui.api.progress import timestamp
 from webui.api.schemas import TextToImageBody
@@ -124,7 +124,7 @@ def info_of(
         "job_timestamp": timestamp(job.started_at or job.created_at),
         "clip_skip": params.clip_skip,
         "is_using_inpainting_conditioning": False,
-        "version": f"Danqing {__version__}",
+        "version": PROGRAM_VERSION,
     }
 
 

@@ -14,6 +14,7 @@ from webui.api.options_routes import checked_value
 from webui.api.schemas import TextToImageBody
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.infotext import Infotext, parse_infotext, with_defaults
+from webui.options import OPTION_OF_INFOTEXT_KEY
 from webui.prompts.styles import extract_styles
 from webui.studio import Studio
 
@@ -41,45 +42,14 @@ FIELD_KEYS = {
     "subseed_strength": "Variation seed strength",
     "seed_resize_from_w": "Seed resize from-1",
     "seed_resize_from_h": "Seed resize from-2",
+    "tiling": "Tiling",
     "refiner_checkpoint": "Refiner",
     "refiner_switch_at": "Refiner switch at",
 }
 """Request fields and the infotext keys that fill them."""
 
-OPTION_KEYS = {
-    "Clip skip": "CLIP_stop_at_last_layers",
-    "ENSD": "eta_noise_seed_delta",
-    "RNG": "randn_source",
-    "Eta": "eta_ancestral",
-    "Eta DDIM": "eta_ddim",
-    "Sigma churn": "s_churn",
-    "Sigma tmin": "s_tmin",
-    "Sigma tmax": "s_tmax",
-    "Sigma noise": "s_noise",
-    "Schedule min sigma": "sigma_min",
-    "Schedule max sigma": "sigma_max",
-    "Schedule rho": "rho",
-    "Beta schedule alpha": "beta_dist_alpha",
-    "Beta schedule beta": "beta_dist_beta",
-    "Discard penultimate sigma": "always_discard_next_to_last_sigma",
-    "SGM noise multiplier": "sgm_noise_multiplier",
-    "SGM noise multplier": "sgm_noise_multiplier",
-    "UniPC variant": "uni_pc_variant",
-    "UniPC skip type": "uni_pc_skip_type",
-    "UniPC order": "uni_pc_order",
-    "UniPC lower order final": "uni_pc_lower_order_final",
-    "Noise Schedule": "sd_noise_schedule",
-    "Tiling": "tiling",
-    "Emphasis": "emphasis",
-    "Pad conds": "pad_cond_uncond",
-    "Pad conds v0": "pad_cond_uncond_v0",
-    "Old prompt editing timelines": "use_old_scheduling",
-    "Downcast alphas_cumprod": "use_downcasted_alpha_bar",
-    "NGMS": "s_min_uncond",
-    "NGMS all steps": "s_min_uncond_all",
-    "Skip Early CFG": "skip_early_cond",
-}
-"""Infotext keys and the options they stand for («SGM noise multplier» is an old spelling)."""
+HANDLED_APART = ("VAE", "Model hash")
+"""Recipe keys of options that name files; these may be missing here."""
 
 HIRES_KEYS = ("Hires upscale", "Hires upscaler", "Hires resize-1")
 
@@ -148,8 +118,8 @@ def _check_field(name: str, value: Any) -> None:
 
 def _overrides(studio: Studio, found: Infotext) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
-    for key, option in OPTION_KEYS.items():
-        if key in found.params:
+    for key, option in OPTION_OF_INFOTEXT_KEY.items():
+        if key in found.params and key not in HANDLED_APART:
             value = checked_value(option, found.params[key])
             if value != studio.options[option]:
                 overrides[option] = value

@@ -17,13 +17,11 @@ from webui.api.schemas import (
     TaskProgressBody,
 )
 from webui.errors import JobNotFoundError
-from webui.jobs.live import LiveJob
+from webui.jobs.live import STARTING_PROGRESS, LiveJob
 from webui.jobs.store import Job
 from webui.studio import Studio
 
-STARTING_PROGRESS = 0.01
 SAMPLING_STAGES = ("sampling", "hires")
-FIRST_PASS_STAGES = ("starting", "loading", "sampling")
 
 
 def progress_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
@@ -79,8 +77,7 @@ def current_progress(studio: Studio, *, with_image: bool) -> ProgressAnswer:
 
 
 def _running_progress(studio: Studio, live: LiveJob, with_image: bool) -> ProgressAnswer:
-    state = running_state(live, passes_of(studio, live))
-    share = share_done(state)
+    share = live.progress
     elapsed = time.time() - live.started_at
     image = None
     if with_image and live.preview and studio.options["live_previews_enable"]:
@@ -91,49 +88,25 @@ def _running_progress(studio: Studio, live: LiveJob, with_image: bool) -> Progre
     return ProgressAnswer(
         progress=share,
         eta_relative=elapsed / share - elapsed,
-        state=state,
+        state=running_state(live),
         current_image=image,
         textinfo=None if live.stage in SAMPLING_STAGES else live.stage,
     )
 
 
-def passes_of(studio: Studio, live: LiveJob) -> int:
-    """Passes of each batch: 2 with hires fix, which A1111 counts as two jobs."""
-    try:
-        params = studio.params_of(studio.jobs.get(live.job_id))
-    except JobNotFoundError:
-        return 1
-    return 1 if params.hires is None else 2
-
-
-def running_state(live: LiveJob, passes: int = 1) -> ProgressState:
-    """The ``state`` of a running job.
-
-    Args:
-        passes: Of each batch; each counts as one job.
-    """
+def running_state(live: LiveJob) -> ProgressState:
+    """The ``state`` of a running job; each pass of a batch counts as one job."""
     many = live.batches > 1
-    is_later_pass = passes > 1 and live.stage not in FIRST_PASS_STAGES
     return ProgressState(
         skipped=live.skipped,
         interrupted=live.interrupted,
         job=f"Batch {live.batch + 1} out of {live.batches}" if many else "scripts_txt2img",
-        job_count=live.batches * passes if live.batches > 0 else -1,
+        job_count=live.pass_count,
         job_timestamp=timestamp(live.started_at),
-        job_no=live.batch * passes + int(is_later_pass),
+        job_no=live.pass_number,
         sampling_step=live.step,
         sampling_steps=live.steps,
     )
-
-
-def share_done(state: ProgressState) -> float:
-    """Share of a job that is done, 0.01–1, by A1111's formula."""
-    done = STARTING_PROGRESS
-    if state.job_count > 0:
-        done += state.job_no / state.job_count
-        if state.sampling_steps > 0:
-            done += state.sampling_step / state.sampling_steps / state.job_count
-    return min(1.0, done)
 
 
 def _starting_progress(job: Job) -> ProgressAnswer:
@@ -185,7 +158,7 @@ def _active_task(studio: Studio, live: LiveJob, body: TaskProgressBody) -> TaskP
     known = body.value("id_live_preview")
     is_newer = live.preview is not None and live.preview_id != known
     preview = _data_uri(live) if is_newer and body.value("live_preview") else None
-    share = share_done(running_state(live, passes_of(studio, live)))
+    share = live.progress
     elapsed = time.time() - live.started_at
     return TaskProgressAnswer(
         active=True,

@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+STARTING_PROGRESS = 0.01
+FIRST_PASS_STAGES = ("starting", "loading", "sampling")
+
 
 @dataclass(frozen=True)
 class LiveJob:
@@ -14,6 +17,7 @@ class LiveJob:
 
     Attributes:
         batch, batches: Rounds: the present one (0-based) and how many there are; -1 = unknown.
+        passes: Of each round: 2 with hires fix.
         step, steps: Of the present pass. stage: What is being done, such as ``sampling``.
         preview, preview_id, preview_format: Last preview picture; id grows with each new one.
         started_at: Unix seconds.
@@ -21,6 +25,7 @@ class LiveJob:
 
     job_id: int
     started_at: float
+    passes: int = 1
     batch: int = 0
     batches: int = -1
     step: int = 0
@@ -33,13 +38,24 @@ class LiveJob:
     skipped: bool = False
 
     @property
+    def pass_count(self) -> int:
+        """Passes of the whole job (A1111's job_count); -1 while unknown."""
+        return self.batches * self.passes if self.batches > 0 else -1
+
+    @property
+    def pass_number(self) -> int:
+        """Passes that are finished (A1111's job_no)."""
+        is_later_pass = self.passes > 1 and self.stage not in FIRST_PASS_STAGES
+        return self.batch * self.passes + int(is_later_pass)
+
+    @property
     def progress(self) -> float:
-        """Share done, 0–1, by A1111's formula: 0.01 + batches done + share of this batch."""
-        done = 0.01
-        if self.batches > 0:
-            done += self.batch / self.batches
+        """Share done, 0.01–1, by A1111's formula: passes done, and the share of this one."""
+        done = STARTING_PROGRESS
+        if self.pass_count > 0:
+            done += self.pass_number / self.pass_count
             if self.steps > 0:
-                done += self.step / self.steps / self.batches
+                done += self.step / self.steps / self.pass_count
         return min(1.0, done)
 
     def eta_seconds(self, now: float | None = None) -> float:
@@ -56,9 +72,10 @@ class LiveJobs:
         self._jobs: dict[int, LiveJob] = {}
         self._last: LiveJob | None = None
 
-    def begin(self, job_id: int) -> None:
+    def begin(self, job_id: int, passes: int = 1) -> None:
+        """A job runs from now on; ``passes`` of each of its rounds."""
         with self._changed:
-            self._jobs[job_id] = LiveJob(job_id, started_at=time.time())
+            self._jobs[job_id] = LiveJob(job_id, started_at=time.time(), passes=passes)
             self._changed.notify_all()
 
     def update(self, job_id: int, **changes: Any) -> None:

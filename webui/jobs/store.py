@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webui.errors import JobError, JobNotFoundError, ParamsError
 from webui.database import Database, Migration
+from webui.errors import JobError, JobNotFoundError, ParamsError
 
 MAX_ATTEMPTS = 3
 MAX_WARNINGS = 50
@@ -31,7 +31,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         """
         CREATE TABLE jobs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
-            task_id TEXT NOT NULL UNIQUE,
+            task_id TEXT NOT NULL,
             kind TEXT NOT NULL,
             params TEXT NOT NULL,
             state TEXT NOT NULL
@@ -55,7 +55,10 @@ MIGRATIONS: tuple[Migration, ...] = (
         CREATE INDEX jobs_waiting ON jobs (priority DESC, position) WHERE state = 'queued';
         CREATE INDEX jobs_by_state ON jobs (state, id);
         CREATE INDEX jobs_by_client ON jobs (client, id);
-        CREATE INDEX jobs_by_position ON jobs (position)
+        CREATE INDEX jobs_by_position ON jobs (position);
+        CREATE INDEX jobs_by_task ON jobs (task_id, id);
+        CREATE UNIQUE INDEX jobs_unfinished_task ON jobs (task_id)
+            WHERE state IN ('queued', 'running')
         """,
     ),
 )
@@ -159,10 +162,13 @@ class JobStore:
             raise ValueError(f"origin is 'page' or 'api', not {origin!r}")
         with self._db.write(durable=True) as db:
             task_id = task_id or _unused_task_id(db, kind)
-            if db.execute("SELECT 1 FROM jobs WHERE task_id = ?", (task_id,)).fetchone():
+            if db.execute(
+                "SELECT 1 FROM jobs WHERE task_id = ? AND state IN ('queued', 'running')",
+                (task_id,),
+            ).fetchone():
                 raise ParamsError(
-                    f"The task id {task_id!r} belongs to an earlier job.",
-                    "Leave force_task_id out, or send one that was not used before.",
+                    f"The task id {task_id!r} belongs to a job that has not ended.",
+                    "Leave force_task_id out, or wait until that job has ended.",
                     field="force_task_id",
                 )
             row = db.execute(
@@ -360,7 +366,7 @@ class JobStore:
         return self._one("task_id = ?", task_id, f"No job has the task id {task_id!r}.")
 
     def _one(self, where: str, value: Any, missing: str) -> Job:
-        rows = self._db.read(f"SELECT * FROM jobs WHERE {where}", (value,))
+        rows = self._db.read(f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT 1", (value,))
         if not rows:
             raise JobNotFoundError(missing, "Look at the list of jobs for those that exist.")
         return _job(rows[0])

@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webui import __version__
+from webui import PROGRAM_VERSION
 from webui.infotext import write_infotext
 from webui.params import Hires, TextToImage
 from webui.samplers.names import AUTOMATIC, SAMPLERS_BY_NAME, effective_schedule
-
-PROGRAM_VERSION = f"Danqing {__version__}"
-"""Under «Version». Must not parse as a version number: other programs would take 0.x for a very
-old A1111 and switch to its old behaviour."""
 
 TAKES_ETA = frozenset(
     {
