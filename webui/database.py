@@ -1,4 +1,4 @@
-"""The data folder's SQLite file: opening, transactions, migrations. Several rooms keep tables in it."""
+"""The data folder's SQLite file: opening, transactions, migrations; several rooms have tables in it."""
 
 from __future__ import annotations
 
