@@ -118,11 +118,12 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
     contexts: list[Any] = []
     watched = Watched()
 
+    def hear(message: Any) -> None:
+        if message.type == "error":
+            watched.errors.append(f"{message.text} {message.location}")
+
     def watch(page: Any, url: str) -> None:
-        page.on(
-            "console",
-            lambda m: watched.errors.append(f"{m.text} {m.location}") if m.type == "error" else None,
-        )
+        page.on("console", hear)
         page.on("pageerror", lambda err: watched.errors.append(str(err)))
         own = (url, "data:", "blob:")
         page.on(

@@ -80,9 +80,7 @@ def paint(out: wire.Sender, asked: Asked, message: dict[str, Any]) -> None:
     out.send({"type": state, "job": job, "result": {}})
 
 
-def sample(
-    out: wire.Sender, asked: Asked, job: int, params: dict[str, Any], batch: int
-) -> None:
+def sample(out: wire.Sender, asked: Asked, job: int, params: dict[str, Any], batch: int) -> None:
     """Steps with previews that grow sharper."""
     steps = params["steps"]
     seconds = 0.2 if "slow" in params["prompt"] else 0.03
@@ -98,9 +96,7 @@ def sample(
         if step % 4 == 0:
             data = io.BytesIO()
             clean.filter(ImageFilter.GaussianBlur(24 * (1 - step / steps))).save(data, "jpeg")
-            out.send(
-                {"type": "preview", "job": job, "image": data.getvalue(), "format": "jpeg"}
-            )
+            out.send({"type": "preview", "job": job, "image": data.getvalue(), "format": "jpeg"})
 
 
 def finish(
@@ -109,7 +105,9 @@ def finish(
     """One picture with its recipe."""
     index = batch * params["batch_size"] + place
     seed = params["seed"] + index
-    negative = f"\nNegative prompt: {params['negative_prompt']}" if params["negative_prompt"] else ""
+    negative = (
+        f"\nNegative prompt: {params['negative_prompt']}" if params["negative_prompt"] else ""
+    )
     infotext = (
         f"{params['prompt']}{negative}\nSteps: {params['steps']}, Sampler: {params['sampler']}, "
         f"Schedule type: {params['schedule']}, CFG scale: {params['cfg_scale']}, Seed: {seed}, "

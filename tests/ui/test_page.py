@@ -77,7 +77,9 @@ def test_refresh_when_form_was_changed_restores_the_draft(page: Any) -> None:
     page.click("#dq-hires input")
     page.wait_for_timeout(1300)
     page.reload()
-    page.wait_for_function("document.querySelector('#dq-prompt textarea')?.value === 'a fox in the fog'")
+    page.wait_for_function(
+        "document.querySelector('#dq-prompt textarea')?.value === 'a fox in the fog'"
+    )
     assert page.input_value("#dq-negative textarea") == "rain"
     assert page.input_value("#dq-steps input[type=number]") == "33"
     assert page.is_visible("#dq-hires-upscaler")
@@ -203,7 +205,9 @@ def test_png_info_when_picture_is_sent_shows_recipe_and_sends_it_back(page: Any)
     write(page, "something else")
     page.get_by_role("tab", name="PNG Info").click()
     page.click("#dq-png-send")
-    page.wait_for_function("document.querySelector('#dq-prompt textarea')?.value === 'a green hill'")
+    page.wait_for_function(
+        "document.querySelector('#dq-prompt textarea')?.value === 'a green hill'"
+    )
 
 
 def test_png_info_when_file_is_dropped_reads_its_recipe(page: Any, served: Served) -> None:
@@ -263,7 +267,9 @@ def test_swap_and_aspect_when_pressed_change_the_size(page: Any) -> None:
     )
     assert page.input_value("#dq-width input[type=number]") == "112"
     page.click("#dq-swap")
-    page.wait_for_function("document.querySelector('#dq-width input[type=number]')?.value === '144'")
+    page.wait_for_function(
+        "document.querySelector('#dq-width input[type=number]')?.value === '144'"
+    )
 
 
 def test_two_tabs_of_one_browser_when_one_generates_both_show_it(
@@ -307,8 +313,9 @@ def test_width_when_narrow_never_scrolls_sideways(
 def assert_fits(page: Any, width: int) -> None:
     reach = page.evaluate(
         "Math.max(...[...document.querySelectorAll('.gradio-container *')]"
-        ".filter(e => e.checkVisibility() && !e.closest('.dq-strip') && getComputedStyle(e).position"
-        " !== 'absolute').map(e => e.getBoundingClientRect().right))"
+        ".filter(e => e.checkVisibility() && !e.closest('.dq-strip')"
+        " && getComputedStyle(e).position !== 'absolute')"
+        ".map(e => e.getBoundingClientRect().right))"
     )
     assert reach <= width + 1
     assert page.evaluate("document.documentElement.scrollWidth") <= width

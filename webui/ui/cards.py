@@ -101,10 +101,8 @@ def waiting_card(position: int, job_id: int, is_paused: bool, language: str) -> 
 def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
     """A failed job: what happened, what to do, a short id to report."""
     hint = error.get("hint", "")
-    advice = (
-        f"<p><b>{esc(say('failed_what_to_do', language))}:</b> {esc(hint)}</p>" if hint else ""
-    )
-    report_id = error.get("details", {}).get("report_id") or f"{error.get('code', 'error')}-{job_id}"
+    advice = f"<p><b>{esc(say('failed_what_to_do', language))}:</b> {esc(hint)}</p>" if hint else ""
+    report_id = error.get("details", {}).get("error_id") or f"{error.get('code', 'error')}-{job_id}"
     return (
         f'<div class="dq-card dq-failed" role="alert"><h3>{esc(say("failed", language))}</h3>'
         f"<p>{esc(error.get('message', ''))}</p>{advice}"
@@ -125,14 +123,19 @@ def stopped_card(language: str) -> str:
 def warnings_list(warnings: Iterable[str], language: str) -> str:
     """Sentences a job has for the person."""
     items = "".join(f"<li>{esc(text)}</li>" for text in warnings)
-    return f'<ul class="dq-notes" aria-label="{esc(say("warning", language))}">{items}</ul>' if items else ""
+    return (
+        f'<ul class="dq-notes" aria-label="{esc(say("warning", language))}">{items}</ul>'
+        if items
+        else ""
+    )
 
 
 def picture_view(url: str, width: int, height: int, number: int, language: str) -> str:
     """The chosen picture, large; a click shows it over the whole window (page.js)."""
     alt = say("picture_alt", language, number=number)
     return (
-        f'<button type="button" class="dq-view" data-zoom aria-label="{esc(say("enlarge", language))}">'
+        '<button type="button" class="dq-view" data-zoom '
+        f'aria-label="{esc(say("enlarge", language))}">'
         f'<img src="{esc(url)}" alt="{esc(alt)}" width="{width}" height="{height}" '
         f'class="{_pixel_class(width, height)}"></button>'
     )
@@ -150,9 +153,10 @@ def _pixel_class(width: int, height: int) -> str:
     return "dq-small" if max(width, height) <= 256 else ""
 
 
-def progress_bar(live: LiveJob, now: float, language: str) -> str:
+def progress_bar(live: LiveJob, passes: int, now: float, language: str) -> str:
     """Stage, step, share done and time left of a running job."""
-    percent = round(live.progress * 100)
+    share = share_done(live, passes)
+    percent = round(share * 100)
     facts = [say(_STAGES.get(live.stage, "stage_sampling"), language)]
     if live.interrupted:
         facts = [say("stopping", language)]
@@ -162,7 +166,7 @@ def progress_bar(live: LiveJob, now: float, language: str) -> str:
         facts.append(say("batch_of", language, batch=live.batch + 1, batches=live.batches))
     left = ""
     if live.step > 1 and not live.interrupted:
-        left = say("time_left", language, time=duration(live.eta_seconds(now), language))
+        left = say("time_left", language, time=duration(seconds_left(live, share, now), language))
     return (
         f'<div class="dq-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{percent}" aria-label="{esc(facts[0])}">'
@@ -170,6 +174,27 @@ def progress_bar(live: LiveJob, now: float, language: str) -> str:
         f'<div class="dq-line"><span>{esc(" · ".join(facts))}</span>'
         f'<span class="dq-soft">{esc(left)}</span><b>{percent}%</b></div></div>'
     )
+
+
+def share_done(live: LiveJob, passes: int) -> float:
+    """Share of a running job that is done, 0.01–1, never going back between two passes.
+
+    Args:
+        passes: 2 with Hires. fix, else 1.
+    """
+    inside = live.step / live.steps if live.steps else 0.0
+    if live.stage in ("decoding", "saving"):
+        inside = 1.0
+    elif passes == 2:
+        inside = inside / 2 + (0.5 if live.stage in ("upscaling", "hires") else 0.0)
+    batches = max(1, live.batches)
+    return min(1.0, 0.01 + 0.99 * (live.batch + inside) / batches)
+
+
+def seconds_left(live: LiveJob, share: float, now: float) -> float:
+    """Time left if the rest runs as fast as what is done."""
+    elapsed = max(0.0, now - live.started_at)
+    return elapsed / share - elapsed
 
 
 def strip(thumbs: Sequence[Thumb], picked: int | None, language: str) -> str:
@@ -280,7 +305,8 @@ def job_line(line: JobLine, language: str) -> str:
         f'<li class="dq-job dq-{line.state}" data-job="{line.job_id}">{picture}'
         f'<div class="dq-jobtext"><div class="dq-jobtitle">{esc(line.title)}</div>'
         f'<div class="dq-soft">{esc(line.facts)}</div>{bar}{error}</div>'
-        f'<span class="dq-badge">{esc(state)}</span><span class="dq-soft dq-who">{esc(line.who)}</span>'
+        f'<span class="dq-badge">{esc(state)}</span>'
+        f'<span class="dq-soft dq-who">{esc(line.who)}</span>'
         f'<div class="dq-jobacts">{buttons}</div></li>'
     )
 

@@ -127,11 +127,11 @@ def _stage(
     return failure or cards.stopped_card(language)
 
 
-def _running(
-    studio: Studio, view: JobView, chosen: SavedPicture | None, language: str
-) -> str:
+def _running(studio: Studio, view: JobView, chosen: SavedPicture | None, language: str) -> str:
     live = view.live
-    bar = cards.progress_bar(live, time.time(), language) if live else ""
+    bar = (
+        cards.progress_bar(live, passes_of(studio, view.job), time.time(), language) if live else ""
+    )
     if chosen:
         return bar + _picture(chosen, language)
     if live and live.preview_id:
@@ -139,6 +139,11 @@ def _running(
         return bar + cards.preview_view(url, language)
     newest = _newest(view)
     return bar + (_picture(newest, language) if newest else cards.preview_view("", language))
+
+
+def passes_of(studio: Studio, job: Job) -> int:
+    """2 with Hires. fix, else 1."""
+    return 2 if studio.params_of(job).hires is not None else 1
 
 
 def _picture(picture: SavedPicture, language: str) -> str:
@@ -158,7 +163,9 @@ def _newest(view: JobView) -> SavedPicture | None:
 def _pictures(studio: Studio, client: str, view: JobView) -> list[SavedPicture]:
     """Pictures of the job on show, then those of the browser's jobs before it."""
     found = list(view.pictures)
-    for job in studio.jobs.list(states=("done", "cancelled", "failed"), client=client, limit=EARLIER_JOBS):
+    for job in studio.jobs.list(
+        states=("done", "cancelled", "failed"), client=client, limit=EARLIER_JOBS
+    ):
         if job.id != view.job.id and len(found) < MOST_PICTURES:
             found.extend(studio.library.images_of(job.id))
     return [p for p in found[:MOST_PICTURES] if p.is_there]

@@ -164,7 +164,11 @@ def output_folders(studio: Studio) -> list[str]:
     """The folders pictures are written to: all that Gradio may serve files from."""
     data = studio.settings.folders.data
     chosen = [studio.options[key] for key in studio.options.as_dict() if key.startswith("outdir_")]
-    folders = [data / "outputs", data / "cache" / "results", *(data / part for part in chosen if part)]
+    folders = [
+        data / "outputs",
+        data / "cache" / "results",
+        *(data / part for part in chosen if part),
+    ]
     return sorted({str(folder) for folder in folders if folder != data})
 
 

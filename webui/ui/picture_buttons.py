@@ -77,14 +77,16 @@ def show_in_file_manager(folder: Path) -> bool:
     if sys.platform == "win32":
         os.startfile(folder)
         return True
-    has_screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get(
-        "WAYLAND_DISPLAY"
+    has_screen = (
+        sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
     if not has_screen:
         return False
     program = "open" if sys.platform == "darwin" else "xdg-open"
     try:
-        subprocess.Popen([program, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            [program, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
     except OSError:
         return False
     return True

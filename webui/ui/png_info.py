@@ -43,7 +43,10 @@ def draw(_studio: Studio) -> PngInfo:
                 elem_id="dq-png-picture", height=420,
             )  # fmt: skip
             send = gr.Button(
-                label("send_to_txt2img"), interactive=False, variant="primary", elem_id="dq-png-send"
+                label("send_to_txt2img"),
+                interactive=False,
+                variant="primary",
+                elem_id="dq-png-send",
             )
         with gr.Column(min_width=260):
             info = gr.HTML("", elem_id="dq-png-info")

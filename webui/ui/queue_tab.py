@@ -10,6 +10,7 @@ import gradio as gr
 from webui.errors import WebUIError
 from webui.ui import cards
 from webui.ui.cards import JobLine
+from webui.ui.follow import passes_of
 from webui.ui.results import retry
 from webui.ui.session import client_name
 from webui.ui.texts import label, language_of, say
@@ -62,7 +63,12 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
         return refresh(parts, studio, values, browser, request)
 
     def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
-        act(studio, event._data["act"], int(event._data["job"]), client_name(values[browser], request))
+        act(
+            studio,
+            event._data["act"],
+            int(event._data["job"]),
+            client_name(values[browser], request),
+        )
         return refresh(parts, studio, values, browser, request)
 
     def pause(values: Values, request: gr.Request) -> dict:
@@ -142,9 +148,7 @@ def render(studio: Studio, client: str, language: str) -> str:
     return f'<div class="dq-queuebox">{"".join(parts)}</div>'
 
 
-def _line(
-    studio: Studio, view: JobView, client: str, language: str, waiting: list[int]
-) -> JobLine:
+def _line(studio: Studio, view: JobView, client: str, language: str, waiting: list[int]) -> JobLine:
     job = view.job
     pictures = [p for p in view.pictures if p.is_there]
     return JobLine(
@@ -154,12 +158,18 @@ def _line(
         facts=_facts(studio, job, language),
         who=_who(job, client, language),
         position=view.position,
-        percent=round(view.live.progress * 100) if view.live else 0,
+        percent=_percent(studio, view),
         error=job.error if job.state == "failed" else None,
         thumb_url=f"ui/thumb/{pictures[0].id}" if pictures else "",
         is_first=waiting[:1] == [job.id],
         is_last=waiting[-1:] == [job.id],
     )
+
+
+def _percent(studio: Studio, view: JobView) -> int:
+    if view.live is None:
+        return 0
+    return round(cards.share_done(view.live, passes_of(studio, view.job)) * 100)
 
 
 def _title(studio: Studio, job: Job, language: str) -> str:

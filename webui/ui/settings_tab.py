@@ -89,11 +89,15 @@ def draw(studio: Studio) -> SettingsTab:
                 elem_id="dq-settings-apply",
             )  # fmt: skip
         for group in GROUPS:
-            options = [o for o in OPTIONS if group_of(o.key) == group and o.key not in IN_THE_TOP_ROW]
-            with gr.Accordion(label(group), open=True, elem_classes="dq-group"):
-                with gr.Row(elem_classes="dq-options"):
-                    for option in options:
-                        widgets[option.key] = _widget(option, studio.options[option.key])
+            options = [
+                o for o in OPTIONS if group_of(o.key) == group and o.key not in IN_THE_TOP_ROW
+            ]
+            with (
+                gr.Accordion(label(group), open=True, elem_classes="dq-group"),
+                gr.Row(elem_classes="dq-options"),
+            ):
+                for option in options:
+                    widgets[option.key] = _widget(option, studio.options[option.key])
     return SettingsTab(apply, widgets)
 
 

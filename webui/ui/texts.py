@@ -55,11 +55,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # Actions
     "generate": ("Generate", "生成"),
-    "generate_more": ("Add to queue", "加入队列"),
     "interrupt": ("Interrupt", "中断"),
     "skip": ("Skip", "跳过"),
     "forever": ("Generate forever", "无限生成"),
-    "queued_as": ("Added to the queue, place {position}.", "已加入队列，第 {position} 位。"),
     # Form
     "sampler": ("Sampling method", "采样方法"),
     "schedule": ("Schedule type", "调度类型"),
@@ -70,7 +68,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "aspect": ("Aspect ratio", "宽高比"),
     "batch_count": ("Batch count", "批次数"),
     "batch_size": ("Batch size", "每批数量"),
-    "cfg_scale": ("CFG Scale", "提示词引导系数 (CFG)"),
+    "cfg_scale": ("CFG Scale", "CFG 引导系数"),
     "seed": ("Seed", "随机种子"),
     "seed_random": ("Random seed", "随机种子"),
     "seed_reuse": ("Reuse the seed of the shown picture", "使用当前图片的种子"),
@@ -81,7 +79,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "seed_resize_from_h": ("Resize seed from height", "种子尺寸：原高度"),
     "tiling": ("Tiling", "无缝平铺"),
     "hires": ("Hires. fix", "高清修复 (Hires. fix)"),
-    "hires_enable": ("Enable", "启用"),
     "hires_upscaler": ("Upscaler", "放大算法"),
     "hires_steps": ("Hires steps", "高清步数"),
     "hires_steps_info": ("0 = as many as the first pass", "0 = 与第一遍相同"),
@@ -95,9 +92,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "hires_negative": ("Hires negative prompt", "高清反向提示词"),
     "hires_same_prompt": ("Empty = as in the first pass", "留空 = 与第一遍相同"),
     "hires_more": ("Sampler and prompts of the second pass", "第二遍的采样方法与提示词"),
-    "hires_size": ("{width}×{height} → {to_width}×{to_height}", "{width}×{height} → {to_width}×{to_height}"),
     # Results
-    "output": ("Output", "输出"),
     "empty": ("Your pictures appear here", "生成的图片会显示在这里"),
     "empty_hint": (
         "Write a prompt and press Generate. You may close the page meanwhile: nothing is lost.",
@@ -106,7 +101,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "try_one": ("Try one of these", "试试这些"),
     "no_checkpoint": ("There is no checkpoint yet", "还没有模型"),
     "no_checkpoint_hint": (
-        "Put a .safetensors file into this folder and press the refresh button beside the checkpoint list:",
+        "Put a .safetensors file into this folder, then press the refresh button beside the "
+        "checkpoint list:",
         "请把 .safetensors 模型文件放入下面的文件夹，再按模型列表旁的刷新按钮：",
     ),
     "waiting_place": ("Waiting in the queue, place {position}", "排队中，第 {position} 位"),
@@ -138,12 +134,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "warning": ("Note", "提示"),
     "cancel": ("Cancel", "取消"),
     "retry": ("Try again", "重试"),
-    "infotext": ("Generation data", "生成信息"),
     "copy": ("Copy", "复制"),
     "open_folder": ("Folder", "文件夹"),
     "save": ("Save", "保存"),
     "zip": ("Zip", "打包"),
-    "download": ("Download", "下载"),
     "send_to_txt2img": ("Send to txt2img", "发送到文生图"),
     "send_to_png_info": ("PNG Info", "图片信息"),
     "folder_is": ("The pictures lie in {path}", "图片所在文件夹：{path}"),
@@ -193,8 +187,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "settings_apply": ("Apply settings", "应用设置"),
     "settings_applied": ("{count} settings changed and saved.", "已修改并保存 {count} 项设置。"),
     "settings_same": ("Nothing was changed.", "没有任何改动。"),
-    "settings_default": ("Default: {value}", "默认值：{value}"),
-    "settings_list_hint": ("Separate entries with commas.", "用逗号分隔。"),
     "settings_wrong_number": (
         "“{label}” was {value}; it needs a number.",
         "“{label}”的值是 {value}；这里需要一个数字。",
@@ -224,7 +216,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "程序没有响应，正在等待重新连接…",
     ),
     "restarted": ("The program was restarted. Reloading …", "程序已重新启动，正在刷新页面…"),
-    "tagline": ("painting studio", "AI 绘画工作室"),
 }
 
 
@@ -232,9 +223,7 @@ def _column(index: int) -> dict[str, str]:
     return {key: texts[index] for key, texts in TEXTS.items()}
 
 
-I18N = gr.I18n(
-    **{"en": _column(0), "zh": _column(1), "zh-CN": _column(1), "zh-TW": _column(1)}
-)
+I18N = gr.I18n(**{"en": _column(0), "zh": _column(1), "zh-CN": _column(1), "zh-TW": _column(1)})
 
 
 def label(key: str) -> gr.i18n.I18nData:

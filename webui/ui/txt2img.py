@@ -111,9 +111,7 @@ def _draw_actions() -> tuple[Any, ...]:
             label("interrupt"), variant="stop", interactive=False, elem_id="dq-interrupt",
             scale=2, min_width=70,
         )  # fmt: skip
-        skip = gr.Button(
-            label("skip"), interactive=False, elem_id="dq-skip", scale=2, min_width=60
-        )
+        skip = gr.Button(label("skip"), interactive=False, elem_id="dq-skip", scale=2, min_width=60)
     with gr.Row(elem_classes="dq-tools"):
         forever = gr.Checkbox(
             False, label=label("forever"), elem_id="dq-forever", container=False, min_width=120
@@ -257,9 +255,7 @@ def _draw_second_pass() -> dict[str, Any]:
     }
 
 
-def connect(
-    parts: Txt2Img, studio: Studio, browser: gr.BrowserState, quick: Quicksettings
-) -> None:
+def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState, quick: Quicksettings) -> None:
     """Wire the whole tab."""
     results.connect(parts.results, studio, browser)
     _connect_asking(parts, studio, browser, quick)

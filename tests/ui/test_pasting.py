@@ -1,0 +1,116 @@
+"""From recipes to form values and chips, over a real studio's options and catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from webui.errors import ParamsError
+from webui.prompts.styles import Style
+from webui.settings import read_settings
+from webui.studio import Studio
+from webui.ui.pasting import has_recipe, paste, read_chips
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder: Path = tmp_path_factory.mktemp("data")
+    made = Studio(read_settings(["--data-dir", str(folder)], environ={}))
+    yield made
+    made.stop()
+
+
+def recipe(pairs: str, prompt: str = "a hill") -> str:
+    return f"{prompt}\nSteps: 20, Seed: 5, RNG: NV, {pairs}"
+
+
+def test_recipe_when_only_a_prompt_is_none() -> None:
+    assert not has_recipe("a cat, sitting, at night")
+    assert has_recipe(recipe("Size: 64x64"))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ("Size: 640x832", {"width": 640, "height": 832}),
+        ("Sampler: DPM++ 2M Karras", {"sampler": "DPM++ 2M", "schedule": "Automatic"}),
+        ("Sampler: Euler a, Schedule type: Beta", {"sampler": "Euler a", "schedule": "Beta"}),
+        ("Sampler: LMS Karras", {"sampler": "LMS", "schedule": "Karras"}),
+        ("CFG scale: 6.5", {"cfg_scale": 6.5, "has_extra": False, "has_hires": False}),
+        ("Variation seed: 7, Variation seed strength: 0.2",
+         {"has_extra": True, "subseed": "7", "subseed_strength": 0.2}),
+        ("Denoising strength: 0.4, Hires upscale: 1.5, Hires steps: 8",
+         {"has_hires": True, "hires_denoising": 0.4, "hires_scale": 1.5, "hires_steps": 8}),
+        ("Tiling: True", {"tiling": True}),
+        ("CFG scale: lots", {"steps": 20}),
+    ],
+)  # fmt: skip
+def test_paste_reads(studio: Studio, pairs: str, expected: dict[str, object]) -> None:
+    values = paste(recipe(pairs), studio).values
+    assert {name: values.get(name) for name in expected} == expected
+
+
+def test_paste_when_seed_is_huge_keeps_every_digit(studio: Studio) -> None:
+    assert paste("x\nSteps: 2, CFG scale: 7, Seed: 18446744073709551615", studio).values[
+        "seed"
+    ] == str(2**64 - 1)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "chips"),
+    [
+        ("Size: 64x64", []),
+        ("Clip skip: 2", ["Clip skip: 2"]),
+        ("Clip skip: 1, ENSD: 31337", ["ENSD: 31337"]),
+        ("Eta: 1", []),
+        ("Discard penultimate sigma: True", ["Discard penultimate sigma: True"]),
+        ("VAE: not-here.pt", []),
+        ("Model hash: 0123456789", []),
+        ("Emphasis: Sideways", []),
+    ],
+)
+def test_chips_show_only_what_differs(studio: Studio, pairs: str, chips: list[str]) -> None:
+    assert paste(recipe(pairs), studio).chips == chips
+
+
+def test_chips_when_the_setting_agrees_are_not_shown(studio: Studio) -> None:
+    studio.options.set("CLIP_stop_at_last_layers", 2)
+    try:
+        assert paste(recipe("Clip skip: 2"), studio).chips == []
+        assert paste(recipe("CFG scale: 7"), studio).chips == ["Clip skip: 1"]
+    finally:
+        studio.options.set("CLIP_stop_at_last_layers", 1)
+
+
+def test_chips_read_back_as_typed_options() -> None:
+    chips = ["Clip skip: 2", "Eta: 0.5", "Pad conds: True", "RNG: CPU"]
+    assert read_chips(chips) == {
+        "CLIP_stop_at_last_layers": 2, "eta_ancestral": 0.5, "pad_cond_uncond": True,
+        "randn_source": "CPU",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("chip", ["Nonsense: 1", "Clip skip: two", "RNG: dice", "Clip skip"])
+def test_chips_when_wrong_are_refused(chip: str) -> None:
+    with pytest.raises(ParamsError, match="cannot be read"):
+        read_chips([chip])
+
+
+@pytest.mark.parametrize(
+    ("choice", "prompt", "styles"),
+    [
+        ("Apply if any", "a hill", ["ink"]),
+        ("Apply", "a hill", ["ink"]),
+        ("Discard", "a hill", None),
+        ("Ignore", "a hill, in ink", None),
+    ],
+)
+def test_styles_in_a_recipe_follow_the_setting(
+    studio: Studio, choice: str, prompt: str, styles: list[str] | None
+) -> None:
+    studio.styles.save(Style("ink", "in ink", ""))
+    studio.options.set("infotext_styles", choice)
+    values = paste(recipe("CFG scale: 7", "a hill, in ink"), studio).values
+    assert (values["prompt"], values.get("styles")) == (prompt, styles)

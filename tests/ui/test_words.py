@@ -1,0 +1,150 @@
+"""Texts, cards, settings and the fence: what can be judged without a browser."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from webui.errors import ParamsError
+from webui.jobs.live import LiveJob
+from webui.options import OPTIONS, Option
+from webui.ui import cards, settings_tab, wiring
+from webui.ui.session import load_secret
+from webui.ui.texts import TEXTS, say
+
+UI = Path(cards.__file__).parent
+
+
+def names_in(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("key", TEXTS)
+def test_text_has_both_languages_with_the_same_names(key: str) -> None:
+    english, chinese = TEXTS[key]
+    assert english.strip() and chinese.strip()
+    assert names_in(english) == names_in(chinese)
+
+
+def test_texts_are_all_used() -> None:
+    code = "".join(p.read_text("utf-8") for p in UI.glob("*.py") if p.name != "texts.py")
+    built = ("state_", "who_")
+    spare = [k for k in TEXTS if f'"{k}"' not in code and f"'{k}'" not in code]
+    assert [key for key in spare if not key.startswith(built)] == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_cards_escape_what_they_show(language: str) -> None:
+    evil = "<script>\"'&"
+    line = cards.JobLine(1, "failed", evil, evil, evil, error={"message": evil, "hint": evil})
+    html = "".join(
+        [
+            cards.job_list([line], language),
+            cards.failure_card({"message": evil, "hint": evil, "code": evil}, 1, language),
+            cards.infotext_view(evil, language),
+            cards.facts_table([(evil, evil)]),
+            cards.warnings_list([evil], language),
+            cards.no_checkpoint_card(evil, language),
+            cards.empty_card(language, [evil]),
+        ]
+    )
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;&quot;&#x27;&amp;") >= 12
+
+
+@pytest.mark.parametrize(
+    ("facts", "passes", "share"),
+    [
+        ({"stage": "loading"}, 1, 0.01),
+        ({"batches": 1, "step": 10, "steps": 20, "stage": "sampling"}, 1, 0.505),
+        ({"batches": 1, "stage": "decoding"}, 1, 1.0),
+        ({"batches": 1, "step": 20, "steps": 20, "stage": "sampling"}, 2, 0.505),
+        ({"batches": 1, "stage": "upscaling"}, 2, 0.505),
+        ({"batches": 1, "step": 10, "steps": 20, "stage": "hires"}, 2, 0.7525),
+        ({"batches": 4, "batch": 2, "step": 5, "steps": 10, "stage": "sampling"}, 1, 0.62875),
+    ],
+)
+def test_share_done_grows_over_stages_and_passes(
+    facts: dict[str, Any], passes: int, share: float
+) -> None:
+    assert cards.share_done(LiveJob(1, started_at=0, **facts), passes) == pytest.approx(share)
+
+
+def test_seconds_left_when_a_quarter_is_done_is_three_times_what_passed() -> None:
+    assert cards.seconds_left(LiveJob(1, started_at=100), 0.25, now=110) == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (89, "89 s"), (200, "3 min"), (9000, "2.5 h")]
+)
+def test_duration_is_told_in_fitting_units(seconds: float, text: str) -> None:
+    assert cards.duration(seconds, "en") == text
+
+
+def test_settings_show_every_option_once() -> None:
+    assert {o.key for o in settings_tab.shown()} | set(settings_tab.IN_THE_TOP_ROW) == {
+        o.key for o in OPTIONS
+    }
+    for option in OPTIONS:
+        assert settings_tab.group_of(option.key) in settings_tab.GROUPS
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "read"),
+    [
+        (Option("a", True, "A"), False, False),
+        (Option("a", 3, "A"), 5.0, 5),
+        (Option("a", 1.0, "A"), 2, 2.0),
+        (Option("a", [], "A"), " x, ,y ", ["x", "y"]),
+        (Option("a", None, "A"), "", None),
+        (Option("a", "b", "A", ("b", "c")), "c", "c"),
+    ],
+)
+def test_setting_is_read_as_its_own_type(option: Option, value: Any, read: Any) -> None:
+    found = settings_tab.read_value(option, value, "en")
+    assert (found, type(found)) == (read, type(read))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(Option("a", 3, "A"), None), (Option("a", "b", "A", ("b",)), "z")]
+)
+def test_setting_when_wrong_is_refused(option: Option, value: Any) -> None:
+    with pytest.raises(ParamsError) as caught:
+        settings_tab.read_value(option, value, "en")
+    assert caught.value.field == "a"
+
+
+def test_fence_when_handler_fails_shows_it_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: shown.append(text))
+
+    def known(_values: dict) -> None:
+        raise ParamsError("Steps <b> were 0.", "Ask for more.")
+
+    def unknown(_values: dict) -> None:
+        raise KeyError("secret detail")
+
+    assert wiring.fence(known)({}) == gr.skip()
+    assert wiring.fence(unknown)({}) == gr.skip()
+    assert shown[0] == "Steps &lt;b&gt; were 0. Ask for more."
+    assert "secret detail" not in shown[1]
+    report_id = shown[1].split("report id ")[1].rstrip(").")
+    assert report_id in caplog.text
+    assert "secret detail" in caplog.text
+
+
+def test_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
+    first = load_secret(tmp_path)
+    assert len(first) >= 40
+    assert load_secret(tmp_path) == first
+    assert (tmp_path / "page-secret").stat().st_mode & 0o077 == 0
+
+
+def test_say_fills_in_values() -> None:
+    assert say("step_of", "zh", step=3, steps=20) == "第 3/20 步"
