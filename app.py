@@ -22,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from webui.api.app import build_api
-from webui.errors import SettingsError
+from webui.errors import SettingsError, WebUIError
 from webui.settings import Settings, is_loopback, read_settings
 from webui.studio import Studio
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = read_settings(sys.argv[1:] if argv is None else argv)
         listener = open_port(settings)
         studio = Studio(settings)
-    except SettingsError as err:
+    except WebUIError as err:
         print(f"{err.message}\n{err.hint}".strip(), file=sys.stderr)
         return 2
     port = listener.getsockname()[1]

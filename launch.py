@@ -7,7 +7,7 @@ python launch.py install          set up .venv and stop
 python launch.py doctor [--json]  say what is in order, what is not, and what to do
 
 Standard library only. This file's syntax stays old enough for Python 3.7, so that an unsuitable
-Python is told what to do in a sentence instead of a SyntaxError; launcher/ does the work.
+Python is told what to do in a sentence instead of a SyntaxError; webui/launcher/ does the work.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
             stream.reconfigure(errors="replace")
     problem = python_problem(tuple(sys.version_info[:3]), sys.maxsize > 2**32)
     if not problem:
-        from launcher.commands import main as launch
+        from webui.launcher.commands import main as launch
 
         return launch(argv)
     other = find_other_python()

@@ -11,10 +11,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def modules() -> dict[str, Path]:
-    """Every module of ours by its dotted name: ``webui.*``, ``launcher.*``, ``app``, ``launch``."""
+    """Every module of ours by its dotted name: ``webui.*``, ``app``, ``launch``."""
     files = [PROJECT / "app.py", PROJECT / "launch.py"]
-    for package in ("webui", "launcher"):
-        files += sorted((PROJECT / package).rglob("*.py"))
+    files += sorted((PROJECT / "webui").rglob("*.py"))
     return {_dotted(file): file for file in files if file.is_file()}
 
 

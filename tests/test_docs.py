@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.commands import COMMANDS, HELP, SWITCHES
+from webui.launcher.commands import COMMANDS, HELP, SWITCHES
 from webui.settings import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent

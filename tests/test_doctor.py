@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from launcher import words
-from launcher.environment import Venv
-from launcher.machine import Machine, NvidiaCard
 from webui import doctor
 from webui.doctor import Check, Patient
+from webui.launcher import words
+from webui.launcher.environment import Venv
+from webui.launcher.machine import Machine, NvidiaCard
 from webui.settings import PROJECT_DIR, read_settings
 
 LINUX = Machine("Linux", "x86_64")

@@ -18,15 +18,22 @@ from pathlib import Path
 import pytest
 
 import launch
-from launcher import environment, pip, torch_source, words
-from launcher.chinese import CHINESE
-from launcher.commands import read_wish, wait_for
-from launcher.environment import Stamp, Venv, check_disk, check_writable, pinned, venv_error
-from launcher.install import InstallLock
-from launcher.machine import Machine, NvidiaCard, chip_name, parse_nvidia, probe_amd, probe_nvidia
-from launcher.torch_choice import CUDA_BUILDS, ROCM_BUILDS, choose_torch
-from launcher.torch_source import fetch_page, find_torch, index_folders, wheel_version
-from launcher.words import LaunchError
+from webui.launcher import environment, pip, torch_source, words
+from webui.launcher.chinese import CHINESE
+from webui.launcher.commands import read_wish, wait_for
+from webui.launcher.environment import Stamp, Venv, check_disk, check_writable, pinned, venv_error
+from webui.launcher.install import InstallLock
+from webui.launcher.machine import (
+    Machine,
+    NvidiaCard,
+    chip_name,
+    parse_nvidia,
+    probe_amd,
+    probe_nvidia,
+)
+from webui.launcher.torch_choice import CUDA_BUILDS, ROCM_BUILDS, choose_torch
+from webui.launcher.torch_source import fetch_page, find_torch, index_folders, wheel_version
+from webui.launcher.words import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
 LINUX = Machine("Linux", "x86_64")
@@ -73,13 +80,13 @@ def test_launch_file_when_parsed_as_python_37_then_has_no_syntax_error() -> None
 
 
 def test_launcher_when_read_then_imports_only_the_standard_library_and_itself() -> None:
-    for file in [ROOT / "launch.py", *sorted((ROOT / "launcher").glob("*.py"))]:
+    for file in [ROOT / "launch.py", *sorted((ROOT / "webui" / "launcher").glob("*.py"))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
-                top = name.split(".")[0]
-                assert top == "launcher" or top in sys.stdlib_module_names, (file.name, name)
+                is_ours = name.startswith("webui.launcher")
+                assert is_ours or name.split(".")[0] in sys.stdlib_module_names, (file.name, name)
 
 
 # --- which PyTorch -----------------------------------------------------------------------------
@@ -331,7 +338,7 @@ def test_fetch_page_when_host_is_silent_then_gives_up_in_time() -> None:
 def spoken_templates() -> set[str]:
     """Every literal given to tell, say, LaunchError and the tables of templates."""
     found = {text for _, *texts in pip.TROUBLES for text in texts} | {*pip.UNKNOWN_TROUBLE}
-    for file in [ROOT / "webui" / "doctor.py", *sorted((ROOT / "launcher").glob("*.py"))]:
+    for file in [ROOT / "webui" / "doctor.py", *sorted((ROOT / "webui" / "launcher").glob("*.py"))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 count = {"tell": 1, "say": 1, "LaunchError": 2}.get(node.func.id, 0)
@@ -519,7 +526,7 @@ def test_requirements_hash_when_one_byte_changes_then_differs(tmp_path: Path) ->
 
 
 def test_install_lock_when_another_process_holds_it_then_says_wait() -> None:
-    code = "from launcher.install import InstallLock\nwith InstallLock(): pass"
+    code = "from webui.launcher.install import InstallLock\nwith InstallLock(): pass"
     with InstallLock():
         command = [sys.executable, "-c", code]
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -641,7 +648,8 @@ def make_tiny_project(folder: Path, wheels: Path) -> TinyProject:
         ("judge", "1.0", ""),
     ]:
         write_wheel(wheels, name, version, source)
-    shutil.copytree(ROOT / "launcher", folder / "launcher")
+    shutil.copytree(ROOT / "webui" / "launcher", folder / "webui" / "launcher")
+    shutil.copy(ROOT / "webui" / "__init__.py", folder / "webui")
     shutil.copy(ROOT / "launch.py", folder)
     (folder / "app.py").write_text(TINY_APP, encoding="utf-8")
     requirements = folder / "requirements"
@@ -837,7 +845,7 @@ def test_launch_when_signalled_then_the_app_gets_it(
 def test_wait_for_when_interrupted_then_waits_for_the_program_to_end_itself() -> None:
     code = (
         "import os, signal, subprocess, sys, threading\n"
-        "from launcher.commands import wait_for\n"
+        "from webui.launcher.commands import wait_for\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1); exit(5)'])\n"
         "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
         "sys.exit(wait_for(child))\n"

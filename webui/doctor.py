@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from launcher.environment import REQUIREMENTS, ROOT, Venv, check_writable
-from launcher.machine import Machine, probe_machine
-from launcher.words import LaunchError, tell
 from webui.errors import SettingsError
+from webui.launcher.environment import REQUIREMENTS, ROOT, Venv, check_writable
+from webui.launcher.machine import Machine, probe_machine
+from webui.launcher.words import LaunchError, tell
 from webui.settings import Settings, read_settings
 
 State = Literal["ok", "warning", "problem"]

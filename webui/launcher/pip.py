@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from launcher.environment import Venv, clean_environment
-from launcher.words import LaunchError, say, tell
+from webui.launcher.environment import Venv, clean_environment
+from webui.launcher.words import LaunchError, say, tell
 
 # (what pip printed, what it means, what to do); the first that fits is shown.
 TROUBLES = (

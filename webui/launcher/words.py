@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from launcher.chinese import CHINESE
+from webui.launcher.chinese import CHINESE
 
 
 def speaks_chinese(environ: Mapping[str, str] | None = None) -> bool:

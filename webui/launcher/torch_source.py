@@ -16,10 +16,10 @@ import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launcher.environment import pinned
-from launcher.machine import Machine
-from launcher.torch_choice import BUILD, TorchChoice
-from launcher.words import tell
+from webui.launcher.environment import pinned
+from webui.launcher.machine import Machine
+from webui.launcher.torch_choice import BUILD, TorchChoice
+from webui.launcher.words import tell
 
 PYTORCH_INDEX = "https://download.pytorch.org/whl"
 TORCH_FAMILY = ("torch", "torchvision")

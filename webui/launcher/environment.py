@@ -12,9 +12,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from launcher.words import LaunchError
+from webui.launcher.words import LaunchError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 REQUIREMENTS = ROOT / "requirements"
 # An empty environment takes 25 MB.
 VENV_BYTES = 5e7

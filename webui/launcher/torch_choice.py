@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from launcher.machine import Machine
-from launcher.words import LaunchError, tell
+from webui.launcher.machine import Machine
+from webui.launcher.words import LaunchError, tell
 
 # Chips that PyTorch's ROCm wheels are compiled for.
 # Source: pytorch, .ci/docker (PYTORCH_ROCM_ARCH), releases 2.9 to 2.13.

@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import Any
 
-from launcher.environment import (
+from webui.launcher.environment import (
     REQUIREMENTS,
     ROOT,
     Stamp,
@@ -22,11 +22,11 @@ from launcher.environment import (
     pinned,
     requirements_hash,
 )
-from launcher.machine import probe_machine
-from launcher.pip import run_pip, spoken_time
-from launcher.torch_choice import TorchChoice, choose_torch
-from launcher.torch_source import TORCH_FAMILY, TorchSource, find_torch
-from launcher.words import LaunchError, say, tell
+from webui.launcher.machine import probe_machine
+from webui.launcher.pip import run_pip, spoken_time
+from webui.launcher.torch_choice import TorchChoice, choose_torch
+from webui.launcher.torch_source import TORCH_FAMILY, TorchSource, find_torch
+from webui.launcher.words import LaunchError, say, tell
 
 CONSTRAINTS = ("-c", str(REQUIREMENTS / "constraints.txt"))
 

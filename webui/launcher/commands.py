@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from launcher.environment import ROOT, Venv, clean_environment
-from launcher.words import LaunchError, say
+from webui.launcher.environment import ROOT, Venv, clean_environment
+from webui.launcher.words import LaunchError, say
 
 COMMANDS = ("test", "install", "doctor")
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
@@ -91,7 +91,7 @@ def ensure_environment(wish: Wish, venv: Venv, needs_dev: bool) -> Path:
     is_asked = wish.reinstall or wish.reinstall_torch
     if is_asked or not venv.is_current(stamp, wish.torch, needs_dev):
         # Imported here: it brings urllib and ssl, which a second start has no use for.
-        from launcher.install import install
+        from webui.launcher.install import install
 
         install(venv, wish.torch, needs_dev, wish.reinstall, wish.reinstall_torch)
     return venv.python
@@ -121,7 +121,7 @@ def become(command: list[str], env: dict[str, str]) -> int:
 
 def wait_for(process: subprocess.Popen[bytes]) -> int:
     """Exit code of a program that handles Ctrl+C itself and is ended when this one is."""
-    from launcher.pip import stop_process
+    from webui.launcher.pip import stop_process
 
     try:
         while True:
