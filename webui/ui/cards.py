@@ -87,13 +87,13 @@ def no_checkpoint_card(folder: str, language: str) -> str:
     )
 
 
-def waiting_card(position: int, job_id: int, is_paused: bool, language: str) -> str:
-    """The job stands in the queue."""
+def waiting_card(position: int, job_id: int, reason: str, language: str) -> str:
+    """The job stands in the queue; ``reason`` says why, or is empty."""
     text = say("waiting_place", language, position=position)
-    paused = f"<p>{esc(say('waiting_paused', language))}</p>" if is_paused else ""
+    why = f"<p>{esc(reason)}</p>" if reason else ""
     return (
         f'<div class="dq-card dq-waiting" role="status"><div class="dq-dots"><i></i><i></i><i></i>'
-        f"</div><h3>{esc(text)}</h3>{paused}"
+        f"</div><h3>{esc(text)}</h3>{why}"
         f"{action('cancel', say('cancel', language), job=job_id)}</div>"
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from webui.settings import Folders
 from webui.ui import cards
 from webui.ui.cards import Thumb
+from webui.ui.texts import say
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -117,7 +118,9 @@ def _stage(
     if view.live is not None or job.state == "running":
         return _running(studio, view, chosen, language)
     if job.state == "queued":
-        card = cards.waiting_card(view.position or 1, job.id, studio.supervisor.is_paused, language)
+        card = cards.waiting_card(
+            view.position or 1, job.id, _why_waiting(studio, language), language
+        )
         return card + (_picture(chosen, language) if chosen else "")
     if chosen:
         return _picture(chosen, language)
@@ -125,6 +128,19 @@ def _stage(
     if shown:
         return failure + _picture(shown, language)
     return failure or cards.stopped_card(language)
+
+
+def _why_waiting(studio: Studio, language: str) -> str:
+    """What holds up the queue, when it is not simply another job."""
+    supervisor = studio.supervisor
+    if supervisor.is_paused:
+        return say("waiting_paused", language)
+    if supervisor.worker_state == "crashed" and supervisor.worker_error:
+        error = supervisor.worker_error
+        return f"{error.get('message', '')} {error.get('hint', '')}"
+    if supervisor.worker_state in ("starting", "stopped"):
+        return say("waiting_worker", language)
+    return ""
 
 
 def _running(studio: Studio, view: JobView, chosen: SavedPicture | None, language: str) -> str:
@@ -173,12 +189,17 @@ def _pictures(studio: Studio, client: str, view: JobView) -> list[SavedPicture]:
 
 def picture_url(picture: SavedPicture) -> str:
     """Where the page gets it, relative to the page."""
-    return f"ui/picture/{picture.id}"
+    return f"ui/picture/{picture.id}?{int(picture.created_at)}"
+
+
+def thumb_url(picture: SavedPicture) -> str:
+    """Where the page gets its small copy. The time keeps browsers from mixing up two libraries."""
+    return f"ui/thumb/{picture.id}?{int(picture.created_at)}"
 
 
 def _thumb(picture: SavedPicture, is_earlier: bool) -> Thumb:
     return Thumb(
         key=picture.id,
-        thumb_url=f"ui/thumb/{picture.id}",
+        thumb_url=thumb_url(picture),
         is_earlier=is_earlier,
     )

@@ -10,7 +10,7 @@ import gradio as gr
 from webui.errors import WebUIError
 from webui.ui import cards
 from webui.ui.cards import JobLine
-from webui.ui.follow import passes_of
+from webui.ui.follow import passes_of, thumb_url
 from webui.ui.results import retry
 from webui.ui.session import client_name
 from webui.ui.texts import label, language_of, say
@@ -160,7 +160,7 @@ def _line(studio: Studio, view: JobView, client: str, language: str, waiting: li
         position=view.position,
         percent=_percent(studio, view),
         error=job.error if job.state == "failed" else None,
-        thumb_url=f"ui/thumb/{pictures[0].id}" if pictures else "",
+        thumb_url=thumb_url(pictures[0]) if pictures else "",
         is_first=waiting[:1] == [job.id],
         is_last=waiting[-1:] == [job.id],
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +106,6 @@ def _thumb(studio: Studio, picture: SavedPicture) -> tuple[bytes, str]:
     return _shrink(data), "image/webp"
 
 
-@lru_cache(maxsize=128)
 def _shrink(data: bytes) -> bytes:
     with Image.open(io.BytesIO(data)) as image:
         image.thumbnail((THUMB_PIXELS, THUMB_PIXELS))

@@ -107,6 +107,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "waiting_place": ("Waiting in the queue, place {position}", "排队中，第 {position} 位"),
     "waiting_paused": ("The queue is paused", "队列已暂停"),
+    "waiting_worker": (
+        "The painting process is starting; this takes a few seconds",
+        "绘制进程正在启动，需要几秒钟",
+    ),
     "stage_starting": ("Preparing", "准备中"),
     "stage_loading": ("Loading the checkpoint", "正在加载模型"),
     "stage_encoding": ("Reading the prompt", "正在理解提示词"),
