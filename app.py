@@ -10,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import errno
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         ssl_keyfile=settings.tls_keyfile,
         ssl_certfile=settings.tls_certfile,
     )
+    signal.signal(signal.SIGTERM, _stop)
     try:
         _Server(config, studio).run(sockets=[listener])
     except KeyboardInterrupt:
@@ -62,6 +64,11 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         studio.stop()
     return 0
+
+
+def _stop(sig: int, frame: FrameType | None) -> None:
+    """uvicorn raises the signal that ended it once more; make it end the program in order."""
+    raise KeyboardInterrupt
 
 
 class _Server(uvicorn.Server):

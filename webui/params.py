@@ -175,10 +175,11 @@ class TextToImage(Params):
 
     MAX_PIXELS_PER_BATCH: ClassVar[int] = 1 << 28
 
-    @field_validator("prompt", "negative_prompt")
+    @field_validator("prompt", "negative_prompt", mode="before")
     @classmethod
-    def _no_lone_surrogates(cls, text: str) -> str:
-        return text.encode("utf-8", "replace").decode("utf-8")
+    def _no_lone_surrogates(cls, text: Any) -> Any:
+        """Halves of characters, which no file can hold, become question marks."""
+        return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
     @model_validator(mode="after")
     def _fits_in_a_batch(self) -> TextToImage:

@@ -1,0 +1,153 @@
+"""Starting the program where something is in the way: a sentence, an exit code, nothing broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.test_first_picture import PAINT, Server, any_free_port, running
+from webui.settings import PROJECT_DIR
+
+
+def start(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "app.py", *flags],
+        cwd=PROJECT_DIR,
+        env={**os.environ, "CI": "true"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_start_when_the_port_is_taken_says_so(data_dir: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = start("--port", str(port), "--data-dir", str(data_dir), "--nowebui")
+
+    assert ended.returncode == 2
+    assert f"Port {port} is in use" in ended.stderr and "--port" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_start_when_another_server_has_the_data_folder_says_so(data_dir: Path) -> None:
+    with running(data_dir, any_free_port()) as first:
+        port = str(any_free_port())
+        ended = start("--port", port, "--data-dir", str(data_dir), "--nowebui")
+        assert first.ask("/internal/ping") == {}
+
+    assert ended.returncode == 2
+    assert "in use by another server" in ended.stderr and "--data-dir" in ended.stderr
+
+
+def test_start_when_the_data_folder_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+
+    ended = start("--data-dir", str(tmp_path / "file" / "data"), "--port", str(any_free_port()))
+
+    assert ended.returncode == 2
+    assert "cannot be written" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_start_when_open_without_a_password_is_refused() -> None:
+    ended = start("--listen")
+
+    assert ended.returncode == 2
+    assert "without a password" in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory):
+    """A server whose data folder holds checkpoints nobody can paint with."""
+    data = tmp_path_factory.mktemp("odd")
+    folder = data / "models" / "Stable-diffusion"
+    folder.mkdir(parents=True)
+    starter = PROJECT_DIR / "models/Stable-diffusion/starter-emoji.safetensors"
+    (folder / "cut.safetensors").write_bytes(starter.read_bytes()[:1_000_000])
+    (folder / "page.safetensors").write_text("<!DOCTYPE html><p>log in", encoding="utf-8")
+    (folder / "evil.ckpt").write_bytes(
+        b"\x80\x04cposix\nsystem\n(S'touch " + str(data / "owned").encode() + b"'\ntR."
+    )
+    (folder / "empty.ckpt").write_bytes(b"")
+    with running(data, any_free_port()) as running_server:
+        yield running_server
+
+
+def refusal(server: Server, checkpoint: str) -> tuple[int, str]:
+    body = {**PAINT, "prompt": "a cat", "steps": 2}
+    request = urllib.request.Request(
+        server.base + "/sdapi/v1/options",
+        data=json.dumps({"sd_model_checkpoint": checkpoint}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=60).read()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        server.ask("/sdapi/v1/txt2img", body)
+    return caught.value.code, json.loads(caught.value.read())["detail"]
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("cut.safetensors", "cut"),
+        ("page.safetensors", "web page"),
+        ("evil.ckpt", "evil"),
+        ("empty.ckpt", "empty"),
+    ],
+)
+def test_checkpoint_when_it_cannot_be_used_fails_the_job_with_the_reason(
+    server: Server, name: str, said: str
+) -> None:
+    status, detail = refusal(server, name)
+
+    assert status >= 400
+    assert said in detail and name in detail
+    assert not (server.data / "owned").exists(), "code in the file was run"
+
+
+def test_server_when_a_checkpoint_failed_paints_with_a_good_one(server: Server) -> None:
+    refusal(server, "evil.ckpt")
+    server.ask("/sdapi/v1/options", {"sd_model_checkpoint": "starter-emoji"})
+
+    answer = server.ask("/sdapi/v1/txt2img", {**PAINT, "prompt": "a cat", "steps": 2})
+
+    assert len(answer["images"]) == 1
+
+
+def test_outputs_when_they_cannot_be_written_are_kept_elsewhere_and_said(tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file where a folder should be", encoding="utf-8")
+    with running(tmp_path, any_free_port()) as server:
+        answer = server.ask(
+            "/sdapi/v1/txt2img", {**PAINT, "prompt": "a cat", "steps": 2, "save_images": True}
+        )
+        info = json.loads(answer["info"])
+
+    assert len(list((tmp_path / "recovered").rglob("*.png"))) == 1
+    assert any("recovered" in warning for warning in info["warnings"])
+
+
+def test_stop_when_someone_waits_for_a_picture_answers_and_ends_soon(data_dir: Path) -> None:
+    with running(data_dir, any_free_port()) as server:
+        request = urllib.request.Request(
+            server.base + "/sdapi/v1/txt2img",
+            data=json.dumps({**PAINT, "prompt": "a cat", "n_iter": 200}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with pytest.raises(OSError):
+            urllib.request.urlopen(request, timeout=0.5)
+        began = time.monotonic()
+        server.stop()
+
+    assert server.process.returncode == 0
+    assert time.monotonic() - began < 20

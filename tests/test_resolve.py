@@ -1,0 +1,117 @@
+"""A wish becomes a complete request: every open question answered once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from webui.errors import ParamsError
+from webui.options import OPTIONS
+from webui.params import Hires, TextToImage
+from webui.prompts.styles import Style
+from webui.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
+
+DEFAULTS = {option.key: option.default for option in OPTIONS}
+OIL = Style("oil", "oil painting of {prompt}", "photo")
+
+
+def resolved(options: dict[str, Any] | None = None, **wish: Any) -> TextToImage:
+    return resolve(
+        TextToImageRequest(**wish),
+        {**DEFAULTS, **(options or {})},
+        find_checkpoint=lambda alias: f"found-{alias}",
+        styles={"oil": OIL},
+    )
+
+
+def test_resolve_when_everything_is_open_takes_the_options() -> None:
+    options = {"CLIP_stop_at_last_layers": 2, "sd_model_checkpoint": "foo", "tiling": True}
+
+    params = resolved(options)
+
+    assert (params.clip_skip, params.checkpoint, params.tiling) == (2, "found-foo", True)
+    assert 0 <= params.seed <= MAX_RANDOM_SEED and 0 <= params.subseed <= MAX_RANDOM_SEED
+
+
+def test_resolve_when_the_wish_says_otherwise_takes_the_wish() -> None:
+    params = resolved({"CLIP_stop_at_last_layers": 2}, clip_skip=1, checkpoint="bar", seed=7)
+
+    assert (params.clip_skip, params.checkpoint, params.seed) == (1, "found-bar", 7)
+
+
+def test_styles_when_chosen_are_merged_and_comments_cut() -> None:
+    params = resolved(prompt="a fox # note", styles=("oil", "unknown"))
+
+    assert params.prompt == "oil painting of a fox"
+    assert params.negative_prompt == "photo"
+    assert params.styles == ("oil", "unknown")
+
+
+def test_comments_when_switched_off_stay() -> None:
+    assert resolved({"enable_prompt_comments": False}, prompt="a # b").prompt == "a # b"
+    styled = resolved({"enable_prompt_comments": False}, prompt="a # b", styles=("oil",))
+    assert styled.prompt == "oil painting of a # b"
+
+
+def test_hires_prompts_when_given_get_the_styles_and_empty_ones_stay_empty() -> None:
+    params = resolved(prompt="a fox", styles=("oil",), hires=Hires(prompt="a cat"))
+
+    assert params.hires is not None
+    assert (params.hires.prompt, params.hires.negative_prompt) == ("oil painting of a cat", "")
+
+
+@pytest.mark.parametrize(
+    "sampler, schedule, found",
+    [
+        ("DPM++ 2M Karras", None, ("DPM++ 2M", "Automatic")),
+        ("LMS Karras", None, ("LMS", "Karras")),
+        ("Euler a", "exponential", ("Euler a", "Exponential")),
+        ("Euler SGMUniform", None, ("Euler", "SGM Uniform")),
+        (None, None, ("Euler", "Automatic")),
+    ],
+)
+def test_sampler_when_written_as_in_old_pictures_is_understood(
+    sampler: str | None, schedule: str | None, found: tuple[str, str]
+) -> None:
+    params = resolved(sampler=sampler, schedule=schedule)
+
+    assert (params.sampler, params.schedule) == found
+
+
+@pytest.mark.parametrize("name", ["nonsense", "DPM++ 2M foo", "euler a", "DPM++ 2MKarras"])
+def test_sampler_when_unknown_is_an_error_with_the_names_there_are(name: str) -> None:
+    with pytest.raises(ParamsError, match=r"Sampler not found.*Euler a"):
+        resolved(sampler=name)
+
+
+@pytest.mark.parametrize("seed", [-1, "", None, "abc", "-1", float("nan")])
+def test_seed_when_open_or_unreadable_is_drawn(seed: Any) -> None:
+    assert 0 <= draw_seed(seed) <= MAX_RANDOM_SEED
+    assert len({draw_seed(seed) for _ in range(8)}) > 1
+
+
+def test_seed_when_given_as_text_is_a_number() -> None:
+    assert draw_seed("41") == 41
+
+
+@pytest.mark.parametrize(
+    "sampler, eta", [("Euler a", 0.7), ("DDIM", 0.2), ("DDIM CFG++", 0.2), ("DPM++ 2M SDE", 0.7)]
+)
+def test_eta_when_open_follows_the_option_of_its_kind(sampler: str, eta: float) -> None:
+    options = {"eta_ancestral": 0.7, "eta_ddim": 0.2}
+
+    assert resolved(options, sampler=sampler).sampling.eta == eta
+    assert resolved(options, sampler=sampler, eta=0.5).sampling.eta == 0.5
+
+
+@pytest.mark.parametrize("bad", [{"samples_format": "bmp"}, {"s_churn": "much"}, {"rho": -1}])
+def test_option_when_it_cannot_be_used_is_named(bad: dict[str, Any]) -> None:
+    with pytest.raises(ParamsError):
+        resolved(bad)
+
+
+def test_jpeg_when_chosen_is_jpg_and_subfolders_can_be_off() -> None:
+    output = resolved({"samples_format": "jpeg", "save_to_dirs": False}).output
+
+    assert (output.format, output.directory_pattern) == ("jpg", "")
