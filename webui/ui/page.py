@@ -9,6 +9,7 @@ import gradio as gr
 from fastapi import FastAPI, Request
 
 from webui.ui import (
+    draft,
     picture_buttons,
     png_info,
     queue_tab,
@@ -77,6 +78,7 @@ def _draw(studio: Studio) -> Page:
 def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     quicksettings.connect(page.quick, studio)
     txt2img.connect(page.txt2img, studio, page.browser, page.quick)
+    draft.connect(page.txt2img, studio, page.browser)
     png_info.connect(page.png_info, studio)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
@@ -112,13 +114,13 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
         return {
             page.browser: browser_id,
             **quicksettings.present(page.quick, studio),
-            **txt2img.restore(page.txt2img, studio, client),
+            **draft.restore(page.txt2img, studio, client),
             **results.refresh(shown, studio, values, page.browser, request),
             **png_info.present(page.png_info, "", False, language_of(request)),
         }
 
     gives = [
-        page.browser, *page.quick.components(), *txt2img.restore_gives(page.txt2img),
+        page.browser, *page.quick.components(), *draft.gives(page.txt2img),
         *page.txt2img.results.gives(), *page.png_info.gives(),
     ]  # fmt: skip
     wire(blocks.load, load, [page.browser, page.txt2img.results.shown], gives)

@@ -14,10 +14,10 @@ from webui.errors import LibraryError
 from webui.settings import is_loopback
 from webui.ui import pasting
 from webui.ui.png_info import PngInfo
-from webui.ui.results import SendTarget, connect_target, shown_picture, tell
+from webui.ui.results import SendTarget, connect_target, shown_picture
 from webui.ui.texts import language_of, say
 from webui.ui.txt2img import Txt2Img, fill_form
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Values, tell, wire
 
 if TYPE_CHECKING:
     from webui.library.library import SavedPicture

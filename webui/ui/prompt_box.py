@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from webui.errors import WebUIError
+from webui.prompts.styles import Style, apply_styles
 from webui.ui.cards import esc
-from webui.ui.texts import label
+from webui.ui.texts import label, language_of, say
+from webui.ui.wiring import Values, tell, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,67 @@ def draw_styles(names: list[str]) -> StyleRow:
                 label("style_delete"), size="sm", variant="stop", elem_id="dq-style-delete"
             )
     return StyleRow(styles, apply, edit, editor, name, save, delete)
+
+
+def connect(box: PromptBox, clear: gr.Button) -> None:
+    """The button that empties both boxes."""
+
+    def empty(_values: Values) -> dict:
+        return {box.prompt: "", box.negative_prompt: ""}
+
+    wire(clear.click, empty, [], [box.prompt, box.negative_prompt])
+
+
+def connect_styles(row: StyleRow, box: PromptBox, studio: Studio) -> None:
+    """Open the editor, write styles into the prompts, save and delete them."""
+
+    def toggle_editor(values: Values) -> dict:
+        names = list(studio.styles.by_name())
+        chosen = (values[row.styles] or [None])[-1]
+        return {
+            row.editor: gr.update(visible=True),
+            row.name: gr.update(choices=names, value=chosen),
+        }
+
+    def write_into_prompt(values: Values) -> dict:
+        known = studio.styles.by_name()
+        chosen = [known[name] for name in values[row.styles] or [] if name in known]
+        return {
+            box.prompt: apply_styles(values[box.prompt], [s.prompt for s in chosen]),
+            box.negative_prompt: apply_styles(
+                values[box.negative_prompt], [s.negative_prompt for s in chosen]
+            ),
+            row.styles: [],
+        }
+
+    def save(values: Values, request: gr.Request) -> dict:
+        name = (values[row.name] or "").strip()
+        if not name:
+            raise WebUIError(say("style_unnamed", language_of(request)))
+        studio.styles.save(Style(name, values[box.prompt], values[box.negative_prompt]))
+        tell("style_saved", request, name=name)
+        return _style_choices(row, studio)
+
+    def delete(values: Values, request: gr.Request) -> dict:
+        name = values[row.name] or ""
+        studio.styles.delete(name)
+        tell("style_deleted", request, name=name)
+        return _style_choices(row, studio)
+
+    texts = [box.prompt, box.negative_prompt]
+    wire(row.edit.click, toggle_editor, [row.styles], [row.editor, row.name])
+    wire(row.apply.click, write_into_prompt, [*texts, row.styles], [*texts, row.styles])
+    wire(row.save.click, save, [row.name, *texts], [row.styles, row.name, row.editor])
+    wire(row.delete.click, delete, [row.name], [row.styles, row.name, row.editor])
+
+
+def _style_choices(row: StyleRow, studio: Studio) -> dict:
+    names = list(studio.styles.by_name())
+    return {
+        row.styles: gr.update(choices=names),
+        row.name: gr.update(choices=names, value=None),
+        row.editor: gr.update(visible=False),
+    }
 
 
 def icon_button(elem_id: str, **options: Any) -> gr.Button:

@@ -17,7 +17,7 @@ from webui.ui import cards
 from webui.ui.follow import Look, look
 from webui.ui.session import client_name
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, show_info, wire
+from webui.ui.wiring import Values, wire
 
 if TYPE_CHECKING:
     from webui.library.library import SavedPicture
@@ -206,8 +206,3 @@ def shown_picture(studio: Studio, shown: Shown, language: str) -> SavedPicture:
     if shown.picture is None:
         raise LibraryError(say("no_picture", language))
     return studio.library.get(shown.picture)
-
-
-def tell(key: str, request: gr.Request, **values: object) -> None:
-    """A short good message in the browser's language."""
-    show_info(say(key, language_of(request), **values))

@@ -9,9 +9,8 @@ import gradio as gr
 
 from webui.errors import ParamsError
 from webui.options import OPTIONS, Option
-from webui.ui.results import tell
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Values, tell, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio

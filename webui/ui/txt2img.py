@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.errors import WebUIError
-from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.ui import cards, pasting, prompt_box, quicksettings, results
 from webui.ui.form import (
@@ -26,13 +24,11 @@ from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.results import Results
 from webui.ui.session import client_name, user_of
-from webui.ui.texts import label, language_of, say
+from webui.ui.texts import label, language_of
 from webui.ui.wiring import Values, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
-
-DRAFT = "txt2img"
 
 
 @dataclass(frozen=True)
@@ -262,8 +258,8 @@ def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState, quick: Qui
     _connect_size(parts, studio, quick)
     _connect_seed(parts, studio)
     _connect_panels(parts)
-    _connect_styles(parts, studio)
-    _connect_draft(parts, studio, browser)
+    prompt_box.connect(parts.prompts, parts.buttons.clear)
+    prompt_box.connect_styles(parts.style_row, parts.prompts, studio)
 
 
 def _connect_asking(
@@ -374,123 +370,6 @@ def size_line(form: dict[str, Any]) -> str:
         f'<span class="dq-soft">{cards.esc(form["width"])}×{cards.esc(form["height"])} → '
         f"<b>{to_width}×{to_height}</b></span>"
     )
-
-
-def _connect_styles(parts: Txt2Img, studio: Studio) -> None:
-    row, form = parts.style_row, parts.form
-
-    def toggle_editor(values: Values) -> dict:
-        names = list(studio.styles.by_name())
-        chosen = (values[row.styles] or [None])[-1]
-        return {
-            row.editor: gr.update(visible=True),
-            row.name: gr.update(choices=names, value=chosen),
-        }
-
-    def write_into_prompt(values: Values) -> dict:
-        known = studio.styles.by_name()
-        chosen = [known[name] for name in values[row.styles] or [] if name in known]
-        return {
-            form.prompt: apply_styles(values[form.prompt], [s.prompt for s in chosen]),
-            form.negative_prompt: apply_styles(
-                values[form.negative_prompt], [s.negative_prompt for s in chosen]
-            ),
-            row.styles: [],
-        }
-
-    def save(values: Values, request: gr.Request) -> dict:
-        name = (values[row.name] or "").strip()
-        if not name:
-            raise WebUIError(say("style_unnamed", language_of(request)))
-        studio.styles.save(Style(name, values[form.prompt], values[form.negative_prompt]))
-        results.tell("style_saved", request, name=name)
-        return _style_choices(row, studio)
-
-    def delete(values: Values, request: gr.Request) -> dict:
-        name = values[row.name] or ""
-        studio.styles.delete(name)
-        results.tell("style_deleted", request, name=name)
-        return _style_choices(row, studio)
-
-    texts = [form.prompt, form.negative_prompt]
-    wire(row.edit.click, toggle_editor, [row.styles], [row.editor, row.name])
-    wire(row.apply.click, write_into_prompt, [*texts, row.styles], [*texts, row.styles])
-    wire(row.save.click, save, [row.name, *texts], [row.styles, row.name, row.editor])
-    wire(row.delete.click, delete, [row.name], [row.styles, row.name, row.editor])
-
-
-def _style_choices(row: StyleRow, studio: Studio) -> dict:
-    names = list(studio.styles.by_name())
-    return {
-        row.styles: gr.update(choices=names),
-        row.name: gr.update(choices=names, value=None),
-        row.editor: gr.update(visible=False),
-    }
-
-
-def _connect_draft(parts: Txt2Img, studio: Studio, browser: gr.BrowserState) -> None:
-    """Keep what stands in the form; page.js presses the hidden button a moment after a change."""
-    form, prompts = parts.form, parts.prompts
-
-    def keep(values: Values, request: gr.Request) -> dict:
-        draft = form.read(values)
-        if values[parts.is_restored]:
-            draft["auto_size"] = list(values[parts.auto_size])
-            studio.drafts.save(client_name(values[browser], request), DRAFT, draft)
-        return count_prompts(parts, studio, draft)
-
-    def clear(_values: Values) -> dict:
-        return {form.prompt: "", form.negative_prompt: ""}
-
-    takes = [*form.components(), parts.is_restored, parts.auto_size, browser]
-    gives = [prompts.prompt_tokens, prompts.negative_tokens]
-    wire(
-        parts.buttons.autosave.click, keep, takes, gives, is_quiet=True, trigger_mode="always_last"
-    )
-    wire(parts.buttons.clear.click, clear, [], [form.prompt, form.negative_prompt])
-
-
-def count_prompts(parts: Txt2Img, studio: Studio, draft: dict[str, Any]) -> dict:
-    """Both token counters."""
-    prompts = parts.prompts
-    return {
-        prompts.prompt_tokens: prompt_box.counter(*studio.count_tokens(draft["prompt"] or "")),
-        prompts.negative_tokens: prompt_box.counter(
-            *studio.count_tokens(draft["negative_prompt"] or "")
-        ),
-    }
-
-
-def restore(parts: Txt2Img, studio: Studio, client: str) -> dict:
-    """The form as this browser left it; for a new browser, the checkpoint's own size."""
-    draft = studio.drafts.load(client, DRAFT)
-    record = studio.current_checkpoint()
-    native = studio.native_size(record)
-    auto_size = tuple(draft.pop("auto_size", (native, native)))
-    if not draft:
-        draft = {"width": native, "height": native, "tiling": studio.options["tiling"]}
-    changes = {
-        parts.is_restored: True,
-        parts.auto_size: auto_size,
-        **parts.form.write(draft),
-        **count_prompts(parts, studio, {**DEFAULTS, **draft}),
-    }
-    chips = draft.get("overrides") or []
-    if chips:
-        changes[parts.form.overrides] = gr.update(value=chips, choices=chips, visible=True)
-    changes[parts.form.styles] = gr.update(
-        choices=list(studio.styles.by_name()), value=draft.get("styles", [])
-    )
-    return changes
-
-
-def restore_gives(parts: Txt2Img) -> list[Any]:
-    """What ``restore`` may change."""
-    prompts = parts.prompts
-    return [
-        parts.is_restored, parts.auto_size, *parts.form.components(), prompts.prompt_tokens,
-        prompts.negative_tokens,
-    ]  # fmt: skip
 
 
 def fill_form(parts: Txt2Img, pasted: pasting.Pasted, studio: Studio) -> dict[Any, Any]:

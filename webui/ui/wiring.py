@@ -88,6 +88,11 @@ def show_info(text: str) -> None:
     gr.Info(html.escape(text), duration=4)
 
 
+def tell(key: str, request: gr.Request, **values: object) -> None:
+    """A short good message in the browser's language."""
+    show_info(say(key, language_of(request), **values))
+
+
 def _request_name(handler: Handler) -> str | None:
     for name, parameter in inspect.signature(handler).parameters.items():
         if parameter.annotation in (gr.Request, "gr.Request"):

@@ -1,0 +1,84 @@
+"""What stands in the txt2img form, kept for each browser so that a closed tab loses nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.ui import prompt_box
+from webui.ui.form import DEFAULTS
+from webui.ui.session import client_name
+from webui.ui.txt2img import Txt2Img
+from webui.ui.wiring import Values, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+TAB = "txt2img"
+
+
+def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState) -> None:
+    """Keep what stands in the form; page.js presses the hidden button a moment after a change."""
+    form, prompts = parts.form, parts.prompts
+
+    def keep(values: Values, request: gr.Request) -> dict:
+        draft = form.read(values)
+        if values[parts.is_restored]:
+            draft["auto_size"] = list(values[parts.auto_size])
+            studio.drafts.save(client_name(values[browser], request), TAB, draft)
+        return count_prompts(parts, studio, draft)
+
+    takes = [*form.components(), parts.is_restored, parts.auto_size, browser]
+    counters = [prompts.prompt_tokens, prompts.negative_tokens]
+    wire(
+        parts.buttons.autosave.click,
+        keep,
+        takes,
+        counters,
+        is_quiet=True,
+        trigger_mode="always_last",
+    )
+
+
+def count_prompts(parts: Txt2Img, studio: Studio, draft: dict[str, Any]) -> dict:
+    """Both token counters."""
+    prompts = parts.prompts
+    return {
+        prompts.prompt_tokens: prompt_box.counter(*studio.count_tokens(draft["prompt"] or "")),
+        prompts.negative_tokens: prompt_box.counter(
+            *studio.count_tokens(draft["negative_prompt"] or "")
+        ),
+    }
+
+
+def restore(parts: Txt2Img, studio: Studio, client: str) -> dict:
+    """The form as this browser left it; for a new browser, the checkpoint's own size."""
+    draft = studio.drafts.load(client, TAB)
+    record = studio.current_checkpoint()
+    native = studio.native_size(record)
+    auto_size = tuple(draft.pop("auto_size", (native, native)))
+    if not draft:
+        draft = {"width": native, "height": native, "tiling": studio.options["tiling"]}
+    changes = {
+        parts.is_restored: True,
+        parts.auto_size: auto_size,
+        **parts.form.write(draft),
+        **count_prompts(parts, studio, {**DEFAULTS, **draft}),
+    }
+    chips = draft.get("overrides") or []
+    if chips:
+        changes[parts.form.overrides] = gr.update(value=chips, choices=chips, visible=True)
+    changes[parts.form.styles] = gr.update(
+        choices=list(studio.styles.by_name()), value=draft.get("styles", [])
+    )
+    return changes
+
+
+def gives(parts: Txt2Img) -> list[Any]:
+    """What ``restore`` may change."""
+    prompts = parts.prompts
+    return [
+        parts.is_restored, parts.auto_size, *parts.form.components(), prompts.prompt_tokens,
+        prompts.negative_tokens,
+    ]  # fmt: skip
