@@ -206,11 +206,8 @@ def test_settings_when_data_lies_elsewhere_models_are_sought_in_both_places(tmp_
     assert (folders.models[0] / "Stable-diffusion" / "starter-emoji.safetensors").is_file()
 
 
-@pytest.mark.parametrize("port", ["0", "70000", "-1"])
+@pytest.mark.parametrize("port", ["70000", "-1"])
 def test_settings_when_the_port_is_impossible_say_so(port: str) -> None:
-    if port == "0":
-        assert not read_settings(["--port", port], {}).port == 0
-        return
     with pytest.raises(SettingsError, match="--port"):
         read_settings([f"--port={port}"], {})
 
@@ -245,7 +242,9 @@ def test_wire_when_messages_are_sent_from_threads_come_whole() -> None:
         thread.join()
     stream.seek(0)
 
-    found = [message for message in iter(lambda: receive(stream), None)]
+    found: list[dict[str, Any]] = []
+    while (message := receive(stream)) is not None:
+        found.append(message)
     assert sorted(m["n"] for m in found) == list(range(20))
     assert all(m["data"] == b"x" * 9999 for m in found)
 
