@@ -250,6 +250,9 @@ def measure_full(runs: int) -> None:
 
 def _write_full_size(path: Path) -> None:
     """A Stable Diffusion 1.5 of random weights in the original layout."""
+    from webui.torch_setup import prepare_torch
+
+    prepare_torch()
     import torch
     from safetensors.torch import save_file
 

@@ -14,6 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from webui.errors import ParamsError
 
 MAX_PROMPT_CHARACTERS = 200_000
+LATENT_UPSCALE_MODES = (
+    "Latent",
+    "Latent (antialiased)",
+    "Latent (bicubic)",
+    "Latent (bicubic antialiased)",
+    "Latent (nearest)",
+    "Latent (nearest-exact)",
+)
+PLAIN_UPSCALERS = ("None", "Lanczos", "Nearest")
+"""Ways to enlarge between the passes of hires fix, as A1111 names them: of latents, of pictures."""
 MAX_SEED = 2**64 - 1
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -10,8 +10,9 @@ import torch
 
 from tests.pipelines.conftest import Ear
 from webui.errors import DeviceMemoryError, ParamsError
-from webui.params import Hires, Sampling
+from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS, Hires, Sampling
 from webui.pipelines import text_to_image
+from webui.pipelines.hires import LATENT_MODES, PICTURE_MODES
 from webui.samplers.names import SAMPLERS
 
 SAMPLER_NAMES = [info.name for info in SAMPLERS]
@@ -65,15 +66,16 @@ def test_interrupt_when_painting_keeps_the_unfinished_picture_and_ends(painted: 
     ear = painted(Ear(stop_after=lambda e: len(e.steps) >= 2), steps=20, batch_count=3)
 
     assert len(ear.pictures) == 1
-    assert max(step for _, step, _ in ear.steps) == 2
+    assert max(step for _, step, stage in ear.steps if stage == "sampling") == 2
 
 
 def test_skip_when_painting_goes_on_with_the_next_batch(painted: Any) -> None:
     ear = painted(Ear(is_skip=True), steps=6, batch_count=2)
 
     assert [p.index for p in ear.pictures] == [0, 1]
-    assert max(step for batch, step, _ in ear.steps if batch == 0) == 2
-    assert max(step for batch, step, _ in ear.steps if batch == 1) == 6
+    sampled = [(batch, step) for batch, step, stage in ear.steps if stage == "sampling"]
+    assert max(step for batch, step in sampled if batch == 0) == 2
+    assert max(step for batch, step in sampled if batch == 1) == 6
 
 
 def test_out_of_memory_when_batch_is_too_large_paints_in_halves_with_the_same_result(
@@ -140,6 +142,11 @@ def test_hires_when_both_sides_are_set_cuts_to_them(painted: Any) -> None:
     ear = painted(hires=Hires(resize_x=128, resize_y=64, denoising_strength=0.3, steps=1))
 
     assert ear.pictures[0].image.size == (128, 64)
+
+
+def test_upscaler_names_when_offered_are_those_the_second_pass_knows() -> None:
+    assert tuple(LATENT_MODES) == LATENT_UPSCALE_MODES
+    assert set(PICTURE_MODES) == set(PLAIN_UPSCALERS)
 
 
 def test_hires_when_upscaler_is_unknown_names_it(painted: Any) -> None:

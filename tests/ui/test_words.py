@@ -10,7 +10,6 @@ import gradio as gr
 import pytest
 
 from webui.errors import ParamsError
-from webui.jobs.live import LiveJob
 from webui.options import OPTIONS, Option
 from webui.ui import cards, settings_tab, wiring
 from webui.ui.session import load_secret
@@ -54,28 +53,6 @@ def test_cards_escape_what_they_show(language: str) -> None:
     )
     assert "<script" not in html
     assert html.count("&lt;script&gt;&quot;&#x27;&amp;") >= 12
-
-
-@pytest.mark.parametrize(
-    ("facts", "passes", "share"),
-    [
-        ({"stage": "loading"}, 1, 0.01),
-        ({"batches": 1, "step": 10, "steps": 20, "stage": "sampling"}, 1, 0.505),
-        ({"batches": 1, "stage": "decoding"}, 1, 1.0),
-        ({"batches": 1, "step": 20, "steps": 20, "stage": "sampling"}, 2, 0.505),
-        ({"batches": 1, "stage": "upscaling"}, 2, 0.505),
-        ({"batches": 1, "step": 10, "steps": 20, "stage": "hires"}, 2, 0.7525),
-        ({"batches": 4, "batch": 2, "step": 5, "steps": 10, "stage": "sampling"}, 1, 0.62875),
-    ],
-)
-def test_share_done_grows_over_stages_and_passes(
-    facts: dict[str, Any], passes: int, share: float
-) -> None:
-    assert cards.share_done(LiveJob(1, started_at=0, **facts), passes) == pytest.approx(share)
-
-
-def test_seconds_left_when_a_quarter_is_done_is_three_times_what_passed() -> None:
-    assert cards.seconds_left(LiveJob(1, started_at=100), 0.25, now=110) == pytest.approx(30)
 
 
 @pytest.mark.parametrize(

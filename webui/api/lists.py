@@ -11,19 +11,11 @@ from webui.api.scripts import script_infos, script_titles
 from webui.checkpoints.catalog import Record
 from webui.checkpoints.headers import read_header
 from webui.errors import CheckpointError
+from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS
 from webui.prompts.styles import Style
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.studio import Studio
 
-LATENT_UPSCALE_MODES = (
-    "Latent",
-    "Latent (antialiased)",
-    "Latent (bicubic)",
-    "Latent (bicubic antialiased)",
-    "Latent (nearest)",
-    "Latent (nearest-exact)",
-)
-PLAIN_UPSCALERS = ("None", "Lanczos", "Nearest")
 MODEL_UPSCALER_SCALE = 4.0
 """What A1111 reports for a model whose name tells nothing else."""
 

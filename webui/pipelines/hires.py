@@ -23,7 +23,7 @@ LATENT_MODES: dict[str, tuple[str, bool]] = {
 }
 """A1111's names: (interpolation, antialias)."""
 
-PICTURE_MODES = {
+PICTURE_MODES: dict[str, Image.Resampling] = {
     "Lanczos": Image.Resampling.LANCZOS,
     "Nearest": Image.Resampling.NEAREST,
     "None": Image.Resampling.LANCZOS,

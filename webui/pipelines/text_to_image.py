@@ -122,6 +122,7 @@ class _Run:
         self.listener = listener
         self.table = _noise_table(params, model)
         self.options = sampler_options(params)
+        self._steps = 0
         self.seeds, self.subseeds = image_seeds(
             params.seed, params.subseed, params.subseed_strength, params.image_count
         )
@@ -158,7 +159,7 @@ class _Run:
                 if stop.denoised is None:
                     return []
                 latents = stop.denoised
-            self._say(batch, 0, 0, "decoding")
+            self._say(batch, self._steps, self._steps, "decoding")
             return decode(self.model, latents, self.listener.warn)
 
     def _first_pass(self, batch: int, indices: list[int]) -> Tensor:
@@ -273,6 +274,7 @@ class _Run:
 
     def _on_step(self, batch: int, stage: str) -> Callable[[StepInfo], None]:
         def told(info: StepInfo) -> None:
+            self._steps = info.total
             self._say(batch, info.index + 1, info.total, stage)
             self.listener.preview(info.denoised)
 

@@ -153,10 +153,9 @@ def _pixel_class(width: int, height: int) -> str:
     return "dq-small" if max(width, height) <= 256 else ""
 
 
-def progress_bar(live: LiveJob, passes: int, now: float, language: str) -> str:
+def progress_bar(live: LiveJob, now: float, language: str) -> str:
     """Stage, step, share done and time left of a running job."""
-    share = share_done(live, passes)
-    percent = round(share * 100)
+    percent = round(live.progress * 100)
     facts = [say(_STAGES.get(live.stage, "stage_sampling"), language)]
     if live.interrupted:
         facts = [say("stopping", language)]
@@ -166,7 +165,7 @@ def progress_bar(live: LiveJob, passes: int, now: float, language: str) -> str:
         facts.append(say("batch_of", language, batch=live.batch + 1, batches=live.batches))
     left = ""
     if live.step > 1 and not live.interrupted:
-        left = say("time_left", language, time=duration(seconds_left(live, share, now), language))
+        left = say("time_left", language, time=duration(live.eta_seconds(now), language))
     return (
         f'<div class="dq-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{percent}" aria-label="{esc(facts[0])}">'
@@ -174,27 +173,6 @@ def progress_bar(live: LiveJob, passes: int, now: float, language: str) -> str:
         f'<div class="dq-line"><span>{esc(" · ".join(facts))}</span>'
         f'<span class="dq-soft">{esc(left)}</span><b>{percent}%</b></div></div>'
     )
-
-
-def share_done(live: LiveJob, passes: int) -> float:
-    """Share of a running job that is done, 0.01–1, never going back between two passes.
-
-    Args:
-        passes: 2 with Hires. fix, else 1.
-    """
-    inside = live.step / live.steps if live.steps else 0.0
-    if live.stage in ("decoding", "saving"):
-        inside = 1.0
-    elif passes == 2:
-        inside = inside / 2 + (0.5 if live.stage in ("upscaling", "hires") else 0.0)
-    batches = max(1, live.batches)
-    return min(1.0, 0.01 + 0.99 * (live.batch + inside) / batches)
-
-
-def seconds_left(live: LiveJob, share: float, now: float) -> float:
-    """Time left if the rest runs as fast as what is done."""
-    elapsed = max(0.0, now - live.started_at)
-    return elapsed / share - elapsed
 
 
 def strip(thumbs: Sequence[Thumb], picked: int | None, language: str) -> str:

@@ -146,7 +146,7 @@ def _why_waiting(studio: Studio, language: str) -> str:
 def _running(studio: Studio, view: JobView, chosen: SavedPicture | None, language: str) -> str:
     live = view.live
     bar = (
-        cards.progress_bar(live, passes_of(studio, view.job), time.time(), language) if live else ""
+        cards.progress_bar(live, time.time(), language) if live else ""
     )
     if chosen:
         return bar + _picture(chosen, language)
@@ -155,11 +155,6 @@ def _running(studio: Studio, view: JobView, chosen: SavedPicture | None, languag
         return bar + cards.preview_view(url, language)
     newest = _newest(view)
     return bar + (_picture(newest, language) if newest else cards.preview_view("", language))
-
-
-def passes_of(studio: Studio, job: Job) -> int:
-    """2 with Hires. fix, else 1."""
-    return 2 if studio.params_of(job).hires is not None else 1
 
 
 def _picture(picture: SavedPicture, language: str) -> str:

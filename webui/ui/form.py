@@ -9,15 +9,12 @@ from typing import Any
 import gradio as gr
 
 from webui.errors import ParamsError
-from webui.params import Hires
+from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS, Hires
 from webui.resolve import TextToImageRequest
 from webui.ui.wiring import Values
 
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
-UPSCALERS = (
-    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)",
-    "Latent (nearest)", "Latent (nearest-exact)", "None", "Lanczos", "Nearest",
-)  # fmt: skip
+UPSCALERS = (*LATENT_UPSCALE_MODES, *PLAIN_UPSCALERS)
 
 DEFAULTS: dict[str, Any] = {
     "prompt": "",

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 TITLE = "Danqing 丹青"
+QUEUE_LOOKS_EVERY_SECONDS = 0.02
+"""Gradio's queue looks for new events every millisecond, which keeps 6 % of a core busy all day;
+this delays a click by at most 20 ms."""
 BRAND = '<div class="dq-brand" aria-label="Danqing"><b>丹</b><i>青</i></div>'
 
 
@@ -158,6 +161,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         css=style_sheet(),
         head=head(settings.theme),
     )
+    blocks._queue.sleep_when_free = QUEUE_LOOKS_EVERY_SECONDS
     gradio_app = app.routes[-1].app
     return app
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError, WebUIError
 from webui.infotext import Infotext, parse_infotext, with_defaults
-from webui.options import OPTIONS
+from webui.options import OPTION_OF_INFOTEXT_KEY, OPTIONS
 from webui.prompts.styles import extract_styles
 from webui.resolve import known_sampler
 from webui.ui.form import SAME_SAMPLER, SAME_SCHEDULE
@@ -19,45 +19,6 @@ from webui.ui.form import SAME_SAMPLER, SAME_SCHEDULE
 if TYPE_CHECKING:
     from webui.studio import Studio
 
-OVERRIDES: dict[str, str] = {
-    "Clip skip": "CLIP_stop_at_last_layers",
-    "ENSD": "eta_noise_seed_delta",
-    "RNG": "randn_source",
-    "Emphasis": "emphasis",
-    "Eta": "eta_ancestral",
-    "Eta DDIM": "eta_ddim",
-    "Sigma churn": "s_churn",
-    "Sigma tmin": "s_tmin",
-    "Sigma tmax": "s_tmax",
-    "Sigma noise": "s_noise",
-    "NGMS": "s_min_uncond",
-    "Skip Early CFG": "skip_early_cond",
-    "Schedule min sigma": "sigma_min",
-    "Schedule max sigma": "sigma_max",
-    "Schedule rho": "rho",
-    "Beta schedule alpha": "beta_dist_alpha",
-    "Beta schedule beta": "beta_dist_beta",
-    "Discard penultimate sigma": "always_discard_next_to_last_sigma",
-    "SGM noise multiplier": "sgm_noise_multiplier",
-    "UniPC variant": "uni_pc_variant",
-    "UniPC skip type": "uni_pc_skip_type",
-    "UniPC order": "uni_pc_order",
-    "UniPC lower order final": "uni_pc_lower_order_final",
-    "Noise Schedule": "sd_noise_schedule",
-    "Pad conds": "pad_cond_uncond",
-    "Pad conds v0": "pad_cond_uncond_v0",
-    "Old prompt editing timelines": "use_old_scheduling",
-    "Downcast alphas_cumprod": "use_downcasted_alpha_bar",
-    "VAE": "sd_vae",
-    "Model hash": "sd_model_checkpoint",
-}
-"""Infotext key to the option it stands for; shown as a chip when it differs from the option."""
-
-_OLD_SPELLINGS = {
-    "SGM noise multplier": "SGM noise multiplier",
-    "Beta scheduler alpha": "Beta schedule alpha",
-    "Beta scheduler beta": "Beta schedule beta",
-}
 _DEFAULTS = {option.key: option.default for option in OPTIONS}
 _CHOICES = {option.key: option.choices for option in OPTIONS}
 
@@ -106,7 +67,7 @@ def paste(text: str, studio: Studio) -> Pasted:
         auto_backcompat=bool(options["auto_backcompat"]),
         skip=options["infotext_skip_pasting"] or [],
     )
-    params = {_OLD_SPELLINGS.get(key, key): value for key, value in read.params.items()}
+    params = read.params
     values = {**_prompts(read, studio), **_fields(params), **_switches(params)}
     return Pasted(values, _chips(params, studio))
 
@@ -180,7 +141,7 @@ def _switches(params: Mapping[str, str]) -> dict[str, bool]:
 def _chips(params: Mapping[str, str], studio: Studio) -> list[str]:
     """Settings of the recipe that are not the present ones."""
     chips = []
-    for label, key in OVERRIDES.items():
+    for label, key in OPTION_OF_INFOTEXT_KEY.items():
         if label not in params or not _is_usable(label, params[label], studio):
             continue
         wanted = _typed(key, params[label])
@@ -213,7 +174,7 @@ def read_chips(chips: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for chip in chips:
         label, _, value = chip.partition(": ")
-        key = OVERRIDES.get(label)
+        key = OPTION_OF_INFOTEXT_KEY.get(label)
         typed = _typed(key, value) if key else None
         if key is None or typed is None:
             raise ParamsError(

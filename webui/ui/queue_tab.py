@@ -10,7 +10,7 @@ import gradio as gr
 from webui.errors import WebUIError
 from webui.ui import cards
 from webui.ui.cards import JobLine
-from webui.ui.follow import passes_of, thumb_url
+from webui.ui.follow import thumb_url
 from webui.ui.results import retry
 from webui.ui.session import client_name
 from webui.ui.texts import label, language_of, say
@@ -169,7 +169,7 @@ def _line(studio: Studio, view: JobView, client: str, language: str, waiting: li
 def _percent(studio: Studio, view: JobView) -> int:
     if view.live is None:
         return 0
-    return round(cards.share_done(view.live, passes_of(studio, view.job)) * 100)
+    return round(view.live.progress * 100)
 
 
 def _title(studio: Studio, job: Job, language: str) -> str:
