@@ -50,9 +50,9 @@ def test_recipe_when_everything_is_asked_keeps_the_order() -> None:
     assert text.startswith("(a:1.2)\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, ")
     assert keys(text.replace("other, prompt", "other")) == [
         "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "VAE hash",
-        "VAE", "Variation seed", "Variation seed strength", "Seed resize from", "Denoising strength",
-        "Clip skip", "ENSD", "RNG", "Tiling", "Hires sampler", "Hires prompt", "Hires upscale",
-        "Hires steps", "Hires upscaler", "Emphasis", "Eta", "NGMS", "Version",
+        "VAE", "Variation seed", "Variation seed strength", "Seed resize from",
+        "Denoising strength", "Clip skip", "ENSD", "RNG", "Tiling", "Hires sampler", "Hires prompt",
+        "Hires upscale", "Hires steps", "Hires upscaler", "Emphasis", "Eta", "NGMS", "Version",
     ]  # fmt: skip
 
 
