@@ -145,9 +145,7 @@ def _why_waiting(studio: Studio, language: str) -> str:
 
 def _running(studio: Studio, view: JobView, chosen: SavedPicture | None, language: str) -> str:
     live = view.live
-    bar = (
-        cards.progress_bar(live, time.time(), language) if live else ""
-    )
+    bar = cards.progress_bar(live, time.time(), language) if live else ""
     if chosen:
         return bar + _picture(chosen, language)
     if live and live.preview_id:
