@@ -18,6 +18,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -86,7 +87,8 @@ class _Server(uvicorn.Server):
 def build_app(studio: Studio, on_up: Callable[[], None] = lambda: None) -> FastAPI:
     """Both doors on one server. The studio starts to work once the server answers."""
     app = build_api(studio)
-    app.router.lifespan_context = _with_studio(app, studio, on_up)
+    router: Any = app.router  # its type knows only lifespans without state
+    router.lifespan_context = _with_studio(app, studio, on_up)
     if studio.settings.page:
         from webui.ui.page import mount
 

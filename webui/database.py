@@ -1,4 +1,4 @@
-"""The data folder's SQLite file: opening, transactions, migrations; several rooms have tables in it."""
+"""The data folder's SQLite file: opening, transactions, migrations; shared by several rooms."""
 
 from __future__ import annotations
 

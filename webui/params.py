@@ -57,14 +57,14 @@ class Output(Params):
     save: bool = True
     grid: bool = False
     format: Literal["png", "jpg", "webp", "avif"] = "png"
-    quality: int = Field(80, ge=1, le=100)
+    quality: int = Field(default=80, ge=1, le=100)
     lossless: bool = False
     embed_infotext: bool = True
     save_text: bool = False
     filename_pattern: str = ""
     directory_pattern: str = "[date]"
     add_number: bool = True
-    grid_rows: int = Field(-1, ge=-1, le=100)
+    grid_rows: int = Field(default=-1, ge=-1, le=100)
 
 
 class Sampling(Params):
@@ -98,7 +98,7 @@ class Sampling(Params):
     no_dpmpp_sde_batch_determinism: bool = False
     uni_pc_variant: Literal["bh1", "bh2", "vary_coeff"] = "bh1"
     uni_pc_skip_type: Literal["time_uniform", "time_quadratic", "logSNR"] = "time_uniform"
-    uni_pc_order: int = Field(3, ge=1, le=50)
+    uni_pc_order: int = Field(default=3, ge=1, le=50)
     uni_pc_lower_order_final: bool = True
     pad_cond_uncond: bool = False
     pad_cond_uncond_v0: bool = False
@@ -118,10 +118,10 @@ class Hires(Params):
     """
 
     scale: Annotated[float, Field(ge=1, le=8, allow_inf_nan=False)] = 2.0
-    resize_x: int = Field(0, ge=0, le=8192)
-    resize_y: int = Field(0, ge=0, le=8192)
+    resize_x: int = Field(default=0, ge=0, le=8192)
+    resize_y: int = Field(default=0, ge=0, le=8192)
     upscaler: str = "Latent"
-    steps: int = Field(0, ge=0, le=1000)
+    steps: int = Field(default=0, ge=0, le=1000)
     denoising_strength: Fraction = 0.7
     prompt: Prompt = ""
     negative_prompt: Prompt = ""
@@ -157,24 +157,24 @@ class TextToImage(Params):
     styles: tuple[str, ...] = ()
     checkpoint: str = ""
     vae: str = "Automatic"
-    width: int = Field(512, ge=64, le=8192, multiple_of=8)
-    height: int = Field(512, ge=64, le=8192, multiple_of=8)
-    steps: int = Field(20, ge=1, le=1000)
+    width: int = Field(default=512, ge=64, le=8192, multiple_of=8)
+    height: int = Field(default=512, ge=64, le=8192, multiple_of=8)
+    steps: int = Field(default=20, ge=1, le=1000)
     cfg_scale: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 7.0
     sampler: str = "DPM++ 2M"
     schedule: str = "Automatic"
-    batch_size: int = Field(1, ge=1, le=64)
-    batch_count: int = Field(1, ge=1, le=1000)
-    seed: int = Field(0, ge=0, le=MAX_SEED)
-    subseed: int = Field(0, ge=0, le=MAX_SEED)
+    batch_size: int = Field(default=1, ge=1, le=64)
+    batch_count: int = Field(default=1, ge=1, le=1000)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    subseed: int = Field(default=0, ge=0, le=MAX_SEED)
     subseed_strength: Fraction = 0.0
-    seed_resize_from_w: int = Field(0, ge=0, le=8192)
-    seed_resize_from_h: int = Field(0, ge=0, le=8192)
+    seed_resize_from_w: int = Field(default=0, ge=0, le=8192)
+    seed_resize_from_h: int = Field(default=0, ge=0, le=8192)
     eta_noise_seed_delta: int = 0
     randn_source: Literal["CPU", "NV", "GPU"] = "NV"
-    clip_skip: int = Field(1, ge=1, le=12)
+    clip_skip: int = Field(default=1, ge=1, le=12)
     emphasis: Literal["Original", "No norm", "Ignore", "None"] = "Original"
-    comma_padding_backtrack: int = Field(20, ge=0, le=74)
+    comma_padding_backtrack: int = Field(default=20, ge=0, le=74)
     use_old_scheduling: bool = False
     disable_extra_networks: bool = False
     tiling: bool = False
@@ -255,7 +255,7 @@ def params_error(err: ValidationError) -> ParamsError:
         repr(value) if len(repr(value)) <= 80 else f"{type(value).__name__} of {len(str(value))}"
     )
     if first["type"] == "value_error":
-        return ParamsError(str(first["ctx"]["error"]), field=field)
+        return ParamsError(str(first.get("ctx", {}).get("error")), field=field)
     rule = first["msg"][0].lower() + first["msg"][1:]
     return ParamsError(
         f"{field or 'The request'} was {shown}; {rule}.",

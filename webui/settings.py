@@ -87,7 +87,7 @@ class Settings:
     no_hashing: bool = False
     prompt_history: bool = True
     worker_idle_minutes: float = 0
-    flags: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_server_flags(group: argparse._ArgumentGroup) -> None:
+def _add_server_flags(group: Any) -> None:
     add = group.add_argument
     add("--port", type=int, default=None, help="port of the page (default 7860)")
     add(
@@ -132,7 +132,7 @@ def _add_server_flags(group: argparse._ArgumentGroup) -> None:
     add("--no-prompt-history", action="store_true", help="do not write params.txt")
 
 
-def _add_folder_flags(group: argparse._ArgumentGroup) -> None:
+def _add_folder_flags(group: Any) -> None:
     add = group.add_argument
     add("--data-dir", default=None, metavar="DIR", help="where outputs, settings and jobs live")
     add("--models-dir", default=None, metavar="DIR", help="another models folder")
@@ -145,7 +145,7 @@ def _add_folder_flags(group: argparse._ArgumentGroup) -> None:
     add("--no-hashing", action="store_true", help="never compute model hashes")
 
 
-def _add_device_flags(group: argparse._ArgumentGroup) -> None:
+def _add_device_flags(group: Any) -> None:
     add = group.add_argument
     add("--device", default="", choices=["", "cpu", "cuda", "mps", "xpu"], help="where to compute")
     add("--use-cpu", nargs="*", default=None, help="compute on the CPU")
@@ -171,7 +171,7 @@ _IGNORED_FLAGS = (
 )  # fmt: skip
 
 
-def _add_accepted_flags(group: argparse._ArgumentGroup) -> None:
+def _add_accepted_flags(group: Any) -> None:
     for flag in _IGNORED_FLAGS:
         group.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
 
@@ -259,7 +259,7 @@ def _logins(inline: str | None, file: str | None, flag: str) -> tuple[tuple[str,
             text += "," + Path(file).read_text(encoding="utf-8").replace("\n", ",")
         except OSError as err:
             raise SettingsError(f"{file}, given to {flag}-path, cannot be read: {err}.") from err
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         user, colon, password = item.partition(":")
         if not (user and colon and password):

@@ -259,7 +259,7 @@ class Studio:
         return JobView(
             job=job,
             live=self.live.get(job_id),
-            position=self.jobs.position(job_id) if job.state == "queued" else 0,
+            position=self.jobs.position(job_id) or 0,
             pictures=tuple(self.library.images_of(job_id)),
         )
 

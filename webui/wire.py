@@ -4,15 +4,19 @@ A message is a plain dict with a ``"type"``; bytes travel as they are. Each fram
 big-endian length followed by that many bytes of msgpack. Nothing on the wire can carry code.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import struct
 import threading
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgpack
 
 MAX_MESSAGE_BYTES = 1 << 30
+_PACK: Any = msgpack.packb  # msgpack brings no types
+_UNPACK: Any = msgpack.unpackb
 _LENGTH = struct.Struct(">I")
 
 
@@ -29,7 +33,7 @@ class Sender:
         Raises:
             OSError: The other side is gone (BrokenPipeError) or the stream is closed.
         """
-        body = msgpack.packb(message, use_bin_type=True)
+        body = cast(bytes, _PACK(message, use_bin_type=True))
         with self._lock:
             self._stream.write(_LENGTH.pack(len(body)))
             self._stream.write(body)
@@ -53,7 +57,7 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
     body = _read_exactly(stream, length)
     if body is None:
         return None
-    return msgpack.unpackb(body, raw=False)
+    return cast(dict[str, Any], _UNPACK(body, raw=False))
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes | None:

@@ -24,7 +24,7 @@ def test_to_image_when_between_two_values_cuts_off() -> None:
 
 def test_decode_when_half_precision_breaks_is_repeated_in_float32() -> None:
     vae = BrokenInHalf()
-    model = SimpleNamespace(vae=vae, device=torch.device("cpu"))
+    model = SimpleNamespace(vae=vae, device=torch.device("cpu"), scaling_factor=0.18215)
     warnings: list[str] = []
 
     (image,) = decode(model, torch.zeros(1, 4, 2, 2), warnings.append)  # type: ignore[arg-type]
@@ -39,7 +39,6 @@ class BrokenInHalf:
 
     def __init__(self) -> None:
         self.dtype = torch.float16
-        self.config = SimpleNamespace(scaling_factor=0.18215)
 
     def to(self, dtype: torch.dtype) -> None:
         self.dtype = dtype

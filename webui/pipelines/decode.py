@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,12 +38,13 @@ def decode(model: LoadedModel, latents: Tensor, warn: Callable[[str], None]) -> 
 
 
 def _decode_one(model: LoadedModel, latents: Tensor, warn: Callable[[str], None]) -> Tensor:
-    scaled = latents / model.vae.config.scaling_factor
-    pixels = model.vae.decode(scaled.to(model.vae.dtype), return_dict=False)[0]
-    if model.vae.dtype != torch.float32 and not bool(torch.isfinite(pixels).all()):
+    scaled = latents / model.scaling_factor
+    vae: Any = model.vae  # diffusers' annotations are narrower than its code
+    pixels = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
+    if vae.dtype != torch.float32 and not bool(torch.isfinite(pixels).all()):
         warn(NAN_WARNING)
-        model.vae.to(torch.float32)
-        pixels = model.vae.decode(scaled.to(torch.float32), return_dict=False)[0]
+        vae.to(dtype=torch.float32)
+        pixels = vae.decode(scaled.to(torch.float32), return_dict=False)[0]
     return pixels.float()  # (1, 3, H, W), -1 … 1
 
 
@@ -66,5 +68,5 @@ def encode(model: LoadedModel, images: list[Image.Image]) -> Tensor:
     pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2) / 127.5 - 1  # (B, 3, H, W)
     vae = model.vae
     with on_device(vae, model.device):
-        posterior = vae.encode(pixels.to(model.device, vae.dtype)).latent_dist
-    return posterior.mean.float() * vae.config.scaling_factor
+        (posterior,) = vae.encode(pixels.to(model.device, vae.dtype), return_dict=False)
+    return posterior.mean.float() * model.scaling_factor

@@ -97,8 +97,7 @@ class CfgDenoiser:
         encodings = [part.at(call) for _, part in cond.positive]
         if self._skips_uncond(call, sigma):
             estimates = self._estimate(latents, sigma, encodings)
-            total = sum(weights)
-            denoised = sum((w / total) * e for w, e in zip(weights, estimates, strict=True))
+            denoised = _weighted_mean(weights, estimates)
             self._last = denoised
             return denoised, denoised
         *conds, uncond = self._estimate(latents, sigma, [*encodings, cond.negative.at(call)])
@@ -166,6 +165,14 @@ class CfgDenoiser:
         else:
             denoised = noisy - output * spread
         return denoised.chunk(count)
+
+
+def _weighted_mean(weights: list[float], estimates: tuple[Tensor, ...]) -> Tensor:
+    total = sum(weights)
+    if len(estimates) == 1 or total == 0:
+        return estimates[0]
+    parts = [(w / total) * e for w, e in zip(weights, estimates, strict=True)]
+    return torch.stack(parts).sum(dim=0)
 
 
 def _pad_v0(encodings: list[Tensor]) -> list[Tensor]:

@@ -27,8 +27,8 @@ class CheapPreview:
         pixels = _colour_picture()
         vae = model.vae
         with torch.inference_mode(), on_device(vae, model.device):
-            mean = vae.encode(pixels.to(model.device, vae.dtype)).latent_dist.mean
-        latents = (mean.float() * vae.config.scaling_factor)[0].flatten(1).T.cpu()  # (n, 4)
+            (posterior,) = vae.encode(pixels.to(model.device, vae.dtype), return_dict=False)
+        latents = (posterior.mean.float() * model.scaling_factor)[0].flatten(1).T.cpu()  # (n, 4)
         colours = torch.nn.functional.avg_pool2d(pixels, 8)[0].flatten(1).T  # (n, 3)
         ones = torch.ones(len(latents), 1)
         self._matrix = torch.linalg.lstsq(

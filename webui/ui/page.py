@@ -148,7 +148,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         path="/",
         server_name=settings.host,
         server_port=settings.port,
-        auth=[tuple(pair) for pair in logins] or None,
+        auth=[(user, password) for user, password in logins] or None,
         root_path=settings.subpath or None,
         allowed_paths=output_folders(studio),
         blocked_paths=[str(settings.folders.data / "config.json")],
@@ -162,7 +162,8 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         head=head(settings.theme),
     )
     blocks._queue.sleep_when_free = QUEUE_LOOKS_EVERY_SECONDS
-    gradio_app = app.routes[-1].app
+    mounted: Any = app.routes[-1]
+    gradio_app = mounted.app
     return app
 
 

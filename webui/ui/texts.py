@@ -7,6 +7,7 @@ text made while the program runs, in the language the browser asked for.
 from __future__ import annotations
 
 import gradio as gr
+from gradio.i18n import I18nData
 
 ENGLISH, CHINESE = "en", "zh"
 
@@ -230,7 +231,7 @@ def _column(index: int) -> dict[str, str]:
 I18N = gr.I18n(**{"en": _column(0), "zh": _column(1), "zh-CN": _column(1), "zh-TW": _column(1)})
 
 
-def label(key: str) -> gr.i18n.I18nData:
+def label(key: str) -> I18nData:
     """A text for a component; the browser chooses the language.
 
     Raises:
