@@ -273,13 +273,27 @@ class Studio:
                 continue
         return sorted(views, key=lambda v: (v.job.state != "running", v.position))
 
-    def latest_job(self, client: str) -> Job | None:
-        """The job a browser should show: its newest one that runs or waits, else its newest."""
-        for states in (("running", "queued"), None):
-            found = self.jobs.list(states=states, client=client, limit=1, newest_first=True)
-            if found:
-                return found[0]
-        return None
+    def current_job(self, client: str) -> Job | None:
+        """The job a browser should show: the one that runs, else its next, else its newest."""
+        running = self.jobs.list(states=("running",), client=client, limit=1)
+        waiting = (job for job in self.jobs.waiting() if job.client == client)
+        newest = self.jobs.list(client=client, limit=1, newest_first=True)
+        return next(iter((*running, *waiting, *newest)), None)
+
+    def stop_current(self, client: str) -> None:
+        """The person pressed Interrupt: end what their browser is painting now, and repeating."""
+        self.stop_repeating(client)
+        job = self.current_job(client)
+        if job is not None and job.state not in FINAL_STATES:
+            self.cancel(job.id)
+
+    def stop_repeating(self, client: str) -> None:
+        """End a browser's "Generate forever"; what is being painted is finished."""
+        self.jobs.stop_repeating_for(client)
+
+    def is_repeating(self, client: str) -> bool:
+        """True while a browser's "Generate forever" goes on."""
+        return self.jobs.repeats_for(client)
 
     def params_of(self, job: Job) -> AnyParams:
         """The request of a job row."""
@@ -491,7 +505,8 @@ class Studio:
             return
         try:
             wish = TextToImageRequest.model_validate_json(job.repeat_json)
-            self.submit(wish, origin=job.origin, client=job.client, forever=True)
+            if self.jobs.submit_next(job_id, self.resolve(wish).to_json()) is not None:
+                self.supervisor.wake()
         except (ValueError, ParamsError, CheckpointNotFoundError) as err:
             logger.warning("Generate forever ended after job %s: %s", job_id, err)
 

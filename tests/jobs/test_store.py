@@ -350,3 +350,28 @@ def test_many_threads_share_one_store(store: JobStore) -> None:
         thread.join()
     assert sorted(taken) == [job.id for job in store.list(newest_first=False)]
     assert store.counts()["done"] == 60
+
+
+def test_repeating_when_stopped_before_the_next_was_made_makes_none(store: JobStore) -> None:
+    job = submit(store, client="tab", repeat_json="{}")
+    store.claim("w")
+    store.finish(job.id, "w", "done")
+
+    store.stop_repeating_for("tab")
+
+    assert store.submit_next(job.id, "{}") is None
+    assert not store.repeats_for("tab")
+
+
+def test_repeating_when_stopped_after_the_next_was_made_finds_it(store: JobStore) -> None:
+    job = submit(store, client="tab", repeat_json="{}", priority=3)
+    store.claim("w")
+    store.finish(job.id, "w", "done")
+    successor = store.submit_next(job.id, '{"seed": 2}')
+    assert successor is not None
+    assert (successor.client, successor.priority, successor.params_json) == ("tab", 3, '{"seed": 2}')
+    assert store.repeats_for("tab") and not store.repeats_for("other")
+
+    store.stop_repeating_for("tab")
+
+    assert store.get(successor.id).repeat_json is None

@@ -314,6 +314,46 @@ class JobStore:
                 (job_id,),
             )
 
+    def stop_repeating_for(self, client: str) -> None:
+        """End "Generate forever" of one browser, whichever job of the chain is alive by now.
+
+        Ended rows are told too: a successor is made only while its predecessor still repeats
+        (``submit_next``), so a stop between the two is never lost.
+        """
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE jobs SET repeat = NULL WHERE client = ? AND repeat IS NOT NULL", (client,)
+            )
+
+    def repeats_for(self, client: str) -> bool:
+        """True while a browser's "Generate forever" goes on."""
+        return bool(
+            self._db.read(
+                "SELECT 1 FROM jobs WHERE client = ? AND repeat IS NOT NULL"
+                " AND state IN ('queued', 'running') LIMIT 1",
+                (client,),
+            )
+        )
+
+    def submit_next(self, job_id: int, params_json: str) -> Job | None:
+        """Put the successor of a repeating job into the queue, if it still repeats.
+
+        The look and the submission are one transaction, so that whoever stops the repeating
+        either prevents the successor or finds it.
+
+        Returns:
+            The successor; None when the repeating was stopped.
+        """
+        with self._db.write(durable=True) as db:
+            row = db.execute(
+                "INSERT INTO jobs (task_id, kind, params, state, priority, position, created_at,"
+                " origin, user, client, repeat) SELECT ?, kind, ?, 'queued', priority,"
+                " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, origin, user, client, repeat"
+                " FROM jobs WHERE id = ? AND repeat IS NOT NULL RETURNING *",
+                (_unused_task_id(db, "txt2img"), params_json, time.time(), job_id),
+            ).fetchone()
+            return None if row is None else _job(row)
+
     def move(self, job_id: int, before_id: int | None) -> None:
         """Move a waiting job in front of another, or to the end of the line (None).
 
