@@ -26,6 +26,8 @@ class Option:
     Attributes:
         key: A1111's name.
         infotext: Recipe key that stands for this option when a recipe is pasted.
+        is_live: False for A1111 options of parts this version does not have: kept for API
+            clients and config.json, not shown in the page.
         api_restricted: Requests may not change it.
     """
 
@@ -35,6 +37,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     api_restricted: bool = False
     infotext: str = ""
+    is_live: bool = True
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -131,36 +134,70 @@ OPTIONS: tuple[Option, ...] = (
         ("Default", "Zero Terminal SNR"),
         infotext="Noise Schedule",
     ),
-    Option("img2img_fix_steps", False, "With img2img, do exactly the number of steps"),
-    Option("img2img_color_correction", False, "Apply color correction to img2img results"),
-    Option("img2img_background_color", "#ffffff", "Fill transparent parts of the input image"),
-    Option("img2img_extra_noise", 0.0, "Extra noise multiplier for img2img and hires fix"),
-    Option("initial_noise_multiplier", 1.0, "Noise multiplier for img2img"),
-    Option("inpainting_mask_weight", 1.0, "Inpainting conditioning mask strength"),
-    Option("upscaler_for_img2img", None, "Upscaler for img2img"),
-    Option("hires_fix_refiner_pass", "second pass", "Hires fix: which pass to enable refiner for"),
-    Option("face_restoration", False, "Restore faces"),
-    Option("face_restoration_model", "CodeFormer", "Face restoration model"),
-    Option("code_former_weight", 0.5, "CodeFormer weight"),
-    Option("ESRGAN_tile", 192, "Tile size for upscalers"),
-    Option("ESRGAN_tile_overlap", 8, "Tile overlap for upscalers"),
-    Option("upscaling_max_images_in_cache", 5, "Upscaled images kept"),
-    Option("sdxl_crop_top", 0, "SDXL crop top"),
-    Option("sdxl_crop_left", 0, "SDXL crop left"),
-    Option("extra_networks_default_multiplier", 1.0, "Default multiplier for extra networks"),
-    Option("sd_lora", "None", "Add network to prompt"),
-    Option("sd_hypernetwork", "None", "Add hypernetwork to prompt"),
-    Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext"),
-    Option("textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext"),
+    Option(
+        "img2img_fix_steps", False, "With img2img, do exactly the number of steps", is_live=False
+    ),
+    Option(
+        "img2img_color_correction",
+        False,
+        "Apply color correction to img2img results",
+        is_live=False,
+    ),
+    Option(
+        "img2img_background_color",
+        "#ffffff",
+        "Fill transparent parts of the input image",
+        is_live=False,
+    ),
+    Option(
+        "img2img_extra_noise",
+        0.0,
+        "Extra noise multiplier for img2img and hires fix",
+        is_live=False,
+    ),
+    Option("initial_noise_multiplier", 1.0, "Noise multiplier for img2img", is_live=False),
+    Option("inpainting_mask_weight", 1.0, "Inpainting conditioning mask strength", is_live=False),
+    Option("upscaler_for_img2img", None, "Upscaler for img2img", is_live=False),
+    Option(
+        "hires_fix_refiner_pass",
+        "second pass",
+        "Hires fix: which pass to enable refiner for",
+        is_live=False,
+    ),
+    Option("face_restoration", False, "Restore faces", is_live=False),
+    Option("face_restoration_model", "CodeFormer", "Face restoration model", is_live=False),
+    Option("code_former_weight", 0.5, "CodeFormer weight", is_live=False),
+    Option("ESRGAN_tile", 192, "Tile size for upscalers", is_live=False),
+    Option("ESRGAN_tile_overlap", 8, "Tile overlap for upscalers", is_live=False),
+    Option("upscaling_max_images_in_cache", 5, "Upscaled images kept", is_live=False),
+    Option("sdxl_crop_top", 0, "SDXL crop top", is_live=False),
+    Option("sdxl_crop_left", 0, "SDXL crop left", is_live=False),
+    Option(
+        "extra_networks_default_multiplier",
+        1.0,
+        "Default multiplier for extra networks",
+        is_live=False,
+    ),
+    Option("sd_lora", "None", "Add network to prompt", is_live=False),
+    Option("sd_hypernetwork", "None", "Add hypernetwork to prompt", is_live=False),
+    Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext", is_live=False),
+    Option(
+        "textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext", is_live=False
+    ),
     Option("samples_save", True, "Always save all generated images"),
     Option(
         "samples_format", "png", "File format for images", ("png", "jpg", "jpeg", "webp", "avif")
     ),
     Option("samples_filename_pattern", "", "Images filename pattern"),
     Option("save_images_add_number", True, "Add number to filename when saving"),
-    Option("save_images_replace_action", "Replace", "Saving an image to an existing file"),
+    Option(
+        "save_images_replace_action",
+        "Replace",
+        "Saving an image to an existing file",
+        is_live=False,
+    ),
     Option("grid_save", True, "Always save all generated image grids"),
-    Option("grid_format", "png", "File format for grids"),
+    Option("grid_format", "png", "File format for grids", is_live=False),
     Option("grid_extended_filename", False, "Add extended info to the grid's file name"),
     Option("grid_only_if_multiple", True, "Do not save grids consisting of one picture"),
     Option("grid_prevent_empty_spots", False, "Prevent empty spots in grid"),
@@ -174,18 +211,38 @@ OPTIONS: tuple[Option, ...] = (
     Option("img_downscale_threshold", 4.0, "File size limit for the above, MB"),
     Option("target_side_length", 4000, "Width/height limit for the above, pixels"),
     Option("save_to_dirs", True, "Save images to a subdirectory"),
-    Option("grid_save_to_dirs", True, "Save grids to a subdirectory"),
+    Option("grid_save_to_dirs", True, "Save grids to a subdirectory", is_live=False),
     Option("directories_filename_pattern", "[date]", "Directory name pattern"),
-    Option("directories_max_prompt_words", 8, "Max prompt words for [prompt_words]"),
+    Option("directories_max_prompt_words", 8, "Max prompt words for [prompt_words]", is_live=False),
     Option("outdir_samples", "", "Output directory for images"),
     Option("outdir_txt2img_samples", "outputs/txt2img-images", "Output directory for txt2img"),
-    Option("outdir_img2img_samples", "outputs/img2img-images", "Output directory for img2img"),
-    Option("outdir_extras_samples", "outputs/extras-images", "Output directory for extras"),
+    Option(
+        "outdir_img2img_samples",
+        "outputs/img2img-images",
+        "Output directory for img2img",
+        is_live=False,
+    ),
+    Option(
+        "outdir_extras_samples",
+        "outputs/extras-images",
+        "Output directory for extras",
+        is_live=False,
+    ),
     Option("outdir_grids", "", "Output directory for grids"),
     Option("outdir_txt2img_grids", "outputs/txt2img-grids", "Output directory for txt2img grids"),
-    Option("outdir_img2img_grids", "outputs/img2img-grids", "Output directory for img2img grids"),
+    Option(
+        "outdir_img2img_grids",
+        "outputs/img2img-grids",
+        "Output directory for img2img grids",
+        is_live=False,
+    ),
     Option("outdir_save", "log/images", "Directory for the Save button"),
-    Option("outdir_init_images", "outputs/init-images", "Directory for img2img input images"),
+    Option(
+        "outdir_init_images",
+        "outputs/init-images",
+        "Directory for img2img input images",
+        is_live=False,
+    ),
     Option("live_previews_enable", True, "Show live previews of the created image"),
     Option("live_previews_image_format", "jpeg", "Live preview format", ("png", "jpeg", "webp")),
     Option("show_progress_every_n_steps", 1, "Show a new preview every N steps, -1 = per batch"),
@@ -206,16 +263,29 @@ OPTIONS: tuple[Option, ...] = (
     Option("add_vae_hash_to_info", True, "Add the VAE's hash to the infotext"),
     Option("add_version_to_infotext", True, "Add the program version to the infotext"),
     Option("add_user_name_to_info", False, "Add the user name to the infotext"),
-    Option("send_seed", True, "Send the seed when sending a picture to another tab"),
-    Option("send_size", True, "Send the size when sending a picture to another tab"),
+    Option("send_seed", True, "Send the seed when sending a picture to another tab", is_live=False),
+    Option("send_size", True, "Send the size when sending a picture to another tab", is_live=False),
     Option(
         "quicksettings_list",
         ["sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers"],
         "Quicksettings list",
+        is_live=False,
     ),
-    Option("api_enable_requests", True, "The API may fetch pictures by URL", api_restricted=True),
-    Option("api_forbid_local_requests", True, "… but not from local hosts", api_restricted=True),
-    Option("api_useragent", "", "User agent for such requests", api_restricted=True),
+    Option(
+        "api_enable_requests",
+        True,
+        "The API may fetch pictures by URL",
+        api_restricted=True,
+        is_live=False,
+    ),
+    Option(
+        "api_forbid_local_requests",
+        True,
+        "… but not from local hosts",
+        api_restricted=True,
+        is_live=False,
+    ),
+    Option("api_useragent", "", "User agent for such requests", api_restricted=True, is_live=False),
     Option("worker_idle_minutes", 0, "Free the painting process after N idle minutes, 0 = never"),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}

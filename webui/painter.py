@@ -25,6 +25,7 @@ from webui.pipelines.text_to_image import Picture, paint
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.wire import Sender
 
+PREVIEW_FORMATS = ("png", "jpeg", "webp")
 PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
 
 
@@ -252,6 +253,8 @@ class _JobListener:
         pictures = self._painter.preview_maker(self._model).draw(latents)
         image = side_by_side(pictures if self._wishes.get("grid", True) else pictures[:1])
         image_format = self._wishes.get("format", "jpeg")
+        if image_format not in PREVIEW_FORMATS:
+            image_format = "jpeg"
         data = io.BytesIO()
         image.save(data, image_format, **({"quality": 80} if image_format != "png" else {}))
         self._send({"type": "preview", "image": data.getvalue(), "format": image_format})

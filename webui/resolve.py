@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from webui.errors import ParamsError
-from webui.params import Hires, Output, Sampling, TextToImage, build
+from webui.params import Hires, Output, Sampling, TextToImage, build, params_error
 from webui.prompts.comments import cut_comments
 from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
@@ -178,8 +178,8 @@ def _sampling(request: TextToImageRequest, options: Mapping[str, Any], sampler: 
     values["eta"] = _first(request.eta, options[eta_option])
     try:
         return Sampling.model_validate(values)
-    except ValueError as err:
-        raise ParamsError(f"A sampler option cannot be used: {err}", field="sampling") from err
+    except ValidationError as err:
+        raise params_error(err) from err
 
 
 def _output(request: TextToImageRequest, options: Mapping[str, Any]) -> Output:
@@ -200,5 +200,5 @@ def _output(request: TextToImageRequest, options: Mapping[str, Any]) -> Output:
             add_number=options["save_images_add_number"],
             grid_rows=options["n_rows"],
         )
-    except ValueError as err:
-        raise ParamsError(f"Invalid image format or output option: {err}", field="output") from err
+    except ValidationError as err:
+        raise params_error(err) from err

@@ -326,7 +326,10 @@ class Studio:
         usable = [r for r in self.catalog.checkpoints() if not r.problem]
         preferred = self.settings.preferred_checkpoint
         if preferred:
-            return self.catalog.find_checkpoint(Path(preferred).name)
+            try:
+                return self.catalog.find_checkpoint(Path(preferred).name)
+            except CheckpointNotFoundError as err:
+                logger.warning("--ckpt %s: %s", preferred, err)
         if not usable:
             raise CheckpointNotFoundError(
                 "There is no checkpoint to paint with.",

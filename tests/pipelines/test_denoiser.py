@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from webui.pipelines.conditioning import Conditioning, ScheduledCond
-from webui.pipelines.denoiser import CfgDenoiser, Guidance, Interrupted
+from webui.pipelines.conditioning import Conditioning, Interrupted, ScheduledCond
+from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.samplers.schedules import NoiseTable
 
 SIGMA = torch.tensor([2.0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.pipelines.conftest import Ear
-from webui.errors import DeviceMemoryError, ParamsError
+from webui.errors import DeviceMemoryError, JobError, ParamsError
 from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS, Hires, Sampling
 from webui.pipelines import text_to_image
 from webui.pipelines.hires import LATENT_MODES, PICTURE_MODES
@@ -194,3 +194,31 @@ def test_gpu_numbers_when_there_is_no_gpu_are_computed(painted: Any) -> None:
         pixels(painted(randn_source="GPU").pictures[0]),
         pixels(painted(randn_source="NV").pictures[0]),
     )
+
+
+def test_networks_when_mentioned_are_told_once_and_do_not_stop_the_painting(painted: Any) -> None:
+    ear = painted(prompt="a cat <lora:ink:0.5> <lora:ink:1> <hypernet:oil:1>", steps=1)
+
+    assert len(ear.pictures) == 1
+    assert ["lora:ink" in w for w in ear.warnings] == [True, False]
+    assert "hypernet:oil" in ear.warnings[1]
+
+
+def test_interrupt_when_prompts_are_being_encoded_makes_no_picture(painted: Any) -> None:
+    ear = painted(Ear(stop_after=lambda e: True), prompt="never encoded before 7391")
+
+    assert ear.pictures == [] and not any(stage == "sampling" for _, _, stage in ear.steps)
+
+
+def test_broken_numbers_when_the_network_makes_them_fail_with_a_remedy(
+    painted: Any, starter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = starter.unet.forward
+
+    def broken(*args: Any, **more: Any) -> tuple[torch.Tensor]:
+        return (real(*args, **more)[0] * float("nan"),)
+
+    monkeypatch.setattr(starter.unet, "forward", broken)
+
+    with pytest.raises(JobError, match=r"broken values.*--no-half"):
+        painted(steps=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,11 +13,19 @@ from webui.checkpoints.load import LoadedModel
 from webui.networks.text_encoding import encode_chunks
 from webui.pipelines.placement import on_device
 from webui.prompts.attention import weigh
-from webui.prompts.chunks import chunk_prompt
+from webui.prompts.chunks import PromptChunks, chunk_prompt
 from webui.prompts.read import ReadPrompt
 from webui.prompts.tokenizer import ClipTokenizer
 
 CACHED_PROMPTS = 32
+
+
+class Interrupted(Exception):
+    """The person asked to stop; carries the last clean estimate, if there is one."""
+
+    def __init__(self, denoised: Tensor | None) -> None:
+        super().__init__("interrupted")
+        self.denoised = denoised
 
 
 @dataclass(frozen=True)
@@ -74,30 +82,41 @@ class PromptEncoder:
         self._tokenizer = tokenizer
         self._cache: OrderedDict[tuple[object, ...], tuple[Tensor, ...]] = OrderedDict()
 
-    def encode(self, prompt: ReadPrompt, *, clip_skip: int, comma_backtrack: int) -> Conditioning:
-        """Encode a whole prompt, positive and negative, every scheduled variant once."""
+    def encode(
+        self,
+        prompt: ReadPrompt,
+        *,
+        clip_skip: int,
+        comma_backtrack: int,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Conditioning:
+        """Encode a whole prompt, positive and negative, every scheduled variant once.
+
+        Raises:
+            Interrupted: ``should_stop`` said so between two parts.
+        """
         how = _How(clip_skip, prompt.emphasis, comma_backtrack)
         positive = tuple(
-            (part.weight, self._scheduled(part.schedule, how)) for part in prompt.positive
+            (part.weight, self._scheduled(part.schedule, how, should_stop))
+            for part in prompt.positive
         )
-        return Conditioning(positive, self._scheduled(prompt.negative, how))
+        return Conditioning(positive, self._scheduled(prompt.negative, how, should_stop))
 
-    def _scheduled(self, schedule: Sequence[tuple[int, str]], how: _How) -> ScheduledCond:
+    def _scheduled(
+        self, schedule: Sequence[tuple[int, str]], how: _How, should_stop: Callable[[], bool]
+    ) -> ScheduledCond:
         texts = tuple(dict.fromkeys(text for _, text in schedule))
-        encoded = dict(zip(texts, self._encode_texts(texts, how), strict=True))
+        encoded = dict(zip(texts, self._encode_texts(texts, how, should_stop), strict=True))
         return ScheduledCond(tuple((end, encoded[text]) for end, text in schedule))
 
-    def _encode_texts(self, texts: tuple[str, ...], how: _How) -> tuple[Tensor, ...]:
+    def _encode_texts(
+        self, texts: tuple[str, ...], how: _How, should_stop: Callable[[], bool]
+    ) -> tuple[Tensor, ...]:
         key = (texts, how)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        chunked = [
-            chunk_prompt(
-                weigh(text, how.emphasis), self._tokenizer, comma_backtrack=how.comma_backtrack
-            )
-            for text in texts
-        ]
+        chunked = [self._chunks(text, how, should_stop) for text in texts]
         encoder = self._model.text_encoder
         with torch.inference_mode(), on_device(encoder, self._model.device):
             together = encode_chunks(
@@ -111,6 +130,12 @@ class PromptEncoder:
         while len(self._cache) > CACHED_PROMPTS:
             self._cache.popitem(last=False)
         return encodings
+
+    def _chunks(self, text: str, how: _How, should_stop: Callable[[], bool]) -> PromptChunks:
+        if should_stop():
+            raise Interrupted(None)
+        pieces = weigh(text, how.emphasis)
+        return chunk_prompt(pieces, self._tokenizer, comma_backtrack=how.comma_backtrack)
 
 
 def same_length(encodings: Sequence[Tensor]) -> bool:

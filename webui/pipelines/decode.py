@@ -12,9 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.errors import JobError
 from webui.pipelines.placement import on_device
 
 logger = logging.getLogger(__name__)
+NAN_HINT = (
+    "Start with --no-half, or choose another checkpoint or VAE: this one may be damaged. "
+    "Very high CFG scales and prompt weights can cause it too."
+)
 NAN_WARNING = (
     "The VAE produced broken values in half precision and was run again in float32. "
     "Start with --no-half-vae to make this the rule."
@@ -32,7 +37,11 @@ def decode(model: LoadedModel, latents: Tensor, warn: Callable[[str], None]) -> 
         warn: Told when that happened.
     Returns:
         B RGB pictures of H×W pixels.
+    Raises:
+        JobError: The latents, or the pixels even in float32, are no numbers.
     """
+    if not bool(torch.isfinite(latents).all()):
+        raise JobError("The network produced broken values (NaN) instead of a picture.", NAN_HINT)
     with on_device(model.vae, model.device):
         return [to_image(_decode_one(model, one[None], warn)[0]) for one in latents]
 
@@ -45,6 +54,8 @@ def _decode_one(model: LoadedModel, latents: Tensor, warn: Callable[[str], None]
         warn(NAN_WARNING)
         vae.to(dtype=torch.float32)
         pixels = vae.decode(scaled.to(torch.float32), return_dict=False)[0]
+    if not bool(torch.isfinite(pixels).all()):
+        raise JobError("The VAE produced broken values (NaN) instead of a picture.", NAN_HINT)
     return pixels.float()  # (1, 3, H, W), -1 … 1
 
 

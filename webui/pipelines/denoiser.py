@@ -14,16 +14,8 @@ import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
-from webui.pipelines.conditioning import Conditioning, same_length
+from webui.pipelines.conditioning import Conditioning, Interrupted, same_length
 from webui.samplers.schedules import NoiseTable
-
-
-class Interrupted(Exception):
-    """The person asked to stop; carries the last clean estimate, if there is one."""
-
-    def __init__(self, denoised: Tensor | None) -> None:
-        super().__init__("interrupted")
-        self.denoised = denoised
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from webui.checkpoints.load import LoadedModel
 from webui.errors import DeviceMemoryError
 from webui.networks.tiling import set_tiling
 from webui.params import Hires, TextToImage
-from webui.pipelines.conditioning import Conditioning, PromptEncoder
+from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncoder
 from webui.pipelines.decode import decode
-from webui.pipelines.denoiser import CfgDenoiser, Guidance, Interrupted
+from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.hires import LATENT_MODES, upscale_latents, upscale_pictures
 from webui.pipelines.placement import on_device
+from webui.prompts.networks import cut_networks
 from webui.prompts.read import read_prompt
 from webui.samplers.names import model_calls_per_step
 from webui.samplers.noise import ImageNoise
@@ -91,6 +92,10 @@ def paint(
         DeviceMemoryError: Not even one picture at a time fits.
     """
     run = _Run(params, model, encoder, listener)
+    for mention in mentioned_networks(params):
+        listener.warn(
+            f"<{mention}> was read and kept in the recipe; this version does not apply it yet."
+        )
     set_tiling(model, params.tiling)
     try:
         for batch in range(params.batch_count):
@@ -103,6 +108,13 @@ def paint(
                 listener.finished(picture)
     finally:
         set_tiling(model, False)
+
+
+def mentioned_networks(params: TextToImage) -> list[str]:
+    """Extra networks named in the prompts, as ``lora:name``, each once."""
+    prompts = [params.prompt, params.hires.prompt if params.hires else ""]
+    mentions = [m for prompt in prompts for m in cut_networks(prompt)[1]]
+    return list(dict.fromkeys(f"{m.type}:{m.name}" for m in mentions))
 
 
 def _batch_indices(params: TextToImage, batch: int) -> list[int]:
@@ -238,6 +250,7 @@ class _Run:
         )
         return self.encoder.encode(
             read,
+            should_stop=self.listener.should_stop,
             clip_skip=params.clip_skip,
             comma_backtrack=params.comma_padding_backtrack,
         )
