@@ -15,7 +15,7 @@ from webui.errors import CheckpointNotFoundError, ParamsError, SettingsError, We
 from webui.options import OPTION_OF_INFOTEXT_KEY, OPTIONS, Options
 from webui.params import TextToImage, build
 from webui.params import from_json as params_from_json
-from webui.settings import is_loopback, read_settings
+from webui.settings import is_loopback, read_settings, split_flags
 from webui.wire import Sender, receive
 
 # Errors
@@ -196,6 +196,83 @@ def test_settings_when_the_environment_has_flags_reads_them_first() -> None:
     settings = read_settings(["--port", "7001"], {"COMMANDLINE_ARGS": "--port 7000 --nowebui"})
 
     assert (settings.port, settings.page) == (7001, False)
+
+
+def test_settings_when_the_environment_quotes_a_path_keep_it_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    settings = read_settings([], {"COMMANDLINE_ARGS": f'--data-dir "{folder.as_posix()}" --api'})
+
+    assert settings.folders.data == folder
+
+
+def test_split_flags_when_on_windows_keeps_backslashes_and_apostrophes() -> None:
+    text = '--ckpt-dir="C:\\my models" --lora-dir C:\\O\'Brien'
+
+    assert split_flags(text, is_windows=True) == [
+        "--ckpt-dir=C:\\my models",
+        "--lora-dir",
+        "C:\\O'Brien",
+    ]
+
+
+def test_settings_when_the_environment_has_an_open_quote_say_so() -> None:
+    with pytest.raises(SettingsError, match="COMMANDLINE_ARGS"):
+        read_settings([], {"COMMANDLINE_ARGS": '--ckpt "half'})
+
+
+def test_settings_when_a_flag_is_cut_short_do_not_guess(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(["--nowe"], {})
+    assert "--nowe" in capsys.readouterr().err
+
+
+def test_settings_when_flags_of_others_are_given_name_them_and_go_on() -> None:
+    settings = read_settings(
+        ["--xformers", "--precision", "full", "--port", "7001", "--lowram", "--loglevel=INFO"], {}
+    )
+
+    assert settings.port == 7001
+    assert settings.ignored == ("--xformers", "--lowram", "--precision", "--loglevel")
+    assert read_settings(["--api"], {}).ignored == ()
+
+
+def test_settings_when_the_api_is_restricted_keep_the_flags() -> None:
+    settings = read_settings(["--freeze-settings", "--hide-ui-dir-config"], {})
+
+    assert settings.flags["freeze_settings"] and settings.flags["hide_ui_dir_config"]
+    assert settings.ignored == ()
+
+
+def test_settings_when_a_vae_file_is_given_search_its_folder(tmp_path: Path) -> None:
+    folders = read_settings(["--vae-path", str(tmp_path / "a.safetensors")], {}).folders
+
+    assert folders.vaes == (tmp_path.resolve(),)
+
+
+@pytest.mark.parametrize("given", ["key", "cert"])
+def test_settings_when_half_of_tls_is_given_ask_for_the_other(given: str, tmp_path: Path) -> None:
+    file = tmp_path / "pem"
+    file.write_text("x", encoding="utf-8")
+    with pytest.raises(SettingsError, match="without --tls-"):
+        read_settings([f"--tls-{given}file", str(file)], {})
+
+
+def test_settings_when_a_tls_file_is_missing_name_it(tmp_path: Path) -> None:
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    key.write_text("x", encoding="utf-8")
+    flags = ["--tls-keyfile", str(key), "--tls-certfile", str(cert)]
+    with pytest.raises(SettingsError, match="--tls-certfile, cannot be read"):
+        read_settings(flags, {})
+    cert.write_text("x", encoding="utf-8")
+
+    assert read_settings(flags, {}).tls_certfile == str(cert)
+
+
+def test_settings_when_the_cors_pattern_is_broken_say_so() -> None:
+    with pytest.raises(SettingsError, match="no regular expression"):
+        read_settings(["--cors-allow-origins-regex", "https://(a"], {})
 
 
 def test_settings_when_data_lies_elsewhere_models_are_sought_in_both_places(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,13 +89,16 @@ class Settings:
     no_hashing: bool = False
     prompt_history: bool = True
     worker_idle_minutes: float = 0
+    ignored: tuple[str, ...] = ()
     flags: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The program's flags, in the order ``--help`` shows them."""
     parser = argparse.ArgumentParser(
-        prog="launch.py", description="Danqing (丹青) WebUI: a painting studio in the browser."
+        prog="launch.py",
+        description="Danqing (丹青) WebUI: a painting studio in the browser.",
+        allow_abbrev=False,
     )
     _add_server_flags(parser.add_argument_group("server"))
     _add_folder_flags(parser.add_argument_group("folders"))
@@ -129,6 +134,8 @@ def _add_server_flags(group: Any) -> None:
     add("--api-log", action="store_true", help="one console line for each API request")
     add("--api-server-stop", action="store_true", help="allow stopping the server over the API")
     add("--timeout-keep-alive", type=int, default=30)
+    add("--freeze-settings", action="store_true", help="the API may not change settings")
+    add("--hide-ui-dir-config", action="store_true", help="the API does not show folder settings")
     add("--no-prompt-history", action="store_true", help="do not write params.txt")
 
 
@@ -138,6 +145,7 @@ def _add_folder_flags(group: Any) -> None:
     add("--models-dir", default=None, metavar="DIR", help="another models folder")
     for flag in ("ckpt", "vae", "lora", "embeddings", "hypernetwork"):
         add(f"--{flag}-dir", default=None, metavar="DIR", help=f"an extra {flag} folder")
+    add("--vae-path", default=None, metavar="FILE", help="a VAE file; its folder is searched, too")
     add("--esrgan-models-path", default=None, metavar="DIR", help="an extra upscaler folder")
     add("--realesrgan-models-path", default=None, metavar="DIR")
     add("--ckpt", default=None, metavar="FILE", help="checkpoint to begin with")
@@ -162,29 +170,74 @@ def _add_device_flags(group: Any) -> None:
     )
 
 
-_IGNORED_FLAGS = (
-    "xformers", "opt-sdp-attention", "opt-sdp-no-mem-attention", "opt-split-attention",
-    "opt-channelslast", "disable-nan-check", "skip-torch-cuda-test", "skip-version-check",
-    "skip-python-version-check", "enable-insecure-extension-access", "no-download-sd-model",
-    "upcast-sampling", "precision-full", "medvram-sdxl", "test-server", "disable-safe-unpickle",
-    "no-gradio-queue", "hide-ui-dir-config", "freeze-settings", "allow-code", "gradio-queue",
+# A1111's flags that have nothing to decide here, and launch.py's own (for who starts app.py with
+# its COMMANDLINE_ARGS): scripts that give them still start the program.
+_IGNORED_SWITCHES = (
+    "xformers", "force-enable-xformers", "xformers-flash-attention", "opt-sdp-attention",
+    "opt-sdp-no-mem-attention", "opt-sub-quad-attention", "opt-split-attention",
+    "opt-split-attention-v1", "opt-split-attention-invokeai", "disable-opt-split-attention",
+    "opt-channelslast", "upcast-sampling", "always-batch-cond-uncond", "medvram-sdxl", "lowram",
+    "disable-nan-check", "disable-model-loading-ram-optimization", "skip-torch-cuda-test",
+    "skip-version-check", "skip-python-version-check", "skip-prepare-environment",
+    "skip-load-model-at-start", "skip-install", "reinstall", "reinstall-torch", "reinstall-xformers",
+    "update-check", "update-all-extensions", "enable-insecure-extension-access",
+    "disable-extra-extensions", "disable-all-extensions", "no-download-sd-model",
+    "do-not-download-clip", "disable-safe-unpickle", "allow-code", "test-server",
+    "no-progressbar-hiding", "disable-console-progressbars", "enable-console-prompts",
+    "unload-gfpgan", "gradio-debug", "gradio-queue", "no-gradio-queue", "add-stop-route",
+)  # fmt: skip
+_IGNORED_WITH_VALUE = (
+    "torch", "precision", "loglevel", "ui-settings-file", "ui-config-file", "gradio-img2img-tool",
+    "gradio-inpaint-tool", "gradio-allowed-path", "codeformer-models-path",
+    "gfpgan-models-path", "dat-models-path", "localizations-dir", "filenames-max-length",
+    "sub-quad-q-chunk-size", "sub-quad-kv-chunk-size", "sub-quad-chunk-threshold",
 )  # fmt: skip
 
 
 def _add_accepted_flags(group: Any) -> None:
-    for flag in _IGNORED_FLAGS:
+    for flag in _IGNORED_SWITCHES:
         group.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
+    for flag in _IGNORED_WITH_VALUE:
+        group.add_argument(f"--{flag}", nargs="?", const="", help=argparse.SUPPRESS)
+
+
+def _ignored(flags: argparse.Namespace) -> tuple[str, ...]:
+    given = vars(flags)
+    switches = [f for f in _IGNORED_SWITCHES if given[f.replace("-", "_")]]
+    valued = [f for f in _IGNORED_WITH_VALUE if given[f.replace("-", "_")] is not None]
+    return tuple(f"--{flag}" for flag in (*switches, *valued))
+
+
+def split_flags(text: str, is_windows: bool = os.name == "nt") -> list[str]:
+    """Split COMMANDLINE_ARGS as a shell does; on Windows a backslash is part of a path.
+
+    Raises:
+        SettingsError: A quotation mark is not closed.
+    """
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if is_windows:
+        lexer.escape, lexer.quotes = "", '"'
+    try:
+        return list(lexer)
+    except ValueError as err:
+        raise SettingsError(
+            f"COMMANDLINE_ARGS cannot be read: {err}.",
+            "Close every quotation mark in it.",
+        ) from err
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Settings:
     """Read the flags, with ``COMMANDLINE_ARGS`` before them as A1111 does.
 
     Raises:
-        SettingsError: A value cannot be used, or the server would be open without a password.
+        SettingsError: COMMANDLINE_ARGS or a value cannot be used, or the server would be open
+            without a password.
         SystemExit: argparse's own, for ``--help`` and unknown flags.
     """
     environ = os.environ if environ is None else environ
-    extra = environ.get("COMMANDLINE_ARGS", "").split()
+    extra = split_flags(environ.get("COMMANDLINE_ARGS", ""))
     flags = make_parser().parse_args([*extra, *argv])
     page_logins = _logins(flags.gradio_auth, flags.gradio_auth_path, "--gradio-auth")
     settings = Settings(
@@ -223,6 +276,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
         no_hashing=flags.no_hashing,
         prompt_history=not flags.no_prompt_history,
         worker_idle_minutes=flags.worker_idle_minutes,
+        ignored=_ignored(flags),
         flags=vars(flags),
     )
     _check(settings)
@@ -244,7 +298,7 @@ def _folders(flags: argparse.Namespace) -> Folders:
         data=data,
         models=tuple(models),
         checkpoints=extra(flags.ckpt_dir),
-        vaes=extra(flags.vae_dir),
+        vaes=extra(flags.vae_dir, flags.vae_path and str(Path(flags.vae_path).parent)),
         loras=extra(flags.lora_dir),
         embeddings=(data / "embeddings", *extra(flags.embeddings_dir)),
         hypernetworks=extra(flags.hypernetwork_dir),
@@ -291,3 +345,35 @@ def _check(settings: Settings) -> None:
             "The API would be open to other machines without a password.",
             "Add --api-auth user:password, or --no-api.",
         )
+    _check_tls(settings.tls_keyfile, settings.tls_certfile)
+    _check_regex(settings.cors_origins_regex)
+
+
+def _check_tls(keyfile: str | None, certfile: str | None) -> None:
+    if not keyfile and not certfile:
+        return
+    if not (keyfile and certfile):
+        given, missing = ("key", "cert") if keyfile else ("cert", "key")
+        raise SettingsError(
+            f"--tls-{given}file was given without --tls-{missing}file.",
+            "Give both files for https, or neither for http.",
+        )
+    for flag, file in (("--tls-keyfile", keyfile), ("--tls-certfile", certfile)):
+        try:
+            with open(file, "rb"):
+                pass
+        except OSError as err:
+            raise SettingsError(
+                f"{file}, given to {flag}, cannot be read: {err.strerror or err}.",
+                "Give the path of a PEM file that this user may read.",
+            ) from err
+
+
+def _check_regex(pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as err:
+        raise SettingsError(
+            f"--cors-allow-origins-regex was {pattern!r}, which is no regular expression: {err}.",
+            "For example: --cors-allow-origins-regex 'https://.*[.]example[.]org'",
+        ) from err

@@ -6,6 +6,8 @@ CHINESE = {
     # commands
     "--torch needs a value.": "--torch 后面需要一个值。",
     "For example: --torch cpu": "例如：--torch cpu",
+    "COMMANDLINE_ARGS cannot be read: {reason}.": "无法读取 COMMANDLINE_ARGS：{reason}。",
+    "Close every quotation mark in it.": "请让其中的引号成对。",
     "\nStopped. Starting again goes on from here.": "\n已停止。再次启动会从这里继续。",
     "The environment is ready. Start the program with: python launch.py": (
         "环境已就绪。启动程序：python launch.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -30,7 +31,8 @@ Flags of launch.py itself; every other flag goes to the program:
   --skip-install      install nothing; use .venv, or this Python, as it is
   -h, --help          this text, then the program's own flags
 Environment: TORCH_INDEX_URL names another place to fetch PyTorch from (one build's folder, or
-the folder that holds cpu, cu130 and so on). pip's own settings and mirrors are honoured.
+the folder that holds cpu, cu130 and so on). COMMANDLINE_ARGS holds flags to put before these.
+pip's own settings and mirrors are honoured.
 """
 
 
@@ -47,15 +49,46 @@ class Wish:
     rest: tuple[str, ...] = ()
 
 
-def read_wish(argv: list[str]) -> Wish:
+def read_wish(argv: list[str], more: str = "", is_windows: bool = os.name == "nt") -> Wish:
     """Split the command line into launch.py's own words and the rest.
 
     ``test --help`` is pytest's; after ``--`` everything belongs to the program or pytest.
 
+    Args:
+        argv: The words after launch.py.
+        more: COMMANDLINE_ARGS: flags that stand before those, so that those win. The program's
+            among them are no business of pytest.
     Raises:
-        LaunchError: ``--torch`` stands without a value.
+        LaunchError: ``--torch`` stands without a value, or a quotation mark is not closed.
     """
-    own: dict[str, Any] = {"command": "serve"}
+    own, rest = _split_words(argv, {"command": "serve"})
+    earlier, flags = _split_words(split_flags(more, is_windows), {"command": own["command"]}, False)
+    if own["command"] != "test":
+        rest = flags + rest
+    return Wish(rest=tuple(rest), **{**earlier, **own})
+
+
+def split_flags(text: str, is_windows: bool = os.name == "nt") -> list[str]:
+    """Split COMMANDLINE_ARGS as a shell does; on Windows a backslash is part of a path.
+
+    Raises:
+        LaunchError: A quotation mark is not closed.
+    """
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if is_windows:
+        lexer.escape, lexer.quotes = "", '"'
+    try:
+        return list(lexer)
+    except ValueError as err:
+        message = "COMMANDLINE_ARGS cannot be read: {reason}."
+        raise LaunchError(message, "Close every quotation mark in it.", reason=err) from err
+
+
+def _split_words(
+    argv: list[str], own: dict[str, Any], may_command: bool = True
+) -> tuple[dict[str, Any], list[str]]:
     rest: list[str] = []
     words = list(argv)
     while words:
@@ -73,11 +106,11 @@ def read_wish(argv: list[str]) -> Wish:
             own[word.strip("-").replace("-", "_")] = True
         elif word in ("-h", "--help") and own["command"] != "test":
             own["help"] = True
-        elif word in COMMANDS and own["command"] == "serve" and not rest:
+        elif may_command and word in COMMANDS and own["command"] == "serve" and not rest:
             own["command"] = word
         else:
             rest.append(word)
-    return Wish(rest=tuple(rest), **own)
+    return own, rest
 
 
 def ensure_environment(wish: Wish, venv: Venv, needs_dev: bool) -> Path:
@@ -98,8 +131,12 @@ def ensure_environment(wish: Wish, venv: Venv, needs_dev: bool) -> Path:
 
 
 def program_environment() -> dict[str, str]:
-    """The program's environment: UTF-8 everywhere, no analytics, no model hub by surprise."""
+    """The program's environment: UTF-8 everywhere, no analytics, no model hub by surprise.
+
+    COMMANDLINE_ARGS is left out: its flags are in the wish already.
+    """
     env = clean_environment()
+    env.pop("COMMANDLINE_ARGS", None)
     env["PYTHONUTF8"] = "1"
     env.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
     env.setdefault("HF_HUB_OFFLINE", "1")
@@ -179,7 +216,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     deeds = {"serve": serve, "test": run_tests, "install": only_install, "doctor": run_doctor}
     try:
-        wish = read_wish(argv)
+        wish = read_wish(argv, os.environ.get("COMMANDLINE_ARGS", ""))
         deed = show_help if wish.help else deeds[wish.command]
         return deed(wish, Venv())
     except LaunchError as err:
