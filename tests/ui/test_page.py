@@ -94,6 +94,7 @@ def test_first_visit_with_starter_checkpoint_has_its_size_and_examples(page: Any
     assert page.input_value("#dq-width input[type=number]") == "128"
     assert page.input_value("#dq-height input[type=number]") == "128"
     page.click("text=a castle at sunset")
+    page.wait_for_function("document.querySelectorAll('.dq-tokens')[0].textContent === '4/75'")
     wait_for_state(page, "done")
     assert page.input_value("#dq-prompt textarea") == "a castle at sunset"
 
@@ -412,3 +413,25 @@ def test_no_checkpoint_tells_where_to_put_one(
     assert "Stable-diffusion" in page.inner_text(".dq-path")
     generate(page, "anything")
     page.wait_for_selector("text=There is no checkpoint")
+
+
+def test_forever_when_page_reloads_says_so_and_interrupt_ends_it(page: Any, served: Served) -> None:
+    page.click("#dq-forever input")
+    generate(page, "a slow chain")
+    page.wait_for_selector('.dq-progress:has-text("repeats until stopped")')
+    page.reload()
+    page.wait_for_selector("#dq-forever input:checked")
+    page.click("#dq-interrupt")
+    wait_for_state(page, "cancelled")
+    page.wait_for_selector("#dq-forever input:not(:checked)")
+    assert not served.studio.jobs.list(states=("running", "queued"))
+
+
+def test_forever_when_unticked_finishes_the_picture_and_ends(page: Any, served: Served) -> None:
+    page.click("#dq-forever input")
+    generate(page, "a slow last one")
+    page.wait_for_selector('.dq-progress:has-text("repeats until stopped")')
+    page.click("#dq-forever input")
+    page.wait_for_selector('.dq-progress:not(:has-text("repeats"))')
+    wait_for_state(page, "done")
+    assert not served.studio.jobs.list(states=("running", "queued"))

@@ -101,14 +101,18 @@ def waiting_card(position: int, job_id: int, reason: str, language: str) -> str:
 def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
     """A failed job: what happened, what to do, a short id to report."""
     hint = error.get("hint", "")
-    advice = f"<p><b>{esc(say('failed_what_to_do', language))}:</b> {esc(hint)}</p>" if hint else ""
+    colon = "：" if language == CHINESE else ":"
+    advice = say("failed_what_to_do", language) + colon
+    advice = f"<p><b>{esc(advice)}</b> {esc(hint)}</p>" if hint else ""
     report_id = error.get("details", {}).get("error_id") or f"{error.get('code', 'error')}-{job_id}"
+    retry = ""
+    if not str(error.get("code", "")).startswith("params"):  # the same values fail the same way
+        retry = action("retry", say("retry", language), job=job_id)
     return (
         f'<div class="dq-card dq-failed" role="alert"><h3>{esc(say("failed", language))}</h3>'
         f"<p>{esc(error.get('message', ''))}</p>{advice}"
         f'<div class="dq-line"><span class="dq-soft">{esc(say("failed_id", language))} '
-        f"<code>{esc(report_id)}</code></span>{action('retry', say('retry', language), job=job_id)}"
-        "</div></div>"
+        f"<code>{esc(report_id)}</code></span>{retry}</div></div>"
     )
 
 
@@ -153,8 +157,8 @@ def _pixel_class(width: int, height: int) -> str:
     return "dq-small" if max(width, height) <= 256 else ""
 
 
-def progress_bar(live: LiveJob, now: float, language: str) -> str:
-    """Stage, step, share done and time left of a running job."""
+def progress_bar(live: LiveJob, now: float, language: str, is_repeating: bool = False) -> str:
+    """Stage, step, share done and time left of a running job, and whether it repeats."""
     percent = round(live.progress * 100)
     facts = [say(_STAGES.get(live.stage, "stage_sampling"), language)]
     if live.interrupted:
@@ -163,6 +167,8 @@ def progress_bar(live: LiveJob, now: float, language: str) -> str:
         facts.append(say("step_of", language, step=live.step, steps=live.steps))
     if live.batches > 1:
         facts.append(say("batch_of", language, batch=live.batch + 1, batches=live.batches))
+    if is_repeating:
+        facts.append(say("repeating", language))
     left = ""
     if live.step > 1 and not live.interrupted:
         left = say("time_left", language, time=duration(live.eta_seconds(now), language))

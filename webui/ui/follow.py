@@ -30,6 +30,7 @@ class Look:
         html: The stage. infotext: The shown picture's recipe, empty without one.
         is_busy: Something of this browser runs or waits, so look again soon.
         is_running: It can be interrupted and skipped.
+        is_repeating: "Generate forever" goes on.
         job_id: The job on show. picture: The picture on show.
         picked: Id of the picture the person chose; None follows the newest.
     """
@@ -38,18 +39,10 @@ class Look:
     infotext: str = ""
     is_busy: bool = False
     is_running: bool = False
+    is_repeating: bool = False
     job_id: int | None = None
     picture: SavedPicture | None = None
     picked: int | None = None
-
-
-def current_job(studio: Studio, client: str) -> Job | None:
-    """The browser's job that runs, else the one that runs next, else its newest."""
-    running = studio.jobs.list(states=("running",), client=client, limit=1)
-    if running:
-        return running[0]
-    waiting = (job for job in studio.jobs.waiting() if job.client == client)
-    return next(waiting, None) or studio.latest_job(client)
 
 
 def look(studio: Studio, client: str, picked: int | None, language: str) -> Look:
@@ -59,15 +52,15 @@ def look(studio: Studio, client: str, picked: int | None, language: str) -> Look
         client: Whose jobs.
         picked: Id of the picture the person chose, or None.
     """
-    job = current_job(studio, client) if client else None
+    job = studio.current_job(client) if client else None
     if job is None:
         return Look(_nothing_yet(studio, language))
     view = studio.view(job.id)
     pictures = _pictures(studio, client, view)
     chosen = next((p for p in pictures if p.id == picked), None)
     shown = chosen or (_newest(view) if _shows_result(view) else None)
-    is_busy = _is_busy(view)
-    body = _stage(studio, view, chosen, shown, language)
+    is_repeating = _is_repeating(studio, client, job)
+    body = _stage(studio, view, chosen, shown, is_repeating, language)
     thumbs = [_thumb(p, is_earlier=p.job_id != job.id) for p in pictures]
     has_strip = len(thumbs) > 1 or (thumbs and shown is None)
     strip = cards.strip(thumbs, shown.id if shown else None, language) if has_strip else ""
@@ -76,20 +69,23 @@ def look(studio: Studio, client: str, picked: int | None, language: str) -> Look
         html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'
         f"{body}{notes}{strip}</div>",
         infotext=cards.infotext_view(shown.infotext, language) if shown else "",
-        is_busy=is_busy,
+        is_busy=is_repeating or not _shows_result(view),
         is_running=view.live is not None,
+        is_repeating=is_repeating,
         job_id=job.id,
         picture=shown,
         picked=picked if chosen else None,
     )
 
 
-def _is_busy(view: JobView) -> bool:
-    """Not ended yet, or about to be asked for again ("Generate forever")."""
-    if not view.is_finished or view.live is not None:
-        return True
-    ended = view.job.finished_at or 0
-    return view.job.repeat_json is not None and time.time() - ended < REPEAT_PAUSE_SECONDS
+def _is_repeating(studio: Studio, client: str, job: Job) -> bool:
+    """"Generate forever" goes on, or a done job is just about to be asked for again."""
+    is_between = (
+        job.state == "done"
+        and job.repeat_json is not None
+        and time.time() - (job.finished_at or 0) < REPEAT_PAUSE_SECONDS
+    )
+    return is_between or studio.is_repeating(client)
 
 
 def _shows_result(view: JobView) -> bool:
@@ -111,12 +107,12 @@ def checkpoint_folder(folders: Folders) -> str:
 
 def _stage(
     studio: Studio, view: JobView, chosen: SavedPicture | None, shown: SavedPicture | None,
-    language: str,
+    is_repeating: bool, language: str,
 ) -> str:  # fmt: skip
     """The large part: preview and progress, a waiting card, a picture, or what went wrong."""
     job = view.job
     if view.live is not None or job.state == "running":
-        return _running(studio, view, chosen, language)
+        return _running(view, chosen, is_repeating, language)
     if job.state == "queued":
         card = cards.waiting_card(
             view.position or 1, job.id, _why_waiting(studio, language), language
@@ -143,9 +139,11 @@ def _why_waiting(studio: Studio, language: str) -> str:
     return ""
 
 
-def _running(studio: Studio, view: JobView, chosen: SavedPicture | None, language: str) -> str:
+def _running(
+    view: JobView, chosen: SavedPicture | None, is_repeating: bool, language: str
+) -> str:
     live = view.live
-    bar = cards.progress_bar(live, time.time(), language) if live else ""
+    bar = cards.progress_bar(live, time.time(), language, is_repeating) if live else ""
     if chosen:
         return bar + _picture(chosen, language)
     if live and live.preview_id:

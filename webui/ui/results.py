@@ -35,6 +35,7 @@ class Shown:
     is_busy: bool = False
     is_running: bool = False
     job_id: int | None = None
+    is_repeating: bool = False
     picture: int | None = None
     picked: int | None = None
 
@@ -54,12 +55,13 @@ class Results:
     wake: gr.Button
     interrupt: gr.Button
     skip: gr.Button
+    forever: gr.Checkbox
 
     def gives(self) -> list[Any]:
         """Everything a look may change."""
         return [
             self.stage, self.infotext, self.folder, self.save, self.zip, self.timer, self.shown,
-            self.interrupt, self.skip, *self.targets.values(),
+            self.interrupt, self.skip, self.forever, *self.targets.values(),
         ]  # fmt: skip
 
 
@@ -82,7 +84,7 @@ class SendTarget:
 TARGET_TEXTS = {"txt2img": "send_to_txt2img", "png_info": "send_to_png_info"}
 
 
-def draw(interrupt: gr.Button, skip: gr.Button) -> Results:
+def draw(interrupt: gr.Button, skip: gr.Button, forever: gr.Checkbox) -> Results:
     """The stage, its row of buttons and the hidden parts that drive it."""
     stage = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-stage")
     with gr.Row(elem_classes="dq-acts"):
@@ -98,8 +100,9 @@ def draw(interrupt: gr.Button, skip: gr.Button) -> Results:
     shown = gr.State(Shown())
     wake = gr.Button("wake", visible="hidden", elem_id="dq-wake")
     return Results(
-        stage, infotext, folder, save, zip_button, targets, timer, shown, wake, interrupt, skip
-    )
+        stage, infotext, folder, save, zip_button, targets, timer, shown, wake, interrupt, skip,
+        forever,
+    )  # fmt: skip
 
 
 def _act(text: str, elem_id: str, **options: Any) -> gr.Button:
@@ -130,13 +133,16 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
         return refresh(parts, studio, values, browser, request)
 
     def stop(values: Values, request: gr.Request) -> dict:
-        shown: Shown = values[parts.shown]
-        if shown.job_id is not None:
-            studio.cancel(shown.job_id)
+        studio.stop_current(client_name(values[browser], request))
         return refresh(parts, studio, values, browser, request)
 
     def skip(values: Values, request: gr.Request) -> dict:
         studio.skip(values[parts.shown].job_id)
+        return refresh(parts, studio, values, browser, request)
+
+    def change_forever(values: Values, request: gr.Request) -> dict:
+        if not values[parts.forever]:
+            studio.stop_repeating(client_name(values[browser], request))
         return refresh(parts, studio, values, browser, request)
 
     takes = [browser, parts.shown]
@@ -146,6 +152,7 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
     wire(parts.stage.act, on_act, takes, gives)
     wire(parts.interrupt.click, stop, takes, gives)
     wire(parts.skip.click, skip, takes, gives)
+    wire(parts.forever.input, change_forever, [*takes, parts.forever], gives)
 
 
 def retry(studio: Studio, job_id: int, client: str) -> None:
@@ -166,7 +173,10 @@ def refresh(
 def changes(parts: Results, before: Shown, now: Look) -> dict[Any, Any]:
     """The components whose content differs from what the page shows."""
     key = now.picture.id if now.picture else None
-    after = Shown(now.html, now.infotext, now.is_busy, now.is_running, now.job_id, key, now.picked)
+    after = Shown(
+        now.html, now.infotext, now.is_busy, now.is_running, now.job_id, now.is_repeating, key,
+        now.picked,
+    )  # fmt: skip
     if after == before:
         return {parts.shown: gr.skip()}
     update: dict[Any, Any] = {parts.shown: after}
@@ -179,6 +189,8 @@ def changes(parts: Results, before: Shown, now: Look) -> dict[Any, Any]:
         update[parts.interrupt] = gr.update(interactive=after.is_busy)
     if after.is_running != before.is_running:
         update[parts.skip] = gr.update(interactive=after.is_running)
+    if after.is_repeating != before.is_repeating:
+        update[parts.forever] = gr.update(value=after.is_repeating)
     if after.picture != before.picture:
         has_picture = after.picture is not None
         for button in (parts.folder, parts.save, *parts.targets.values()):

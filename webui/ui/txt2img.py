@@ -82,7 +82,7 @@ def draw(studio: Studio) -> Txt2Img:
             seed_fields, seed_random, seed_reuse, extra_panel = _draw_seed()
             hires_fields, hires_panel, hires_size = _draw_hires()
         with gr.Column(elem_classes="dq-out", min_width=0):
-            stage = results.draw(interrupt, skip)
+            stage = results.draw(interrupt, skip, forever)
     form = Form(
         prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
         overrides=overrides, **fields, **size_fields, **seed_fields, **hires_fields,
@@ -286,11 +286,17 @@ def _connect_asking(
         if event._data["act"] != "example":
             return {stage.shown: gr.skip()}
         prompt = event._data["prompt"]
-        return {form.prompt: prompt, **submit(values, request, prompt=prompt)}
+        tokens = prompt_box.counter(*studio.count_tokens(prompt))
+        return {
+            form.prompt: prompt,
+            parts.prompts.prompt_tokens: tokens,
+            **submit(values, request, prompt=prompt),
+        }
 
     takes = [*form.components(), *quick.components(), buttons.forever, browser, stage.shown]
     wire(buttons.generate.click, generate, takes, stage.gives(), trigger_mode="multiple")
-    wire(stage.stage.act, use_example, takes, [form.prompt, *stage.gives()])
+    wire(stage.stage.act, use_example, takes,
+         [form.prompt, parts.prompts.prompt_tokens, *stage.gives()])  # fmt: skip
 
 
 def _connect_size(parts: Txt2Img, studio: Studio, quick: Quicksettings) -> None:
