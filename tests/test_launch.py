@@ -20,7 +20,7 @@ import pytest
 import launch
 from webui.launcher import environment, pip, torch_source, words
 from webui.launcher.chinese import CHINESE
-from webui.launcher.commands import read_wish, wait_for
+from webui.launcher.commands import program_environment, read_wish, wait_for
 from webui.launcher.environment import Stamp, Venv, check_disk, check_writable, pinned, venv_error
 from webui.launcher.install import InstallLock
 from webui.launcher.machine import (
@@ -454,6 +454,35 @@ def test_read_wish_when_torch_has_no_value_then_says_so(argv: list[str]) -> None
         read_wish(argv)
 
 
+def test_read_wish_when_the_variable_has_flags_then_they_come_first_and_own_ones_work() -> None:
+    more = '--skip-install --torch cu126 --ckpt "a b.safetensors" --port 7000'
+    wish = read_wish(["--port", "7001", "--torch", "cpu"], more, is_windows=False)
+    assert (wish.command, wish.skip_install, wish.torch) == ("serve", True, "cpu")
+    assert wish.rest == ("--ckpt", "a b.safetensors", "--port", "7000", "--port", "7001")
+
+
+def test_read_wish_when_testing_then_the_variables_program_flags_stay_away_from_pytest() -> None:
+    wish = read_wish(["test", "-q"], "--skip-install --port 7000")
+    assert (wish.command, wish.skip_install, wish.rest) == ("test", True, ("-q",))
+
+
+def test_read_wish_when_the_variable_is_from_windows_then_keeps_backslashes() -> None:
+    wish = read_wish([], r'--ckpt-dir="C:\my models" --lora-dir C:\loras', is_windows=True)
+    assert wish.rest == ("--ckpt-dir=C:\\my models", "--lora-dir", "C:\\loras")
+
+
+def test_read_wish_when_the_variable_has_an_open_quote_then_says_so() -> None:
+    with pytest.raises(LaunchError, match="COMMANDLINE_ARGS"):
+        read_wish([], '--ckpt "half')
+
+
+def test_program_environment_when_made_then_the_variable_is_used_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COMMANDLINE_ARGS", "--port 7000")
+    assert "COMMANDLINE_ARGS" not in program_environment()
+
+
 # --- the stamp ---------------------------------------------------------------------------------
 
 
@@ -534,6 +563,25 @@ def test_install_lock_when_another_process_holds_it_then_says_wait() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_install_lock_when_made_then_lies_beside_the_environment(tmp_path: Path) -> None:
+    with InstallLock(tmp_path):
+        assert [file.name for file in tmp_path.iterdir()] == [".venv.lock"]
+
+
+def test_install_lock_when_only_the_environment_can_be_written_then_lies_in_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".venv.lock").mkdir()  # no user, not even root, can open that as a file
+    (tmp_path / ".venv").mkdir()
+    with InstallLock(tmp_path):
+        assert (tmp_path / ".venv" / "install.lock").exists()
+
+
+def test_install_lock_when_nothing_can_be_written_then_says_so(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="cannot be written"), InstallLock(tmp_path / "nowhere"):
+        pass
+
+
 # --- the files it installs from ----------------------------------------------------------------
 
 
@@ -603,7 +651,7 @@ class TinyProject:
     """A copy of the launcher with requirements that tiny local wheels fulfil."""
 
     def __init__(self, folder: Path, wheels: Path) -> None:
-        self.folder, self.wheels = folder, wheels
+        self.folder, self.wheels, self.flags = folder, wheels, ""
         self.venv = Venv(folder / ".venv")
 
     def environment(self) -> dict[str, str]:
@@ -613,6 +661,7 @@ class TinyProject:
             PIP_FIND_LINKS=str(self.wheels),
             PIP_CONFIG_FILE=os.devnull,
             TORCH_INDEX_URL=NOWHERE,
+            COMMANDLINE_ARGS=self.flags,
             LANGUAGE="en",
         )
         return env
@@ -814,6 +863,15 @@ def test_launch_when_skip_install_then_uses_what_is_there(tiny: TinyProject) -> 
     tiny.venv.stamp_file.unlink()
     tiny.stop_pip_from_working()
     assert tiny.launch("--skip-install", "--api").stdout.splitlines()[0] == "app --api"
+
+
+def test_launch_when_flags_are_in_the_variable_then_both_sides_get_theirs(
+    tiny: TinyProject,
+) -> None:
+    tiny.venv.stamp_file.unlink()
+    tiny.stop_pip_from_working()
+    tiny.flags = '--skip-install --ckpt "a b"'
+    assert tiny.launch("--api").stdout.splitlines()[0] == "app --ckpt a b --api"
 
 
 def test_launch_when_help_then_own_flags_and_the_apps(tiny: TinyProject) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from webui.launcher.environment import (
     REQUIREMENTS,
@@ -21,6 +20,7 @@ from webui.launcher.environment import (
     clean_environment,
     pinned,
     requirements_hash,
+    write_error,
 )
 from webui.launcher.machine import probe_machine
 from webui.launcher.pip import run_pip, spoken_time
@@ -185,14 +185,17 @@ def check_torch(venv: Venv, choice: TorchChoice) -> None:
 
 
 class InstallLock:
-    """One installation in this folder at a time; the system frees it however a process ends."""
+    """One installation in this folder at a time; the system frees it however a process ends.
 
-    def __init__(self) -> None:
-        name = hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]
-        self.path = os.path.join(tempfile.gettempdir(), f"danqing-{name}.lock")
+    The lock lies beside .venv, which ``--reinstall`` empties; where only .venv can be written
+    (a volume in a container) it lies in there.
+    """
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root = root
 
     def __enter__(self) -> InstallLock:
-        self.file = open(self.path, "a+")
+        self.file = self._open()
         try:
             lock_file(self.file)
         except OSError as err:
@@ -205,6 +208,15 @@ class InstallLock:
 
     def __exit__(self, *exc: object) -> None:
         self.file.close()
+
+    def _open(self) -> TextIO:
+        try:
+            return open(self.root / ".venv.lock", "a+")
+        except OSError as err:
+            try:
+                return open(self.root / ".venv" / "install.lock", "a+")
+            except OSError:
+                raise write_error(self.root) from err
 
 
 def lock_file(file: Any) -> None:
