@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = read_settings(sys.argv[1:] if argv is None else argv)
+        if settings.ignored:
+            print(f"Ignored: {', '.join(settings.ignored)}", flush=True)
         listener = open_port(settings)
         studio = Studio(settings)
     except WebUIError as err:
@@ -150,14 +152,40 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def announce(settings: Settings, port: int) -> None:
     """Say where the page is, open it where there is a screen, and share it when asked."""
-    scheme = "https" if settings.tls_certfile else "http"
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-    url = f"{scheme}://{host}:{port}{settings.subpath}/"
-    print(f"\nDanqing (丹青) is at {url}    Stop it with Ctrl+C.\n", flush=True)
+    url, *others = page_addresses(settings, port)
+    print(f"\nDanqing (丹青) is at {url}    Stop it with Ctrl+C.", flush=True)
+    for other in others:
+        print(f"On other machines of this network: {other}", flush=True)
+    print(flush=True)
     if settings.page and should_open_browser(settings):
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     if settings.share:
         threading.Thread(target=_share, args=(port,), daemon=True).start()
+
+
+def page_addresses(settings: Settings, port: int) -> list[str]:
+    """The page's address on this machine and, when it answers on every one, in the network."""
+    scheme = "https" if settings.tls_certfile else "http"
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    hosts = [f"[{here}]" if ":" in here else here]
+    if settings.host in ("0.0.0.0", "::"):
+        hosts += filter(None, [lan_address()])
+    return [f"{scheme}://{host}:{port}{settings.subpath}/" for host in hosts]
+
+
+def lan_address() -> str:
+    """This machine's IPv4 address towards other machines, or ''.
+
+    Connecting a UDP socket only chooses the way out; nothing is sent. 192.0.2.1 is nobody's
+    address (RFC 5737).
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))
+            found = str(probe.getsockname()[0])
+    except OSError:
+        return ""
+    return "" if is_loopback(found) or found == "0.0.0.0" else found
 
 
 def should_open_browser(settings: Settings) -> bool:
