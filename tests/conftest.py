@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -43,9 +44,11 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what this machine cannot run, and say why."""
+    """Skip what this machine cannot run, and say why. CI must have a browser: there it fails."""
     for marker, (is_there, reason) in NEEDS.items():
         if item.get_closest_marker(marker) and not is_there():
+            if marker == "browser" and os.environ.get("CI") == "true":
+                pytest.fail(f"CI=true, and this test {reason}", pytrace=False)
             pytest.skip(reason)
 
 

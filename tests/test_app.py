@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import app
+from tests import conftest
 from tests.test_first_picture import PAINT, Server, any_free_port, running
-from webui.settings import PROJECT_DIR
+from webui.settings import PROJECT_DIR, read_settings
 
 
 def start(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +67,58 @@ def test_start_when_open_without_a_password_is_refused() -> None:
 
     assert ended.returncode == 2
     assert "without a password" in ended.stderr
+
+
+def test_start_when_flags_of_others_are_given_names_them(data_dir: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = start(
+            "--xformers", "--precision", "full", "--port", port, "--data-dir", str(data_dir)
+        )
+
+    assert ended.stdout == "Ignored: --xformers, --precision\n"
+    assert "unrecognized" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "host, printed",
+    [("::1", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("localhost", "localhost")],
+)
+def test_addresses_when_only_this_machine_is_served_are_one(host: str, printed: str) -> None:
+    settings = read_settings(["--server-name", host, "--subpath", "art"], {})
+
+    assert app.page_addresses(settings, 7860) == [f"http://{printed}:7860/art/"]
+
+
+@pytest.mark.parametrize("host, here", [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_addresses_when_all_machines_are_served_have_the_networks_one(
+    host: str, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(["--server-name", host, "--gradio-auth", "a:b"], {})
+    monkeypatch.setattr(app, "lan_address", lambda: "192.168.1.5")
+    assert app.page_addresses(settings, 80) == [f"http://{here}:80/", "http://192.168.1.5:80/"]
+    monkeypatch.setattr(app, "lan_address", lambda: "")
+    assert app.page_addresses(settings, 80) == [f"http://{here}:80/"]
+
+
+def test_lan_address_when_found_is_not_this_machines_own_loop() -> None:
+    found = app.lan_address()
+
+    assert found == "" or (found.count(".") == 3 and not found.startswith(("127.", "0.")))
+
+
+@pytest.mark.parametrize(("ci", "ending"), [("true", "fail"), ("", "skip")])
+def test_browser_tests_when_there_is_no_chromium_fail_in_ci_and_are_skipped_elsewhere(
+    ci: str, ending: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(conftest, "find_chromium", lambda: "")
+    request.node.add_marker("browser")
+    outcome = pytest.fail.Exception if ending == "fail" else pytest.skip.Exception
+    with pytest.raises(outcome, match="needs Chromium"):
+        conftest.pytest_runtest_setup(request.node)
 
 
 @pytest.fixture(scope="module")
