@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.clients import QUICK, MakeStudio, client_of
+from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
 from webui.studio import Studio
 
 OPTIONS = "/sdapi/v1/options"
@@ -48,6 +48,15 @@ def test_checkpoint_when_set_by_any_alias_is_told_by_its_title(client: TestClien
         ({"send_size": False, "jpeg_quality": "best"}, 422, "ParamsError"),
         ({"send_size": False, "CLIP_stop_at_last_layers": 99}, 422, "ParamsError"),
         ({"send_size": False, "randn_source": "dice"}, 422, "ParamsError"),
+        ({"send_size": False, "live_previews_image_format": "bmp"}, 422, "ParamsError"),
+        ({"send_size": False, "show_progress_type": "Psychic"}, 422, "ParamsError"),
+        ({"send_size": False, "worker_idle_minutes": -1}, 422, "ParamsError"),
+        ({"send_size": False, "img_downscale_threshold": "-0.5"}, 422, "ParamsError"),
+        ({"send_size": False, "img_downscale_threshold": "nan"}, 422, "ParamsError"),
+        ({"send_size": False, "directories_max_prompt_words": -2}, 422, "ParamsError"),
+        ({"send_size": False, "target_side_length": -4000}, 422, "ParamsError"),
+        ({"send_size": False, "sd_vae": "nope.vae"}, 404, "CheckpointNotFoundError"),
+        ({"send_size": False, "sd_vae": ""}, 404, "CheckpointNotFoundError"),
     ],
 )
 def test_options_when_one_is_wrong_change_nothing(
@@ -59,6 +68,40 @@ def test_options_when_one_is_wrong_change_nothing(
 
     assert answer.status_code == status and answer.json()["error"] == error
     assert client.get(OPTIONS).json() == before
+
+
+def test_choice_when_in_capitals_is_stored_as_declared(client: TestClient) -> None:
+    answer = client.post(OPTIONS, json={"live_previews_image_format": "PNG", "sd_vae": "None"})
+    present = client.get(OPTIONS).json()
+    client.post(OPTIONS, json={"live_previews_image_format": None, "sd_vae": None})
+
+    assert answer.status_code == 200
+    assert present["live_previews_image_format"] == "png" and present["sd_vae"] == "None"
+    assert client.get(OPTIONS).json()["sd_vae"] == "Automatic"
+
+
+def test_vae_when_its_file_is_gone_can_be_sent_back(client: TestClient, studio: Studio) -> None:
+    studio.options.set("sd_vae", "gone.safetensors")
+    try:
+        assert client.post(OPTIONS, json=client.get(OPTIONS).json()).status_code == 200
+    finally:
+        studio.options.set("sd_vae", "Automatic")
+
+
+def test_checkpoint_when_broken_is_refused_with_the_reason(make_studio: MakeStudio) -> None:
+    studio = make_studio()
+    folder = studio.settings.folders.data / "models" / "Stable-diffusion"
+    (folder / "torn.safetensors").write_bytes(b"\xff" * 64)
+    with client_of(studio) as client:
+        client.post("/sdapi/v1/refresh-checkpoints")
+        wait_until(lambda: studio.catalog.find_checkpoint("torn").problem)
+        before = client.get(OPTIONS).json()
+        answer = client.post(OPTIONS, json={"sd_model_checkpoint": "torn", "send_size": False})
+        after = client.get(OPTIONS).json()
+
+    reason = studio.catalog.find_checkpoint("torn").problem
+    assert answer.status_code == 500 and reason in answer.json()["detail"]
+    assert after == before
 
 
 def test_restricted_option_when_sent_is_left_alone(client: TestClient) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,15 @@ from webui.studio import Studio
 READ_ONLY = ("sd_checkpoint_hash",)
 """Told by GET /options, ignored by POST, so that what was read can be sent back whole."""
 SECRET_FLAGS = ("api_auth", "gradio_auth", "gradio_auth_path")
+NOT_NEGATIVE = (
+    "worker_idle_minutes",
+    "img_downscale_threshold",
+    "directories_max_prompt_words",
+    "target_side_length",
+)
+NO_VAE_FILE = ("Automatic", "None")
 _DEFAULTS = {option.key: option.default for option in OPTIONS}
+_CHOICES = {option.key: option.choices for option in OPTIONS if option.choices}
 
 
 def options_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
@@ -58,8 +67,12 @@ def present_options(studio: Studio) -> dict[str, Any]:
 def change_options(studio: Studio, values: Mapping[str, Any]) -> None:
     """Change options in memory and in config.json. A fault in one changes none.
 
+    A value that is the present one is not looked at, so that what was read can be sent back
+    whole even where it has become wrong since (a VAE whose file is gone).
+
     Raises:
-        ApiError: An unknown checkpoint or option, or options are frozen.
+        ApiError: An unknown or broken checkpoint, an unknown option, or options are frozen.
+        CheckpointNotFoundError: An unknown VAE.
         ParamsError: A value that no request could be painted with.
     """
     if studio.settings.flags.get("freeze_settings"):
@@ -71,7 +84,13 @@ def change_options(studio: Studio, values: Mapping[str, Any]) -> None:
         )
     wanted = {key: value for key, value in values.items() if _may_change(studio, key)}
     checkpoint = _checkpoint_title(studio, wanted.pop("sd_model_checkpoint", None))
-    checked = {key: checked_value(key, value) for key, value in wanted.items()}
+    checked = {
+        key: checked_value(key, value)
+        for key, value in wanted.items()
+        if not _is_present(studio, key, value)
+    }
+    if checked.get("sd_vae", "None") not in NO_VAE_FILE:
+        studio.catalog.find_vae(checked["sd_vae"])
     _check_that_one_can_paint(checked)
     for key, value in checked.items():
         studio.options.set(key, value)
@@ -99,11 +118,21 @@ def _may_change(studio: Studio, key: str) -> bool:
     return not (is_path and studio.settings.flags.get("hide_ui_dir_config"))
 
 
+def _is_present(studio: Studio, key: str, value: Any) -> bool:
+    present = studio.options[key]
+    return type(value) is type(present) and value == present
+
+
 def _checkpoint_title(studio: Studio, alias: Any) -> str | None:
+    """The title of the checkpoint meant, None when none is.
+
+    Raises:
+        ApiError: There is none of that name, or it cannot be used.
+    """
     if alias is None:
         return None
     try:
-        return studio.catalog.find_checkpoint(str(alias)).title
+        record = studio.catalog.find_checkpoint(str(alias))
     except CheckpointNotFoundError as err:
         raise ApiError(
             500,
@@ -111,14 +140,47 @@ def _checkpoint_title(studio: Studio, alias: Any) -> str | None:
             error="RuntimeError",
             errors=f"model {alias!r} not found",
         ) from err
+    if record.problem:
+        raise ApiError(
+            500,
+            f"model {alias!r} cannot be used; nothing was changed. {record.problem}",
+            error="RuntimeError",
+            errors=record.problem,
+        )
+    return record.title
 
 
 def checked_value(key: str, value: Any) -> Any:
-    """The value in the type of the option's default; null means the default.
+    """The value in the type of the option's default and in its range; null means the default.
 
     Raises:
-        ParamsError: It cannot be read as that type.
+        ParamsError: It cannot be read as that type, is none of the choices, or is below zero.
     """
+    typed = _typed_value(key, value)
+    if key in _CHOICES:
+        return _one_of(key, typed, _CHOICES[key])
+    if key in NOT_NEGATIVE and not 0 <= typed < math.inf:
+        raise ParamsError(
+            f"The option {key} was {typed}; a number from 0 up is needed.",
+            f"Its default is {_DEFAULTS[key]!r}. Nothing was changed.",
+            field=key,
+        )
+    return typed
+
+
+def _one_of(key: str, value: Any, choices: Sequence[Any]) -> Any:
+    """The choice that was meant; capitals do not matter."""
+    for choice in choices:
+        if str(value).lower() == str(choice).lower():
+            return choice
+    raise ParamsError(
+        f"The option {key} was {str(value)[:80]!r}, which is unknown.",
+        f"Choose one of: {', '.join(map(str, choices))}. Nothing was changed.",
+        field=key,
+    )
+
+
+def _typed_value(key: str, value: Any) -> Any:
     default = _DEFAULTS.get(key)
     if value is None or default is None:
         return default if value is None else json_safe(value)
