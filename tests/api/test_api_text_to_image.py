@@ -340,6 +340,22 @@ def test_checkpoint_override_when_unknown_paints_with_the_chosen_one_and_says_so
     assert any("missing" in warning for warning in info["warnings"])
 
 
+def test_schedule_when_unknown_is_automatic_and_told(client: TestClient) -> None:
+    info = info_of(
+        paint(client, scheduler="nope", enable_hr=True, hr_scheduler="never", hr_scale=1.5)
+    )
+
+    assert "scheduler 'nope' is unknown; Automatic was used." in info["warnings"]
+    assert "hr_scheduler 'never' is unknown; Automatic was used." in info["warnings"]
+
+
+@pytest.mark.parametrize("schedule", ["karras", "Karras", "", "Automatic", "automatic", None])
+def test_schedule_when_known_needs_no_warning(client: TestClient, schedule: str | None) -> None:
+    info = info_of(paint(client, scheduler=schedule))
+
+    assert not any("unknown" in warning for warning in info["warnings"])
+
+
 @pytest.mark.parametrize("knob", ["s_churn", "s_tmin", "s_tmax", "s_noise"])
 def test_sampler_knob_when_its_option_was_changed_follows_the_option(
     client: TestClient, studio: Studio, knob: str

@@ -28,8 +28,8 @@ from webui.errors import CheckpointNotFoundError, JobError, ParamsError, from_js
 from webui.jobs.store import Job
 from webui.options import OPTIONS, is_api_restricted
 from webui.params import Hires, TextToImage, params_error
-from webui.resolve import TextToImageRequest
-from webui.samplers.names import SCHEDULES, resolve_sampler
+from webui.resolve import TextToImageRequest, known_sampler
+from webui.samplers.names import find_schedule
 from webui.studio import Studio
 
 MAX_WAITING_REQUESTS = 512
@@ -130,6 +130,7 @@ def read_wish(
     _refuse_missing_parts(body)
     overrides = {**(extra_overrides or {}), **(body.override_settings or {})}
     overrides, notes = _known_overrides(studio, overrides)
+    notes.extend(_unknown_schedules(body))
     if body.value("restore_faces"):
         notes.append("restore_faces: there is no face restorer here; the pictures are as painted.")
     try:
@@ -230,14 +231,26 @@ def _sampler(body: TextToImageBody) -> tuple[str, str | None]:
 
 
 def _check_sampler(name: str, field: str) -> None:
-    found = resolve_sampler(name).sampler
-    suffixes = (spelling for schedule in SCHEDULES for spelling in schedule.spellings)
-    if name != found and name not in {f"{found} {suffix}" for suffix in suffixes}:
+    try:
+        known_sampler(name, None)
+    except ParamsError as err:
         raise ApiError(
             400,
             f"Sampler not found: {field} was {name[:80]!r}. "
             "GET /sdapi/v1/samplers lists the names.",
-        )
+        ) from err
+
+
+def _unknown_schedules(body: TextToImageBody) -> list[str]:
+    """A note for each schedule asked for that does not exist; A1111 paints without it too."""
+    asked = {"scheduler": body.scheduler or "Automatic"}
+    if body.value("enable_hr") and body.hr_scheduler not in (None, *SAME):
+        asked["hr_scheduler"] = body.hr_scheduler
+    return [
+        f"{field} {name[:80]!r} is unknown; Automatic was used."
+        for field, name in asked.items()
+        if find_schedule(name) is None
+    ]
 
 
 def _first_size(body: TextToImageBody) -> tuple[int, int]:
