@@ -10,8 +10,10 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from tests.api.clients import BASE_URL, QUICK, MakeStudio, client_of
+from webui.api import brake as brake_module
 from webui.api import fence
 from webui.api.app import build_api
+from webui.api.brake import Brake
 from webui.api.guard import Trust
 from webui.studio import Studio
 
@@ -71,6 +73,70 @@ def test_login_when_malformed_is_401(locked: Studio, header: str) -> None:
         assert client.get(SAMPLERS, headers={"Authorization": header}).status_code == 401
 
 
+def test_login_when_guessed_five_times_has_to_wait_even_with_the_right_one(
+    locked: Studio,
+) -> None:
+    wrong, right = ("ann", "wrong"), ("bob", "two")
+    with client_of(locked) as client:
+        guesses = [client.get(SAMPLERS, auth=wrong).status_code for _ in range(5)]
+        braked = client.get(SAMPLERS, auth=right)
+        without_login = client.get(SAMPLERS)
+
+    assert guesses == [401] * 5
+    assert braked.status_code == 429 and "Wait" in braked.json()["detail"]
+    assert 1 <= int(braked.headers["Retry-After"]) <= 10
+    assert without_login.status_code == 401
+
+
+def test_login_when_right_between_wrong_ones_of_others_is_let_in(locked: Studio) -> None:
+    app = build_api(locked)
+    guesser = TestClient(app, base_url=BASE_URL, client=("203.0.113.5", 1))
+    owner = TestClient(app, base_url=BASE_URL, client=("203.0.113.6", 1))
+    for _ in range(6):
+        guesser.get(SAMPLERS, auth=("ann", "wrong"))
+
+    assert guesser.get(SAMPLERS, auth=("bob", "two")).status_code == 429
+    assert owner.get(SAMPLERS, auth=("bob", "two")).status_code == 200
+
+
+def test_brake_when_time_goes_by_lets_go() -> None:
+    now = [1000.0]
+    brake = Brake(clock=lambda: now[0])
+    for _ in range(5):
+        assert brake.wait_seconds("a") == 0
+        brake.note_failure("a")
+
+    assert brake.wait_seconds("a") == 10 and brake.wait_seconds("b") == 0
+    now[0] += 10
+    assert brake.wait_seconds("a") == 0
+    brake.note_failure("a")
+    assert brake.wait_seconds("a") == 10
+    now[0] += 61
+    brake.note_failure("a")
+    assert brake.wait_seconds("a") == 0
+
+
+def test_brake_when_peers_are_many_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brake_module, "MAX_PEERS", 3)
+    brake = Brake()
+    for peer in "abcd":
+        for _ in range(5):
+            brake.note_failure(peer)
+
+    assert [brake.wait_seconds(peer) > 0 for peer in "abcd"] == [False, True, True, True]
+
+
+def test_openapi_when_a_password_is_set_needs_it(locked: Studio) -> None:
+    with client_of(locked) as client:
+        assert client.get("/openapi.json").status_code == 401
+        assert client.get("/openapi.json", auth=("bob", "two")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
+def test_docs_page_when_asked_for_is_not_there(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
 def test_login_when_wrong_is_refused_before_the_body_is_read(locked: Studio) -> None:
     with client_of(locked) as client:
         answer = client.post("/sdapi/v1/txt2img", content=b"{broken")
@@ -92,8 +158,8 @@ def test_page_password_when_it_is_the_only_one_guards_the_api_too(make_studio: M
         ("http://evil.example", 403),
         ("http://127.0.0.1:9999", 403),
         ("http://127.0.0.1:7860.evil.example", 403),
-        ("null", 403),
         ("file://", 403),
+        ("https://evil.gradio.live", 403),
     ],
 )
 def test_post_when_it_comes_from_a_page_needs_our_origin(
@@ -135,10 +201,31 @@ def test_host_when_foreign_is_refused_even_for_reading(
     assert answer.status_code == status
 
 
-def test_proxy_when_it_tells_the_outer_name_is_trusted(client: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("peer", "status"),
+    [
+        (("127.0.0.1", 50000), 200),
+        (("203.0.113.5", 0), 200),  # what uvicorn makes of a local proxy's X-Forwarded-For
+        (("203.0.113.5", 50000), 403),
+    ],
+)
+def test_proxy_when_it_tells_the_outer_name_is_trusted_on_this_machine_only(
+    studio: Studio, peer: tuple[str, int], status: int
+) -> None:
     headers = {"Origin": "https://paint.example", "X-Forwarded-Host": "paint.example"}
 
-    assert client.post(INTERRUPT, headers=headers).status_code == 200
+    with client_of(studio, client=peer) as client:
+        assert client.post(INTERRUPT, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("flags", [(), ("--cors-allow-origins", "null")])
+def test_origin_null_when_sent_is_refused_without_advice_to_admit_it(
+    make_studio: MakeStudio, flags: tuple[str, ...]
+) -> None:
+    with client_of(make_studio(*flags)) as client:
+        answer = client.post(INTERRUPT, headers={"Origin": "null"})
+
+    assert answer.status_code == 403 and "--cors-allow-origins" not in answer.json()["detail"]
 
 
 def test_cors_flag_when_given_admits_that_page(make_studio: MakeStudio) -> None:
@@ -166,8 +253,16 @@ def test_share_link_when_shared_is_ours() -> None:
     trust = Trust(is_local=True, host="127.0.0.1", share=True)
 
     assert trust.host_is_ours("abc.gradio.live", is_api=True)
-    assert trust.origin_is_ours("https://abc.gradio.live", ("127.0.0.1:7860",))
+    assert trust.origin_is_ours("https://abc.gradio.live", ("abc.gradio.live",))
+    assert not trust.origin_is_ours("https://evil.gradio.live", ("abc.gradio.live",))
+    assert not trust.origin_is_ours("https://evil.gradio.live", ("127.0.0.1:7860",))
     assert not trust.host_is_ours("abcgradio.live.evil", is_api=True)
+
+
+def test_share_link_when_not_shared_is_foreign() -> None:
+    trust = Trust(is_local=True, host="127.0.0.1")
+
+    assert not trust.host_is_ours("abc.gradio.live", is_api=True)
 
 
 def test_subpath_when_set_serves_below_it(make_studio: MakeStudio) -> None:

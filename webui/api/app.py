@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from webui import __version__
-from webui.api.errors import ApiError, answer_error
+from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.api.fence import make_fenced_route
 from webui.api.guard import Guard, Trust
 from webui.api.lists import list_routes
@@ -44,6 +44,9 @@ def build_api(studio: Studio) -> FastAPI:
         title="Danqing WebUI API",
         version=__version__,
         strict_content_type=False,
+        openapi_url=None,  # served by a route of ours, behind the password
+        docs_url=None,  # both pages load their program from another server: blank when offline,
+        redoc_url=None,  # and a stranger's code beside our API
     )
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
@@ -66,10 +69,24 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(options_routes(studio, fenced))
         app.include_router(png_info_routes(studio, fenced))
         app.include_router(server_routes(studio, fenced))
+    app.include_router(_schema_routes(app, fenced))
     app.include_router(task_routes(studio, fenced))
     app.include_router(internal_routes(studio, fenced))
     app.include_router(open_routes(make_fenced_route()))
     app.include_router(_unknown_routes(app, make_fenced_route()))
+
+
+def _schema_routes(app: FastAPI, route_class: type[APIRoute]) -> APIRouter:
+    """The machine-readable description of every route."""
+    routes = APIRouter(route_class=route_class)
+
+    @routes.get("/openapi.json", include_in_schema=False)
+    def openapi(request: Request) -> Response:
+        """The schema, with the sub-path under which we were called."""
+        root = request.scope.get("root_path", "").rstrip("/")
+        return SafeJSONResponse({**app.openapi(), **({"servers": [{"url": root}]} if root else {})})
+
+    return routes
 
 
 def _unknown_routes(app: FastAPI, route_class: type[APIRoute]) -> APIRouter:

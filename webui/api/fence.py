@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Message
 
+from webui.api.brake import Brake
 from webui.api.errors import ApiError, answer_error
 
 MAX_BODY_BYTES = 512 * 2**20
@@ -31,6 +32,7 @@ def make_fenced_route(logins: Iterable[tuple[str, str]] = ()) -> type[APIRoute]:
         logins: User and password pairs; none = everybody may pass.
     """
     known = tuple(logins)
+    brake = Brake()
 
     class FencedRoute(APIRoute):
         """One route behind the fence."""
@@ -40,11 +42,15 @@ def make_fenced_route(logins: Iterable[tuple[str, str]] = ()) -> type[APIRoute]:
 
             async def fenced(request: Request) -> Response:
                 try:
-                    check_login(request.headers.get("authorization"), known)
+                    _check_peer(request, known, brake)
                     return await handle(_limited(request))
                 except _Unauthorized as err:
                     response = answer_error(err)
                     response.headers["WWW-Authenticate"] = CHALLENGE
+                    return response
+                except _TooManyGuesses as err:
+                    response = answer_error(err)
+                    response.headers["Retry-After"] = str(err.wait_seconds)
                     return response
                 except Exception as err:
                     return answer_error(err)
@@ -56,6 +62,43 @@ def make_fenced_route(logins: Iterable[tuple[str, str]] = ()) -> type[APIRoute]:
 
 class _Unauthorized(ApiError):
     """No login, or a wrong one."""
+
+
+class _WrongPassword(_Unauthorized):
+    """A login that was tried and is not known."""
+
+
+class _TooManyGuesses(ApiError):
+    """This peer has to wait before the next login is looked at."""
+
+    def __init__(self, wait_seconds: int) -> None:
+        super().__init__(
+            429,
+            f"Too many wrong passwords came from this address. Wait {wait_seconds} seconds and "
+            "try again with the right one.",
+        )
+        self.wait_seconds = wait_seconds
+
+
+def _check_peer(request: Request, logins: tuple[tuple[str, str], ...], brake: Brake) -> None:
+    """Check a request's login unless its sender has guessed too often.
+
+    Even the right password is not looked at while the brake holds: the answer would tell a
+    guesser that it is right. A request without a login is no guess.
+
+    Raises:
+        ApiError: 401 without a known login; 429 while the brake holds.
+    """
+    header = request.headers.get("authorization")
+    peer = request.client.host if request.client else ""
+    wait = brake.wait_seconds(peer) if logins and header else 0
+    if wait:
+        raise _TooManyGuesses(wait)
+    try:
+        check_login(header, logins)
+    except _WrongPassword:
+        brake.note_failure(peer)
+        raise
 
 
 def check_login(header: str | None, logins: tuple[tuple[str, str], ...]) -> None:
@@ -78,7 +121,7 @@ def check_login(header: str | None, logins: tuple[tuple[str, str], ...]) -> None
         for known_user, known_password in logins
     ]
     if not any(matches):
-        raise _Unauthorized(401, "Incorrect username or password")
+        raise _WrongPassword(401, "Incorrect username or password")
 
 
 def _decode(encoded: str) -> tuple[bytes, bytes]:

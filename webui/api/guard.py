@@ -26,6 +26,8 @@ from webui.settings import Settings, is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 SHARE_SUFFIX = ".gradio.live"
+NO_ORIGIN = "null"
+"""What browsers send for files, sandboxed frames and some redirects."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Trust:
         is_local: Only this machine can reach the server.
         host: The address the server listens on.
         origins, origins_regex: Pages of other origins that may use it.
-        share: A public tunnel leads here, so its names are ours.
+        share: A public tunnel leads here, so it may call us by its name.
         has_api_logins, has_page_logins: Passwords guard the API, the page.
     """
 
@@ -74,7 +76,9 @@ class Trust:
         )
 
     def origin_is_ours(self, origin: str, hosts: tuple[str, ...]) -> bool:
-        """True for our own page, the share link and allowed origins.
+        """True for the page of the very address that was called, and for allowed origins.
+
+        A share link needs no more than that, and a name like it may be a stranger's.
 
         Args:
             origin: The Origin header.
@@ -85,13 +89,15 @@ class Trust:
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             return False
-        if self._is_shared(_host_name(parts.netloc)):
-            return True
         return _without_default_port(parts.netloc) in {_without_default_port(h) for h in hosts}
 
     def origin_is_allowed(self, origin: str) -> bool:
-        """True when a CORS flag names this origin."""
-        if "*" in self.origins or origin in self.origins:
+        """True when a CORS flag names this origin; "null" is anybody's, so only * admits it."""
+        if "*" in self.origins:
+            return True
+        if origin == NO_ORIGIN:
+            return False
+        if origin in self.origins:
             return True
         return bool(self.origins_regex and re.fullmatch(self.origins_regex, origin))
 
@@ -133,9 +139,16 @@ class Guard:
             )
         origin = headers.get("origin")
         is_safe = scope["type"] == "http" and scope["method"] in SAFE_METHODS
-        hosts = tuple(filter(None, (host, headers.get("x-forwarded-host"))))
+        outer = headers.get("x-forwarded-host") if _is_proxy_here(scope) else None
+        hosts = tuple(filter(None, (host, outer)))
         if origin is None or is_safe or self._trust.origin_is_ours(origin, hosts):
             return None
+        if origin == NO_ORIGIN:
+            return ApiError(
+                403,
+                "A page without an address of its own (a file, or a sandboxed frame) tried to use "
+                "this server and was refused. Serve that page over http and open it there.",
+            )
         return ApiError(
             403,
             f"A page at {origin!r} tried to use this server and was refused. If that page is "
@@ -146,7 +159,18 @@ class Guard:
 def is_api_path(scope: Scope) -> bool:
     """True for the paths that the API answers."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.startswith(("/sdapi/", "/internal/"))
+    return path.startswith(("/sdapi/", "/internal/")) or path == "/openapi.json"
+
+
+def _is_proxy_here(scope: Scope) -> bool:
+    """True when the connection comes from this machine, as a reverse proxy's does.
+
+    uvicorn puts the address that such a proxy reports in place of the proxy's own, with port 0,
+    which no connection has; it does so only for proxies on this machine or those that the
+    person named in FORWARDED_ALLOW_IPS.
+    """
+    host, port = scope.get("client") or ("", None)
+    return port == 0 or is_loopback(host)
 
 
 def _host_name(host: str) -> str:
