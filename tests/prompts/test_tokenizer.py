@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,8 @@ def reference(tokenizer: ClipTokenizer) -> Any:
     return CLIPTokenizer(vocab=tokenizer.backend.get_vocab(), merges=merges)
 
 
-def test_load_is_quick_and_complete(tokenizer: ClipTokenizer) -> None:
-    start = time.process_time()
+def test_load_is_complete(tokenizer: ClipTokenizer) -> None:
     assert len(ClipTokenizer.load()) == 49408
-    assert time.process_time() - start < 1.5  # 0.1 s on a free machine
     assert (tokenizer.start, tokenizer.end, tokenizer.comma) == (49406, 49407, 267)
 
 
