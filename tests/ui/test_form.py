@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from webui.errors import ParamsError
-from webui.ui.form import ASPECTS, DEFAULTS, Form, aspect_size, make_request, target_size
+from webui.ui.form import (
+    ASPECTS,
+    DEFAULTS,
+    Form,
+    aspect_size,
+    corrections,
+    make_request,
+    target_size,
+)
 
 
 def ask(**changed: Any) -> Any:
@@ -79,3 +87,9 @@ def test_aspect_size_keeps_area_and_shape(aspect: tuple[str, int, int], native: 
     assert (width % 8, height % 8) == (0, 0)
     assert width * height == pytest.approx(native * native, rel=0.12)
     assert width / height == pytest.approx(across / down, rel=0.12)
+
+
+def test_corrections_round_sizes_to_8_and_replace_words_by_a_random_seed() -> None:
+    form = {**DEFAULTS, "width": 500, "height": 515, "seed": "lucky", "subseed": " 7 "}
+    assert corrections(form) == {"width": 504, "height": 512, "seed": "-1"}
+    assert corrections({**DEFAULTS, "seed": "", "width": "wide"}) == {}

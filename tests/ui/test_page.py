@@ -435,3 +435,95 @@ def test_forever_when_unticked_finishes_the_picture_and_ends(page: Any, served: 
     page.wait_for_selector('.dq-progress:not(:has-text("repeats"))')
     wait_for_state(page, "done")
     assert not served.studio.jobs.list(states=("running", "queued"))
+
+
+def test_escape_when_a_list_was_passed_by_tab_still_interrupts(page: Any) -> None:
+    generate(page, "a slow tab")
+    page.wait_for_selector("#dq-preview")
+    for field in ("#dq-styles input", "#dq-sampler input"):
+        page.focus(field)
+        page.keyboard.press("Tab")
+        page.wait_for_selector("[role=listbox]", state="detached", timeout=3000)
+    page.focus("#dq-prompt textarea")
+    page.keyboard.press("Escape")
+    wait_for_state(page, "cancelled")
+
+
+def test_form_when_size_and_seed_do_not_fit_corrects_them(page: Any, served: Served) -> None:
+    page.fill("#dq-width input[type=number]", "131")
+    page.fill("#dq-seed textarea, #dq-seed input", "lucky")
+    generate(page, "a crooked frame")
+    page.wait_for_selector("text=is no seed")
+    wait_for_state(page, "done")
+    params = json.loads(served.studio.jobs.list(limit=1)[0].params_json)
+    assert params["width"] == 128
+    assert page.input_value("#dq-width input[type=number]") == "128"
+    assert page.input_value("#dq-seed textarea, #dq-seed input") == "-1"
+
+
+@pytest.mark.parametrize("field", ["#dq-checkpoint input", "#dq-vae input"])
+def test_top_row_when_name_is_unknown_keeps_the_last_one(
+    page: Any, served: Served, field: str
+) -> None:
+    before = page.input_value(field)
+    page.fill(field, "nonsense")
+    page.keyboard.press("Tab")
+    page.wait_for_function("([f, v]) => document.querySelector(f).value === v", arg=[field, before])
+    assert served.studio.options["sd_vae"] == "Automatic"
+    generate(page, "still painted")
+    wait_for_state(page, "done")
+
+
+def test_large_view_when_arrow_is_pressed_shows_the_next_and_closes(page: Any) -> None:
+    page.fill("#dq-batch-count input[type=number]", "2")
+    generate(page, "a pair")
+    wait_for_state(page, "done")
+    page.click("button.dq-view")
+    first = page.get_attribute(".dq-large img", "src")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(s) => document.querySelector('.dq-large img').src !== s", arg=first)
+    page.wait_for_function("document.querySelector('.dq-large img').naturalWidth >= 128")
+    page.click(".dq-close")
+    page.wait_for_selector(".dq-large", state="detached")
+
+
+def test_style_when_nameless_is_not_deleted_and_pencil_closes_the_editor(page: Any) -> None:
+    page.click("#dq-style-edit")
+    page.click("#dq-style-delete")
+    page.wait_for_selector("text=Give the style a name first")
+    page.click("#dq-style-edit")
+    page.wait_for_selector("#dq-style-delete", state="hidden")
+
+
+def test_settings_search_knows_group_titles_and_says_when_nothing_matches(page: Any) -> None:
+    page.get_by_role("tab", name="Settings").click()
+    search = "#dq-settings-search textarea, #dq-settings-search input"
+    page.fill(search, "live previews")
+    page.wait_for_selector("#dq-option-jpeg_quality", state="hidden")
+    assert page.is_visible("#dq-option-show_progress_every_n_steps")
+    page.fill(search, "zzzz")
+    page.wait_for_selector("text=No setting matches")
+    page.fill(search, "")
+    page.wait_for_selector("#dq-settings-nothing", state="detached")
+
+
+def test_paste_when_there_is_nothing_says_so(page: Any, served: Served) -> None:
+    (served.folder / "params.txt").unlink(missing_ok=True)
+    write(page, "")
+    page.click("#dq-paste")
+    page.wait_for_selector("text=There is no recipe to read yet")
+
+
+def test_paste_when_model_is_not_here_names_it(page: Any) -> None:
+    write(page, "a hill\nSteps: 20, Seed: 5, Size: 64x64, Model hash: 0123456789, Model: farAway")
+    page.click("#dq-paste")
+    page.wait_for_selector("text=Not here, so yours stays: farAway")
+
+
+def test_phone_first_visit_shows_the_examples_above_the_buttons(
+    open_page: Callable[..., Any],
+) -> None:
+    page = open_page(width=390, height=844)
+    chip = page.get_by_text("a castle at sunset").bounding_box()
+    bar = page.locator(".dq-actions").bounding_box()
+    assert chip["y"] + chip["height"] <= bar["y"]

@@ -79,7 +79,7 @@ def look(studio: Studio, client: str, picked: int | None, language: str) -> Look
 
 
 def _is_repeating(studio: Studio, client: str, job: Job) -> bool:
-    """"Generate forever" goes on, or a done job is just about to be asked for again."""
+    """ "Say whether "Generate forever" goes on, or a done job is just about to be asked for again."""
     is_between = (
         job.state == "done"
         and job.repeat_json is not None
@@ -139,9 +139,7 @@ def _why_waiting(studio: Studio, language: str) -> str:
     return ""
 
 
-def _running(
-    view: JobView, chosen: SavedPicture | None, is_repeating: bool, language: str
-) -> str:
+def _running(view: JobView, chosen: SavedPicture | None, is_repeating: bool, language: str) -> str:
     live = view.live
     bar = cards.progress_bar(live, time.time(), language, is_repeating) if live else ""
     if chosen:

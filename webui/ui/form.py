@@ -116,6 +116,36 @@ def _is_like(value: Any, default: Any) -> bool:
     return isinstance(value, type(default))
 
 
+def corrections(form: dict[str, Any]) -> dict[str, Any]:
+    """What must differ before the form can be asked for: sizes in steps of 8, seeds as numbers.
+
+    Returns:
+        New values by field name, only of fields that change; a number that cannot be read is
+        left for ``make_request`` to refuse.
+    """
+    changed: dict[str, Any] = {}
+    for name in ("width", "height"):
+        try:
+            size = _number(form, name)
+        except ParamsError:
+            continue
+        if size % 8:
+            changed[name] = (size + 4) // 8 * 8
+    for name in ("seed", "subseed"):
+        if not _is_seed(form[name]):
+            changed[name] = "-1"
+    return changed
+
+
+def _is_seed(text: Any) -> bool:
+    """True for a whole number, and for nothing: both mean what they say."""
+    try:
+        int(text or -1)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def make_request(
     form: dict[str, Any], *, top_row: dict[str, Any], overrides: dict[str, Any], user: str
 ) -> TextToImageRequest:

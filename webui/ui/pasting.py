@@ -48,10 +48,12 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class Pasted:
-    """What a recipe says: values by field name, and chips for differing settings."""
+    """What a recipe says: values by field name, chips for differing settings, and the names of
+    models that are not here."""
 
     values: dict[str, Any]
     chips: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def has_recipe(text: str) -> bool:
@@ -69,7 +71,7 @@ def paste(text: str, studio: Studio) -> Pasted:
     )
     params = read.params
     values = {**_prompts(read, studio), **_fields(params), **_switches(params)}
-    return Pasted(values, _chips(params, studio))
+    return Pasted(values, _chips(params, studio), _missing(params, studio))
 
 
 def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
@@ -148,6 +150,23 @@ def _chips(params: Mapping[str, str], studio: Studio) -> list[str]:
         if wanted is not None and wanted != _typed(key, str(studio.options[key])):
             chips.append(f"{label}: {params[label]}")
     return chips
+
+
+def _missing(params: Mapping[str, str], studio: Studio) -> list[str]:
+    """Models of the recipe that this machine does not have."""
+    names = []
+    model, vae = params.get("Model hash") or params.get("Model"), params.get("VAE")
+    try:
+        if model:
+            studio.catalog.find_checkpoint(model)
+    except WebUIError:
+        names.append(params.get("Model", model))
+    try:
+        if vae and vae not in ("None", "Automatic"):
+            studio.catalog.find_vae(vae)
+    except WebUIError:
+        names.append(vae)
+    return names
 
 
 def _is_usable(label: str, value: str, studio: Studio) -> bool:

@@ -100,17 +100,25 @@ def _connect_pasting(painting: Txt2Img, info: PngInfo, tabs: gr.Tabs, studio: St
         text = values[form.prompt] or last_recipe(studio.settings.folders.data)
         if not pasting.has_recipe(text):
             raise LibraryError(say("nothing_to_paste", language))
-        changes = fill_form(painting, pasting.paste(text, studio), studio)
-        tell("pasted", request)
-        return changes
+        found = pasting.paste(text, studio)
+        _tell_pasted(found, "pasted", request)
+        return fill_form(painting, found, studio)
 
     def send(values: Values, request: gr.Request) -> dict:
-        changes = fill_form(painting, pasting.paste(values[info.text], studio), studio)
-        tell("sent", request)
-        return {**changes, tabs: gr.Tabs(selected="txt2img")}
+        found = pasting.paste(values[info.text], studio)
+        _tell_pasted(found, "sent", request)
+        return {**fill_form(painting, found, studio), tabs: gr.Tabs(selected="txt2img")}
 
     wire(painting.buttons.paste.click, paste, [form.prompt], form.components())
     wire(info.send.click, send, [info.text], [*form.components(), tabs])
+
+
+def _tell_pasted(found: pasting.Pasted, text: str, request: gr.Request) -> None:
+    """That it was read, and which of its models this machine does not have."""
+    if found.missing:
+        tell("pasted_without", request, names=", ".join(found.missing))
+    else:
+        tell(text, request)
 
 
 def last_recipe(data_folder: Path) -> str:

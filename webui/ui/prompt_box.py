@@ -35,6 +35,7 @@ class StyleRow:
     apply: gr.Button
     edit: gr.Button
     editor: gr.Column
+    is_open: gr.State
     name: gr.Dropdown
     save: gr.Button
     delete: gr.Button
@@ -82,7 +83,7 @@ def draw_styles(names: list[str]) -> StyleRow:
             delete = gr.Button(
                 label("style_delete"), size="sm", variant="stop", elem_id="dq-style-delete"
             )
-    return StyleRow(styles, apply, edit, editor, name, save, delete)
+    return StyleRow(styles, apply, edit, editor, gr.State(False), name, save, delete)
 
 
 def connect(box: PromptBox, clear: gr.Button) -> None:
@@ -100,8 +101,10 @@ def connect_styles(row: StyleRow, box: PromptBox, studio: Studio) -> None:
     def toggle_editor(values: Values) -> dict:
         names = list(studio.styles.by_name())
         chosen = (values[row.styles] or [None])[-1]
+        is_open = not values[row.is_open]
         return {
-            row.editor: gr.update(visible=True),
+            row.is_open: is_open,
+            row.editor: gr.update(visible=is_open),
             row.name: gr.update(choices=names, value=chosen),
         }
 
@@ -125,16 +128,23 @@ def connect_styles(row: StyleRow, box: PromptBox, studio: Studio) -> None:
         return _style_choices(row, studio)
 
     def delete(values: Values, request: gr.Request) -> dict:
-        name = values[row.name] or ""
-        studio.styles.delete(name)
+        name = (values[row.name] or "").strip()
+        if not name:
+            raise WebUIError(say("style_unnamed", language_of(request)))
+        if not studio.styles.delete(name):
+            raise WebUIError(say("style_missing", language_of(request), name=name))
         tell("style_deleted", request, name=name)
         return _style_choices(row, studio)
 
     texts = [box.prompt, box.negative_prompt]
-    wire(row.edit.click, toggle_editor, [row.styles], [row.editor, row.name])
+    wire(
+        row.edit.click, toggle_editor, [row.styles, row.is_open],
+        [row.editor, row.name, row.is_open],
+    )  # fmt: skip
     wire(row.apply.click, write_into_prompt, [*texts, row.styles], [*texts, row.styles])
-    wire(row.save.click, save, [row.name, *texts], [row.styles, row.name, row.editor])
-    wire(row.delete.click, delete, [row.name], [row.styles, row.name, row.editor])
+    changed = [row.styles, row.name, row.editor, row.is_open]
+    wire(row.save.click, save, [row.name, *texts], changed)
+    wire(row.delete.click, delete, [row.name], changed)
 
 
 def _style_choices(row: StyleRow, studio: Studio) -> dict:
@@ -143,6 +153,7 @@ def _style_choices(row: StyleRow, studio: Studio) -> dict:
         row.styles: gr.update(choices=names),
         row.name: gr.update(choices=names, value=None),
         row.editor: gr.update(visible=False),
+        row.is_open: False,
     }
 
 

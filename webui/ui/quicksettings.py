@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from webui.errors import CheckpointNotFoundError
 from webui.ui.prompt_box import icon_button
 from webui.ui.texts import label
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Values, show_warning, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
+
+NO_FILE = ("Automatic", "None")
+"""Menu entries of the VAE list that stand for no particular file."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,12 @@ def draw(studio: Studio) -> Quicksettings:
     with gr.Row(elem_classes="dq-quick"):
         checkpoint = gr.Dropdown(
             checkpoint_titles(studio), value=chosen_title(studio), label=label("checkpoint"),
-            elem_id="dq-checkpoint", scale=5, min_width=220, allow_custom_value=True,
+            elem_id="dq-checkpoint", scale=5, min_width=220,
         )  # fmt: skip
         refresh = icon_button("dq-refresh")
         vae = gr.Dropdown(
-            vae_names(studio), value=studio.options["sd_vae"], label=label("vae"),
-            elem_id="dq-vae", scale=3, min_width=120, allow_custom_value=True,
+            vae_names(studio), value=chosen_vae(studio), label=label("vae"),
+            elem_id="dq-vae", scale=3, min_width=120,
         )  # fmt: skip
         clip_skip = gr.Slider(
             1, 12, value=studio.options["CLIP_stop_at_last_layers"], step=1,
@@ -54,9 +58,17 @@ def connect(parts: Quicksettings, studio: Studio) -> None:
     The checkpoint's own event is wired by txt2img, which also follows its size.
     """
 
-    def choose_vae(values: Values) -> None:
-        studio.options.set("sd_vae", values[parts.vae])
+    def choose_vae(values: Values) -> dict:
+        name = values[parts.vae] or ""
+        try:
+            if name not in NO_FILE:
+                studio.catalog.find_vae(name)
+        except CheckpointNotFoundError as err:
+            show_warning(str(err))
+            return {parts.vae: gr.update(value=chosen_vae(studio))}
+        studio.options.set("sd_vae", name)
         studio.options.save()
+        return {parts.vae: gr.skip()}
 
     def choose_clip_skip(values: Values) -> None:
         studio.options.set("CLIP_stop_at_last_layers", int(values[parts.clip_skip]))
@@ -66,7 +78,7 @@ def connect(parts: Quicksettings, studio: Studio) -> None:
         studio.refresh_models()
         return present(parts, studio)
 
-    wire(parts.vae.input, choose_vae, [parts.vae])
+    wire(parts.vae.input, choose_vae, [parts.vae], [parts.vae])
     wire(parts.clip_skip.release, choose_clip_skip, [parts.clip_skip])
     wire(parts.refresh.click, refresh, [], [parts.checkpoint, parts.vae, parts.clip_skip])
 
@@ -75,7 +87,7 @@ def present(parts: Quicksettings, studio: Studio) -> dict:
     """The row as it should stand now."""
     return {
         parts.checkpoint: gr.update(choices=checkpoint_titles(studio), value=chosen_title(studio)),
-        parts.vae: gr.update(choices=vae_names(studio), value=studio.options["sd_vae"]),
+        parts.vae: gr.update(choices=vae_names(studio), value=chosen_vae(studio)),
         parts.clip_skip: gr.update(value=studio.options["CLIP_stop_at_last_layers"]),
     }
 
@@ -99,6 +111,15 @@ def chosen_title(studio: Studio) -> str | None:
     return record.title if record else None
 
 
+def chosen_vae(studio: Studio) -> str:
+    """The VAE the options choose, as its menu entry; "Automatic" when it is no longer there."""
+    wanted = studio.options["sd_vae"]
+    try:
+        return wanted if wanted in NO_FILE else studio.catalog.find_vae(wanted).name
+    except CheckpointNotFoundError:
+        return NO_FILE[0]
+
+
 def vae_names(studio: Studio) -> list[str]:
     """What can be chosen as VAE."""
-    return ["Automatic", "None", *(record.name for record in studio.catalog.vaes())]
+    return [*NO_FILE, *(record.name for record in studio.catalog.vaes())]

@@ -88,9 +88,9 @@ def draw(studio: Studio) -> SettingsTab:
                 elem_id="dq-settings-apply",
             )  # fmt: skip
         for group in GROUPS:
-            options = [
-                o for o in OPTIONS if group_of(o.key) == group and o.key not in IN_THE_TOP_ROW
-            ]
+            options = [option for option in shown() if group_of(option.key) == group]
+            if not options:
+                continue
             with (
                 gr.Accordion(label(group), open=True, elem_classes="dq-group"),
                 gr.Row(elem_classes="dq-options"),
@@ -142,8 +142,8 @@ def connect(parts: SettingsTab, studio: Studio) -> None:
 
 
 def shown() -> list[Option]:
-    """The options this tab holds."""
-    return [option for option in OPTIONS if option.key not in IN_THE_TOP_ROW]
+    """The options this tab holds: those that do something."""
+    return [o for o in OPTIONS if o.is_live and o.key not in IN_THE_TOP_ROW]
 
 
 def present(parts: SettingsTab, studio: Studio) -> dict[Any, Any]:

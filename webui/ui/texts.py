@@ -38,6 +38,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "style_delete": ("Delete style", "删除样式"),
     "style_saved": ("The style “{name}” is saved.", "样式“{name}”已保存。"),
     "style_deleted": ("The style “{name}” is deleted.", "样式“{name}”已删除。"),
+    "style_missing": ("There is no style “{name}”.", "没有名为“{name}”的样式。"),
     "style_unnamed": ("Give the style a name first.", "请先填写样式名称。"),
     "paste": (
         "Read parameters from the prompt box, or from the last picture",
@@ -45,6 +46,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "clear_prompt": ("Clear the prompt", "清空提示词"),
     "pasted": ("Parameters were read.", "参数已读取。"),
+    "pasted_without": (
+        "Parameters were read. Not here, so yours stays: {names}.",
+        "参数已读取。本机没有、因此保持不变：{names}。",
+    ),
     "nothing_to_paste": (
         "There is no recipe to read yet: paste one into the prompt box, or make a picture first.",
         "还没有可读取的参数：请先把参数文本粘贴到提示词框，或先生成一张图。",
@@ -65,6 +70,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "steps": ("Sampling steps", "采样步数"),
     "width": ("Width", "宽度"),
     "height": ("Height", "高度"),
+    "not_a_seed": (
+        "“{value}” is no seed; a random one is used.",
+        "“{value}”不是有效的种子，已改用随机种子。",
+    ),
     "swap": ("Swap width and height", "交换宽高"),
     "aspect": ("Aspect ratio", "宽高比"),
     "batch_count": ("Batch count", "批次数"),
@@ -139,6 +148,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "failed_id": ("Report as", "错误编号"),
     "warning": ("Note", "提示"),
     "cancel": ("Cancel", "取消"),
+    "close": ("Close", "关闭"),
     "retry": ("Try again", "重试"),
     "copy": ("Copy", "复制"),
     "open_folder": ("Folder", "文件夹"),
@@ -201,6 +211,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "“{label}” was {value}; choose one of: {choices}.",
         "“{label}”的值是 {value}；请从这些里选择：{choices}。",
     ),
+    "settings_nothing": ("No setting matches.", "没有匹配的设置。"),
     "group_saving": ("Saving images", "图片保存"),
     "group_paths": ("Folders", "文件夹"),
     "group_preview": ("Live previews", "实时预览"),

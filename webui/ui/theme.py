@@ -96,7 +96,10 @@ def head(forced_theme: str | None) -> str:
     Args:
         forced_theme: ``dark`` or ``light``; None follows the system.
     """
-    script_texts = {key: TEXTS[key] for key in ("offline", "restarted", *TITLES.values())}
+    script_texts = {
+        key: TEXTS[key]
+        for key in ("offline", "restarted", "close", "settings_nothing", *TITLES.values())
+    }
     facts = {"theme": forced_theme, "titles": TITLES, "texts": script_texts}
     data = json.dumps(facts, ensure_ascii=False).replace("</", "<\\/")
     script = (ASSETS / "page.js").read_text(encoding="utf-8")

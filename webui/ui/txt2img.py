@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from webui.errors import CheckpointNotFoundError
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.ui import cards, pasting, prompt_box, quicksettings, results
 from webui.ui.form import (
@@ -17,6 +18,7 @@ from webui.ui.form import (
     UPSCALERS,
     Form,
     aspect_size,
+    corrections,
     make_request,
     target_size,
 )
@@ -24,8 +26,8 @@ from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.results import Results
 from webui.ui.session import client_name, user_of
-from webui.ui.texts import label, language_of
-from webui.ui.wiring import Values, wire
+from webui.ui.texts import label, language_of, say
+from webui.ui.wiring import Values, show_warning, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -267,9 +269,18 @@ def _connect_asking(
 ) -> None:
     form, buttons, stage = parts.form, parts.buttons, parts.results
 
+    def correct(given: dict[str, Any], request: gr.Request) -> dict[str, Any]:
+        changed = corrections(given)
+        for name in ("seed", "subseed"):
+            if name in changed and (name == "seed" or given["has_extra"]):
+                show_warning(say("not_a_seed", language_of(request), value=given[name]))
+        return changed
+
     def submit(values: Values, request: gr.Request, **changed: Any) -> dict:
+        given = {**form.read(values), **changed}
+        corrected = correct(given, request)
         wish = make_request(
-            {**form.read(values), **changed},
+            {**given, **corrected},
             top_row=quicksettings.read(quick, values),
             overrides=pasting.read_chips(values[form.overrides] or []),
             user=user_of(request),
@@ -277,7 +288,8 @@ def _connect_asking(
         client = client_name(values[browser], request)
         studio.submit(wish, client=client, forever=bool(values[buttons.forever]))
         values[stage.shown] = replace(values[stage.shown], picked=None)
-        return results.refresh(stage, studio, values, browser, request)
+        seen = results.refresh(stage, studio, values, browser, request)
+        return {**form.write(corrected), **seen}
 
     def generate(values: Values, request: gr.Request) -> dict:
         return submit(values, request)
@@ -294,9 +306,10 @@ def _connect_asking(
         }
 
     takes = [*form.components(), *quick.components(), buttons.forever, browser, stage.shown]
-    wire(buttons.generate.click, generate, takes, stage.gives(), trigger_mode="multiple")
-    wire(stage.stage.act, use_example, takes,
-         [form.prompt, parts.prompts.prompt_tokens, *stage.gives()])  # fmt: skip
+    corrected_fields = [form.width, form.height, form.seed, form.subseed]
+    gives = [*corrected_fields, *stage.gives()]
+    wire(buttons.generate.click, generate, takes, gives, trigger_mode="multiple")
+    wire(stage.stage.act, use_example, takes, [form.prompt, parts.prompts.prompt_tokens, *gives])
 
 
 def _connect_size(parts: Txt2Img, studio: Studio, quick: Quicksettings) -> None:
@@ -311,7 +324,11 @@ def _connect_size(parts: Txt2Img, studio: Studio, quick: Quicksettings) -> None:
         return {form.width: width, form.height: height}
 
     def choose_checkpoint(values: Values) -> dict:
-        record = studio.choose_checkpoint(values[quick.checkpoint])
+        try:
+            record = studio.choose_checkpoint(values[quick.checkpoint] or "")
+        except CheckpointNotFoundError as err:
+            show_warning(str(err))
+            return {quick.checkpoint: gr.update(value=quicksettings.chosen_title(studio))}
         return follow_native_size(parts, studio.native_size(record), values)
 
     size = [form.width, form.height]
@@ -319,7 +336,7 @@ def _connect_size(parts: Txt2Img, studio: Studio, quick: Quicksettings) -> None:
     wire(buttons.aspects.act, use_aspect, [], size)
     wire(
         quick.checkpoint.input, choose_checkpoint, [quick.checkpoint, *size, parts.auto_size],
-        [*size, parts.auto_size],
+        [quick.checkpoint, *size, parts.auto_size],
     )  # fmt: skip
 
 

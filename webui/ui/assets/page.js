@@ -24,11 +24,12 @@
 
   // Keys, as A1111 has them
   document.addEventListener('keydown', (event) => {
-    if (event.isComposing) return;
+    if (event.isComposing || !event.isTrusted) return;
     const onTab = byId('dq-generate') && byId('dq-generate').offsetParent !== null;
     if (event.key === 'Escape') {
       if (closeLarge()) return;
-      if (onTab && !document.querySelector('[role=listbox]')) press('dq-interrupt');
+      const isListOpen = document.activeElement && document.activeElement.matches('input[aria-expanded=true]');
+      if (onTab && !isListOpen) press('dq-interrupt');
     } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && onTab) {
       event.preventDefault();
       event.stopPropagation();
@@ -44,6 +45,16 @@
     }
   }, true);
 
+  // A list that opened when the Tab key reached it closes when the Tab key leaves it
+  document.addEventListener('focusout', (event) => {
+    const field = event.target;
+    if (!field.matches || !field.matches('input[aria-controls]')) return;
+    setTimeout(() => {
+      if (document.activeElement === field || field.getAttribute('aria-expanded') !== 'true') return;
+      field.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}));
+    }, 0);
+  }, true);
+
   const inGallery = (target) =>
     document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage'));
 
@@ -51,7 +62,16 @@
     const thumbs = [...document.querySelectorAll('#dq-stage .dq-thumb')];
     const now = thumbs.findIndex((thumb) => thumb.getAttribute('aria-pressed') === 'true');
     const next = thumbs[Math.max(0, Math.min(thumbs.length - 1, now + by))];
-    if (next && next !== thumbs[now]) { next.click(); next.focus(); }
+    if (!next || next === thumbs[now]) return;
+    next.click();
+    // Marked at once, so that the next key goes on from here before the server has answered.
+    for (const thumb of thumbs) thumb.setAttribute('aria-pressed', String(thumb === next));
+    const large = document.querySelector('.dq-large img');
+    if (!large) { next.focus(); return; }
+    const address = new URL(next.querySelector('img').src);
+    address.pathname = address.pathname.replace('/ui/thumb/', '/ui/picture/');
+    large.src = address.href;
+    large.alt = next.getAttribute('aria-label');
   };
 
   // The draft: saved a moment after the last touch, and when the page goes away
@@ -159,7 +179,16 @@
     copy.src = image.src;
     copy.alt = image.alt;
     copy.className = image.className;
-    large.append(copy);
+    copy.addEventListener('load', () => {
+      copy.classList.toggle('dq-small', Math.max(copy.naturalWidth, copy.naturalHeight) <= 256);
+    });
+    const close = document.createElement('button');
+    close.type = 'button';
+    close.className = 'dq-close';
+    close.textContent = '✕';
+    close.title = text('close');
+    close.setAttribute('aria-label', text('close'));
+    large.append(copy, close);
     large.addEventListener('click', closeLarge);
     document.body.append(large);
     large.focus();
@@ -176,16 +205,36 @@
     }
   });
 
-  // Settings: show what matches
+  // Settings: show what matches, a whole group when its title does
+  const sayNothingFound = (isNothing) => {
+    const line = byId('dq-settings-nothing');
+    if (!isNothing) { if (line) line.remove(); return; }
+    if (line) return;
+    const made = document.createElement('p');
+    made.id = 'dq-settings-nothing';
+    made.className = 'dq-note';
+    made.setAttribute('role', 'status');
+    made.textContent = text('settings_nothing');
+    document.querySelector('.dq-settings').append(made);
+  };
   document.addEventListener('input', (event) => {
     if (!(event.target.closest && event.target.closest('#dq-settings-search'))) return;
     const wanted = event.target.value.trim().toLowerCase();
-    for (const option of document.querySelectorAll('.dq-option')) {
-      option.classList.toggle('dq-away', !option.textContent.toLowerCase().includes(wanted));
-    }
+    let isFound = false;
     for (const group of document.querySelectorAll('.dq-group')) {
-      group.classList.toggle('dq-away', !group.querySelector('.dq-option:not(.dq-away)'));
+      const options = [...group.querySelectorAll('.dq-option')];
+      const title = group.querySelector('button') ? group.querySelector('button').textContent : '';
+      const isWhole = title.toLowerCase().includes(wanted);
+      let isShown = false;
+      for (const option of options) {
+        const isWanted = isWhole || option.textContent.toLowerCase().includes(wanted);
+        option.classList.toggle('dq-away', !isWanted);
+        isShown = isShown || isWanted;
+      }
+      group.classList.toggle('dq-away', !isShown);
+      isFound = isFound || isShown;
     }
+    sayNothingFound(!isFound);
   });
 
   // Names for buttons that show only a sign; Gradio draws them late and again
