@@ -125,3 +125,12 @@ def test_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
 
 def test_say_fills_in_values() -> None:
     assert say("step_of", "zh", step=3, steps=20) == "第 3/20 步"
+
+
+@pytest.mark.parametrize(("code", "offers"), [("params", False), ("device_memory", True)])
+def test_failed_job_offers_the_same_again_only_where_that_can_help(code: str, offers: bool) -> None:
+    error = {"code": code, "message": "m", "hint": "h"}
+    assert ('data-act="retry"' in cards.failure_card(error, 1, "en")) is offers
+    line = cards.JobLine(1, "failed", "t", "f", "w", error=error)
+    assert ('data-act="retry"' in cards.job_line(line, "en")) is offers
+    assert "可以这样做：" in cards.failure_card(error, 1, "zh")

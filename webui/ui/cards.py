@@ -105,15 +105,18 @@ def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
     advice = say("failed_what_to_do", language) + colon
     advice = f"<p><b>{esc(advice)}</b> {esc(hint)}</p>" if hint else ""
     report_id = error.get("details", {}).get("error_id") or f"{error.get('code', 'error')}-{job_id}"
-    retry = ""
-    if not str(error.get("code", "")).startswith("params"):  # the same values fail the same way
-        retry = action("retry", say("retry", language), job=job_id)
+    retry = action("retry", say("retry", language), job=job_id) if can_retry(error) else ""
     return (
         f'<div class="dq-card dq-failed" role="alert"><h3>{esc(say("failed", language))}</h3>'
         f"<p>{esc(error.get('message', ''))}</p>{advice}"
         f'<div class="dq-line"><span class="dq-soft">{esc(say("failed_id", language))} '
         f"<code>{esc(report_id)}</code></span>{retry}</div></div>"
     )
+
+
+def can_retry(error: dict[str, Any]) -> bool:
+    """False where the values themselves were refused: the same ones would be refused again."""
+    return not str(error.get("code", "")).startswith("params")
 
 
 def stopped_card(language: str) -> str:
@@ -265,7 +268,7 @@ def job_line(line: JobLine, language: str) -> str:
     if line.state in ("queued", "running"):
         cancel = say("cancel", language)
         buttons += action("cancel", "✕", label=cancel, classes="dq-stop", job=line.job_id)
-    if line.state in ("failed", "cancelled"):
+    if line.state in ("failed", "cancelled") and can_retry(line.error or {}):
         buttons += action("retry", "↻", label=say("retry", language), job=line.job_id)
     place = f"{line.position}" if line.state == "queued" else _STATE_SIGNS[line.state]
     picture = (

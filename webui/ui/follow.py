@@ -79,7 +79,7 @@ def look(studio: Studio, client: str, picked: int | None, language: str) -> Look
 
 
 def _is_repeating(studio: Studio, client: str, job: Job) -> bool:
-    """ "Say whether "Generate forever" goes on, or a done job is just about to be asked for again."""
+    """True while "Generate forever" goes on, or is just about to ask for the next picture."""
     is_between = (
         job.state == "done"
         and job.repeat_json is not None
