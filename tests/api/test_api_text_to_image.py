@@ -208,7 +208,7 @@ BAD_VALUES = [
     (422, {"alwayson_scripts": {"ControlNet": {"args": []}}}, "Script 'ControlNet' not found"),
     (422, {"refiner_checkpoint": "other"}, "refiner_checkpoint"),
     (422, {"override_settings": {"CLIP_stop_at_last_layers": 99}}, "CLIP_stop_at_last_layers"),
-    (422, {"override_settings": {"samples_format": "bmp"}}, "nvalid image format"),
+    (422, {"override_settings": {"samples_format": "bmp"}}, "samples_format was"),
     (400, {"sampler_name": "k_euler_a"}, "Sampler not found"),
     (400, {"sampler_index": "DPM++ 2M Imaginary"}, "Sampler not found"),
     (400, {"enable_hr": True, "hr_sampler_name": "Nope"}, "Sampler not found"),

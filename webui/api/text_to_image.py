@@ -53,6 +53,7 @@ _CLIENT_WORDS = {
     "hires.negative_prompt": "hr_negative_prompt",
     "clip_skip": "CLIP_stop_at_last_layers",
     "vae": "sd_vae",
+    "format": "samples_format",
 }
 """Our field names to the names under which clients sent the value."""
 
