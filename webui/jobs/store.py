@@ -348,8 +348,8 @@ class JobStore:
             row = db.execute(
                 "INSERT INTO jobs (task_id, kind, params, state, priority, position, created_at,"
                 " origin, user, client, repeat) SELECT ?, kind, ?, 'queued', priority,"
-                " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, origin, user, client, repeat"
-                " FROM jobs WHERE id = ? AND repeat IS NOT NULL RETURNING *",
+                " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, origin, user, client,"
+                " repeat FROM jobs WHERE id = ? AND repeat IS NOT NULL RETURNING *",
                 (_unused_task_id(db, "txt2img"), params_json, time.time(), job_id),
             ).fetchone()
             return None if row is None else _job(row)

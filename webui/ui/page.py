@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
 
+from webui.settings import PROJECT_DIR
 from webui.ui import (
     draft,
     picture_buttons,
@@ -151,7 +153,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         auth=[(user, password) for user, password in logins] or None,
         root_path=settings.subpath or None,
         allowed_paths=output_folders(studio),
-        blocked_paths=[str(settings.folders.data / "config.json")],
+        blocked_paths=[str(settings.folders.data / part) for part in ("config.json", "data")],
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -168,7 +170,11 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
 
 
 def output_folders(studio: Studio) -> list[str]:
-    """The folders pictures are written to: all that Gradio may serve files from."""
+    """The folders pictures are written to: all that Gradio may serve files from.
+
+    An output folder that lies around the program or its data (``/``, a home folder) is written
+    to, but never served: it would open everything in it to whoever knows the page's password.
+    """
     data = studio.settings.folders.data
     chosen = [studio.options[key] for key in studio.options.as_dict() if key.startswith("outdir_")]
     folders = [
@@ -176,7 +182,13 @@ def output_folders(studio: Studio) -> list[str]:
         data / "cache" / "results",
         *(data / part for part in chosen if part),
     ]
-    return sorted({str(folder) for folder in folders if folder != data})
+    kept = [PROJECT_DIR, data, *studio.settings.folders.models]
+    return sorted({str(f) for f in folders if not any(_holds(f, inner) for inner in kept)})
+
+
+def _holds(folder: Path, inner: Path) -> bool:
+    """True when ``inner`` is that folder or lies below it."""
+    return inner.resolve().is_relative_to(folder.resolve())
 
 
 def _has_login(gradio_app: Any, request: Request) -> bool:
