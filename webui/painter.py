@@ -18,6 +18,7 @@ from webui.checkpoints.precision import choose_device, choose_dtypes
 from webui.params import TextToImage
 from webui.pictures import encode
 from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.decode import decode
 from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
@@ -250,8 +251,13 @@ class _JobListener:
             return
         if now - self._last_preview < PREVIEW_SECONDS:
             return
-        pictures = self._painter.preview_maker(self._model).draw(latents)
-        image = side_by_side(pictures if self._wishes.get("grid", True) else pictures[:1])
+        if not self._wishes.get("grid", True):
+            latents = latents[:1]
+        if self._wishes.get("full"):
+            pictures = decode(self._model, latents, self.warn)
+        else:
+            pictures = self._painter.preview_maker(self._model).draw(latents)
+        image = side_by_side(pictures)
         image_format = self._wishes.get("format", "jpeg")
         if image_format not in PREVIEW_FORMATS:
             image_format = "jpeg"
