@@ -31,10 +31,18 @@ PAINT = {"steps": 20, "width": 128, "height": 128, "cfg_scale": 5, "sampler_name
 class Server:
     """The real program on a free port and a data folder of its own."""
 
-    def __init__(self, data: Path, port: int) -> None:
+    def __init__(self, data: Path, port: int, has_page: bool = False) -> None:
         self.data, self.base = data, f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port), "--data-dir", str(data), "--nowebui"],
+            [
+                sys.executable,
+                "app.py",
+                "--port",
+                str(port),
+                "--data-dir",
+                str(data),
+                *([] if has_page else ["--nowebui"]),
+            ],
             cwd=PROJECT_DIR,
             env={**os.environ, "CI": "true"},
         )
@@ -82,8 +90,8 @@ def any_free_port() -> int:
 
 
 @contextmanager
-def running(data: Path, port: int) -> Iterator[Server]:
-    server = Server(data, port)
+def running(data: Path, port: int, has_page: bool = False) -> Iterator[Server]:
+    server = Server(data, port, has_page)
     try:
         yield server
     finally:
