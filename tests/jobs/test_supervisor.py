@@ -552,4 +552,8 @@ def test_stop_before_start_and_twice_is_harmless(studio: SmallStudio) -> None:
 def test_a_worker_log_keeps_what_the_worker_says(studio: SmallStudio) -> None:
     studio.supervisor.start()
     studio.wait_for(studio.submit(stderr=["loading 丹青"]), "done")
-    assert "loading 丹青" in (studio.folder / "log" / "worker.log").read_text(encoding="utf-8")
+    log = studio.folder / "log" / "worker.log"
+    deadline = time.monotonic() + 20  # the log is written beside the messages, not before them
+    while not (log.exists() and "loading 丹青" in log.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline, "the log never said it"
+        time.sleep(0.02)
