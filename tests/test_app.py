@@ -141,15 +141,10 @@ def server(tmp_path_factory: pytest.TempPathFactory):
 
 
 def refusal(server: Server, checkpoint: str) -> tuple[int, str]:
-    body = {**PAINT, "prompt": "a cat", "steps": 2}
-    request = urllib.request.Request(
-        server.base + "/sdapi/v1/options",
-        data=json.dumps({"sd_model_checkpoint": checkpoint}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=60).read()
+    """What a job that asks for this checkpoint is answered."""
+    wish = {"override_settings": {"sd_model_checkpoint": checkpoint}}
     with pytest.raises(urllib.error.HTTPError) as caught:
-        server.ask("/sdapi/v1/txt2img", body)
+        server.ask("/sdapi/v1/txt2img", {**PAINT, "prompt": "a cat", "steps": 2, **wish})
     return caught.value.code, json.loads(caught.value.read())["detail"]
 
 
