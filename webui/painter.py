@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from webui import params as requests
 from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes
-from webui.params import TextToImage
-from webui.pictures import encode
+from webui.errors import CheckpointError, LibraryError, ParamsError
+from webui.params import AnyParams
+from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
+from webui.pipelines.painting import PaintingRun, Picture
 from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
-from webui.pipelines.text_to_image import Picture, paint
+from webui.pipelines.text_to_image import TextToImageRun
+from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.wire import Sender
 
@@ -93,10 +97,10 @@ class Painter:
             WebUIError: The job cannot be done; says why.
         """
         params = requests.from_json(message["params"])
-        model = self._model(message)
+        supplies = _JobSupplies(self, message, params.checkpoint)
         facts = _model_facts(message)
-        listener = _JobListener(self, message, params, model, facts)
-        paint(params, model, self._encoder(model), listener, have=message.get("have", ()))
+        listener = _JobListener(self, message, params, supplies.model(params.checkpoint), facts)
+        _RUNS[params.kind](params, supplies, listener).paint(message.get("have", ()))
         return {
             "sd_model_name": facts.name,
             "sd_model_hash": (facts.sha256 or "")[:10] or None,
@@ -108,19 +112,17 @@ class Painter:
             "interrupted": self._asked.interrupted,
         }
 
-    def _model(self, message: dict[str, Any]) -> LoadedModel:
-        checkpoint, vae = message["checkpoint"], message.get("vae")
+    def model(self, job: int, files: dict[str, Any]) -> LoadedModel:
+        """A loaded model; says so to whoever waits for the job when it must be read first.
+
+        Args:
+            files: ``checkpoint`` and ``vae`` (or None) with their ``path``.
+        """
+        checkpoint, vae = files["checkpoint"], files.get("vae")
         key = (checkpoint["path"], vae["path"] if vae else None)
-        is_loaded = key in self._memory
-        if not is_loaded:
+        if key not in self._memory:
             self._sender.send(
-                {
-                    "type": "progress",
-                    "job": message["job"],
-                    "step": 0,
-                    "steps": 0,
-                    "stage": "loading",
-                }
+                {"type": "progress", "job": job, "step": 0, "steps": 0, "stage": "loading"}
             )
         return self._memory.get(key)
 
@@ -140,7 +142,7 @@ class Painter:
         put_aside(model, medvram=medvram, lowvram=lowvram)
         return model
 
-    def _encoder(self, model: LoadedModel) -> PromptEncoder:
+    def encoder(self, model: LoadedModel) -> PromptEncoder:
         """The model's encoder with its remembered prompts; lives and goes with the model."""
         if "prompt_encoder" not in model.extras:
             model.extras["prompt_encoder"] = PromptEncoder(model, self._tokenizer)
@@ -209,6 +211,44 @@ def _model_facts(message: dict[str, Any]) -> ModelFacts:
     )
 
 
+_RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun}
+
+
+class _JobSupplies:
+    """Models, input pictures and upscalers of one job; see ``pipelines.painting.Supplies``."""
+
+    def __init__(self, painter: Painter, message: dict[str, Any], checkpoint: str) -> None:
+        self._painter = painter
+        self._job = message["job"]
+        self._files = {checkpoint: message, **message.get("others", {})}
+        self._inputs = message.get("inputs", {})
+
+    def model(self, checkpoint: str) -> LoadedModel:
+        if checkpoint not in self._files:
+            raise CheckpointError(
+                f"The job needs {checkpoint!r}, whose file was not looked up for it.",
+                "Ask for the picture again.",
+            )
+        return self._painter.model(self._job, self._files[checkpoint])
+
+    def encoder(self, model: LoadedModel) -> PromptEncoder:
+        return self._painter.encoder(model)
+
+    def input(self, key: str) -> Image.Image:
+        if key not in self._inputs:
+            raise LibraryError("The input picture of this job is missing.", "Choose it again.")
+        return load_upright(self._inputs[key])
+
+    def upscaler(self, name: str) -> Upscaler:
+        if name not in PLAIN:
+            raise ParamsError(
+                f"could not find upscaler named {name}.",
+                f"Known upscalers: {', '.join(PLAIN)}.",
+                field="upscaler",
+            )
+        return PLAIN[name]
+
+
 class _JobListener:
     """Turns what the pipeline says into messages for the web process."""
 
@@ -216,7 +256,7 @@ class _JobListener:
         self,
         painter: Painter,
         message: dict[str, Any],
-        params: TextToImage,
+        params: AnyParams,
         model: LoadedModel,
         facts: ModelFacts,
     ) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from webui.errors import LibraryError
 from webui.infotext import novelai_infotext
@@ -205,6 +205,50 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         image.close()
         raise _too_large(path)
     return image
+
+
+def load_upright(source: str | Path | bytes) -> Image.Image:
+    """Read a picture as people see it, whatever way its file stores it.
+
+    The first frame of an animation; turned as its EXIF says; CMYK, grey, palette and 16-bit
+    pictures as 8-bit RGB, or RGBA when something in it is transparent.
+
+    Raises:
+        LibraryError: No picture, a damaged or truncated one, or larger than ``MAX_PIXELS``.
+    """
+    image = open_image(source)
+    try:
+        image.seek(0)
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        return _eight_bit(image)
+    except Image.DecompressionBombError as err:
+        raise _too_large("" if isinstance(source, bytes) else str(source)) from err
+    except _DAMAGED as err:
+        raise LibraryError(
+            f"The picture is damaged or cut off: {err}.",
+            "Open it in another program and save it again, or use another copy.",
+            path="" if isinstance(source, bytes) else str(source),
+        ) from err
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _deep_grey_to_eight(image)
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    if not has_alpha:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    lowest = image.getchannel("A").getextrema()[0]
+    return image.convert("RGB") if lowest == 255 else image
+
+
+def _deep_grey_to_eight(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits; Pillow's own conversion would cut everything above 255 to white."""
+    image = image if image.mode == "F" else image.convert("I")
+    highest = cast(float, image.getextrema()[1])
+    factor = 255.0 if highest <= 1 and image.mode == "F" else 1 / 257 if highest > 255 else 1.0
+    return image.point(lambda value: value * factor + 0.5).convert("L")
 
 
 def read_infotext(source: Source) -> tuple[str | None, dict[str, str]]:

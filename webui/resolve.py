@@ -1,19 +1,35 @@
 """From a wish to a complete request: every open question is answered here, once.
 
-A ``TextToImageRequest`` may leave anything open (None); ``resolve`` answers from the options,
-the catalog and the styles, and returns params that need nothing else.
+A request may leave anything open (None); ``resolve`` answers from the options, the catalog and
+the styles, and returns params that need nothing else.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from webui.errors import ParamsError
-from webui.params import Hires, Output, Sampling, TextToImage, build, params_error
+from webui.params import (
+    AnyParams,
+    Hires,
+    Inpaint,
+    Loopback,
+    MaskedContent,
+    Outpaint,
+    Output,
+    Refiner,
+    ResizeMode,
+    Sampling,
+    SdUpscale,
+    SoftInpainting,
+    TiledDiffusion,
+    build,
+    params_error,
+)
 from webui.prompts.comments import cut_comments
 from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
@@ -21,7 +37,7 @@ from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
 MAX_RANDOM_SEED = 4294967293  # A1111 draws from 0 … 2**32 − 3
 
 
-class TextToImageRequest(BaseModel):
+class PaintingRequest(BaseModel):
     """What a door was asked for. None means: whatever the options say."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,20 +69,81 @@ class TextToImageRequest(BaseModel):
     s_noise: float | None = None
     s_min_uncond: float | None = None
     disable_extra_networks: bool = False
-    hires: Hires | None = None
+    refiner_checkpoint: str | None = None
+    refiner_switch_at: float = 0.8
+    tiled_diffusion: TiledDiffusion | None = None
+    tiled_vae: bool | None = None
     save: bool = True
     grid: bool | None = None
     user: str = ""
     overrides: Mapping[str, Any] = {}
 
 
+class TextToImageRequest(PaintingRequest):
+    """A wish for pictures from a prompt."""
+
+    kind: Literal["txt2img"] = "txt2img"
+    hires: Hires | None = None
+    first_pass_image: str | None = None
+
+
+class InpaintRequest(BaseModel):
+    """The inpainting part of an ``ImageToImageRequest``; see ``params.Inpaint``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mask: str
+    blur_x: int = 4
+    blur_y: int = 4
+    is_inverted: bool = False
+    content: MaskedContent = "original"
+    only_masked: bool = False
+    padding: int = 32
+    round_mask: bool = True
+    soft: SoftInpainting | None = None
+    conditioning_weight: float | None = None
+    keep_rest: bool | None = None
+
+
+class ImageToImageRequest(PaintingRequest):
+    """A wish for pictures from a picture; inputs are keys that ``Studio.inputs.keep`` gave."""
+
+    kind: Literal["img2img"] = "img2img"
+    init_images: tuple[str, ...]
+    resize_mode: ResizeMode = "Just resize"
+    denoising_strength: float = 0.75
+    fix_steps: bool | None = None
+    initial_noise_multiplier: float | None = None
+    extra_noise: float | None = None
+    image_cfg_scale: float | None = None
+    color_correction: bool | None = None
+    background: str | None = None
+    upscaler: str | None = None
+    inpaint: InpaintRequest | None = None
+    outpaint: Outpaint | None = None
+    sd_upscale: SdUpscale | None = None
+    loopback: Loopback | None = None
+
+
+AnyRequest = TextToImageRequest | ImageToImageRequest
+
+
+def request_from_json(text: str) -> AnyRequest:
+    """Read a request back, as ``model_dump_json`` wrote it.
+
+    Raises:
+        ValueError: The text is no request this version knows.
+    """
+    return TypeAdapter(AnyRequest).validate_json(text)
+
+
 def resolve(
-    request: TextToImageRequest,
+    request: AnyRequest,
     options: Mapping[str, Any],
     *,
     find_checkpoint: Callable[[str | None], str],
     styles: Mapping[str, Style],
-) -> TextToImage:
+) -> AnyParams:
     """Answer everything a request leaves open.
 
     Args:
@@ -101,7 +178,9 @@ def resolve(
         "emphasis": options["emphasis"],
         "comma_padding_backtrack": options["comma_padding_backtrack"],
         "use_old_scheduling": options["use_old_scheduling"],
-        "hires": _resolve_hires(request.hires, chosen, options),
+        "refiner": _refiner(request, options, find_checkpoint),
+        "tiled_vae": _first(request.tiled_vae, options["tiled_vae"]),
+        "tiled_diffusion": request.tiled_diffusion,
         "sampling": _sampling(request, options, sampler.sampler),
         "output": _output(request, options),
         "user": request.user,
@@ -111,7 +190,65 @@ def resolve(
         "seed_resize_from_w", "seed_resize_from_h", "disable_extra_networks",
     ):  # fmt: skip
         values[same] = getattr(request, same)
-    return build("txt2img", values)
+    if isinstance(request, ImageToImageRequest):
+        values.update(_picture_values(request, options))
+    else:
+        values["hires"] = _resolve_hires(request.hires, chosen, options, find_checkpoint)
+        values["first_pass_image"] = request.first_pass_image
+    return build(request.kind, values)
+
+
+def _picture_values(request: ImageToImageRequest, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What only a request with input pictures has."""
+    values: dict[str, Any] = {
+        "fix_steps": _first(request.fix_steps, options["img2img_fix_steps"]),
+        "initial_noise_multiplier": _first(
+            request.initial_noise_multiplier, options["initial_noise_multiplier"]
+        ),
+        "extra_noise": _first(request.extra_noise, options["img2img_extra_noise"]),
+        "color_correction": _first(request.color_correction, options["img2img_color_correction"]),
+        "background": _first(request.background, options["img2img_background_color"]),
+        "upscaler": _first(request.upscaler, options["upscaler_for_img2img"]) or None,
+        "inpaint": _inpaint(request.inpaint, options),
+    }
+    for same in (
+        "init_images", "resize_mode", "denoising_strength", "image_cfg_scale", "outpaint",
+        "sd_upscale", "loopback",
+    ):  # fmt: skip
+        values[same] = getattr(request, same)
+    return values
+
+
+def _inpaint(request: InpaintRequest | None, options: Mapping[str, Any]) -> Inpaint | None:
+    if request is None:
+        return None
+    weight = _first(request.conditioning_weight, options["inpainting_mask_weight"])
+    keep_rest = _first(request.keep_rest, options["overlay_inpaint"])
+    answered = {"conditioning_weight": weight, "keep_rest": keep_rest}
+    try:
+        return Inpaint.model_validate({**dict(request), **answered})
+    except ValidationError as err:
+        inner = params_error(err)
+        field = f"inpaint.{inner.details.get('field', '')}"
+        raise ParamsError(inner.message, inner.hint, field=field) from err
+
+
+def _refiner(
+    request: PaintingRequest,
+    options: Mapping[str, Any],
+    find_checkpoint: Callable[[str | None], str],
+) -> Refiner | None:
+    if not request.refiner_checkpoint:
+        return None
+    try:
+        return Refiner(
+            checkpoint=find_checkpoint(request.refiner_checkpoint),
+            switch_at=request.refiner_switch_at,
+            by_steps=options["refiner_switch_by_sample_steps"],
+            hires_pass=options["hires_fix_refiner_pass"],
+        )
+    except ValidationError as err:
+        raise params_error(err) from err
 
 
 def known_sampler(sampler: str | None, schedule: str | None) -> Resolved:
@@ -150,7 +287,10 @@ def _first(*values: Any) -> Any:
 
 
 def _resolve_hires(
-    hires: Hires | None, styles: Sequence[Style], options: Mapping[str, Any]
+    hires: Hires | None,
+    styles: Sequence[Style],
+    options: Mapping[str, Any],
+    find_checkpoint: Callable[[str | None], str],
 ) -> Hires | None:
     """The second pass: its own prompts get the styles too; empty ones stay «as in the first»."""
     if hires is None:
@@ -161,6 +301,8 @@ def _resolve_hires(
     if hires.negative_prompt:
         texts = [s.negative_prompt for s in styles]
         changes["negative_prompt"] = _finish_prompt(hires.negative_prompt, texts, options)
+    if hires.checkpoint:
+        changes["checkpoint"] = find_checkpoint(hires.checkpoint)
     if hires.sampler or hires.schedule:
         second = known_sampler(hires.sampler, hires.schedule)
         changes["sampler"] = second.sampler if hires.sampler else None
@@ -168,7 +310,7 @@ def _resolve_hires(
     return hires.model_copy(update=changes)
 
 
-def _sampling(request: TextToImageRequest, options: Mapping[str, Any], sampler: str) -> Sampling:
+def _sampling(request: PaintingRequest, options: Mapping[str, Any], sampler: str) -> Sampling:
     """Request values win over options; eta's option depends on the kind of sampler."""
     values = {name: options[name] for name in Sampling.model_fields if name in options}
     for name in ("s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond"):
@@ -182,7 +324,7 @@ def _sampling(request: TextToImageRequest, options: Mapping[str, Any], sampler: 
         raise params_error(err) from err
 
 
-def _output(request: TextToImageRequest, options: Mapping[str, Any]) -> Output:
+def _output(request: PaintingRequest, options: Mapping[str, Any]) -> Output:
     image_format = str(options["samples_format"]).lower()
     try:
         return Output(

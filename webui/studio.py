@@ -24,6 +24,7 @@ from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
+from webui.library.inputs import Inputs
 from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.options import Options
@@ -31,7 +32,7 @@ from webui.params import AnyParams, TextToImage, from_json
 from webui.prompts.chunks import count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
-from webui.resolve import TextToImageRequest, resolve
+from webui.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
 from webui.settings import PROJECT_DIR, Settings
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Studio:
             save_folder=folders.data / self.options["outdir_save"],
             has_history=settings.prompt_history,
         )
+        self.inputs = Inputs(folders.database.parent / "inputs")
         self.catalog = Catalog(folders, folders.database)
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.drafts = Drafts(folders.database)
@@ -146,7 +148,7 @@ class Studio:
 
     # Asking for pictures
 
-    def resolve(self, request: TextToImageRequest) -> TextToImage:
+    def resolve(self, request: AnyRequest) -> AnyParams:
         """Answer everything a request leaves open, by the present options and styles.
 
         Raises:
@@ -164,7 +166,7 @@ class Studio:
 
     def submit(
         self,
-        request: TextToImageRequest | TextToImage,
+        request: AnyRequest | AnyParams,
         *,
         origin: str = "page",
         client: str = "",
@@ -182,8 +184,8 @@ class Studio:
         Raises:
             WebUIError: As ``resolve``.
         """
-        wish = request if isinstance(request, TextToImageRequest) else None
-        params = self.resolve(request) if isinstance(request, TextToImageRequest) else request
+        wish = request if isinstance(request, PaintingRequest) else None
+        params = self.resolve(request) if isinstance(request, PaintingRequest) else request
         job = self.jobs.submit(
             params.kind,
             params.to_json(),
@@ -391,11 +393,11 @@ class Studio:
     def _prepare(self, job: Job) -> dict[str, Any]:
         """Files a job needs, looked up when it is about to run."""
         params = self.params_of(job)
-        record = self.catalog.find_checkpoint(params.checkpoint)
         done = self.library.images_of(job.id)
         return {
-            "checkpoint": _file_facts(record),
-            "vae": self._vae_file(params.vae, record),
+            **self._model_files(params.checkpoint, params.vae),
+            "others": {n: self._model_files(n, params.vae) for n in params.other_checkpoints},
+            "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
             "have": sorted(p.index for p in done if p.kind == "image"),
             "preview": {
                 "enabled": self.options["live_previews_enable"],
@@ -413,6 +415,10 @@ class Studio:
                 "user": self.options["add_user_name_to_info"],
             },
         }
+
+    def _model_files(self, checkpoint: str, vae: str) -> dict[str, Any]:
+        record = self.catalog.find_checkpoint(checkpoint)
+        return {"checkpoint": _file_facts(record), "vae": self._vae_file(vae, record)}
 
     def _vae_file(self, vae: str, checkpoint: Record) -> dict[str, Any] | None:
         if vae in ("None", ""):
@@ -449,7 +455,9 @@ class Studio:
             self._announce()
 
     def _passes(self, job_id: int) -> int:
-        return 1 if self.params_of(self.jobs.get(job_id)).hires is None else 2
+        params = self.params_of(self.jobs.get(job_id))
+        has_two = isinstance(params, TextToImage) and params.hires and not params.first_pass_image
+        return 2 if has_two else 1
 
     def _announce(self) -> None:
         with self._finished:
@@ -465,7 +473,7 @@ class Studio:
             event["image"],
             facts,
             params.output,
-            self._folder("samples"),
+            self._folder(params.kind, "samples"),
             client=job.client,
             small_copy=self._small_copy_rule(),
         )
@@ -474,14 +482,14 @@ class Studio:
         if event["index"] == params.image_count - 1 and params.image_count > 1:
             self._save_grid(job, params, facts)
 
-    def _save_grid(self, job: Job, params: TextToImage, facts: PictureFacts) -> None:
+    def _save_grid(self, job: Job, params: AnyParams, facts: PictureFacts) -> None:
         if not (params.output.grid and params.output.save):
             return
         saved = self.library.save_grid(
             job.id,
             facts,
             params.output,
-            self._folder("grids"),
+            self._folder(params.kind, "grids"),
             client=job.client,
             prevent_empty_spots=self.options["grid_prevent_empty_spots"],
             has_long_name=self.options["grid_extended_filename"],
@@ -489,8 +497,8 @@ class Studio:
         if saved is not None and saved.warning:
             self.jobs.add_warning(job.id, saved.warning)
 
-    def _folder(self, what: str) -> Path:
-        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_txt2img_{what}"]
+    def _folder(self, kind: str, what: str) -> Path:
+        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{kind}_{what}"]
         return self.settings.folders.data / chosen
 
     def _small_copy_rule(self) -> SmallCopyRule | None:
@@ -507,7 +515,7 @@ class Studio:
         if job.repeat_json is None:
             return
         try:
-            wish = TextToImageRequest.model_validate_json(job.repeat_json)
+            wish = request_from_json(job.repeat_json)
             if self.jobs.submit_next(job_id, self.resolve(wish).to_json()) is not None:
                 self.supervisor.wake()
         except (ValueError, ParamsError, CheckpointNotFoundError) as err:

@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from webui.torch_setup import prepare_torch
 
 prepare_torch()  # before anything imports diffusers
 
 from webui.checkpoints.load import load_checkpoint  # noqa: E402
-from webui.params import TextToImage  # noqa: E402
+from webui.errors import ParamsError  # noqa: E402
+from webui.params import build  # noqa: E402
 from webui.pipelines.conditioning import PromptEncoder  # noqa: E402
-from webui.pipelines.text_to_image import Picture, paint  # noqa: E402
+from webui.pipelines.painting import PaintingRun, Picture  # noqa: E402
+from webui.pipelines.text_to_image import TextToImageRun  # noqa: E402
+from webui.pipelines.upscaling import PLAIN, Upscaler  # noqa: E402
 from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
 
 
@@ -74,14 +78,50 @@ def encoder(starter: Any, tokenizer: ClipTokenizer) -> PromptEncoder:
     return PromptEncoder(starter, tokenizer)
 
 
+RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun}
+
+
+@dataclass
+class Shelf:
+    """Supplies of one loaded model for every name, and pictures by key."""
+
+    loaded: Any
+    prompt_encoder: PromptEncoder
+    inputs: dict[str, Image.Image] = field(default_factory=dict)
+
+    def model(self, checkpoint: str) -> Any:
+        return self.loaded
+
+    def encoder(self, model: Any) -> PromptEncoder:
+        return self.prompt_encoder
+
+    def input(self, key: str) -> Image.Image:
+        return self.inputs[key]
+
+    def upscaler(self, name: str) -> Upscaler:
+        if name not in PLAIN:
+            raise ParamsError(f"could not find upscaler named {name}.", field="upscaler")
+        return PLAIN[name]
+
+
 @pytest.fixture
 def painted(starter: Any, encoder: PromptEncoder) -> Callable[..., Ear]:
-    """Paint with the starter: small and few steps unless said otherwise."""
+    """Paint with the starter: small and few steps unless said otherwise.
 
-    def run(ear: Ear | None = None, have: Any = (), **values: Any) -> Ear:
+    Input pictures are given as ``inputs``, a dict from key to picture.
+    """
+
+    def run(
+        ear: Ear | None = None,
+        have: Any = (),
+        kind: str = "txt2img",
+        inputs: dict[str, Image.Image] | None = None,
+        **values: Any,
+    ) -> Ear:
         ear = ear or Ear()
         small = {"width": 64, "height": 64, "steps": 4, "prompt": "a red apple", "seed": 1}
-        paint(TextToImage(**{**small, **values}), starter, encoder, ear, have=have)
+        params = build(kind, {**small, **values})
+        RUNS[kind](params, Shelf(starter, encoder, inputs or {}), ear).paint(have)
         return ear
 
     return run

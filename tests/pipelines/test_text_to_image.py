@@ -11,8 +11,9 @@ import torch
 from tests.pipelines.conftest import Ear
 from webui.errors import DeviceMemoryError, JobError, ParamsError
 from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS, Hires, Sampling
-from webui.pipelines import text_to_image
-from webui.pipelines.hires import LATENT_MODES, PICTURE_MODES
+from webui.pipelines import painting
+from webui.pipelines.hires import LATENT_MODES
+from webui.pipelines.upscaling import PLAIN
 from webui.samplers.names import SAMPLERS
 
 SAMPLER_NAMES = [info.name for info in SAMPLERS]
@@ -82,14 +83,14 @@ def test_out_of_memory_when_batch_is_too_large_paints_in_halves_with_the_same_re
     painted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apart = [painted(seed=1 + i).pictures[0] for i in range(3)]
-    real = text_to_image.sample
+    real = painting.sample
 
     def fits_one(sampler: str, denoiser: Any, first_noise: torch.Tensor, *args: Any, **more: Any):
         if first_noise.shape[0] > 1:
             raise torch.OutOfMemoryError("full")
         return real(sampler, denoiser, first_noise, *args, **more)
 
-    monkeypatch.setattr(text_to_image, "sample", fits_one)
+    monkeypatch.setattr(painting, "sample", fits_one)
     ear = painted(batch_size=3)
 
     assert [p.index for p in ear.pictures] == [0, 1, 2]
@@ -105,7 +106,7 @@ def test_out_of_memory_when_one_picture_is_too_large_says_what_to_do(
     def full(*args: Any, **more: Any) -> None:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(text_to_image, "sample", full)
+    monkeypatch.setattr(painting, "sample", full)
 
     with pytest.raises(DeviceMemoryError, match=r"64x64.*smaller size"):
         painted()
@@ -146,7 +147,7 @@ def test_hires_when_both_sides_are_set_cuts_to_them(painted: Any) -> None:
 
 def test_upscaler_names_when_offered_are_those_the_second_pass_knows() -> None:
     assert tuple(LATENT_MODES) == LATENT_UPSCALE_MODES
-    assert set(PICTURE_MODES) == set(PLAIN_UPSCALERS)
+    assert set(PLAIN) == set(PLAIN_UPSCALERS)
 
 
 def test_hires_when_upscaler_is_unknown_names_it(painted: Any) -> None:

@@ -27,7 +27,7 @@ from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, JobError, ParamsError, from_json
 from webui.jobs.store import Job
 from webui.options import OPTIONS, is_api_restricted
-from webui.params import Hires, TextToImage, params_error
+from webui.params import AnyParams, Hires, params_error
 from webui.resolve import TextToImageRequest, known_sampler
 from webui.samplers.names import find_schedule
 from webui.studio import Studio
@@ -68,7 +68,7 @@ class Wish:
         notes: What was asked for and could not be followed.
     """
 
-    params: TextToImage
+    params: AnyParams
     options_to_keep: dict[str, Any]
     notes: tuple[str, ...]
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
-from webui.errors import ParamsError
 from webui.pipelines.decode import decode, encode
+from webui.pipelines.upscaling import Upscaler
 from webui.samplers.steps import HiresTarget
+
+
+class _Told(Protocol):
+    def warn(self, message: str) -> None: ...
+    def should_stop(self) -> bool: ...
+
 
 LATENT_MODES: dict[str, tuple[str, bool]] = {
     "Latent": ("bilinear", False),
@@ -22,12 +27,6 @@ LATENT_MODES: dict[str, tuple[str, bool]] = {
     "Latent (nearest-exact)": ("nearest-exact", False),
 }
 """A1111's names: (interpolation, antialias)."""
-
-PICTURE_MODES: dict[str, Image.Resampling] = {
-    "Lanczos": Image.Resampling.LANCZOS,
-    "Nearest": Image.Resampling.NEAREST,
-    "None": Image.Resampling.LANCZOS,
-}
 
 
 def upscale_latents(latents: Tensor, mode: str, target: HiresTarget) -> Tensor:
@@ -50,24 +49,24 @@ def upscale_latents(latents: Tensor, mode: str, target: HiresTarget) -> Tensor:
 def upscale_pictures(
     model: LoadedModel,
     latents: Tensor,
-    upscaler: str,
+    upscaler: Upscaler,
     target: HiresTarget,
-    warn: Callable[[str], None],
+    listener: _Told,
 ) -> Tensor:
     """Decode, enlarge as pictures, encode again.
 
-    Raises:
-        ParamsError: No upscaler has that name.
+    Args:
+        latents: (B, 4, h, w).
+        listener: Told about warnings; asked between tiles whether to stop.
+    Returns:
+        (B, 4, H/8, W/8) of the second pass.
     """
-    if upscaler not in PICTURE_MODES:
-        raise ParamsError(
-            f"could not find upscaler named {upscaler}.",
-            f"Known upscalers: {', '.join([*LATENT_MODES, *PICTURE_MODES])}.",
-            field="hr_upscaler",
-        )
-    pictures = decode(model, latents, warn)
+    pictures = decode(model, latents, listener.warn)
     width, height = (side // 8 * 8 for side in target.upscale_to)
-    large = [picture.resize((width, height), PICTURE_MODES[upscaler]) for picture in pictures]
+    large = [
+        upscaler.enlarge(picture, width, height, should_stop=listener.should_stop)
+        for picture in pictures
+    ]
     return _cut(encode(model, large).to(latents.dtype), target)
 
 

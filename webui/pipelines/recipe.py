@@ -8,7 +8,7 @@ from typing import Any
 
 from webui import PROGRAM_VERSION
 from webui.infotext import write_infotext
-from webui.params import Hires, TextToImage
+from webui.params import Hires, ImageToImage, Painting, TextToImage
 from webui.samplers.names import AUTOMATIC, SAMPLERS_BY_NAME, effective_schedule
 
 TAKES_ETA = frozenset(
@@ -36,7 +36,7 @@ class ModelFacts:
 
 
 def write_recipe(
-    params: TextToImage,
+    params: Painting,
     model: ModelFacts,
     *,
     index: int,
@@ -64,7 +64,7 @@ def write_recipe(
     return write_infotext(params.prompt, params.negative_prompt, pairs)
 
 
-def _main_pairs(params: TextToImage, seed: int) -> dict[str, Any]:
+def _main_pairs(params: Painting, seed: int) -> dict[str, Any]:
     schedule = params.schedule
     if schedule == AUTOMATIC and SAMPLERS_BY_NAME[params.sampler].default_schedule:
         schedule = effective_schedule(params.sampler, params.schedule)
@@ -94,7 +94,7 @@ def _short(sha256: str | None) -> str | None:
     return sha256[:10] if sha256 else None
 
 
-def _seed_pairs(params: TextToImage, subseed: int) -> dict[str, Any]:
+def _seed_pairs(params: Painting, subseed: int) -> dict[str, Any]:
     varies = params.subseed_strength != 0
     resized = params.seed_resize_from_w > 0 and params.seed_resize_from_h > 0
     uses_ensd = SAMPLERS_BY_NAME[params.sampler].uses_ensd and params.sampling.eta != 0
@@ -105,7 +105,7 @@ def _seed_pairs(params: TextToImage, subseed: int) -> dict[str, Any]:
         "Seed resize from": (
             f"{params.seed_resize_from_w}x{params.seed_resize_from_h}" if resized else None
         ),
-        "Denoising strength": params.hires.denoising_strength if params.hires else None,
+        "Denoising strength": _denoising_strength(params),
         "Clip skip": params.clip_skip if params.clip_skip > 1 else None,
         "ENSD": ensd if ensd != 0 and uses_ensd else None,
         "RNG": params.randn_source if params.randn_source != "GPU" else None,
@@ -113,16 +113,24 @@ def _seed_pairs(params: TextToImage, subseed: int) -> dict[str, Any]:
     }
 
 
-def extra_pairs(params: TextToImage) -> dict[str, Any]:
+def _denoising_strength(params: Painting) -> float | None:
+    if isinstance(params, ImageToImage):
+        return params.denoising_strength
+    hires = params.hires if isinstance(params, TextToImage) else None
+    return hires.denoising_strength if hires else None
+
+
+def extra_pairs(params: Painting) -> dict[str, Any]:
     """The keys A1111 calls extra generation params, in the order they arise there."""
+    hires = params.hires if isinstance(params, TextToImage) else None
     return {
-        **(_hires_pairs(params, params.hires) if params.hires else {}),
+        **(_hires_pairs(params, hires) if hires else {}),
         **_text_pairs(params),
         **_sampler_pairs(params),
     }
 
 
-def _hires_pairs(params: TextToImage, hires: Hires) -> dict[str, Any]:
+def _hires_pairs(params: Painting, hires: Hires) -> dict[str, Any]:
     by_factor = hires.resize_x == 0 and hires.resize_y == 0
 
     def if_other(value: str | None, first: str) -> str | None:
@@ -140,7 +148,7 @@ def _hires_pairs(params: TextToImage, hires: Hires) -> dict[str, Any]:
     }
 
 
-def _text_pairs(params: TextToImage) -> dict[str, Any]:
+def _text_pairs(params: Painting) -> dict[str, Any]:
     weighted = any(c in params.prompt + params.negative_prompt for c in "([")
     return {
         "Emphasis": params.emphasis if params.emphasis != "Original" and weighted else None,
@@ -148,7 +156,7 @@ def _text_pairs(params: TextToImage) -> dict[str, Any]:
     }
 
 
-def _sampler_pairs(params: TextToImage) -> dict[str, Any]:
+def _sampler_pairs(params: Painting) -> dict[str, Any]:
     s = params.sampling
     takes_eta, churns = params.sampler in TAKES_ETA, params.sampler in TAKES_CHURN
     is_ddim = params.sampler.startswith("DDIM")
