@@ -13,7 +13,6 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from webui.samplers.euler import add_churn
 from webui.samplers.protocol import (
     Cond,
     Denoiser,
@@ -24,10 +23,11 @@ from webui.samplers.protocol import (
     ignore_step,
 )
 from webui.samplers.stepping import (
-    churned_sigma,
+    churn,
     halfway,
     move_to,
     noise_direction,
+    renoise,
     split_ancestral,
 )
 
@@ -48,8 +48,10 @@ def dpm2(
     """Midpoint steps on a logarithmic scale, with churn ("DPM2")."""
     steps = len(sigmas) - 1
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        sigma_hat = churned_sigma(sigma, steps, s_churn, s_tmin, s_tmax)
-        latents = add_churn(latents, sigma, sigma_hat, noise, s_churn, s_noise)
+        latents, sigma_hat = churn(
+            latents, sigma, steps, noise,
+            s_churn=s_churn, s_tmin=s_tmin, s_tmax=s_tmax, s_noise=s_noise,
+        )  # fmt: skip
         denoised = denoise(denoiser, latents, sigma_hat, cond)
         on_step(StepInfo(i, steps, sigma_hat, latents, denoised))
         latents = _midpoint_step(denoiser, latents, sigma_hat, sigma_next, denoised, cond)
@@ -74,8 +76,7 @@ def dpm2_ancestral(
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         sigma_down, sigma_up = split_ancestral(sigma, sigma_next, eta)
         latents = _midpoint_step(denoiser, latents, sigma, sigma_down, denoised, cond)
-        if sigma_up > 0:
-            latents = latents + noise(latents, sigma, sigma_next) * (s_noise * sigma_up)
+        latents = renoise(latents, sigma, sigma_next, s_noise * sigma_up, noise)
     return latents
 
 

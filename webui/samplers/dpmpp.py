@@ -21,7 +21,7 @@ from webui.samplers.protocol import (
     denoise,
     ignore_step,
 )
-from webui.samplers.stepping import halfway, move_to, split_ancestral
+from webui.samplers.stepping import halfway, move_to, renoise, split_ancestral
 
 
 def dpmpp_2m(
@@ -74,6 +74,5 @@ def dpmpp_2s_ancestral(
             middle = move_to(latents, sigma, sigma_middle, denoised)
             denoised = denoise(denoiser, middle, sigma_middle, cond)
         latents = move_to(latents, sigma, sigma_down, denoised)
-        if sigma_up > 0:
-            latents = latents + noise(latents, sigma, sigma_next) * (s_noise * sigma_up)
+        latents = renoise(latents, sigma, sigma_next, s_noise * sigma_up, noise)
     return latents

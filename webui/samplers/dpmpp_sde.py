@@ -24,7 +24,7 @@ from webui.samplers.protocol import (
     denoise,
     ignore_step,
 )
-from webui.samplers.stepping import halfway, move_to, split_ancestral
+from webui.samplers.stepping import halfway, move_to, renoise, split_ancestral
 
 
 def dpmpp_sde(
@@ -63,9 +63,7 @@ def _noisy_step(
 ) -> Tensor:
     sigma_down, sigma_up = split_ancestral(sigma, sigma_next, eta)
     stepped = move_to(latents, sigma, sigma_down, denoised)
-    if sigma_up == 0:
-        return stepped
-    return stepped + noise(latents, sigma, sigma_next) * (s_noise * sigma_up)
+    return renoise(stepped, sigma, sigma_next, s_noise * sigma_up, noise)
 
 
 def dpmpp_2m_sde(
@@ -174,7 +172,5 @@ def _add_sde_noise(
     eta: float,
     s_noise: float,
 ) -> Tensor:
-    if eta == 0:
-        return latents
     spread = sigma_next * math.sqrt(1 - (sigma_next / sigma) ** (2 * eta))
-    return latents + noise(latents, sigma, sigma_next) * (s_noise * spread)
+    return renoise(latents, sigma, sigma_next, s_noise * spread, noise)

@@ -21,7 +21,7 @@ from webui.samplers.protocol import (
     denoise,
     ignore_step,
 )
-from webui.samplers.stepping import churned_sigma, move_to, noise_direction, split_ancestral
+from webui.samplers.stepping import churn, move_to, noise_direction, renoise, split_ancestral
 
 
 def euler(
@@ -40,8 +40,10 @@ def euler(
     """Follow the slope of each step; with churn, algorithm 2 of Karras et al. without Heun."""
     steps = len(sigmas) - 1
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        sigma_hat = churned_sigma(sigma, steps, s_churn, s_tmin, s_tmax)
-        latents = add_churn(latents, sigma, sigma_hat, noise, s_churn, s_noise)
+        latents, sigma_hat = churn(
+            latents, sigma, steps, noise,
+            s_churn=s_churn, s_tmin=s_tmin, s_tmax=s_tmax, s_noise=s_noise,
+        )  # fmt: skip
         denoised = denoise(denoiser, latents, sigma_hat, cond)
         on_step(StepInfo(i, steps, sigma_hat, latents, denoised))
         latents = move_to(latents, sigma_hat, sigma_next, denoised)
@@ -64,8 +66,10 @@ def heun(
     """Average the slopes at both ends of each step (Karras et al., algorithm 2)."""
     steps = len(sigmas) - 1
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        sigma_hat = churned_sigma(sigma, steps, s_churn, s_tmin, s_tmax)
-        latents = add_churn(latents, sigma, sigma_hat, noise, s_churn, s_noise)
+        latents, sigma_hat = churn(
+            latents, sigma, steps, noise,
+            s_churn=s_churn, s_tmin=s_tmin, s_tmax=s_tmax, s_noise=s_noise,
+        )  # fmt: skip
         denoised = denoise(denoiser, latents, sigma_hat, cond)
         on_step(StepInfo(i, steps, sigma_hat, latents, denoised))
         latents = heun_step(denoiser, latents, sigma_hat, sigma_next, denoised, cond)
@@ -108,27 +112,5 @@ def euler_ancestral(
         on_step(StepInfo(i, steps, sigma, latents, denoised))
         sigma_down, sigma_up = split_ancestral(sigma, sigma_next, eta)
         latents = move_to(latents, sigma, sigma_down, denoised)
-        if sigma_up > 0:
-            latents = latents + noise(latents, sigma, sigma_next) * (s_noise * sigma_up)
+        latents = renoise(latents, sigma, sigma_next, s_noise * sigma_up, noise)
     return latents
-
-
-def add_churn(
-    latents: Tensor,
-    sigma: float,
-    sigma_hat: float,
-    noise: StepNoise,
-    s_churn: float,
-    s_noise: float,
-) -> Tensor:
-    """Raise the noise from ``sigma`` to ``sigma_hat``.
-
-    With churn on, a noise is drawn on every step, also where it is not used: pictures made with
-    limits s_tmin and s_tmax depend on how many were drawn before.
-    """
-    if s_churn <= 0:
-        return latents
-    fresh = noise(latents, sigma, sigma_hat)
-    if sigma_hat == sigma:
-        return latents
-    return latents + fresh * (s_noise * math.sqrt(sigma_hat**2 - sigma**2))

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from webui.samplers.protocol import StepNoise
+
 
 def noise_direction(latents: Tensor, sigma: float, denoised: Tensor) -> Tensor:
     """Slope of the probability-flow path at ``latents``: predicted noise, d latents / d sigma.
@@ -42,6 +44,13 @@ def split_ancestral(sigma: float, sigma_next: float, eta: float) -> tuple[float,
     return math.sqrt(max(sigma_next**2 - sigma_up**2, 0.0)), sigma_up
 
 
+def renoise(
+    latents: Tensor, sigma: float, sigma_next: float, spread: float, noise: StepNoise
+) -> Tensor:
+    """Add the fresh noise of a step; where its spread is 0 none is drawn."""
+    return latents + noise(latents, sigma, sigma_next) * spread if spread > 0 else latents
+
+
 def halfway(sigma: float, sigma_next: float) -> float:
     """The noise level in the middle of a step, on a logarithmic scale."""
     return math.sqrt(sigma * sigma_next)
@@ -56,3 +65,28 @@ def churned_sigma(sigma: float, steps: int, s_churn: float, s_tmin: float, s_tma
     if not s_tmin <= sigma <= s_tmax:
         return sigma
     return sigma * (1 + min(s_churn / steps, math.sqrt(2) - 1))
+
+
+def churn(
+    latents: Tensor,
+    sigma: float,
+    steps: int,
+    noise: StepNoise,
+    *,
+    s_churn: float,
+    s_tmin: float,
+    s_tmax: float,
+    s_noise: float,
+) -> tuple[Tensor, float]:
+    """Raise the noise before a step; gives the noisier latents and their level.
+
+    With churn on, a noise is drawn on every step, also where it is not used: pictures made with
+    limits s_tmin and s_tmax depend on how many were drawn before.
+    """
+    sigma_hat = churned_sigma(sigma, steps, s_churn, s_tmin, s_tmax)
+    if s_churn <= 0:
+        return latents, sigma_hat
+    fresh = noise(latents, sigma, sigma_hat)
+    if sigma_hat == sigma:
+        return latents, sigma
+    return latents + fresh * (s_noise * math.sqrt(sigma_hat**2 - sigma**2)), sigma_hat
