@@ -328,11 +328,11 @@ def _clip_tokenizer() -> object:
     """transformers' CLIP tokenizer over the vocabulary the project ships."""
     from transformers import CLIPTokenizer
 
-    from webui.prompts.tokenizer import VOCABULARY_FILE, ClipTokenizer, _read_merges
+    from webui.prompts.tokenizer import VOCABULARY_FILE, ClipTokenizer, read_merges
 
     vocabulary = ClipTokenizer.load().backend.get_vocab()
     return CLIPTokenizer(
-        vocab=vocabulary, merges=_read_merges(VOCABULARY_FILE), model_max_length=77
+        vocab=vocabulary, merges=read_merges(VOCABULARY_FILE), model_max_length=77
     )
 
 

@@ -52,7 +52,7 @@ class ClipTokenizer:
             SettingsError: The file is missing, damaged or not CLIP's.
         """
         try:
-            backend = _build(_read_merges(file))
+            backend = _build(read_merges(file))
         except (OSError, EOFError, ValueError) as err:
             raise _wrong_vocabulary(file, f"could not be read ({err})") from err
         size = backend.get_vocab_size()
@@ -88,7 +88,8 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _read_merges(file: Path) -> list[tuple[str, str]]:
+def read_merges(file: Path) -> list[tuple[str, str]]:
+    """The pairs of CLIP's byte-pair encoding, in the order in which they are merged."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         rows = lines.read().split("\n")[1 : _MERGE_COUNT + 1]
     merges: list[tuple[str, str]] = []
