@@ -13,7 +13,7 @@ from PIL import Image
 from webui import PROGRAM_VERSION
 from webui.api.lenient import json_safe
 from webui.api.progress import timestamp
-from webui.api.schemas import TextToImageBody
+from webui.api.schemas import PaintingBody
 from webui.jobs.store import Job
 from webui.library.grid import make_grid
 from webui.params import AnyParams, ImageToImage
@@ -26,7 +26,7 @@ def answer_of(
     studio: Studio,
     job: Job,
     params: AnyParams,
-    body: TextToImageBody,
+    body: PaintingBody,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What a generation answers.
@@ -80,7 +80,7 @@ def _base64(file: bytes) -> str:
 
 
 def info_of(
-    job: Job, params: AnyParams, body: TextToImageBody, infotexts: Sequence[str], *, first: int
+    job: Job, params: AnyParams, body: PaintingBody, infotexts: Sequence[str], *, first: int
 ) -> dict[str, Any]:
     """The content of ``info``; prompts and seeds are listed for all pictures asked for.
 
@@ -128,7 +128,7 @@ def info_of(
     }
 
 
-def _denoising(params: AnyParams, body: TextToImageBody) -> float | None:
+def _denoising(params: AnyParams, body: PaintingBody) -> float | None:
     if isinstance(params, ImageToImage):
         return params.denoising_strength
     return params.hires.denoising_strength if params.hires else body.denoising_strength

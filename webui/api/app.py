@@ -23,6 +23,7 @@ from webui.api.server import internal_routes, open_routes, server_routes
 from webui.api.subpath import Subpath
 from webui.api.text_to_image import text_to_image_routes
 from webui.api.timing import Timing
+from webui.api.waiting import WaitingRoom
 from webui.settings import Settings
 from webui.studio import Studio
 
@@ -63,7 +64,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
     settings = studio.settings
     fenced = make_fenced_route(settings.api_logins or settings.page_logins)
     if settings.api:
-        app.include_router(text_to_image_routes(studio, fenced))
+        app.include_router(text_to_image_routes(studio, fenced, WaitingRoom()))
         app.include_router(progress_routes(studio, fenced))
         app.include_router(list_routes(studio, fenced))
         app.include_router(options_routes(studio, fenced))

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from webui.api.options_routes import checked_value
-from webui.api.schemas import TextToImageBody
+from webui.api.schemas import PaintingBody, SomeBody
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.infotext import Infotext, parse_infotext, with_defaults
 from webui.options import OPTION_OF_INFOTEXT_KEY
@@ -54,9 +54,7 @@ HANDLED_APART = ("VAE", "Model hash")
 HIRES_KEYS = ("Hires upscale", "Hires upscaler", "Hires resize-1")
 
 
-def fill_from_infotext(
-    studio: Studio, body: TextToImageBody
-) -> tuple[TextToImageBody, dict[str, Any]]:
+def fill_from_infotext(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[str, Any]]:
     """The request with its infotext's values, and the overrides that belong to them.
 
     Raises:
@@ -73,9 +71,9 @@ def fill_from_infotext(
     values = {**_field_values(written, found), **_prompts_and_styles(studio, found)}
     open_fields = {k: v for k, v in values.items() if k not in body.model_fields_set}
     for name, value in open_fields.items():
-        _check_field(name, value)
+        _check_field(type(body), name, value)
     sent = body.model_dump(exclude_unset=True)
-    return TextToImageBody.model_validate({**sent, **open_fields}), _overrides(studio, found)
+    return type(body).model_validate({**sent, **open_fields}), _overrides(studio, found)
 
 
 def _field_values(written: Infotext, found: Infotext) -> dict[str, Any]:
@@ -104,9 +102,9 @@ def _prompts_and_styles(studio: Studio, found: Infotext) -> dict[str, Any]:
     return values
 
 
-def _check_field(name: str, value: Any) -> None:
+def _check_field(kind: type[PaintingBody], name: str, value: Any) -> None:
     try:
-        TextToImageBody.model_validate({name: value})
+        kind.model_validate({name: value})
     except ValidationError as err:
         key = FIELD_KEYS.get(name, name)
         raise ParamsError(

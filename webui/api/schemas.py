@@ -8,7 +8,7 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,8 +30,8 @@ class Body(BaseModel):
         )
 
 
-class TextToImageBody(Body):
-    """POST /sdapi/v1/txt2img. A field without a meaning here is accepted and echoed."""
+class PaintingBody(Body):
+    """What txt2img and img2img share. A field without a meaning here is accepted and echoed."""
 
     prompt: Text = ""
     negative_prompt: Text = ""
@@ -54,7 +54,7 @@ class TextToImageBody(Body):
     do_not_save_samples: Bool = Field(False, description="ignored: see save_images")
     do_not_save_grid: Bool = Field(False, description="ignored: see save_images")
     eta: Float = None
-    denoising_strength: Float = Field(None, description="of the hires pass; null = 0.75")
+    denoising_strength: Float = None
     s_min_uncond: Float = None
     s_churn: Float = None
     s_tmax: Float = None
@@ -67,6 +67,23 @@ class TextToImageBody(Body):
     disable_extra_networks: Bool = False
     firstpass_image: Any = Field(None, description="ignored")
     comments: dict[str, Any] | None = Field(None, description="ignored")
+    force_task_id: Text = None
+    sampler_index: Text = Field("Euler", description="a name; used when sampler_name is empty")
+    script_name: Text = None
+    script_args: list[Any] | None = Field(default_factory=list)
+    send_images: Bool = True
+    save_images: Bool = False
+    alwayson_scripts: dict[str, Any] | None = Field(default_factory=dict)
+    infotext: Text = Field(None, description="fills every field that the request leaves out")
+
+
+SomeBody = TypeVar("SomeBody", bound=PaintingBody)
+
+
+class TextToImageBody(PaintingBody):
+    """POST /sdapi/v1/txt2img."""
+
+    denoising_strength: Float = Field(None, description="of the hires pass; null = 0.75")
     enable_hr: Bool = False
     firstphase_width: Int = 0
     firstphase_height: Int = 0
@@ -80,14 +97,33 @@ class TextToImageBody(Body):
     hr_scheduler: Text = None
     hr_prompt: Text = ""
     hr_negative_prompt: Text = ""
-    force_task_id: Text = None
-    sampler_index: Text = Field("Euler", description="a name; used when sampler_name is empty")
-    script_name: Text = None
-    script_args: list[Any] | None = Field(default_factory=list)
-    send_images: Bool = True
-    save_images: Bool = False
-    alwayson_scripts: dict[str, Any] | None = Field(default_factory=dict)
-    infotext: Text = Field(None, description="fills every field that the request leaves out")
+
+
+class ImageToImageBody(PaintingBody):
+    """POST /sdapi/v1/img2img. Pictures are base64 texts or data: URIs of picture files."""
+
+    init_images: list[Text] | None = Field(
+        None, description="one for the whole batch, or up to batch_size; required"
+    )
+    resize_mode: Int = Field(
+        0, description="0 stretch, 1 crop and resize, 2 resize and fill, 3 stretch in latent space"
+    )
+    denoising_strength: Float = 0.75
+    image_cfg_scale: Float = Field(None, description="for instruct-pix2pix checkpoints")
+    mask: Text = Field(None, description="a picture, white = repaint")
+    mask_blur_x: Int = 4
+    mask_blur_y: Int = 4
+    mask_blur: Int = Field(None, description="both axes at once; wins over x and y")
+    mask_round: Bool = True
+    inpainting_fill: Int = Field(
+        0, description="0 fill, 1 original, 2 latent noise, 3 latent nothing"
+    )
+    inpaint_full_res: Bool = Field(True, description="paint the masked region alone")
+    inpaint_full_res_padding: Int = Field(0, description="pixels around the masked region")
+    inpainting_mask_invert: Bool = Field(0, description="1 = repaint what is not masked")
+    initial_noise_multiplier: Float = None
+    latent_mask: Any = Field(None, description="ignored")
+    include_init_images: Bool = Field(False, description="echo init_images and mask")
 
 
 class ImagesAnswer(BaseModel):
@@ -105,6 +141,12 @@ class ErrorAnswer(BaseModel):
     detail: str = Field(description="what happened and what to do")
     body: str = ""
     errors: str = ""
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer} for status in (400, 404, 422, 500, 503)
+}
+"""What generations may answer instead of pictures, for the schema."""
 
 
 class ProgressState(BaseModel):

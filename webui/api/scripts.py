@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from webui.api.errors import ApiError
-from webui.api.schemas import TextToImageBody
+from webui.api.schemas import PaintingBody
 
 BUILT_IN_SCRIPTS = ("sampler", "seed")
 """Always-on scripts the lists name. As in A1111, the plain request fields do their work."""
@@ -14,7 +14,7 @@ TOLERATED_SCRIPTS = (*BUILT_IN_SCRIPTS, "refiner", "extra options", "comments", 
 """A1111's built-ins that clients mention out of habit; their arguments have no effect here."""
 
 
-def check_scripts(body: TextToImageBody) -> None:
+def check_scripts(body: PaintingBody) -> None:
     """Refuse scripts that do not exist, before anything is painted without them.
 
     Raises:

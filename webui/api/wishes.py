@@ -1,0 +1,239 @@
+"""What txt2img and img2img requests have in common on their way from A1111's words to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from webui.api.errors import ApiError
+from webui.api.infotext_fields import fill_from_infotext
+from webui.api.options_routes import checked_value
+from webui.api.schemas import PaintingBody, SomeBody
+from webui.api.scripts import check_scripts
+from webui.errors import CheckpointNotFoundError, ParamsError
+from webui.jobs.store import Job
+from webui.options import OPTIONS, is_api_restricted
+from webui.params import AnyParams
+from webui.resolve import AnyRequest, known_sampler
+from webui.samplers.names import find_schedule
+from webui.studio import Studio
+
+SAME = ("", "Use same checkpoint", "Use same sampler", "Use same scheduler", "None", "none")
+OPTIONS_THAT_WIN = ("s_churn", "s_tmin", "s_tmax", "s_noise")
+FREE_OVERRIDES = ("sd_model_checkpoint", "sd_vae")
+"""Options that name files: looked up, not checked by type."""
+_DEFAULTS = {option.key: option.default for option in OPTIONS}
+_CLIENT_WORDS = {
+    "batch_count": "n_iter",
+    "sampler": "sampler_name",
+    "schedule": "scheduler",
+    "hires.scale": "hr_scale",
+    "hires.resize_x": "hr_resize_x",
+    "hires.resize_y": "hr_resize_y",
+    "hires.steps": "hr_second_pass_steps",
+    "hires.denoising_strength": "denoising_strength",
+    "hires.prompt": "hr_prompt",
+    "hires.negative_prompt": "hr_negative_prompt",
+    "clip_skip": "CLIP_stop_at_last_layers",
+    "vae": "sd_vae",
+    "format": "samples_format",
+}
+"""Our field names to the names under which clients sent the value."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request read: what to paint, and what to say about it.
+
+    Attributes:
+        params: Complete and in range.
+        options_to_keep: Overrides that stay in memory afterwards.
+        notes: What was asked for and could not be followed.
+    """
+
+    params: AnyParams
+    options_to_keep: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def begin(
+    studio: Studio,
+    body: SomeBody,
+    make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
+) -> tuple[SomeBody, Wish, Job]:
+    """Read a request and put it into the queue.
+
+    Args:
+        make_request: (studio, body, overrides) to our request.
+    Returns:
+        The body with what its infotext filled in, what it means, and the job.
+    Raises:
+        WebUIError, ApiError: It cannot be done; nothing was changed.
+    """
+    body, extra_overrides = fill_from_infotext(studio, body)
+    wish = read_wish(studio, body, make_request, extra_overrides)
+    job = studio.submit(wish.params, origin="api", task_id=body.force_task_id or None)
+    for key, value in wish.options_to_keep.items():
+        studio.options.set(key, value)
+    return body, wish, job
+
+
+def read_wish(
+    studio: Studio,
+    body: SomeBody,
+    make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
+    extra_overrides: dict[str, Any] | None = None,
+) -> Wish:
+    """Translate a client's request into complete params.
+
+    Args:
+        make_request: As for ``begin``.
+        extra_overrides: From the request's infotext; the request's own overrides win.
+    Raises:
+        ApiError: An unknown sampler, upscaler, script or override, or a part that is not here.
+        ParamsError: A value out of range, under the client's name for it.
+        CheckpointNotFoundError: There is nothing to paint with.
+    """
+    check_scripts(body)
+    overrides = {**(extra_overrides or {}), **(body.override_settings or {})}
+    overrides, notes = _known_overrides(studio, overrides)
+    notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
+    if body.value("restore_faces"):
+        notes.append("restore_faces: there is no face restorer here; the pictures are as painted.")
+    try:
+        params = studio.resolve(make_request(studio, body, overrides))
+    except ParamsError as err:
+        raise in_client_words(err) from err
+    keep = {} if body.value("override_settings_restore_afterwards") else _changeable(overrides)
+    return Wish(params, keep, tuple(notes))
+
+
+def _known_overrides(studio: Studio, overrides: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The overrides that take effect, and a note for each that does not."""
+    notes: list[str] = []
+    for key in overrides:
+        if key not in studio.options:
+            raise ApiError(
+                500,
+                f"override_settings names {key!r}, which is no option of this server. "
+                "GET /sdapi/v1/options lists them.",
+                error="KeyError",
+                errors=repr(key),
+            )
+    kept = {
+        key: value if key in FREE_OVERRIDES else checked_value(key, value)
+        for key, value in overrides.items()
+    }
+    alias = kept.pop("sd_model_checkpoint", None)
+    if alias:
+        try:
+            kept["sd_model_checkpoint"] = studio.checkpoint(str(alias)).title
+        except CheckpointNotFoundError as err:
+            notes.append(f"override_settings: {err.message} The chosen checkpoint was used.")
+    vae = kept.get("sd_vae")
+    if vae not in (None, "", "Automatic", "None"):
+        studio.catalog.find_vae(str(vae))
+    return kept, notes
+
+
+def _changeable(overrides: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in overrides.items() if not is_api_restricted(key)}
+
+
+def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a ``PaintingRequest`` that both kinds of request fill alike."""
+    options = {**studio.options.as_dict(), **overrides}
+    sampler, schedule = _sampler(body)
+    current = None if "sd_model_checkpoint" in overrides else studio.current_checkpoint()
+    values: dict[str, Any] = {
+        "styles": tuple(body.styles or ()),
+        "checkpoint": current.name if current else None,
+        "width": whole_cells(body.value("width")),
+        "height": whole_cells(body.value("height")),
+        "sampler": sampler,
+        "schedule": schedule,
+        "batch_count": body.value("n_iter"),
+        "seed_resize_from_w": max(0, body.value("seed_resize_from_w")),
+        "seed_resize_from_h": max(0, body.value("seed_resize_from_h")),
+        "tiling": body.tiling,
+        "eta": body.eta,
+        "s_min_uncond": body.s_min_uncond,
+        "save": body.value("save_images"),
+        "grid": None if body.value("save_images") else False,
+        "overrides": overrides,
+    }
+    for same in (
+        "prompt", "negative_prompt", "steps", "cfg_scale", "batch_size", "seed", "subseed",
+        "subseed_strength", "disable_extra_networks",
+    ):  # fmt: skip
+        values[same] = body.value(same)
+    for knob in OPTIONS_THAT_WIN:  # as in A1111: an option that was changed beats the request
+        values[knob] = getattr(body, knob) if options[knob] == _DEFAULTS[knob] else None
+    return values
+
+
+def _sampler(body: PaintingBody) -> tuple[str, str | None]:
+    """The sampler's and schedule's names as asked for, both known to exist.
+
+    Raises:
+        ApiError: 400, no sampler has that name.
+    """
+    name = body.sampler_name or body.value("sampler_index") or "Euler"
+    check_sampler(name, "sampler_name" if body.sampler_name else "sampler_index")
+    return name, body.scheduler or None
+
+
+def check_sampler(name: str, field: str) -> None:
+    """Refuse a sampler that does not exist.
+
+    Raises:
+        ApiError: 400, naming the field.
+    """
+    try:
+        known_sampler(name, None)
+    except ParamsError as err:
+        raise ApiError(
+            400,
+            f"Sampler not found: {field} was {name[:80]!r}. "
+            "GET /sdapi/v1/samplers lists the names.",
+        ) from err
+
+
+def unknown_schedules(asked: dict[str, str]) -> list[str]:
+    """A note for each schedule asked for that does not exist; A1111 paints without it too.
+
+    Args:
+        asked: Schedule names by request field.
+    """
+    return [
+        f"{field} {name[:80]!r} is unknown; Automatic was used."
+        for field, name in asked.items()
+        if find_schedule(name) is None
+    ]
+
+
+def upscaler_error(name: str) -> ApiError:
+    """The answer to an upscaler that does not exist."""
+    return ApiError(
+        500,
+        f"could not find upscaler named {name}. GET /sdapi/v1/latent-upscale-modes and "
+        "/sdapi/v1/upscalers list the names.",
+        error="AssertionError",
+        errors=f"could not find upscaler named {name}",
+    )
+
+
+def whole_cells(side: int) -> int:
+    """A side cut to whole latent cells, as A1111 paints it; too small ones stay, to be refused."""
+    return side // 8 * 8 if side >= 64 else side
+
+
+def in_client_words(err: ParamsError) -> ParamsError:
+    """The same error, naming the field as the client named it."""
+    field: str = err.details.get("field", "")
+    name: str = _CLIENT_WORDS.get(field, field)
+    message = err.message
+    if field and message.startswith(field):
+        message = f"{name}{message[len(field) :]}"
+    return type(err)(message, err.hint, **{**err.details, "field": name})
