@@ -21,6 +21,7 @@ from webui.params import AnyParams
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
+from webui.pipelines.image_to_image import ImageToImageRun
 from webui.pipelines.painting import PaintingRun, Picture
 from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
@@ -211,7 +212,7 @@ def _model_facts(message: dict[str, Any]) -> ModelFacts:
     )
 
 
-_RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun}
+_RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun, "img2img": ImageToImageRun}
 
 
 class _JobSupplies:

@@ -18,6 +18,7 @@ from webui.checkpoints.load import load_checkpoint  # noqa: E402
 from webui.errors import ParamsError  # noqa: E402
 from webui.params import build  # noqa: E402
 from webui.pipelines.conditioning import PromptEncoder  # noqa: E402
+from webui.pipelines.image_to_image import ImageToImageRun  # noqa: E402
 from webui.pipelines.painting import PaintingRun, Picture  # noqa: E402
 from webui.pipelines.text_to_image import TextToImageRun  # noqa: E402
 from webui.pipelines.upscaling import PLAIN, Upscaler  # noqa: E402
@@ -78,7 +79,7 @@ def encoder(starter: Any, tokenizer: ClipTokenizer) -> PromptEncoder:
     return PromptEncoder(starter, tokenizer)
 
 
-RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun}
+RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun, "img2img": ImageToImageRun}
 
 
 @dataclass

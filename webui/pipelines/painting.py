@@ -288,12 +288,14 @@ class PaintingRun(ABC, Generic[SomeParams]):
         steps: int,
         init_latents: Tensor | None = None,
         t_enc: int | None = None,
+        noise_multiplier: float = 1.0,
         extra_noise: float = 0.0,
     ) -> Tensor:
         """Run a sampler with this request's knobs; see ``samplers.run.sample``.
 
         Args:
             stage: What progress reports call it.
+            noise_multiplier: Scales the first noise.
         Returns:
             Clean latents (B, 4, H/8, W/8).
         """
@@ -302,7 +304,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
             return sample(
                 sampler,
                 denoiser,
-                noise.first(),
+                noise.first() * noise_multiplier,
                 cond,
                 table=noise_table(self.params, model),
                 steps=steps,
