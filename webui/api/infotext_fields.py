@@ -33,6 +33,7 @@ FIELD_KEYS = {
     "hr_resize_x": "Hires resize-1",
     "hr_resize_y": "Hires resize-2",
     "hr_checkpoint_name": "Hires checkpoint",
+    "hr_cfg": "Hires CFG Scale",
     "hr_sampler_name": "Hires sampler",
     "hr_scheduler": "Hires schedule type",
     "hr_prompt": "Hires prompt",

@@ -62,8 +62,8 @@ class PaintingBody(Body):
     s_noise: Float = None
     override_settings: dict[str, Any] | None = None
     override_settings_restore_afterwards: Bool = True
-    refiner_checkpoint: Text = None
-    refiner_switch_at: Float = None
+    refiner_checkpoint: Text = Field(None, description="takes over part-way; null = none")
+    refiner_switch_at: Float = Field(None, description="0 to 1; null with a refiner = at once")
     disable_extra_networks: Bool = False
     firstpass_image: Any = Field(None, description="ignored")
     comments: dict[str, Any] | None = Field(None, description="ignored")
@@ -92,7 +92,8 @@ class TextToImageBody(PaintingBody):
     hr_second_pass_steps: Int = Field(0, description="0 = as many as steps")
     hr_resize_x: Int = 0
     hr_resize_y: Int = 0
-    hr_checkpoint_name: Text = None
+    hr_checkpoint_name: Text = Field(None, description="null = the same")
+    hr_cfg: Float = Field(None, description="CFG scale of the hires pass; null = cfg_scale")
     hr_sampler_name: Text = None
     hr_scheduler: Text = None
     hr_prompt: Text = ""

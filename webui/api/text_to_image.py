@@ -13,6 +13,7 @@ from starlette.responses import Response
 from webui.api.answer import answer_of
 from webui.api.errors import SafeJSONResponse
 from webui.api.lists import upscaler_names
+from webui.api.other_checkpoints import other_checkpoint
 from webui.api.schemas import FAILURES, ImagesAnswer, TextToImageBody
 from webui.api.waiting import WaitingRoom
 from webui.api.wishes import (
@@ -58,10 +59,9 @@ def read_request(
     """The request in our words.
 
     Raises:
-        ApiError: An unknown sampler or upscaler.
-        ParamsError: A value out of range, or a part that is not here.
+        ApiError: An unknown sampler, upscaler or checkpoint.
+        ParamsError: A value out of range.
     """
-    _refuse_missing_parts(body)
     width, height = _first_size(body)
     values = {
         **common_values(studio, body, overrides),
@@ -73,17 +73,6 @@ def read_request(
         return TextToImageRequest.model_validate(values)
     except ValidationError as err:
         raise params_error(err) from err
-
-
-def _refuse_missing_parts(body: TextToImageBody) -> None:
-    for field in ("refiner_checkpoint", "hr_checkpoint_name"):
-        value = getattr(body, field)
-        if value is not None and value not in SAME:
-            raise ParamsError(
-                f"{field} was {value!r}; a job cannot change its checkpoint midway here.",
-                "Leave the field out.",
-                field=field,
-            )
 
 
 def _unknown_hires_schedule(body: TextToImageBody) -> list[str]:
@@ -121,6 +110,8 @@ def _hires(studio: Studio, body: TextToImageBody) -> Hires | None:
         "negative_prompt": body.value("hr_negative_prompt"),
         "sampler": sampler,
         "schedule": None if body.hr_scheduler in SAME else body.hr_scheduler,
+        "checkpoint": other_checkpoint(studio, body.hr_checkpoint_name),
+        "cfg_scale": body.hr_cfg,
     }
     try:
         return Hires.model_validate(values)

@@ -9,6 +9,7 @@ from typing import Any
 from webui.api.errors import ApiError
 from webui.api.infotext_fields import fill_from_infotext
 from webui.api.options_routes import checked_value
+from webui.api.other_checkpoints import refiner_values
 from webui.api.schemas import PaintingBody, SomeBody
 from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
@@ -35,6 +36,8 @@ _CLIENT_WORDS = {
     "hires.denoising_strength": "denoising_strength",
     "hires.prompt": "hr_prompt",
     "hires.negative_prompt": "hr_negative_prompt",
+    "hires.cfg_scale": "hr_cfg",
+    "switch_at": "refiner_switch_at",
     "clip_skip": "CLIP_stop_at_last_layers",
     "vae": "sd_vae",
     "format": "samples_format",
@@ -142,7 +145,11 @@ def _changeable(overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a ``PaintingRequest`` that both kinds of request fill alike."""
+    """The fields of a ``PaintingRequest`` that both kinds of request fill alike.
+
+    Raises:
+        ApiError: An unknown sampler or refiner.
+    """
     options = {**studio.options.as_dict(), **overrides}
     sampler, schedule = _sampler(body)
     current = None if "sd_model_checkpoint" in overrides else studio.current_checkpoint()
@@ -162,6 +169,7 @@ def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any])
         "save": body.value("save_images"),
         "grid": None if body.value("save_images") else False,
         "overrides": overrides,
+        **refiner_values(studio, body),
     }
     for same in (
         "prompt", "negative_prompt", "steps", "cfg_scale", "batch_size", "seed", "subseed",
