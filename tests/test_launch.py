@@ -893,7 +893,7 @@ def test_launch_when_signalled_then_the_app_gets_it(
         while process.stdout.readline() != "waiting\n":
             assert process.poll() is None, "the app ended"
         process.send_signal(sent)
-        assert process.wait(10) == code
+        assert process.wait(60) == code
     finally:
         process.kill()
         process.communicate()
@@ -908,7 +908,7 @@ def test_wait_for_when_interrupted_then_waits_for_the_program_to_end_itself() ->
         "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
         "sys.exit(wait_for(child))\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=20).returncode == 5
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 5
     assert wait_for(subprocess.Popen([sys.executable, "-c", "exit(4)"])) == 4
 
 
