@@ -15,6 +15,7 @@ from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.pipelines.conditioning import Conditioning, Interrupted, same_length
+from webui.pipelines.network_call import NetworkCall, call_network
 from webui.samplers.schedules import NoiseTable
 
 
@@ -48,6 +49,7 @@ class CfgDenoiser:
         guidance: Strength and shortcuts.
         should_stop: Asked before every network call.
         empty_prompt: Encoding of the empty prompt (1, 77, C), for ``pad_conds``.
+        call: How the U-Net is called (in tiles, in smaller groups …).
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class CfgDenoiser:
         guidance: Guidance,
         should_stop: Callable[[], bool],
         empty_prompt: Tensor | None = None,
+        call: NetworkCall = call_network,
     ) -> None:
         self._model = model
         self._table = table
         self._guidance = guidance
         self._should_stop = should_stop
         self._empty_prompt = empty_prompt
+        self._call = call
         self._calls = 0
         self._last: Tensor | None = None
 
@@ -82,8 +86,7 @@ class CfgDenoiser:
 
     def guided(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         """As ``__call__``, with the unconditional estimate beside the guided one."""
-        if self._should_stop():
-            raise Interrupted(self._last)
+        self._stop_if_asked()
         call, self._calls = self._calls, self._calls + 1
         weights = [weight for weight, _ in cond.positive]
         encodings = [part.at(call) for _, part in cond.positive]
@@ -98,6 +101,10 @@ class CfgDenoiser:
             denoised = denoised + (weight * self._guidance.cfg_scale) * (estimate - uncond)
         self._last = denoised
         return denoised, uncond
+
+    def _stop_if_asked(self) -> None:
+        if self._should_stop():
+            raise Interrupted(self._last)
 
     def _skips_uncond(self, call: int, sigma: Tensor) -> bool:
         guidance = self._guidance
@@ -145,12 +152,13 @@ class CfgDenoiser:
         levels = sigma.repeat(count)
         scale = (levels**2 + 1).rsqrt().view(-1, 1, 1, 1)
         model = self._model
-        output = model.unet(
+        output = self._call(
+            model,
             (noisy * scale).to(model.dtype),
             self._table.sigma_to_t(levels).to(torch.float32),
-            encoder_hidden_states=context,
-            return_dict=False,
-        )[0].to(noisy.dtype)  # (N·B, 4, h, w)
+            context,
+            self._stop_if_asked,
+        ).to(noisy.dtype)  # (N·B, 4, h, w)
         spread = levels.view(-1, 1, 1, 1)
         if model.prediction_type == "v_prediction":
             denoised = noisy * scale**2 - output * (spread * scale)

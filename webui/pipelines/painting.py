@@ -25,7 +25,7 @@ from webui.errors import DeviceMemoryError
 from webui.networks.tiling import set_tiling
 from webui.params import Painting
 from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncoder
-from webui.pipelines.decode import decode
+from webui.pipelines.decode import decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.placement import on_device
 from webui.pipelines.upscaling import Upscaler
@@ -214,8 +214,32 @@ class PaintingRun(ABC, Generic[SomeParams]):
             if stop.denoised is None:
                 return []
             latents = stop.denoised
+        return self.decoded(batch, latents)
+
+    def decoded(
+        self, batch: int, latents: Tensor, model: LoadedModel | None = None
+    ) -> list[Image.Image]:
+        """Latents (B, 4, H/8, W/8) to pictures, in tiles when asked for or memory is short.
+
+        Args:
+            model: Whose VAE; None = the request's own checkpoint's.
+        """
         self.say(batch, self.total_steps, self.total_steps, "decoding")
-        return decode(self.model, latents, self.listener.warn)
+        return decode(model or self.model, latents, self.listener.warn)
+
+    def encoded(
+        self, batch: int, images: list[Image.Image], model: LoadedModel | None = None
+    ) -> Tensor:
+        """Pictures of one size, sides multiples of 8, to latents (B, 4, H/8, W/8); in tiles when
+        asked for or memory is short.
+
+        Args:
+            model: Whose VAE; None = the request's own checkpoint's.
+        Raises:
+            Interrupted: The person stopped between tiles.
+        """
+        self.say(batch, 0, 0, "encoding")
+        return encode(model or self.model, images)
 
     def encode(
         self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
