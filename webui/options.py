@@ -225,7 +225,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("save_to_dirs", True, "Save images to a subdirectory"),
     Option("grid_save_to_dirs", True, "Save grids to a subdirectory", is_live=False),
     Option("directories_filename_pattern", "[date]", "Directory name pattern"),
-    Option("directories_max_prompt_words", 8, "Max prompt words for [prompt_words]", is_live=False),
+    Option("directories_max_prompt_words", 8, "Max prompt words for [prompt_words]"),
     Option("outdir_samples", "", "Output directory for images"),
     Option("outdir_txt2img_samples", "outputs/txt2img-images", "Output directory for txt2img"),
     Option(

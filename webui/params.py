@@ -60,6 +60,7 @@ class Output(Params):
         embed_infotext: Put the recipe inside the picture.
         save_text: Write the recipe beside the picture as .txt too.
         filename_pattern, directory_pattern: A1111 patterns (``[seed]``, ``[date]`` …).
+        prompt_words: Words kept by the pattern ``[prompt_words]``.
     """
 
     save: bool = True
@@ -71,6 +72,7 @@ class Output(Params):
     save_text: bool = False
     filename_pattern: str = ""
     directory_pattern: str = "[date]"
+    prompt_words: int = Field(default=8, ge=0, le=1000)
     add_number: bool = True
     grid_rows: int = Field(default=-1, ge=-1, le=100)
 
@@ -123,6 +125,8 @@ class Hires(Params):
         steps: Steps of the second pass; 0 = as many as the first.
         prompt, negative_prompt: Empty = as in the first pass.
         sampler, schedule, checkpoint, cfg_scale: None = as in the first pass.
+        extra_noise: Share of noise put on top of the usual (A1111's ``img2img_extra_noise``);
+            None in a wish = as that option says, in a complete request = 0.
     """
 
     scale: Annotated[float, Field(ge=1, le=8, allow_inf_nan=False)] = 2.0
@@ -137,6 +141,7 @@ class Hires(Params):
     schedule: str | None = None
     checkpoint: str | None = None
     cfg_scale: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    extra_noise: Annotated[float, Field(ge=0, le=4, allow_inf_nan=False)] | None = None
 
 
 class Refiner(Params):
@@ -286,6 +291,15 @@ class TextToImage(Painting):
     kind: Literal["txt2img"] = "txt2img"
     hires: Hires | None = None
     first_pass_image: PictureKey | None = None
+
+    @model_validator(mode="after")
+    def _has_a_pass_left(self) -> TextToImage:
+        if self.first_pass_image is not None and self.hires is None:
+            raise ValueError(
+                "A finished picture was given for the first pass, and no second one was asked "
+                "for. Turn on Hires. fix."
+            )
+        return self
 
     @property
     def input_keys(self) -> tuple[str, ...]:

@@ -307,6 +307,8 @@ def _resolve_hires(
         second = known_sampler(hires.sampler, hires.schedule)
         changes["sampler"] = second.sampler if hires.sampler else None
         changes["schedule"] = second.schedule_label
+    extra_noise = options["img2img_extra_noise"] if hires.extra_noise is None else hires.extra_noise
+    changes["extra_noise"] = min(max(float(extra_noise), 0.0), MAX_EXTRA_NOISE)
     return hires.model_copy(update=changes)
 
 
@@ -339,6 +341,7 @@ def _output(request: PaintingRequest, options: Mapping[str, Any]) -> Output:
             directory_pattern=(
                 options["directories_filename_pattern"] if options["save_to_dirs"] else ""
             ),
+            prompt_words=options["directories_max_prompt_words"],
             add_number=options["save_images_add_number"],
             grid_rows=options["n_rows"],
         )

@@ -155,6 +155,15 @@ def test_the_image_hash_is_that_of_the_pixels(library: Library, outputs: Path) -
     assert saved.path.stem == f"00000-{digest[:10]}"
 
 
+def test_prompt_words_in_a_name_are_as_many_as_the_request_says(
+    library: Library, outputs: Path
+) -> None:
+    output = replace_output(filename_pattern="[prompt_words]", prompt_words=2)
+    named = facts(prompt="a lighthouse in fog")
+    saved = library.save_image(1, 0, painted(), named, output, outputs)
+    assert saved.path.stem == "00000-a lighthouse"
+
+
 def test_the_installations_name_rules_are_followed(tmp_path: Path, outputs: Path) -> None:
     library = Library(tmp_path / "data", tmp_path / "db", name_rules=NameRules(max_length=3))
     output = replace_output(filename_pattern="[prompt]")

@@ -238,7 +238,7 @@ class Library:
 
     def _places(self, facts: PictureFacts, output: Output, folder: Path) -> Iterator[_Place]:
         """Folders to try in turn."""
-        below = subfolder(output.directory_pattern, facts, rules=self._rules)
+        below = subfolder(output.directory_pattern, facts, rules=self._rules_for(output))
         if output.save:
             root = Path(os.path.abspath(folder))
             yield _Place(root, root / below)
@@ -253,6 +253,9 @@ class Library:
             logger.warning("There is no temporary folder either: %s", err)
             return
         yield _Place(self._last_resort, self._last_resort, is_fallback=True)
+
+    def _rules_for(self, output: Output) -> NameRules:
+        return replace(self._rules, prompt_words=output.prompt_words)
 
     def _names(
         self,
@@ -271,7 +274,7 @@ class Library:
             output.filename_pattern,
             facts,
             has_folders=bool(output.directory_pattern),
-            rules=self._rules,
+            rules=self._rules_for(output),
         )
         limit = name_limit(folder if folder.is_dir() else self._data_dir)
         if kind == "grid":
