@@ -46,7 +46,9 @@ ALLOWED: dict[str, set[str]] = {
 }
 WEB_ROOMS = ("words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "app")
 FOR_THE_WEB = {
-    "checkpoints": {"catalog", "identify", "hashes", "headers", "download"},
+    "checkpoints": {
+        "catalog", "identify", "hashes", "headers", "download", "known_weights",
+    },
     "samplers": {"names", "steps"},
 }
 """Of these rooms the web side may import only these modules; they must stay free of torch."""
