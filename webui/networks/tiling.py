@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from torch import nn
@@ -28,6 +30,19 @@ def set_tiling(model: PaintingNetworks, on: bool) -> None:
         for layer in network.modules():
             if isinstance(layer, nn.Conv2d) and _is_padded(layer):
                 _wrap(layer) if on else _unwrap(layer)
+
+
+@contextmanager
+def wrapping_suspended(network: nn.Module) -> Generator[None, None, None]:
+    """Let a network's convolutions pad as usual inside the block, tiling on or off."""
+    wrapped = [layer for layer in network.modules() if hasattr(layer, _KEPT)]
+    for layer in wrapped:
+        _unwrap(layer)
+    try:
+        yield
+    finally:
+        for layer in wrapped:
+            _wrap(layer)
 
 
 def _is_padded(layer: nn.Conv2d) -> bool:
