@@ -13,7 +13,7 @@ from PIL import Image
 from webui import PROGRAM_VERSION
 from webui.api.lenient import json_safe
 from webui.api.progress import timestamp
-from webui.api.schemas import PaintingBody
+from webui.api.schemas import ImageToImageBody, PaintingBody
 from webui.jobs.store import Job
 from webui.library.grid import make_grid
 from webui.params import AnyParams, ImageToImage
@@ -52,9 +52,16 @@ def answer_of(
     info["warnings"] = [*notes, *job.warnings]
     return {
         "images": [_base64(file) for file in files] if body.value("send_images") else [],
-        "parameters": json_safe(body.model_dump()),
+        "parameters": json_safe(_echo(body)),
         "info": json.dumps(json_safe(info), ensure_ascii=False),
     }
+
+
+def _echo(body: PaintingBody) -> dict[str, Any]:
+    """The request with its defaults; its pictures only if it wants them back."""
+    if isinstance(body, ImageToImageBody) and not body.value("include_init_images"):
+        body = body.model_copy(update={"init_images": None, "mask": None})
+    return body.model_dump()
 
 
 def _wants_grid(options: Mapping[str, Any], count: int) -> bool:
@@ -123,7 +130,7 @@ def info_of(
         "styles": list(params.styles),
         "job_timestamp": timestamp(job.started_at or job.created_at),
         "clip_skip": params.clip_skip,
-        "is_using_inpainting_conditioning": False,
+        "is_using_inpainting_conditioning": bool(result.get("is_using_inpainting_conditioning")),
         "version": PROGRAM_VERSION,
     }
 

@@ -15,6 +15,7 @@ from webui import __version__
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.api.fence import make_fenced_route
 from webui.api.guard import Guard, Trust
+from webui.api.image_to_image import image_to_image_routes
 from webui.api.lists import list_routes
 from webui.api.options_routes import options_routes
 from webui.api.png_info import png_info_routes
@@ -64,7 +65,9 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
     settings = studio.settings
     fenced = make_fenced_route(settings.api_logins or settings.page_logins)
     if settings.api:
-        app.include_router(text_to_image_routes(studio, fenced, WaitingRoom()))
+        waiting_room = WaitingRoom()
+        app.include_router(text_to_image_routes(studio, fenced, waiting_room))
+        app.include_router(image_to_image_routes(studio, fenced, waiting_room))
         app.include_router(progress_routes(studio, fenced))
         app.include_router(list_routes(studio, fenced))
         app.include_router(options_routes(studio, fenced))

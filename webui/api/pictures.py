@@ -9,6 +9,9 @@ import io
 from PIL import Image
 
 from webui.api.errors import ApiError
+from webui.errors import LibraryError
+from webui.pictures import load_upright
+from webui.studio import Studio
 
 _PILLOW_FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 
@@ -32,12 +35,30 @@ def decode_picture(text: str) -> bytes:
         raise invalid_picture() from err
 
 
-def invalid_picture() -> ApiError:
+def invalid_picture(reason: str = "") -> ApiError:
     """The answer to a picture that cannot be read."""
-    return ApiError(
-        500,
-        "Invalid encoded image. Send the base64 text of a PNG, JPEG, WebP, GIF, BMP or AVIF file.",
-    )
+    advice = "Send the base64 text of a PNG, JPEG, WebP, GIF, BMP or AVIF file."
+    return ApiError(500, f"Invalid encoded image. {reason or advice}")
+
+
+def keep_picture(studio: Studio, text: str, field: str) -> str:
+    """Keep a picture that a client sent as an input of jobs.
+
+    Args:
+        text: As for ``decode_picture``.
+        field: What the client called it.
+    Returns:
+        Its key among the studio's inputs.
+    Raises:
+        ApiError: 500 in A1111's words, no picture, a damaged or a much too large one.
+        LibraryError: It cannot be written.
+    """
+    data = decode_picture(text)
+    try:
+        load_upright(data)
+    except LibraryError as err:
+        raise invalid_picture(f"{field}: {err}") from err
+    return studio.inputs.keep(data)
 
 
 def convert_preview(preview: bytes, found: str, wanted: str) -> tuple[bytes, str]:

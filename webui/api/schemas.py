@@ -121,7 +121,7 @@ class ImageToImageBody(PaintingBody):
     )
     inpaint_full_res: Bool = Field(True, description="paint the masked region alone")
     inpaint_full_res_padding: Int = Field(0, description="pixels around the masked region")
-    inpainting_mask_invert: Bool = Field(0, description="1 = repaint what is not masked")
+    inpainting_mask_invert: Int = Field(0, description="1 = repaint what is not masked")
     initial_noise_multiplier: Float = None
     latent_mask: Any = Field(None, description="ignored")
     include_init_images: Bool = Field(False, description="echo init_images and mask")

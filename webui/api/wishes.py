@@ -38,6 +38,12 @@ _CLIENT_WORDS = {
     "hires.negative_prompt": "hr_negative_prompt",
     "hires.cfg_scale": "hr_cfg",
     "switch_at": "refiner_switch_at",
+    "inpaint.blur_x": "mask_blur_x",
+    "inpaint.blur_y": "mask_blur_y",
+    "inpaint.padding": "inpaint_full_res_padding",
+    "inpaint.conditioning_weight": "inpainting_mask_weight",
+    "extra_noise": "img2img_extra_noise",
+    "background": "img2img_background_color",
     "clip_skip": "CLIP_stop_at_last_layers",
     "vae": "sd_vae",
     "format": "samples_format",
@@ -242,6 +248,8 @@ def in_client_words(err: ParamsError) -> ParamsError:
     field: str = err.details.get("field", "")
     name: str = _CLIENT_WORDS.get(field, field)
     message = err.message
-    if field and message.startswith(field):
-        message = f"{name}{message[len(field) :]}"
+    for ours in (field, field.rpartition(".")[2]):
+        if ours and message.startswith(f"{ours} "):
+            message = f"{name}{message[len(ours) :]}"
+            break
     return type(err)(message, err.hint, **{**err.details, "field": name})
