@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -27,7 +29,7 @@ def test_spans_cover_the_line_equally_long_and_share_enough(
 
     assert parts[0].start == 0 and parts[-1].stop == length
     assert {p.length for p in parts} == {min(size, length)}
-    shared = [one.stop - other.start for one, other in zip(parts, parts[1:], strict=False)]
+    shared = [one.stop - other.start for one, other in itertools.pairwise(parts)]
     assert all(s >= overlap for s in shared)
     starts = [p.start for p in parts]
     assert starts == sorted(set(starts))
