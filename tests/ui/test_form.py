@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from webui.errors import ParamsError
-from webui.ui.form import (
-    ASPECTS,
-    DEFAULTS,
-    Form,
-    aspect_size,
-    corrections,
-    make_request,
-    target_size,
-)
+from webui.ui.form import DEFAULTS, Form, make_request, target_size
+from webui.ui.painting_form import ASPECTS, aspect_size, corrections
 
 
 def ask(**changed: Any) -> Any:

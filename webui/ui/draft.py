@@ -1,4 +1,4 @@
-"""What stands in the txt2img form, kept for each browser so that a closed tab loses nothing."""
+"""What stands in a painting tab's form, kept for each browser: a closed tab loses nothing."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.ui import prompt_box
-from webui.ui.form import DEFAULTS
+from webui.ui.painting_tab import PaintingTab
 from webui.ui.session import client_name
-from webui.ui.txt2img import Txt2Img
 from webui.ui.wiring import Values, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
 
-TAB = "txt2img"
 
-
-def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState) -> None:
+def connect(parts: PaintingTab, studio: Studio, browser: gr.BrowserState) -> None:
     """Keep what stands in the form; page.js presses the hidden button a moment after a change."""
     form, prompts = parts.form, parts.prompts
 
@@ -26,7 +23,7 @@ def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState) -> None:
         draft = form.read(values)
         if values[parts.is_restored]:
             draft["auto_size"] = list(values[parts.auto_size])
-            studio.drafts.save(client_name(values[browser], request), TAB, draft)
+            studio.drafts.save(client_name(values[browser], request), parts.tab, draft)
         return count_prompts(parts, studio, draft)
 
     takes = [*form.components(), parts.is_restored, parts.auto_size, browser]
@@ -41,7 +38,7 @@ def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState) -> None:
     )
 
 
-def count_prompts(parts: Txt2Img, studio: Studio, draft: dict[str, Any]) -> dict:
+def count_prompts(parts: PaintingTab, studio: Studio, draft: dict[str, Any]) -> dict:
     """Both token counters."""
     prompts = parts.prompts
     return {
@@ -52,9 +49,9 @@ def count_prompts(parts: Txt2Img, studio: Studio, draft: dict[str, Any]) -> dict
     }
 
 
-def restore(parts: Txt2Img, studio: Studio, client: str) -> dict:
+def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
     """The form as this browser left it; for a new browser, the checkpoint's own size."""
-    draft = studio.drafts.load(client, TAB)
+    draft = studio.drafts.load(client, parts.tab)
     record = studio.current_checkpoint()
     native = studio.native_size(record)
     auto_size = tuple(draft.pop("auto_size", (native, native)))
@@ -64,7 +61,7 @@ def restore(parts: Txt2Img, studio: Studio, client: str) -> dict:
         parts.is_restored: True,
         parts.auto_size: auto_size,
         **parts.form.write(draft),
-        **count_prompts(parts, studio, {**DEFAULTS, **draft}),
+        **count_prompts(parts, studio, {**parts.form.defaults, **draft}),
     }
     chips = draft.get("overrides") or []
     if chips:
@@ -75,7 +72,7 @@ def restore(parts: Txt2Img, studio: Studio, client: str) -> dict:
     return changes
 
 
-def gives(parts: Txt2Img) -> list[Any]:
+def gives(parts: PaintingTab) -> list[Any]:
     """What ``restore`` may change."""
     prompts = parts.prompts
     return [

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from webui.settings import PROJECT_DIR
 from webui.ui import (
     draft,
+    painting_tab,
     picture_buttons,
     png_info,
     queue_tab,
@@ -84,6 +85,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     quicksettings.connect(page.quick, studio)
     txt2img.connect(page.txt2img, studio, page.browser, page.quick)
     draft.connect(page.txt2img, studio, page.browser)
+    painting_tab.connect_checkpoint([page.txt2img], studio, page.quick)
     png_info.connect(page.png_info, studio)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)

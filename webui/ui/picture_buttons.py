@@ -13,10 +13,11 @@ import gradio as gr
 from webui.errors import LibraryError
 from webui.settings import is_loopback
 from webui.ui import pasting
+from webui.ui.painting_tab import fill_form
 from webui.ui.png_info import PngInfo
 from webui.ui.results import SendTarget, connect_target, shown_picture
 from webui.ui.texts import language_of, say
-from webui.ui.txt2img import Txt2Img, fill_form
+from webui.ui.txt2img import Txt2Img
 from webui.ui.wiring import Values, tell, wire
 
 if TYPE_CHECKING:

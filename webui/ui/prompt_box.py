@@ -10,6 +10,7 @@ import gradio as gr
 from webui.errors import WebUIError
 from webui.prompts.styles import Style, apply_styles
 from webui.ui.cards import esc
+from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, tell, wire
 
@@ -41,7 +42,7 @@ class StyleRow:
     delete: gr.Button
 
 
-def draw_prompts() -> PromptBox:
+def draw_prompts(tab: str) -> PromptBox:
     """Both text boxes with their counters."""
     with gr.Group(elem_classes="dq-prompts"):
         prompt_tokens = gr.HTML(counter(0, 75), elem_classes="dq-counter")
@@ -50,7 +51,7 @@ def draw_prompts() -> PromptBox:
             placeholder=label("prompt_hint"),
             lines=4,
             max_lines=14,
-            elem_id="dq-prompt",
+            elem_id=elem_id(tab, "prompt"),
         )
     with gr.Group(elem_classes="dq-prompts"):
         negative_tokens = gr.HTML(counter(0, 75), elem_classes="dq-counter")
@@ -59,29 +60,33 @@ def draw_prompts() -> PromptBox:
             placeholder=label("negative_hint"),
             lines=2,
             max_lines=10,
-            elem_id="dq-negative",
+            elem_id=elem_id(tab, "negative"),
         )
     return PromptBox(prompt, prompt_tokens, negative, negative_tokens)
 
 
-def draw_styles(names: list[str]) -> StyleRow:
+def draw_styles(names: list[str], tab: str) -> StyleRow:
     """The styles menu and its editor."""
     with gr.Row(elem_classes="dq-tight"):
         styles = gr.Dropdown(
-            names, value=[], multiselect=True, label=label("styles"), elem_id="dq-styles", scale=8,
+            names, value=[], multiselect=True, label=label("styles"),
+            elem_id=elem_id(tab, "styles"), scale=8,
             allow_custom_value=True,
         )  # fmt: skip
-        apply = icon_button("dq-style-apply")
-        edit = icon_button("dq-style-edit")
+        apply = icon_button("dq-style-apply", tab)
+        edit = icon_button("dq-style-edit", tab)
     with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as editor:
         name = gr.Dropdown(
             names, value=None, label=label("style_name"), allow_custom_value=True,
-            elem_id="dq-style-name",
+            elem_id=elem_id(tab, "style-name"),
         )  # fmt: skip
         with gr.Row():
-            save = gr.Button(label("style_save"), size="sm", elem_id="dq-style-save")
+            save = gr.Button(label("style_save"), size="sm", elem_id=elem_id(tab, "style-save"))
             delete = gr.Button(
-                label("style_delete"), size="sm", variant="stop", elem_id="dq-style-delete"
+                label("style_delete"),
+                size="sm",
+                variant="stop",
+                elem_id=elem_id(tab, "style-delete"),
             )
     return StyleRow(styles, apply, edit, editor, gr.State(False), name, save, delete)
 
@@ -157,11 +162,12 @@ def _style_choices(row: StyleRow, studio: Studio) -> dict:
     }
 
 
-def icon_button(elem_id: str, **options: Any) -> gr.Button:
-    """A small square button. style.css draws its sign, page.js names it for screen readers."""
+def icon_button(name: str, tab: str = "txt2img", **options: Any) -> gr.Button:
+    """A small square button. style.css draws its sign and page.js names it for screen readers,
+    both by its class ``name``, which begins with ``dq-``."""
     return gr.Button(
-        "", size="sm", min_width=38, scale=0, elem_id=elem_id,
-        elem_classes=["dq-icon", "dq-sign"], **options,
+        "", size="sm", min_width=38, scale=0, elem_id=elem_id(tab, name.removeprefix("dq-")),
+        elem_classes=["dq-icon", "dq-sign", name], **options,
     )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def draw(studio: Studio) -> Quicksettings:
 def connect(parts: Quicksettings, studio: Studio) -> None:
     """Changes of the row become options; the button looks for new files.
 
-    The checkpoint's own event is wired by txt2img, which also follows its size.
+    The checkpoint's own event is wired by painting_tab: the painting tabs follow its size.
     """
 
     def choose_vae(values: Values) -> dict:

@@ -16,6 +16,7 @@ from webui.errors import LibraryError
 from webui.ui import cards
 from webui.ui.follow import Look, look
 from webui.ui.session import client_name
+from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, wire
 
@@ -84,31 +85,33 @@ class SendTarget:
 TARGET_TEXTS = {"txt2img": "send_to_txt2img", "png_info": "send_to_png_info"}
 
 
-def draw(interrupt: gr.Button, skip: gr.Button, forever: gr.Checkbox) -> Results:
-    """The stage, its row of buttons and the hidden parts that drive it."""
-    stage = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-stage")
+def draw(
+    interrupt: gr.Button, skip: gr.Button, forever: gr.Checkbox, tab: str = "txt2img"
+) -> Results:
+    """A tab's stage, its row of buttons and the hidden parts that drive it."""
+    stage = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=elem_id(tab, "stage"))
     with gr.Row(elem_classes="dq-acts"):
-        folder = _act("open_folder", "dq-folder")
-        save = _act("save", "dq-save")
-        zip_button = _act("zip", "dq-zip", link_target="_blank")
+        folder = _act("open_folder", "folder", tab)
+        save = _act("save", "save", tab)
+        zip_button = _act("zip", "zip", tab, link_target="_blank")
         targets = {
-            key: _act(text, f"dq-send-{key.replace('_', '-')}")
+            key: _act(text, f"send-{key.replace('_', '-')}", tab)
             for key, text in TARGET_TEXTS.items()
         }
-    infotext = gr.HTML("", elem_id="dq-infotext")
+    infotext = gr.HTML("", elem_id=elem_id(tab, "infotext"))
     timer = gr.Timer(TICK_SECONDS, active=False)
     shown = gr.State(Shown())
-    wake = gr.Button("wake", visible="hidden", elem_id="dq-wake")
+    wake = gr.Button("wake", visible="hidden", elem_id=elem_id(tab, "wake"))
     return Results(
         stage, infotext, folder, save, zip_button, targets, timer, shown, wake, interrupt, skip,
         forever,
     )  # fmt: skip
 
 
-def _act(text: str, elem_id: str, **options: Any) -> gr.Button:
+def _act(text: str, name: str, tab: str, **options: Any) -> gr.Button:
     return gr.Button(
-        label(text), size="sm", min_width=44, scale=0, interactive=False, elem_id=elem_id,
-        elem_classes="dq-sign", **options,
+        label(text), size="sm", min_width=44, scale=0, interactive=False,
+        elem_id=elem_id(tab, name), elem_classes=["dq-sign", f"dq-{name}"], **options,
     )  # fmt: skip
 
 

@@ -5,6 +5,12 @@
   const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
   const text = (key) => facts.texts[key][isChinese ? 1 : 0];
   const byId = (id) => document.getElementById(id);
+
+  // The painting tabs have the same parts, each under its own ids (tab_ids.py)
+  const PREFIXES = ['dq-', 'dq-i2i-'];
+  const isShown = (element) => Boolean(element) && element.offsetParent !== null;
+  const shownPrefix = () => PREFIXES.find((prefix) => isShown(byId(`${prefix}generate`)));
+  const shownStage = () => byId(`${shownPrefix() || 'dq-'}stage`);
   const press = (id) => {
     const found = byId(id);
     const button = found && (found.tagName === 'BUTTON' ? found : found.querySelector('button'));
@@ -25,20 +31,20 @@
   // Keys, as A1111 has them
   document.addEventListener('keydown', (event) => {
     if (event.isComposing || !event.isTrusted) return;
-    const onTab = byId('dq-generate') && byId('dq-generate').offsetParent !== null;
+    const onTab = shownPrefix();
     if (event.key === 'Escape') {
       if (closeLarge()) return;
       const isListOpen = document.activeElement && document.activeElement.matches('input[aria-expanded=true]');
-      if (onTab && !isListOpen) press('dq-interrupt');
+      if (onTab && !isListOpen) press(`${onTab}interrupt`);
     } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && onTab) {
       event.preventDefault();
       event.stopPropagation();
       // The box under the cursor hands its text over before the button is pressed.
       if (document.activeElement) document.activeElement.dispatchEvent(new Event('input', {bubbles: true}));
-      setTimeout(() => press('dq-generate'), 30);
+      setTimeout(() => press(`${onTab}generate`), 30);
     } else if (event.key === 'Enter' && event.altKey && onTab) {
       event.preventDefault();
-      press('dq-skip');
+      press(`${onTab}skip`);
     } else if ((event.key === 'ArrowLeft' || event.key === 'ArrowRight') && inGallery(event.target)) {
       event.preventDefault();
       step(event.key === 'ArrowRight' ? 1 : -1);
@@ -56,10 +62,10 @@
   }, true);
 
   const inGallery = (target) =>
-    document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage'));
+    document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage, #dq-i2i-stage'));
 
   const step = (by) => {
-    const thumbs = [...document.querySelectorAll('#dq-stage .dq-thumb')];
+    const thumbs = [...shownStage().querySelectorAll('.dq-thumb')];
     const now = thumbs.findIndex((thumb) => thumb.getAttribute('aria-pressed') === 'true');
     const next = thumbs[Math.max(0, Math.min(thumbs.length - 1, now + by))];
     if (!next || next === thumbs[now]) return;
@@ -74,31 +80,37 @@
     large.alt = next.getAttribute('aria-label');
   };
 
-  // The draft: saved a moment after the last touch, and when the page goes away
-  let draftTimer = null;
-  const keepDraft = () => {
-    clearTimeout(draftTimer);
-    draftTimer = null;
-    press('dq-autosave');
+  // The drafts: saved a moment after the last touch, and when the page goes away
+  const draftTimers = {};
+  const keepDraft = (prefix) => {
+    clearTimeout(draftTimers[prefix]);
+    delete draftTimers[prefix];
+    press(`${prefix}autosave`);
   };
   const touched = (event) => {
-    const place = event.target.closest && event.target.closest('.dq-ask, .dq-form, .dq-acts, #dq-png-send');
-    if (!place || event.target.closest('#dq-autosave')) return;
-    clearTimeout(draftTimer);
-    draftTimer = setTimeout(keepDraft, 600);
+    const at = (selector) => event.target.closest && event.target.closest(selector);
+    if (!at('.dq-ask, .dq-form, .dq-acts, #dq-png-send') || at('[id$=autosave]')) return;
+    const touchedTab = at('.dq-i2i') ? 'dq-i2i-' : 'dq-';
+    // A picture or recipe can be sent from one tab to the other.
+    const prefixes = at('.dq-acts, #dq-png-send') ? PREFIXES : [touchedTab];
+    for (const prefix of prefixes) {
+      clearTimeout(draftTimers[prefix]);
+      draftTimers[prefix] = setTimeout(keepDraft, 600, prefix);
+    }
   };
   for (const kind of ['input', 'change', 'click', 'keyup']) document.addEventListener(kind, touched, true);
+  const wake = () => { for (const prefix of PREFIXES) press(`${prefix}wake`); };
   document.addEventListener('visibilitychange', () => {
-    if (document.hidden && draftTimer) keepDraft();
-    if (!document.hidden) press('dq-wake');
+    if (document.hidden) Object.keys(draftTimers).forEach(keepDraft);
+    if (!document.hidden) wake();
   });
 
   // Two tabs of one browser: when one asks for a picture, the other looks too
   const others = 'BroadcastChannel' in window ? new BroadcastChannel('danqing') : null;
   if (others) {
-    others.onmessage = () => setTimeout(() => press('dq-wake'), 400);
+    others.onmessage = () => setTimeout(wake, 400);
     document.addEventListener('click', (event) => {
-      if (event.target.closest && event.target.closest('#dq-generate, [data-act]')) others.postMessage('asked');
+      if (event.target.closest && event.target.closest('#dq-generate, #dq-i2i-generate, [data-act]')) others.postMessage('asked');
     });
   }
 
@@ -116,9 +128,10 @@
     }
     bar.textContent = message;
   };
+  const BOXES = PREFIXES.flatMap((prefix) => [`${prefix}prompt`, `${prefix}negative`]);
   const unsaved = () => {
     const box = (id) => { const area = document.querySelector(`#${id} textarea`); return area ? area.value : ''; };
-    sessionStorage.setItem('danqing-unsaved', JSON.stringify([box('dq-prompt'), box('dq-negative')]));
+    sessionStorage.setItem('danqing-unsaved', JSON.stringify(BOXES.map((id) => [id, box(id)])));
   };
   const setOffline = (state) => {
     isOffline = state;
@@ -139,7 +152,7 @@
         return;
       }
       run = now;
-      if (isOffline) { setOffline(false); press('dq-wake'); }
+      if (isOffline) { setOffline(false); wake(); }
     } catch (problem) {
       setOffline(true);
       wait = 1000;
@@ -152,8 +165,7 @@
     const kept = sessionStorage.getItem('danqing-unsaved');
     if (!kept) return;
     sessionStorage.removeItem('danqing-unsaved');
-    const [prompt, negative] = JSON.parse(kept);
-    for (const [id, value] of [['dq-prompt', prompt], ['dq-negative', negative]]) {
+    for (const [id, value] of JSON.parse(kept)) {
       const area = document.querySelector(`#${id} textarea`);
       if (area && value && area.value !== value) {
         area.value = value;
@@ -239,12 +251,13 @@
 
   // Names for buttons that show only a sign; Gradio draws them late and again
   const nameButtons = () => {
-    for (const [id, key] of Object.entries(facts.titles)) {
-      const found = byId(id);
-      const button = found && (found.matches('button, a') ? found : found.querySelector('button, a'));
-      if (button && button.title !== text(key)) {
-        button.title = text(key);
-        button.setAttribute('aria-label', text(key));
+    for (const [name, key] of Object.entries(facts.titles)) {
+      for (const found of document.getElementsByClassName(name)) {
+        const button = found.matches('button, a') ? found : found.querySelector('button, a');
+        if (button && button.title !== text(key)) {
+          button.title = text(key);
+          button.setAttribute('aria-label', text(key));
+        }
       }
     }
   };

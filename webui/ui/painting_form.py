@@ -1,0 +1,201 @@
+"""What the forms of all painting tabs share: names, defaults, reading, writing, checking."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from webui.errors import ParamsError
+from webui.ui.wiring import Values
+
+PAINTING_DEFAULTS: dict[str, Any] = {
+    "prompt": "",
+    "negative_prompt": "",
+    "styles": [],
+    "overrides": [],
+    "sampler": "DPM++ 2M",
+    "schedule": "Automatic",
+    "steps": 20,
+    "width": 512,
+    "height": 512,
+    "batch_count": 1,
+    "batch_size": 1,
+    "cfg_scale": 7.0,
+    "seed": "-1",
+    "has_extra": False,
+    "subseed": "-1",
+    "subseed_strength": 0.0,
+    "seed_resize_from_w": 0,
+    "seed_resize_from_h": 0,
+    "tiling": False,
+}
+
+
+@dataclass(frozen=True)
+class PaintingForm:
+    """Components under the names of their defaults; each tab adds its own fields.
+
+    Attributes:
+        defaults: Every field's value on a fresh page, by field name; also its type.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = PAINTING_DEFAULTS
+
+    prompt: gr.Textbox
+    negative_prompt: gr.Textbox
+    styles: gr.Dropdown
+    overrides: gr.Dropdown
+    sampler: gr.Dropdown
+    schedule: gr.Dropdown
+    steps: gr.Slider
+    width: gr.Slider
+    height: gr.Slider
+    batch_count: gr.Slider
+    batch_size: gr.Slider
+    cfg_scale: gr.Slider
+    seed: gr.Textbox
+    has_extra: gr.Checkbox
+    subseed: gr.Textbox
+    subseed_strength: gr.Slider
+    seed_resize_from_w: gr.Slider
+    seed_resize_from_h: gr.Slider
+    tiling: gr.Checkbox
+
+    def by_name(self) -> dict[str, Any]:
+        """Every component under its field name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def components(self) -> list[Any]:
+        """All components, for an event's ``takes`` or ``gives``."""
+        return list(self.by_name().values())
+
+    def read(self, values: Values) -> dict[str, Any]:
+        """Field values by name, out of what Gradio handed to a handler."""
+        return {name: values[part] for name, part in self.by_name().items() if part in values}
+
+    def write(self, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Changes that put values into the form; unknown names and a wrong type are left out."""
+        parts = self.by_name()
+        return {
+            parts[name]: gr.update(value=value)
+            for name, value in values.items()
+            if name in parts and _is_like(value, self.defaults[name])
+        }
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """True when a stored value fits a field (a draft may come from another version)."""
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, (int, float)):
+        return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    return isinstance(value, type(default))
+
+
+def number(form: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> Any:
+    """A number field's value, whole where the default is whole; the default when it is empty.
+
+    Raises:
+        ParamsError: The field holds no number.
+    """
+    value, default = form[name], defaults[name]
+    if value in (None, ""):
+        return default
+    try:
+        return type(default)(float(value))
+    except (TypeError, ValueError, OverflowError) as err:
+        raise ParamsError(
+            f"{name} was {value!r}; a number is needed.", "Correct it and try again.", field=name
+        ) from err
+
+
+def corrections(form: Mapping[str, Any]) -> dict[str, Any]:
+    """What must differ before the form can be asked for: sizes in steps of 8, seeds as numbers.
+
+    Returns:
+        New values by field name, only of fields that change; a number that cannot be read is
+        left for ``painting_values`` to refuse.
+    """
+    changed: dict[str, Any] = {}
+    for name in ("width", "height"):
+        try:
+            size = number(form, name, PAINTING_DEFAULTS)
+        except ParamsError:
+            continue
+        if size % 8:
+            changed[name] = (size + 4) // 8 * 8
+    for name in ("seed", "subseed"):
+        if not _is_seed(form[name]):
+            changed[name] = "-1"
+    return changed
+
+
+def _is_seed(text: Any) -> bool:
+    """True for a whole number, and for nothing: both mean what they say."""
+    try:
+        int(text or -1)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def painting_values(
+    form: Mapping[str, Any], *, top_row: dict[str, Any], overrides: dict[str, Any], user: str
+) -> dict[str, Any]:
+    """What the shared fields say, as arguments of a ``PaintingRequest``.
+
+    Args:
+        form: Values by field name; an emptied number field takes its default.
+        top_row: What this page's top row shows, by option key; overrides win over it.
+        overrides: Option values for this job only.
+        user: Who asks.
+    Raises:
+        ParamsError: A number field holds no number.
+    """
+    extra = form["has_extra"]
+
+    def value(name: str) -> Any:
+        return number(form, name, PAINTING_DEFAULTS)
+
+    return {
+        "prompt": form["prompt"] or "",
+        "negative_prompt": form["negative_prompt"] or "",
+        "styles": tuple(form["styles"] or ()),
+        "sampler": form["sampler"],
+        "schedule": form["schedule"],
+        "steps": value("steps"),
+        "width": value("width"),
+        "height": value("height"),
+        "batch_count": value("batch_count"),
+        "batch_size": value("batch_size"),
+        "cfg_scale": value("cfg_scale"),
+        "seed": form["seed"],
+        "subseed": form["subseed"] if extra else -1,
+        "subseed_strength": value("subseed_strength") if extra else 0.0,
+        "seed_resize_from_w": value("seed_resize_from_w") if extra else 0,
+        "seed_resize_from_h": value("seed_resize_from_h") if extra else 0,
+        "tiling": bool(form["tiling"]),
+        "user": user,
+        "overrides": {**top_row, **overrides},
+    }
+
+
+ASPECTS: tuple[tuple[str, int, int], ...] = (
+    ("1:1", 1, 1), ("3:4", 3, 4), ("4:3", 4, 3), ("2:3", 2, 3), ("3:2", 3, 2), ("9:16", 9, 16),
+    ("16:9", 16, 9),
+)  # fmt: skip
+
+
+def aspect_size(aspect: str, native: int) -> tuple[int, int]:
+    """Width and height of an aspect with about native × native pixels, multiples of 8.
+
+    Raises:
+        KeyError: No preset of that name.
+    """
+    across, down = {name: (a, d) for name, a, d in ASPECTS}[aspect]
+    width = native * (across / down) ** 0.5
+    return max(64, round(width / 8) * 8), max(64, round(native * native / width / 8) * 8)

@@ -1,0 +1,380 @@
+"""What the painting tabs share: drawing and wiring of prompts' neighbours, size, seed and buttons.
+
+Every tab draws these parts under its own element ids (``elem_id``), keeps its own draft and shows
+its own stage; the rules are the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.errors import CheckpointNotFoundError
+from webui.resolve import AnyRequest
+from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.ui import cards, prompt_box, quicksettings, results
+from webui.ui.painting_form import ASPECTS, PaintingForm, aspect_size, corrections
+from webui.ui.pasting import Pasted
+from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
+from webui.ui.quicksettings import Quicksettings
+from webui.ui.results import Results
+from webui.ui.session import client_name
+from webui.ui.tab_ids import elem_id
+from webui.ui.texts import label, language_of, say
+from webui.ui.wiring import Values, show_warning, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+MakeWishes = Callable[[dict[str, Any], Values, gr.Request], Sequence[AnyRequest]]
+"""From the form's values (and everything else that was taken) to what is to be painted."""
+
+
+@dataclass(frozen=True)
+class Buttons:
+    """What can be pressed beside the fields."""
+
+    generate: gr.Button
+    interrupt: gr.Button
+    skip: gr.Button
+    forever: gr.Checkbox
+    paste: gr.Button
+    clear: gr.Button
+    swap: gr.Button
+    aspects: gr.HTML
+    seed_random: gr.Button
+    seed_reuse: gr.Button
+    autosave: gr.Button
+
+
+@dataclass(frozen=True)
+class PaintingTab:
+    """A painting tab's name and components. ``auto_size`` is the size the page gave, until a person
+    chooses another; ``is_restored`` guards the draft against being saved before it was read."""
+
+    tab: str
+    form: PaintingForm
+    prompts: PromptBox
+    style_row: StyleRow
+    buttons: Buttons
+    extra_panel: gr.Column
+    results: Results
+    auto_size: gr.State
+    is_restored: gr.State
+
+
+@dataclass(frozen=True)
+class FieldMaker:
+    """Draws fields under a tab's ids, with its defaults and the texts of their names."""
+
+    tab: str
+    defaults: Mapping[str, Any]
+
+    def id(self, name: str) -> str:
+        """A field's element id."""
+        return elem_id(self.tab, name.replace("_", "-"))
+
+    def slider(
+        self, name: str, low: float, high: float, step: float, text: str = "", **options: Any
+    ) -> gr.Slider:
+        """A number with a slider."""
+        options.setdefault("min_width", 160)
+        return gr.Slider(
+            low, high, value=self.defaults[name], step=step, label=label(text or name), buttons=[],
+            elem_id=self.id(name), **options,
+        )  # fmt: skip
+
+    def text(self, name: str, text: str = "", **options: Any) -> gr.Textbox:
+        """A line or box of text."""
+        return gr.Textbox(
+            self.defaults[name], label=label(text or name), elem_id=self.id(name), **options
+        )
+
+    def menu(
+        self, name: str, choices: Sequence[Any], text: str = "", **options: Any
+    ) -> gr.Dropdown:
+        """One of several."""
+        options.setdefault("min_width", 130)
+        return gr.Dropdown(
+            list(choices), value=self.defaults[name], label=label(text or name),
+            elem_id=self.id(name), **options,
+        )  # fmt: skip
+
+    def radio(self, name: str, choices: Sequence[Any], text: str = "", **options: Any) -> gr.Radio:
+        """One of few, all in sight."""
+        return gr.Radio(
+            list(choices), value=self.defaults[name], label=label(text or name),
+            elem_id=self.id(name), **options,
+        )  # fmt: skip
+
+    def check(self, name: str, text: str = "", **options: Any) -> gr.Checkbox:
+        """A switch."""
+        options.setdefault("min_width", 80)
+        return gr.Checkbox(
+            self.defaults[name], label=label(text or name), elem_id=self.id(name),
+            container=False, **options,
+        )  # fmt: skip
+
+
+def draw_actions(tab: str) -> dict[str, Any]:
+    """Generate, Interrupt, Skip, and the small row below."""
+    with gr.Row(elem_classes="dq-actions"):
+        generate = gr.Button(
+            label("generate"), variant="primary", elem_id=elem_id(tab, "generate"), scale=6,
+            min_width=120,
+        )  # fmt: skip
+        interrupt = gr.Button(
+            label("interrupt"), variant="stop", interactive=False,
+            elem_id=elem_id(tab, "interrupt"), scale=2, min_width=70,
+        )  # fmt: skip
+        skip = gr.Button(
+            label("skip"), interactive=False, elem_id=elem_id(tab, "skip"), scale=2, min_width=60
+        )
+    with gr.Row(elem_classes="dq-tools"):
+        forever = gr.Checkbox(
+            False, label=label("forever"), elem_id=elem_id(tab, "forever"), container=False,
+            min_width=120,
+        )  # fmt: skip
+        paste = icon_button("dq-paste", tab)
+        clear = icon_button("dq-clear", tab)
+    return {
+        "generate": generate, "interrupt": interrupt, "skip": skip, "forever": forever,
+        "paste": paste, "clear": clear,
+    }  # fmt: skip
+
+
+def draw_overrides(tab: str) -> gr.Dropdown:
+    """Chips of settings that a pasted recipe brought along; hidden while there are none."""
+    return gr.Dropdown(
+        [], value=[], multiselect=True, allow_custom_value=True, visible=False,
+        label=label("overrides"), info=label("overrides_hint"), elem_id=elem_id(tab, "overrides"),
+    )  # fmt: skip
+
+
+def draw_sampling(fields: FieldMaker) -> dict[str, Any]:
+    """Sampler, schedule, steps."""
+    with gr.Row():
+        sampler = fields.menu("sampler", [info.name for info in SAMPLERS], scale=1)
+        schedule = fields.menu("schedule", [info.label for info in SCHEDULES], scale=1)
+        steps = fields.slider("steps", 1, 150, 1, scale=2, min_width=220)
+    return {"sampler": sampler, "schedule": schedule, "steps": steps}
+
+
+def draw_size(fields: FieldMaker) -> tuple[dict[str, Any], gr.Button, gr.HTML]:
+    """Width, height, batches; the swap button and the row of aspects."""
+    with gr.Row(elem_classes="dq-size"):
+        with gr.Column(scale=5, min_width=180):
+            width = fields.slider("width", 64, 2048, 8)
+            height = fields.slider("height", 64, 2048, 8)
+        swap = icon_button("dq-swap", fields.tab)
+        with gr.Column(scale=4, min_width=160):
+            batch_count = fields.slider("batch_count", 1, 100, 1)
+            batch_size = fields.slider("batch_size", 1, 8, 1)
+    chips = "".join(
+        cards.action("aspect", name, classes="dq-chip", aspect=name) for name, _, _ in ASPECTS
+    )
+    aspects = gr.HTML(
+        f'<div class="dq-chips dq-aspects">{chips}</div>', js_on_load=cards.ACTIONS_JS,
+        elem_id=fields.id("aspects"),
+    )  # fmt: skip
+    drawn = {
+        "width": width,
+        "height": height,
+        "batch_count": batch_count,
+        "batch_size": batch_size,
+    }
+    return drawn, swap, aspects
+
+
+def draw_seed(fields: FieldMaker) -> tuple[dict[str, Any], dict[str, gr.Button], gr.Column]:
+    """CFG scale, seed with its buttons, and the panel of the variation seed."""
+    with gr.Row():
+        cfg_scale = fields.slider("cfg_scale", 1, 30, 0.5, scale=3)
+        with gr.Row(elem_classes="dq-tight dq-seedrow"):
+            seed = fields.text("seed", max_lines=1, min_width=90, scale=4)
+            dice = icon_button("dq-seed-random", fields.tab)
+            reuse = icon_button("dq-seed-reuse", fields.tab)
+    with gr.Row(elem_classes="dq-checks"):
+        has_extra = gr.Checkbox(
+            False, label=label("seed_extra"), elem_id=fields.id("seed-extra"), container=False,
+            min_width=80,
+        )  # fmt: skip
+        tiling = fields.check("tiling")
+    with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
+        with gr.Row():
+            subseed = fields.text("subseed", max_lines=1, min_width=110)
+            strength = fields.slider("subseed_strength", 0, 1, 0.01)
+        with gr.Row():
+            resize_w = fields.slider("seed_resize_from_w", 0, 2048, 8)
+            resize_h = fields.slider("seed_resize_from_h", 0, 2048, 8)
+    drawn = {
+        "cfg_scale": cfg_scale, "seed": seed, "has_extra": has_extra, "tiling": tiling,
+        "subseed": subseed, "subseed_strength": strength, "seed_resize_from_w": resize_w,
+        "seed_resize_from_h": resize_h,
+    }  # fmt: skip
+    return drawn, {"seed_random": dice, "seed_reuse": reuse}, panel
+
+
+def draw_autosave(tab: str) -> gr.Button:
+    """The hidden button page.js presses a moment after a change."""
+    return gr.Button("save draft", visible="hidden", elem_id=elem_id(tab, "autosave"))
+
+
+def connect(parts: PaintingTab, studio: Studio, browser: gr.BrowserState) -> None:
+    """Wire what needs nothing of the tab's own: stage, size, seed, panel, prompts, styles."""
+    results.connect(parts.results, studio, browser)
+    _connect_size(parts, studio)
+    _connect_seed(parts, studio)
+    _connect_extra(parts)
+    prompt_box.connect(parts.prompts, parts.buttons.clear)
+    prompt_box.connect_styles(parts.style_row, parts.prompts, studio)
+
+
+def connect_asking(
+    parts: PaintingTab,
+    studio: Studio,
+    browser: gr.BrowserState,
+    quick: Quicksettings,
+    make_wishes: MakeWishes,
+    *,
+    examples_paint: bool = True,
+) -> None:
+    """Wire Generate and the example prompts.
+
+    Args:
+        make_wishes: Called with the form's values, sizes and seeds already corrected.
+        examples_paint: An example is painted at once, instead of only written into the prompt.
+    """
+    form, buttons, stage = parts.form, parts.buttons, parts.results
+
+    def correct(given: dict[str, Any], request: gr.Request) -> dict[str, Any]:
+        changed = corrections(given)
+        for name in ("seed", "subseed"):
+            if name in changed and (name == "seed" or given["has_extra"]):
+                show_warning(say("not_a_seed", language_of(request), value=given[name]))
+        return changed
+
+    def submit(values: Values, request: gr.Request, **changed: Any) -> dict:
+        given = {**form.read(values), **changed}
+        corrected = correct(given, request)
+        client = client_name(values[browser], request)
+        forever = bool(values[buttons.forever])
+        for wish in make_wishes({**given, **corrected}, values, request):
+            studio.submit(wish, client=client, forever=forever)
+        values[stage.shown] = replace(values[stage.shown], picked=None)
+        seen = results.refresh(stage, studio, values, browser, request)
+        return {**form.write(corrected), **seen}
+
+    def generate(values: Values, request: gr.Request) -> dict:
+        return submit(values, request)
+
+    def use_example(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        if event._data["act"] != "example":
+            return {stage.shown: gr.skip()}
+        prompt = event._data["prompt"]
+        tokens = prompt_box.counter(*studio.count_tokens(prompt))
+        changes = {form.prompt: prompt, parts.prompts.prompt_tokens: tokens}
+        return {**changes, **(submit(values, request, prompt=prompt) if examples_paint else {})}
+
+    takes = [*form.components(), *quick.components(), buttons.forever, browser, stage.shown]
+    corrected_fields = [form.width, form.height, form.seed, form.subseed]
+    gives = [*corrected_fields, *stage.gives()]
+    wire(buttons.generate.click, generate, takes, gives, trigger_mode="multiple")
+    wire(stage.stage.act, use_example, takes, [form.prompt, parts.prompts.prompt_tokens, *gives])
+
+
+def _connect_size(parts: PaintingTab, studio: Studio) -> None:
+    form, buttons = parts.form, parts.buttons
+
+    def swap(values: Values) -> dict:
+        return {form.width: values[form.height], form.height: values[form.width]}
+
+    def use_aspect(values: Values, event: gr.EventData) -> dict:
+        record = studio.current_checkpoint()
+        width, height = aspect_size(event._data["aspect"], studio.native_size(record))
+        return {form.width: width, form.height: height}
+
+    size = [form.width, form.height]
+    wire(buttons.swap.click, swap, size, size)
+    wire(buttons.aspects.act, use_aspect, [], size)
+
+
+def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quicksettings) -> None:
+    """Another checkpoint is chosen; every tab follows its size."""
+
+    def choose_checkpoint(values: Values) -> dict:
+        try:
+            record = studio.choose_checkpoint(values[quick.checkpoint] or "")
+        except CheckpointNotFoundError as err:
+            show_warning(str(err))
+            return {quick.checkpoint: gr.update(value=quicksettings.chosen_title(studio))}
+        native, changes = studio.native_size(record), {}
+        for parts in tabs:
+            changes |= follow_native_size(parts, native, values)
+        return changes
+
+    sizes = [c for parts in tabs for c in (parts.form.width, parts.form.height, parts.auto_size)]
+    wire(
+        quick.checkpoint.input, choose_checkpoint, [quick.checkpoint, *sizes],
+        [quick.checkpoint, *sizes],
+    )  # fmt: skip
+
+
+def follow_native_size(parts: PaintingTab, native: int, values: Values) -> dict:
+    """Give the form the checkpoint's size in the aspect the page chose before, unless a person
+    has chosen another size."""
+    form = parts.form
+    before = tuple(values[parts.auto_size])
+    now = size_like(before, native)
+    if (values[form.width], values[form.height]) != before:
+        return {parts.auto_size: now}
+    return {form.width: now[0], form.height: now[1], parts.auto_size: now}
+
+
+def size_like(size: tuple[int, int], native: int) -> tuple[int, int]:
+    """A size of about native × native pixels in the aspect of another; multiples of 8, 64–2048."""
+    across, down = size
+    width = native * (across / down) ** 0.5
+    height = native * native / width
+
+    def fitted(pixels: float) -> int:
+        return min(2048, max(64, round(pixels / 8) * 8))
+
+    return fitted(width), fitted(height)
+
+
+def _connect_seed(parts: PaintingTab, studio: Studio) -> None:
+    form, buttons, stage = parts.form, parts.buttons, parts.results
+
+    def random_seed(_values: Values) -> dict:
+        return {form.seed: "-1"}
+
+    def reuse_seed(values: Values, request: gr.Request) -> dict:
+        picture = results.shown_picture(studio, values[stage.shown], language_of(request))
+        return {form.seed: str(picture.seed if picture.seed is not None else -1)}
+
+    wire(buttons.seed_random.click, random_seed, [], [form.seed])
+    wire(buttons.seed_reuse.click, reuse_seed, [stage.shown], [form.seed])
+
+
+def _connect_extra(parts: PaintingTab) -> None:
+    form = parts.form
+
+    def open_extra(values: Values) -> dict:
+        return {parts.extra_panel: gr.update(visible=values[form.has_extra])}
+
+    wire(form.has_extra.change, open_extra, [form.has_extra], [parts.extra_panel], is_quiet=True)
+
+
+def fill_form(parts: PaintingTab, pasted: Pasted, studio: Studio) -> dict[Any, Any]:
+    """Changes that put a recipe into the form, with chips for settings that differ."""
+    styles = list(studio.styles.by_name())
+    chips = pasted.chips
+    return {
+        **parts.form.write(pasted.values),
+        parts.form.styles: gr.update(choices=styles, value=pasted.values.get("styles", [])),
+        parts.form.overrides: gr.update(choices=chips, value=chips, visible=bool(chips)),
+    }
