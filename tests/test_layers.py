@@ -17,6 +17,7 @@ ROOM_OF_FILE = {
     "painter": "model process",
     "resolve": "studio",
     "drafts": "studio",
+    "follow_ups": "studio",
 }
 """Single files of webui/ that belong to a room of another name; the others are their own room."""
 
