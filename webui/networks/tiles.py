@@ -141,8 +141,8 @@ class Mosaic:
     ) -> None:
         self._size = (height, width)
         self.tiles = grid(rows, columns)
-        self._down = {span: share for span, share in shares(rows, height, weights)}
-        self._across = {span: share for span, share in shares(columns, width, weights)}
+        self._down = dict(shares(rows, height, weights))
+        self._across = dict(shares(columns, width, weights))
 
     def cut(self, maps: Tensor, tile: Tile) -> Tensor:
         """The tile's part of (B, C, height, width); a view where it can be one."""
@@ -198,6 +198,6 @@ def _indices(span: Span, length: int, device: torch.device | None = None) -> Ten
 
 def _take(maps: Tensor, span: Span, dim: int) -> Tensor:
     length = maps.shape[dim]
-    if 0 <= span.start and span.stop <= length:
+    if span.start >= 0 and span.stop <= length:
         return maps.narrow(dim, span.start, span.length)
     return maps.index_select(dim, _indices(span, length, maps.device))

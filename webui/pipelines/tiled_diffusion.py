@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.networks.tiles import Mosaic, Tile, even, gaussian, ring_spans, spans
 from webui.networks.tiling import wrapping_suspended
 from webui.params import TiledDiffusion
 from webui.pipelines.network_call import NetworkCall
-from webui.pipelines.tiles import Mosaic, Tile, even, gaussian, ring_spans, spans
 
 PIXELS_PER_CELL = 8
 _WEIGHTS = {"MultiDiffusion": even, "Mixture of Diffusers": gaussian}

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from webui.pipelines.tiles import (
+from webui.networks.tiles import (
     Mosaic,
     Span,
     even,
