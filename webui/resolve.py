@@ -307,9 +307,11 @@ def _resolve_hires(
         second = known_sampler(hires.sampler, hires.schedule)
         changes["sampler"] = second.sampler if hires.sampler else None
         changes["schedule"] = second.schedule_label
-    extra_noise = options["img2img_extra_noise"] if hires.extra_noise is None else hires.extra_noise
-    changes["extra_noise"] = min(max(float(extra_noise), 0.0), MAX_EXTRA_NOISE)
-    return hires.model_copy(update=changes)
+    changes["extra_noise"] = _first(hires.extra_noise, options["img2img_extra_noise"])
+    try:
+        return Hires.model_validate({**dict(hires), **changes})
+    except ValidationError as err:
+        raise params_error(err) from err
 
 
 def _sampling(request: PaintingRequest, options: Mapping[str, Any], sampler: str) -> Sampling:

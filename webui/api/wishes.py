@@ -37,6 +37,7 @@ _CLIENT_WORDS = {
     "hires.prompt": "hr_prompt",
     "hires.negative_prompt": "hr_negative_prompt",
     "hires.cfg_scale": "hr_cfg",
+    "extra_noise": "img2img_extra_noise",
     "switch_at": "refiner_switch_at",
     "inpaint.blur_x": "mask_blur_x",
     "inpaint.blur_y": "mask_blur_y",

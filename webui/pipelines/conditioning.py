@@ -12,20 +12,13 @@ from torch import Tensor
 from webui.checkpoints.load import LoadedModel
 from webui.networks.text_encoding import encode_chunks
 from webui.pipelines.placement import on_device
+from webui.progress import Interrupted
 from webui.prompts.attention import weigh
 from webui.prompts.chunks import PromptChunks, chunk_prompt
 from webui.prompts.read import ReadPrompt
 from webui.prompts.tokenizer import ClipTokenizer
 
 CACHED_PROMPTS = 32
-
-
-class Interrupted(Exception):
-    """The person asked to stop; carries the last clean estimate, if there is one."""
-
-    def __init__(self, denoised: Tensor | None) -> None:
-        super().__init__("interrupted")
-        self.denoised = denoised
 
 
 @dataclass(frozen=True)
@@ -54,10 +47,13 @@ class Conditioning:
     Attributes:
         positive: ``(weight, cond)`` for each part joined by AND.
         negative: The negative prompt.
+        encode_again: Encodes the same prompts with the checkpoint that is in use by then, for
+            one that takes over part-way.
     """
 
     positive: tuple[tuple[float, ScheduledCond], ...]
     negative: ScheduledCond
+    encode_again: Callable[[], Conditioning] | None = None
 
 
 @dataclass(frozen=True)

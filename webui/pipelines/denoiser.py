@@ -7,15 +7,21 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.errors import ParamsError
 from webui.pipelines.conditioning import Conditioning, Interrupted, same_length
+from webui.pipelines.latent_blend import Blend
 from webui.pipelines.network_call import NetworkCall, call_network
+from webui.pipelines.picture_channels import PictureChannels
+from webui.pipelines.placement import on_device
+from webui.pipelines.takeover import Takeover
 from webui.samplers.schedules import NoiseTable
 
 
@@ -29,6 +35,8 @@ class Guidance:
             all calls with ``s_min_uncond_all``).
         skip_early_share: Share of the first calls that run without the negative prompt, 0–1.
         total_calls: Network calls of the whole run, for ``skip_early_share``.
+        image_cfg_scale: How strongly the input picture pulls, for InstructPix2Pix checkpoints;
+            1 = off.
     """
 
     cfg_scale: float
@@ -38,6 +46,7 @@ class Guidance:
     total_calls: int = 1
     pad_conds: bool = False
     pad_conds_v0: bool = False
+    image_cfg_scale: float = 1.0
 
 
 class CfgDenoiser:
@@ -50,6 +59,10 @@ class CfgDenoiser:
         should_stop: Asked before every network call.
         empty_prompt: Encoding of the empty prompt (1, 77, C), for ``pad_conds``.
         call: How the U-Net is called (in tiles, in smaller groups …).
+        takeover: Another checkpoint that paints the rest; None = none does.
+        blend: What of the original stays at every step; None = nothing.
+        channels: What inpainting and InstructPix2Pix checkpoints are shown beside the noise; None
+            for checkpoints that take no more.
     """
 
     def __init__(
@@ -60,6 +73,9 @@ class CfgDenoiser:
         should_stop: Callable[[], bool],
         empty_prompt: Tensor | None = None,
         call: NetworkCall = call_network,
+        takeover: Takeover | None = None,
+        blend: Blend | None = None,
+        channels: PictureChannels | None = None,
     ) -> None:
         self._model = model
         self._table = table
@@ -67,8 +83,22 @@ class CfgDenoiser:
         self._should_stop = should_stop
         self._empty_prompt = empty_prompt
         self._call = call
+        self._takeover = takeover
+        self._blend = blend
+        self._channels = channels
+        self._own_cond: Conditioning | None = None
+        self._turn = ExitStack()
         self._calls = 0
         self._last: Tensor | None = None
+
+    @contextmanager
+    def at_work(self) -> Generator[None, None, None]:
+        """Keep the network that paints on its device, not only for the length of one call."""
+        self._turn.enter_context(on_device(self._model.unet, self._model.device))
+        try:
+            yield
+        finally:
+            self._turn.close()
 
     def __call__(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
         """Estimate the clean latents, guidance included.
@@ -86,10 +116,20 @@ class CfgDenoiser:
 
     def guided(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         """As ``__call__``, with the unconditional estimate beside the guided one."""
+        if self._blend is None:
+            return self._guided(latents, sigma, cond)
+        denoised, uncond = self._guided(self._blend.shown(latents, sigma), sigma, cond)
+        self._last = denoised = self._blend.estimated(denoised, sigma)
+        return denoised, uncond
+
+    def _guided(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         self._stop_if_asked()
         call, self._calls = self._calls, self._calls + 1
+        cond = self._hand_over_when_due(call, sigma, cond)
         weights = [weight for weight, _ in cond.positive]
         encodings = [part.at(call) for _, part in cond.positive]
+        if self._is_edited_by_picture:
+            return self._guided_by_picture(latents, sigma, encodings, cond.negative.at(call))
         if self._skips_uncond(call, sigma):
             estimates = self._estimate(latents, sigma, encodings)
             denoised = _weighted_mean(weights, estimates)
@@ -102,9 +142,52 @@ class CfgDenoiser:
         self._last = denoised
         return denoised, uncond
 
+    @property
+    def _is_edited_by_picture(self) -> bool:
+        return self._guidance.image_cfg_scale != 1.0 and self._model.spec.purpose == "edit"
+
+    def _guided_by_picture(
+        self, latents: Tensor, sigma: Tensor, encodings: list[Tensor], negative: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Guidance by prompt and picture: three estimates, the last one shown neither.
+
+        Source:
+            Brooks et al. 2023, arXiv 2211.09800, eq. 3.
+        """
+        if len(encodings) > 1:
+            raise ParamsError(
+                "AND was used with an InstructPix2Pix checkpoint, which has no room for it.",
+                "Take AND out of the prompt, or set Image CFG scale to 1.",
+                field="prompt",
+            )
+        guidance = self._guidance
+        told, shown, neither = self._estimate(
+            latents, sigma, [*encodings, negative, negative], is_last_blind=True
+        )
+        denoised = neither + guidance.cfg_scale * (told - shown)
+        denoised = denoised + guidance.image_cfg_scale * (shown - neither)
+        self._last = denoised
+        return denoised, neither
+
     def _stop_if_asked(self) -> None:
         if self._should_stop():
             raise Interrupted(self._last)
+
+    def _hand_over_when_due(self, call: int, sigma: Tensor, cond: Conditioning) -> Conditioning:
+        """The prompts for this call; before it, the successor is brought in if it is time."""
+        takeover, total = self._takeover, self._guidance.total_calls
+        if takeover is not None and takeover.is_due(call, total, sigma, self._table):
+            self._takeover = None
+            self._turn.close()
+            del self._model  # so that it can be let go of before the next one is loaded
+            try:
+                new = takeover.bring(cond)
+            except Interrupted as stop:
+                raise Interrupted(self._last) from stop
+            self._model, self._table = new.model, new.table
+            self._own_cond, self._empty_prompt = new.cond, new.empty_prompt
+            self._turn.enter_context(on_device(new.model.unet, new.model.device))
+        return self._own_cond or cond
 
     def _skips_uncond(self, call: int, sigma: Tensor) -> bool:
         guidance = self._guidance
@@ -116,18 +199,31 @@ class CfgDenoiser:
         return guidance.cfg_scale == 1.0
 
     def _estimate(
-        self, latents: Tensor, sigma: Tensor, encodings: list[Tensor]
+        self,
+        latents: Tensor,
+        sigma: Tensor,
+        encodings: list[Tensor],
+        *,
+        is_last_blind: bool = False,
     ) -> tuple[Tensor, ...]:
-        """One clean estimate for each encoding, in one network call where lengths allow it."""
+        """One clean estimate for each encoding, in one network call where lengths allow it.
+
+        Args:
+            is_last_blind: The last is made without a look at the input picture.
+        """
         encodings = self._padded(encodings)
+        sees = [True] * len(encodings)
+        sees[-1] = not is_last_blind
         if same_length(encodings):
-            return self._run(latents, sigma, encodings)
+            return self._run(latents, sigma, encodings, sees)
         by_length: dict[int, list[int]] = {}
         for index, encoding in enumerate(encodings):
             by_length.setdefault(encoding.shape[1], []).append(index)
         found: dict[int, Tensor] = {}
         for indices in by_length.values():
-            estimates = self._run(latents, sigma, [encodings[i] for i in indices])
+            estimates = self._run(
+                latents, sigma, [encodings[i] for i in indices], [sees[i] for i in indices]
+            )
             found.update(zip(indices, estimates, strict=True))
         return tuple(found[i] for i in range(len(encodings)))
 
@@ -145,7 +241,9 @@ class CfgDenoiser:
             ]
         return encodings
 
-    def _run(self, latents: Tensor, sigma: Tensor, encodings: list[Tensor]) -> tuple[Tensor, ...]:
+    def _run(
+        self, latents: Tensor, sigma: Tensor, encodings: list[Tensor], sees: list[bool]
+    ) -> tuple[Tensor, ...]:
         count, batch = len(encodings), latents.shape[0]
         context = torch.cat([e.expand(batch, -1, -1) for e in encodings])  # (N·B, T, C)
         noisy = latents.repeat(count, 1, 1, 1)  # (N·B, 4, h, w)
@@ -154,7 +252,7 @@ class CfgDenoiser:
         model = self._model
         output = self._call(
             model,
-            (noisy * scale).to(model.dtype),
+            self._with_channels(noisy * scale, latents, sees).to(model.dtype),
             self._table.sigma_to_t(levels).to(torch.float32),
             context,
             self._stop_if_asked,
@@ -165,6 +263,15 @@ class CfgDenoiser:
         else:
             denoised = noisy - output * spread
         return denoised.chunk(count)
+
+
+    def _with_channels(self, scaled: Tensor, latents: Tensor, sees: list[bool]) -> Tensor:
+        """The network's input: scaled latents (N·B, 4, h, w), then what else it takes."""
+        extra = self._channels.of(self._model, latents) if self._channels else None
+        if extra is None:
+            return scaled
+        nothing = torch.zeros_like(extra)
+        return torch.cat([scaled, torch.cat([extra if s else nothing for s in sees])], dim=1)
 
 
 def _weighted_mean(weights: list[float], estimates: tuple[Tensor, ...]) -> Tensor:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from webui.checkpoints.load import LoadedModel
-from webui.pipelines.decode import decode, encode
 from webui.pipelines.upscaling import Upscaler
 from webui.samplers.steps import HiresTarget
-
-
-class _Told(Protocol):
-    def warn(self, message: str) -> None: ...
-    def should_stop(self) -> bool: ...
-
 
 LATENT_MODES: dict[str, tuple[str, bool]] = {
     "Latent": ("bilinear", False),
@@ -43,34 +36,49 @@ def upscale_latents(latents: Tensor, mode: str, target: HiresTarget) -> Tensor:
     large = torch.nn.functional.interpolate(
         latents, size=size, mode=interpolation, antialias=antialias
     )
-    return _cut(large, target)
+    return cut_to_target(large, target)
 
 
 def upscale_pictures(
-    model: LoadedModel,
-    latents: Tensor,
+    pictures: list[Image.Image],
     upscaler: Upscaler,
     target: HiresTarget,
-    listener: _Told,
-) -> Tensor:
-    """Decode, enlarge as pictures, encode again.
+    *,
+    should_stop: Callable[[], bool],
+    on_tile: Callable[[int, int], None],
+) -> list[Image.Image]:
+    """Enlarge pictures to the size that is encoded, before anything is cut.
 
     Args:
-        latents: (B, 4, h, w).
-        listener: Told about warnings; asked between tiles whether to stop.
+        pictures: All of one size.
+        should_stop: Asked between tiles.
+        on_tile: Told (done, total), counted over all pictures.
+    Returns:
+        As many, with sides that are multiples of 8.
+    Raises:
+        Interrupted: ``should_stop`` said so.
+    """
+    width, height = (side // 8 * 8 for side in target.upscale_to)
+    large = []
+    for index, picture in enumerate(pictures):
+
+        def told(done: int, total: int, before: int = index) -> None:
+            on_tile(before * total + done, len(pictures) * total)
+
+        large.append(
+            upscaler.enlarge(picture, width, height, should_stop=should_stop, on_tile=told)
+        )
+    return large
+
+
+def cut_to_target(latents: Tensor, target: HiresTarget) -> Tensor:
+    """Cut from all sides what a target that is covered does not show.
+
+    Args:
+        latents: (B, 4, h, w) of ``target.upscale_to``.
     Returns:
         (B, 4, H/8, W/8) of the second pass.
     """
-    pictures = decode(model, latents, listener.warn)
-    width, height = (side // 8 * 8 for side in target.upscale_to)
-    large = [
-        upscaler.enlarge(picture, width, height, should_stop=listener.should_stop)
-        for picture in pictures
-    ]
-    return _cut(encode(model, large).to(latents.dtype), target)
-
-
-def _cut(latents: Tensor, target: HiresTarget) -> Tensor:
     columns, rows = target.truncate_latent
     height, width = latents.shape[-2:]
     left, top = columns // 2, rows // 2

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -27,10 +28,12 @@ from webui.params import Painting
 from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncoder
 from webui.pipelines.decode import decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
-from webui.pipelines.placement import on_device
+from webui.pipelines.latent_blend import Blend
+from webui.pipelines.picture_channels import PictureChannels, ShownPicture
+from webui.pipelines.takeover import Successor, Takeover
 from webui.pipelines.upscaling import Upscaler
 from webui.prompts.networks import cut_networks
-from webui.prompts.read import read_prompt
+from webui.prompts.read import ReadPrompt, read_prompt
 from webui.samplers.names import model_calls_per_step
 from webui.samplers.noise import ImageNoise
 from webui.samplers.options import SamplerOptions
@@ -121,14 +124,22 @@ class PaintingRun(ABC, Generic[SomeParams]):
         self.listener = listener
         self.options = sampler_options(params)
         self.total_steps = 0
+        self.checkpoint = params.checkpoint
+        self._tiled: list[weakref.ref[LoadedModel]] = []
         self.seeds, self.subseeds = image_seeds(
             params.seed, params.subseed, params.subseed_strength, params.image_count
         )
 
     @property
     def model(self) -> LoadedModel:
-        """The request's own checkpoint, loaded."""
-        return self.supplies.model(self.params.checkpoint)
+        """The checkpoint in use, loaded: the request's own, until ``checkpoint`` is set to that
+        of a second pass or a refiner takes over. Ask anew for each use and keep it nowhere, so
+        that it can be let go of when memory is too short for two."""
+        model = self.supplies.model(self.checkpoint)
+        if self.params.tiling and all(known() is not model for known in self._tiled):
+            set_tiling(model, True)
+            self._tiled.append(weakref.ref(model))
+        return model
 
     def paint(self, have: Collection[int] = ()) -> None:
         """Make all pictures and hand each to the listener as soon as it is done.
@@ -173,7 +184,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         """Paint one batch; when memory runs out, in halves (each picture has its own noise, so
         the result is the same)."""
         try:
-            with torch.inference_mode(), self._tiling():
+            with torch.inference_mode(), self._own_checkpoint():
                 images = self.images(batch, indices)
         except torch.OutOfMemoryError as err:
             if len(indices) == 1:
@@ -193,21 +204,25 @@ class PaintingRun(ABC, Generic[SomeParams]):
             yield Picture(index, image, self.seeds[index], self.subseeds[index])
 
     @contextmanager
-    def _tiling(self) -> Generator[None, None, None]:
-        """Let pictures' edges meet while a batch is painted, if the request says so."""
-        model = self.model
-        set_tiling(model, self.params.tiling)
+    def _own_checkpoint(self) -> Generator[None, None, None]:
+        """Begin with the request's own checkpoint; afterwards leave all as they were found."""
+        self.checkpoint = self.params.checkpoint
         try:
             yield
         finally:
-            set_tiling(model, False)
+            for known in self._tiled:
+                if (model := known()) is not None:
+                    set_tiling(model, False)
+            self._tiled.clear()
 
     def _batch_indices(self, batch: int) -> list[int]:
         first = batch * self.params.batch_size
         return list(range(first, first + self.params.batch_size))
 
     def walk_or_stop(self, batch: int, walk: Callable[[], Tensor]) -> list[Image.Image]:
-        """Run a walk and decode where it ended, or what could be seen when it was stopped."""
+        """Run a walk, from the request's own checkpoint on, and decode where it ended, or what
+        could be seen when it was stopped."""
+        self.checkpoint = self.params.checkpoint
         try:
             latents = walk()
         except Interrupted as stop:
@@ -259,30 +274,78 @@ class PaintingRun(ABC, Generic[SomeParams]):
             emphasis=params.emphasis,
             old_timelines=params.use_old_scheduling,
         )
-        return self.supplies.encoder(self.model).encode(
+        return self._encode_read(read)
+
+    def _encode_read(self, read: ReadPrompt) -> Conditioning:
+        cond = self.supplies.encoder(self.model).encode(
             read,
             should_stop=self.listener.should_stop,
-            clip_skip=params.clip_skip,
-            comma_backtrack=params.comma_padding_backtrack,
+            clip_skip=self.params.clip_skip,
+            comma_backtrack=self.params.comma_padding_backtrack,
         )
+        return replace(cond, encode_again=lambda: self._encode_read(read))
 
-    def denoiser(self, total_calls: int) -> CfgDenoiser:
-        """The network under this request's guidance."""
+    def denoiser(
+        self,
+        total_calls: int,
+        *,
+        cfg_scale: float | None = None,
+        has_refiner: bool = True,
+        blend: Blend | None = None,
+        pictures: Sequence[ShownPicture] = (),
+        image_cfg_scale: float = 1.0,
+    ) -> CfgDenoiser:
+        """The network under this request's guidance; a refiner takes over when its time comes.
+
+        Args:
+            total_calls: Network calls of the whole run.
+            cfg_scale: None = the request's.
+            has_refiner: False for a pass in which the request's refiner is not wanted.
+            blend: What of the original stays at every step.
+            pictures: What inpainting and InstructPix2Pix checkpoints are shown, one for each
+                picture of the batch; empty = that there is no picture.
+            image_cfg_scale: Guidance by the input picture, for the latter; 1 = off.
+        """
         s = self.params.sampling
         guidance = Guidance(
-            cfg_scale=self.params.cfg_scale,
+            cfg_scale=self.params.cfg_scale if cfg_scale is None else cfg_scale,
             s_min_uncond=s.s_min_uncond,
             s_min_uncond_all=s.s_min_uncond_all,
             skip_early_share=s.skip_early_cond,
             total_calls=total_calls,
             pad_conds=s.pad_cond_uncond,
             pad_conds_v0=s.pad_cond_uncond_v0,
+            image_cfg_scale=image_cfg_scale,
         )
-        empty = None
-        if s.pad_cond_uncond:
-            empty = self.encode("", "", self.params.sampler).negative.at(0)
-        table = noise_table(self.params, self.model)
-        return CfgDenoiser(self.model, table, guidance, self.listener.should_stop, empty)
+        return CfgDenoiser(
+            self.model,
+            noise_table(self.params, self.model),
+            guidance,
+            self.listener.should_stop,
+            self._empty_prompt(),
+            takeover=self._takeover() if has_refiner else None,
+            blend=blend,
+            channels=PictureChannels(lambda images: self.encoded(0, images), pictures),
+        )
+
+    def _empty_prompt(self) -> Tensor | None:
+        if not self.params.sampling.pad_cond_uncond:
+            return None
+        return self.encode("", "", self.params.sampler).negative.at(0)
+
+    def _takeover(self) -> Takeover | None:
+        refiner = self.params.refiner
+        if refiner is None or refiner.switch_at >= 1 or refiner.checkpoint == self.checkpoint:
+            return None
+
+        def bring(cond: Conditioning) -> Successor:
+            assert cond.encode_again is not None
+            self.checkpoint = refiner.checkpoint
+            again = cond.encode_again()
+            empty = self._empty_prompt()
+            return Successor(self.model, noise_table(self.params, self.model), again, empty)
+
+        return Takeover(refiner.switch_at, refiner.by_steps, bring)
 
     def noise(self, indices: list[int], width_cells: int, height_cells: int) -> ImageNoise:
         """The noise streams of these pictures."""
@@ -312,25 +375,24 @@ class PaintingRun(ABC, Generic[SomeParams]):
         steps: int,
         init_latents: Tensor | None = None,
         t_enc: int | None = None,
-        noise_multiplier: float = 1.0,
+        first_noise: Tensor | None = None,
         extra_noise: float = 0.0,
     ) -> Tensor:
         """Run a sampler with this request's knobs; see ``samplers.run.sample``.
 
         Args:
             stage: What progress reports call it.
-            noise_multiplier: Scales the first noise.
+            first_noise: (B, 4, H/8, W/8) as taken from ``noise``; None = take it now.
         Returns:
             Clean latents (B, 4, H/8, W/8).
         """
-        model = self.model
-        with on_device(model.unet, model.device):
+        with denoiser.at_work():
             return sample(
                 sampler,
                 denoiser,
-                noise.first() * noise_multiplier,
+                noise.first() if first_noise is None else first_noise,
                 cond,
-                table=noise_table(self.params, model),
+                table=noise_table(self.params, self.model),
                 steps=steps,
                 schedule_label=schedule,
                 options=self.options,

@@ -6,10 +6,11 @@ from PIL import Image
 from torch import Tensor
 
 from webui.params import Hires, TextToImage
-from webui.pipelines.hires import LATENT_MODES, upscale_latents, upscale_pictures
-from webui.pipelines.painting import PaintingRun
+from webui.pipelines.conditioning import Interrupted
+from webui.pipelines.hires import LATENT_MODES, cut_to_target, upscale_latents, upscale_pictures
+from webui.pipelines.painting import PIXELS_PER_CELL, PaintingRun
 from webui.samplers.names import model_calls_per_step
-from webui.samplers.steps import hires_target, img2img_steps
+from webui.samplers.steps import HiresTarget, hires_target, img2img_steps
 
 
 class TextToImageRun(PaintingRun[TextToImage]):
@@ -22,14 +23,36 @@ class TextToImageRun(PaintingRun[TextToImage]):
 
     def images(self, batch: int, indices: list[int]) -> list[Image.Image]:
         """See ``PaintingRun``."""
+        hires = self.params.hires
+        if hires is None:
+            return self.walk_or_stop(batch, lambda: self._first_pass(batch, indices))
+        if self.params.first_pass_image is None:
+            return self.walk_or_stop(batch, lambda: self._both_passes(batch, indices, hires))
+        finished = [self._finished_picture()] * len(indices)
+        images = self.walk_or_stop(
+            batch, lambda: self._second_pass(batch, indices, finished, hires)
+        )
+        return images or finished
 
-        def walk() -> Tensor:
-            latents = self._first_pass(batch, indices)
-            if self.params.hires is not None:
-                latents = self._second_pass(batch, indices, latents, self.params.hires)
-            return latents
+    def _finished_picture(self) -> Image.Image:
+        """The picture that stands for the first pass, of that pass's size."""
+        params = self.params
+        assert params.first_pass_image is not None
+        image = self.supplies.input(params.first_pass_image).convert("RGB")
+        size = (params.width, params.height)
+        return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
-        return self.walk_or_stop(batch, walk)
+    def _both_passes(self, batch: int, indices: list[int], hires: Hires) -> Tensor:
+        """The second pass's latents, or the first's when the person stopped in between."""
+        first = self._first_pass(batch, indices)
+        checkpoint = self.checkpoint
+        try:
+            return self._second_pass(batch, indices, first, hires)
+        except Interrupted as stop:
+            if stop.denoised is not None:
+                raise
+            self.checkpoint = checkpoint  # whose VAE reads them
+            raise Interrupted(first) from stop
 
     def _first_pass(self, batch: int, indices: list[int]) -> Tensor:
         params = self.params
@@ -37,27 +60,37 @@ class TextToImageRun(PaintingRun[TextToImage]):
         return self.walk(
             batch,
             "sampling",
-            self.denoiser(params.steps * model_calls_per_step(params.sampler)),
+            self.denoiser(
+                params.steps * model_calls_per_step(params.sampler),
+                has_refiner=params.hires is None or self._refines("first pass"),
+            ),
             cond,
-            self.noise(indices, params.width // 8, params.height // 8),
+            self.noise(
+                indices, params.width // PIXELS_PER_CELL, params.height // PIXELS_PER_CELL
+            ),
             sampler=params.sampler,
             schedule=params.schedule,
             steps=params.steps,
         )
 
-    def _second_pass(self, batch: int, indices: list[int], latents: Tensor, hires: Hires) -> Tensor:
-        """Enlarge the first pass's result and run the end of a schedule over it."""
+    def _refines(self, which: str) -> bool:
+        """Whether the refiner acts in this pass of two."""
+        refiner = self.params.refiner
+        return refiner is not None and refiner.hires_pass in (which, "both passes")
+
+    def _second_pass(
+        self, batch: int, indices: list[int], first: Tensor | list[Image.Image], hires: Hires
+    ) -> Tensor:
+        """Enlarge the first pass's result and run the end of a schedule over it.
+
+        Args:
+            first: Latents, or the finished pictures that stand for them.
+        Raises:
+            Interrupted: With the last estimate; without one when there was none yet.
+        """
         params = self.params
         sampler, schedule = hires.sampler or params.sampler, hires.schedule or params.schedule
-        target = hires_target(
-            params.width, params.height, hires.scale, hires.resize_x, hires.resize_y
-        )
-        self.say(batch, 0, 0, "upscaling")
-        if hires.upscaler in LATENT_MODES:
-            large = upscale_latents(latents, hires.upscaler, target)
-        else:
-            upscaler = self.supplies.upscaler(hires.upscaler)
-            large = upscale_pictures(self.model, latents, upscaler, target, self.listener)
+        large = self._enlarged(batch, first, hires)
         steps = hires.steps or params.steps
         schedule_steps, t_enc = img2img_steps(steps, hires.denoising_strength, forced_steps=steps)
         if schedule_steps == 0:
@@ -71,7 +104,11 @@ class TextToImageRun(PaintingRun[TextToImage]):
         return self.walk(
             batch,
             "hires",
-            self.denoiser((t_enc + 1) * model_calls_per_step(sampler)),
+            self.denoiser(
+                (t_enc + 1) * model_calls_per_step(sampler),
+                cfg_scale=hires.cfg_scale,
+                has_refiner=self._refines("second pass"),
+            ),
             cond,
             self.noise(indices, large.shape[-1], large.shape[-2]),
             sampler=sampler,
@@ -79,4 +116,35 @@ class TextToImageRun(PaintingRun[TextToImage]):
             steps=schedule_steps,
             init_latents=large,
             t_enc=t_enc,
+            extra_noise=hires.extra_noise or 0.0,
         )
+
+    def _enlarged(self, batch: int, first: Tensor | list[Image.Image], hires: Hires) -> Tensor:
+        """(B, 4, H/8, W/8) the second pass begins with; its checkpoint is then the one in use."""
+        params = self.params
+        target = hires_target(
+            params.width, params.height, hires.scale, hires.resize_x, hires.resize_y
+        )
+        if self.listener.should_stop():
+            raise Interrupted(None)
+        if hires.upscaler not in LATENT_MODES:
+            pictures = first if isinstance(first, list) else self.decoded(batch, first)
+            return self._enlarged_pictures(batch, pictures, target, hires)
+        self.checkpoint = hires.checkpoint or params.checkpoint
+        latents = self.encoded(batch, first) if isinstance(first, list) else first
+        self.say(batch, 0, 0, "upscaling")
+        return upscale_latents(latents, hires.upscaler, target)
+
+    def _enlarged_pictures(
+        self, batch: int, pictures: list[Image.Image], target: HiresTarget, hires: Hires
+    ) -> Tensor:
+        self.say(batch, 0, 0, "upscaling")
+        large = upscale_pictures(
+            pictures,
+            self.supplies.upscaler(hires.upscaler),
+            target,
+            should_stop=self.listener.should_stop,
+            on_tile=lambda done, total: self.say(batch, done, total, "upscaling"),
+        )
+        self.checkpoint = hires.checkpoint or self.params.checkpoint
+        return cut_to_target(self.encoded(batch, large), target)
