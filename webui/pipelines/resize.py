@@ -14,6 +14,9 @@ from webui.params import ResizeMode
 from webui.pipelines.upscaling import Upscaler
 
 LANCZOS = Image.Resampling.LANCZOS
+LATENT_MODE: ResizeMode = "Just resize (latent upscale)"
+CELL = 8
+"""Pixels of a latent cell."""
 Box = tuple[float, float, float, float]
 
 
@@ -145,3 +148,9 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
     sheet = Image.new("RGBA", image.size, background)
     sheet.alpha_composite(image)
     return sheet.convert("RGB")
+
+
+def whole_cells(image: Image.Image) -> Image.Image:
+    """The picture with sides that are multiples of 8, which the VAE wants; at least 8."""
+    width, height = (max(side // CELL, 1) * CELL for side in image.size)
+    return image if image.size == (width, height) else image.resize((width, height), LANCZOS)
