@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from webui.errors import JobCancelled
 
@@ -27,6 +27,18 @@ class Silent:
 
     def is_interrupted(self) -> bool:
         return False
+
+
+class Interrupted(Exception):
+    """The person asked to stop; unwinds one piece of work, not the whole job.
+
+    Args:
+        denoised: The last clean estimate of the pictures, (B, 4, h, w), if there is one.
+    """
+
+    def __init__(self, denoised: Any = None) -> None:
+        super().__init__("interrupted")
+        self.denoised = denoised
 
 
 def stop_if_interrupted(progress: Progress) -> None:
