@@ -24,7 +24,7 @@ SUBTLE = 0.4
 STRONG = 0.7
 """Denoising strength of a strong variation: colours and rough shapes stay, much else differs."""
 ENLARGE_STRENGTH = 0.3
-"""Denoising strength of a tile that is enlarged: more, and each tile becomes a picture of its own."""
+"""Denoising strength of enlarged tiles: with more, each becomes a picture of its own."""
 ENLARGE_SCALE = 2.0
 ENLARGE_OVERLAP = 64
 """Pixels that neighbouring tiles share, at most; a quarter of small tiles."""

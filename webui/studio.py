@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from webui.brake import Brake
 from webui.checkpoints.catalog import Catalog, Record
 from webui.drafts import Drafts
 from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
@@ -81,6 +82,7 @@ class Studio:
         self.catalog = Catalog(folders, folders.database)
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.drafts = Drafts(folders.database)
+        self.brake = Brake()
         self.live = LiveJobs()
         self.worker_facts: dict[str, Any] = {}
         self._finished = threading.Condition()

@@ -10,11 +10,10 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from tests.api.clients import BASE_URL, QUICK, MakeStudio, client_of
-from webui.api import brake as brake_module
 from webui.api import fence
 from webui.api.app import build_api
-from webui.api.brake import Brake
 from webui.api.guard import Trust
+from webui.brake import Brake
 from webui.studio import Studio
 
 SAMPLERS = "/sdapi/v1/samplers"
@@ -24,6 +23,12 @@ INTERRUPT = "/sdapi/v1/interrupt"
 @pytest.fixture(scope="module")
 def locked(make_studio: MakeStudio) -> Studio:
     return make_studio("--api-auth", "ann:péss,bob:two")
+
+
+@pytest.fixture(autouse=True)
+def _released(locked: Studio) -> None:
+    """No test waits for the guesses of another."""
+    locked.brake = Brake()
 
 
 def routes_of(studio: Studio) -> list[tuple[str, str]]:
@@ -97,33 +102,6 @@ def test_login_when_right_between_wrong_ones_of_others_is_let_in(locked: Studio)
 
     assert guesser.get(SAMPLERS, auth=("bob", "two")).status_code == 429
     assert owner.get(SAMPLERS, auth=("bob", "two")).status_code == 200
-
-
-def test_brake_when_time_goes_by_lets_go() -> None:
-    now = [1000.0]
-    brake = Brake(clock=lambda: now[0])
-    for _ in range(5):
-        assert brake.wait_seconds("a") == 0
-        brake.note_failure("a")
-
-    assert brake.wait_seconds("a") == 10 and brake.wait_seconds("b") == 0
-    now[0] += 10
-    assert brake.wait_seconds("a") == 0
-    brake.note_failure("a")
-    assert brake.wait_seconds("a") == 10
-    now[0] += 61
-    brake.note_failure("a")
-    assert brake.wait_seconds("a") == 0
-
-
-def test_brake_when_peers_are_many_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brake_module, "MAX_PEERS", 3)
-    brake = Brake()
-    for peer in "abcd":
-        for _ in range(5):
-            brake.note_failure(peer)
-
-    assert [brake.wait_seconds(peer) > 0 for peer in "abcd"] == [False, True, True, True]
 
 
 def test_openapi_when_a_password_is_set_needs_it(locked: Studio) -> None:

@@ -63,7 +63,7 @@ async def _answer(request: Request, err: Exception) -> Response:
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
     settings = studio.settings
-    fenced = make_fenced_route(settings.api_logins or settings.page_logins)
+    fenced = make_fenced_route(settings.api_logins or settings.page_logins, studio.brake)
     if settings.api:
         waiting_room = WaitingRoom()
         app.include_router(text_to_image_routes(studio, fenced, waiting_room))

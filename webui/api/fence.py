@@ -17,22 +17,25 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Message
 
-from webui.api.brake import Brake
 from webui.api.errors import ApiError, answer_error
+from webui.brake import Brake
 
 MAX_BODY_BYTES = 512 * 2**20
 CHALLENGE = 'Basic realm="Danqing API", charset="UTF-8"'
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def make_fenced_route(logins: Iterable[tuple[str, str]] = ()) -> type[APIRoute]:
+def make_fenced_route(
+    logins: Iterable[tuple[str, str]] = (), brake: Brake | None = None
+) -> type[APIRoute]:
     """A route class that lets in only these logins and answers every failure in our shape.
 
     Args:
         logins: User and password pairs; none = everybody may pass.
+        brake: Against guessing; None = one of its own.
     """
     known = tuple(logins)
-    brake = Brake()
+    held = brake or Brake()
 
     class FencedRoute(APIRoute):
         """One route behind the fence."""
@@ -42,7 +45,7 @@ def make_fenced_route(logins: Iterable[tuple[str, str]] = ()) -> type[APIRoute]:
 
             async def fenced(request: Request) -> Response:
                 try:
-                    _check_peer(request, known, brake)
+                    _check_peer(request, known, held)
                     return await handle(_limited(request))
                 except _Unauthorized as err:
                     response = answer_error(err)

@@ -21,6 +21,7 @@ from webui.ui import (
     settings_tab,
     txt2img,
 )
+from webui.ui.login_brake import LoginBrake
 from webui.ui.png_info import PngInfo
 from webui.ui.queue_tab import QueueTab
 from webui.ui.quicksettings import Quicksettings
@@ -142,10 +143,10 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     logins = [list(pair) for pair in settings.page_logins]
     blocks = build_page(studio)
 
-    def is_let_in(request: Request) -> bool:
-        return not logins or _has_login(gradio_app, request)
+    def who(request: Request) -> str | None:
+        return _login(gradio_app, request) if logins else ""
 
-    app.include_router(make_routes(studio, is_let_in))
+    app.include_router(make_routes(studio, who))
     gr.mount_gradio_app(
         app,
         blocks,
@@ -168,6 +169,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     blocks._queue.sleep_when_free = QUEUE_LOOKS_EVERY_SECONDS
     mounted: Any = app.routes[-1]
     gradio_app = mounted.app
+    mounted.app = LoginBrake(gradio_app, studio.brake)
     return app
 
 
@@ -193,8 +195,9 @@ def _holds(folder: Path, inner: Path) -> bool:
     return inner.resolve().is_relative_to(folder.resolve())
 
 
-def _has_login(gradio_app: Any, request: Request) -> bool:
-    """True when the request carries a cookie that Gradio gave out after a password."""
+def _login(gradio_app: Any, request: Request) -> str | None:
+    """The name behind the cookie that Gradio gave out after a password; None without one."""
     cookie = gradio_app.cookie_id
     names = (f"access-token-{cookie}", f"access-token-unsecure-{cookie}")
-    return any(request.cookies.get(name) in gradio_app.tokens for name in names)
+    found = (gradio_app.tokens.get(request.cookies.get(name)) for name in names)
+    return next((login for login in found if login is not None), None)

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from PIL import Image
+from PIL import ExifTags, Image
 
-from webui.errors import LibraryError
+from webui.errors import JobNotFoundError, LibraryError, WebUIError
+from webui.follow_ups import input_of
+from webui.pictures import load_upright, open_image
 
 if TYPE_CHECKING:
+    from webui.jobs.store import Job
     from webui.library.library import SavedPicture
     from webui.studio import Studio
 
@@ -31,49 +34,61 @@ MIMES = {
 }  # fmt: skip
 
 
-def make_routes(studio: Studio, is_let_in: Callable[[Request], bool]) -> APIRouter:
-    """The page's own routes.
+def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRouter:
+    """The page's own routes. What one login painted is not there for another.
 
     Args:
-        is_let_in: Whether a request carries the page's login.
+        who: The login a request carries, empty where no password is asked for; None = nobody.
     """
 
-    def check(request: Request) -> None:
-        if not is_let_in(request):
+    def check(request: Request) -> str:
+        login = who(request)
+        if login is None:
             raise HTTPException(401, "Not authenticated")
+        return login
 
     router = APIRouter(prefix="/ui", include_in_schema=False)
-    fenced = APIRouter(dependencies=[Depends(check)])
+    login = Depends(check)
 
     @router.get("/ping")
     def ping() -> JSONResponse:
         """Tells an open page that the program answers, and whether it is still the same run."""
         return JSONResponse({"run": studio.started_at}, headers={"Cache-Control": "no-store"})
 
-    @fenced.get("/preview/{job_id}/{preview_id}")
-    def preview(job_id: int, preview_id: int) -> Response:
+    @router.get("/preview/{job_id}/{preview_id}")
+    def preview(job_id: int, preview_id: int, user: str = login) -> Response:
         live = studio.live.get(job_id)
         if live is None or live.preview is None:
             return Response(status_code=204)
+        _find_job(studio, job_id, user)
         mime = MIMES.get(live.preview_format, "image/jpeg")
         return Response(live.preview, media_type=mime, headers={"Cache-Control": "private"})
 
-    @fenced.get("/picture/{picture_id}")
-    async def picture(picture_id: int) -> Response:
-        found = await asyncio.to_thread(_find, studio, picture_id)
+    @router.get("/picture/{picture_id}")
+    async def picture(picture_id: int, user: str = login) -> Response:
+        found = await asyncio.to_thread(_find, studio, picture_id, user)
         data = await asyncio.to_thread(_open, studio, found)
         name = found.path.name.encode("ascii", "ignore").decode() or "picture"
         headers = {**FOR_A_DAY, "Content-Disposition": f'inline; filename="{name}"'}
         return Response(data, media_type=MIMES[found.format], headers=headers)
 
-    @fenced.get("/thumb/{picture_id}")
-    async def thumb(picture_id: int) -> Response:
-        found = await asyncio.to_thread(_find, studio, picture_id)
+    @router.get("/thumb/{picture_id}")
+    async def thumb(picture_id: int, user: str = login) -> Response:
+        found = await asyncio.to_thread(_find, studio, picture_id, user)
         data, mime = await asyncio.to_thread(_thumb, studio, found)
         return Response(data, media_type=mime, headers=FOR_A_DAY)
 
-    @fenced.get("/zip/{job_id}")
-    async def packed(job_id: int) -> Response:
+    @router.get("/before/{job_id}/{index}")
+    def before(job_id: int, index: int, small: bool = False, user: str = login) -> Response:
+        """What a job's picture was made from, for the comparison and the queue."""
+        data, mime = _input(studio, _find_job(studio, job_id, user), index)
+        if small and len(data) > SMALL_ENOUGH_BYTES:
+            data, mime = _shrink(data), "image/webp"
+        return Response(data, media_type=mime, headers=FOR_A_DAY)
+
+    @router.get("/zip/{job_id}")
+    async def packed(job_id: int, user: str = login) -> Response:
+        await asyncio.to_thread(_find_job, studio, job_id, user)
         ids = [p.id for p in await asyncio.to_thread(studio.library.images_of, job_id)]
         try:
             path: Path = await asyncio.to_thread(studio.library.zip, ids)
@@ -81,15 +96,64 @@ def make_routes(studio: Studio, is_let_in: Callable[[Request], bool]) -> APIRout
             raise HTTPException(404, str(err)) from err
         return FileResponse(path, filename=f"job-{job_id}.zip", media_type="application/zip")
 
-    router.include_router(fenced)
     return router
 
 
-def _find(studio: Studio, picture_id: int) -> SavedPicture:
+def _find_job(studio: Studio, job_id: int, user: str) -> Job:
+    """A job that this login may see.
+
+    Raises:
+        HTTPException: 404 for none, and for that of another login.
+    """
     try:
-        return studio.library.get(picture_id)
+        job = studio.jobs.get(job_id)
+    except JobNotFoundError as err:
+        raise HTTPException(404, str(err)) from err
+    if not _may_see(user, job.user):
+        raise HTTPException(404, f"Job {job_id} was not found.")
+    return job
+
+
+def _find(studio: Studio, picture_id: int, user: str) -> SavedPicture:
+    try:
+        found = studio.library.get(picture_id)
     except LibraryError as err:
         raise HTTPException(404, str(err)) from err
+    if not _may_see(user, found.user):
+        raise HTTPException(404, f"Picture {picture_id} was not found.")
+    return found
+
+
+def _may_see(user: str, owner: str) -> bool:
+    """False between two logins; what nobody's login made is everybody's."""
+    return not user or owner in ("", user)
+
+
+def _input(studio: Studio, job: Job, index: int) -> tuple[bytes, str]:
+    """The input picture of a job's picture, in a format that browsers show."""
+    try:
+        key = input_of(studio.params_of(job), index)
+        if key is None:
+            raise HTTPException(404, f"Job {job.id} began with no picture.")
+        data = studio.inputs.path(key).read_bytes()
+    except (WebUIError, OSError) as err:
+        raise HTTPException(404, str(err)) from err
+    mime = shown_as(data)
+    if mime:
+        return data, mime
+    packed = io.BytesIO()
+    load_upright(data).save(packed, "PNG", compress_level=1)
+    return packed.getvalue(), "image/png"
+
+
+def shown_as(data: bytes) -> str | None:
+    """The MIME type of a file that browsers show as painting reads it; None for others."""
+    with open_image(data) as image:
+        is_upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        is_still = getattr(image, "n_frames", 1) == 1
+        if not (is_upright and is_still and image.mode in ("RGB", "RGBA", "L", "P")):
+            return None
+        return MIMES.get((image.format or "").lower())
 
 
 def _open(studio: Studio, picture: SavedPicture) -> bytes:

@@ -14,7 +14,7 @@ MAX_PEERS = 1000
 
 
 class Brake:
-    """Counts wrong passwords by peer; used from the event loop only.
+    """Counts wrong passwords by peer at all doors; used from the event loop only.
 
     After ``MAX_FAILURES`` within ``WINDOW_SECONDS`` every further one costs ``WAIT_SECONDS``.
 
