@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import io
 import time
+import weakref
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import torch
 from PIL import Image
 from torch import Tensor
 
 from webui import params as requests
+from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes
@@ -21,12 +24,11 @@ from webui.params import AnyParams
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
-from webui.pipelines.image_to_image import ImageToImageRun
-from webui.pipelines.painting import PaintingRun, Picture
+from webui.pipelines.painting import Picture
 from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
-from webui.pipelines.text_to_image import TextToImageRun
+from webui.pipelines.runs import run_class
 from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.wire import Sender
@@ -71,7 +73,10 @@ class Painter:
             torch.set_num_threads(settings["threads"])
         self._tokenizer = ClipTokenizer.load()
         self._memory = ModelMemory(
-            settings.get("model_memory_bytes", 0) or None, self._load, estimate=self._estimate
+            settings.get("model_memory_bytes", 0) or None,
+            self._load,
+            estimate=self._estimate,
+            free_bytes=self._free_bytes,
         )
 
     def facts(self) -> dict[str, Any]:
@@ -98,17 +103,22 @@ class Painter:
             WebUIError: The job cannot be done; says why.
         """
         params = requests.from_json(message["params"])
+        others: dict[str, dict[str, Any]] = message.get("others", {})
+        self._memory.needs([_model_key(files) for files in (message, *others.values())])
+        for files in others.values():
+            _check_other(files)
         supplies = _JobSupplies(self, message, params.checkpoint)
         facts = _model_facts(message)
-        listener = _JobListener(self, message, params, supplies.model(params.checkpoint), facts)
-        _RUNS[params.kind](params, supplies, listener).paint(message.get("have", ()))
+        facts_of_others = {name: _model_facts(files) for name, files in others.items()}
+        listener = _JobListener(self, message, params, supplies, facts, facts_of_others)
+        run_class(params)(params, supplies, listener).paint(message.get("have", ()))
         return {
             "sd_model_name": facts.name,
             "sd_model_hash": (facts.sha256 or "")[:10] or None,
             "sd_vae_name": facts.vae_name,
             "sd_vae_hash": (facts.vae_sha256 or "")[:10] or None,
             "extra_generation_params": {
-                k: v for k, v in extra_pairs(params).items() if v is not None
+                k: v for k, v in extra_pairs(params, facts_of_others).items() if v is not None
             },
             "interrupted": self._asked.interrupted,
         }
@@ -119,8 +129,7 @@ class Painter:
         Args:
             files: ``checkpoint`` and ``vae`` (or None) with their ``path``.
         """
-        checkpoint, vae = files["checkpoint"], files.get("vae")
-        key = (checkpoint["path"], vae["path"] if vae else None)
+        key = _model_key(files)
         if key not in self._memory:
             self._sender.send(
                 {"type": "progress", "job": job, "step": 0, "steps": 0, "stage": "loading"}
@@ -129,6 +138,15 @@ class Painter:
 
     def _estimate(self, key: tuple[str, str | None]) -> int:
         return estimate_bytes(Path(key[0]), self._dtype, self._vae_dtype)
+
+    def _free_bytes(self) -> int | None:
+        """Memory that is free where models wait; what torch only keeps for later counts as free."""
+        if self._device.type in ("cpu", "mps") or self._settings.get("lowvram"):
+            return psutil.virtual_memory().available
+        if self._device.type != "cuda":
+            return None
+        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return torch.cuda.mem_get_info(self._device)[0] + kept
 
     def _load(self, key: tuple[str, str | None]) -> LoadedModel:
         path, vae = key
@@ -202,6 +220,28 @@ class Painter:
         }
 
 
+def _model_key(files: dict[str, Any]) -> tuple[str, str | None]:
+    vae = files.get("vae")
+    return files["checkpoint"]["path"], vae["path"] if vae else None
+
+
+def _check_other(files: dict[str, Any]) -> None:
+    """Refuse a second checkpoint that cannot paint on, before the first has painted.
+
+    Raises:
+        CheckpointError: It cannot be read, or works on other latents than SD 1.x.
+    """
+    try:
+        identify_file(Path(files["checkpoint"]["path"]))
+    except CheckpointError as err:
+        raise type(err)(
+            f"The picture could not be painted on with {files['checkpoint']['stem']}: "
+            f"{err.message}",
+            err.hint,
+            **err.details,
+        ) from err
+
+
 def _model_facts(message: dict[str, Any]) -> ModelFacts:
     checkpoint, vae = message["checkpoint"], message.get("vae")
     return ModelFacts(
@@ -212,9 +252,6 @@ def _model_facts(message: dict[str, Any]) -> ModelFacts:
     )
 
 
-_RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun, "img2img": ImageToImageRun}
-
-
 class _JobSupplies:
     """Models, input pictures and upscalers of one job; see ``pipelines.painting.Supplies``."""
 
@@ -222,6 +259,7 @@ class _JobSupplies:
         self._painter = painter
         self._job = message["job"]
         self._files = {checkpoint: message, **message.get("others", {})}
+        self._latest: weakref.ref[LoadedModel] | None = None
         self._inputs = message.get("inputs", {})
 
     def model(self, checkpoint: str) -> LoadedModel:
@@ -230,7 +268,14 @@ class _JobSupplies:
                 f"The job needs {checkpoint!r}, whose file was not looked up for it.",
                 "Ask for the picture again.",
             )
-        return self._painter.model(self._job, self._files[checkpoint])
+        model = self._painter.model(self._job, self._files[checkpoint])
+        self._latest = weakref.ref(model)
+        return model
+
+    @property
+    def latest(self) -> LoadedModel | None:
+        """The model that was asked for last, while it is in memory; nothing is loaded."""
+        return self._latest() if self._latest else None
 
     def encoder(self, model: LoadedModel) -> PromptEncoder:
         return self._painter.encoder(model)
@@ -258,14 +303,16 @@ class _JobListener:
         painter: Painter,
         message: dict[str, Any],
         params: AnyParams,
-        model: LoadedModel,
+        supplies: _JobSupplies,
         facts: ModelFacts,
+        facts_of_others: dict[str, ModelFacts],
     ) -> None:
         self._painter = painter
         self._job = message["job"]
         self._params = params
-        self._model = model
+        self._supplies = supplies
         self._facts = facts
+        self._facts_of_others = facts_of_others
         self._wishes = message.get("preview", {})
         self._show = message.get("infotext", {})
         self._batch = -1
@@ -290,14 +337,15 @@ class _JobListener:
         now = time.monotonic()
         if not self._wishes.get("enabled", True) or every <= 0 or self._step % every:
             return
-        if now - self._last_preview < PREVIEW_SECONDS:
+        model = self._supplies.latest
+        if model is None or now - self._last_preview < PREVIEW_SECONDS:
             return
         if not self._wishes.get("grid", True):
             latents = latents[:1]
         if self._wishes.get("full"):
-            pictures = decode(self._model, latents, self.warn)
+            pictures = decode(model, latents, self.warn)
         else:
-            pictures = self._painter.preview_maker(self._model).draw(latents)
+            pictures = self._painter.preview_maker(model).draw(latents)
         image = side_by_side(pictures)
         image_format = self._wishes.get("format", "jpeg")
         if image_format not in PREVIEW_FORMATS:
@@ -316,6 +364,7 @@ class _JobListener:
             seed=picture.seed,
             subseed=picture.subseed,
             show=self._show,
+            others=self._facts_of_others,
         )
         output = params.output
         data = encode(

@@ -8,12 +8,15 @@ import gc
 import logging
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any, Protocol
 
 import torch
 
 logger = logging.getLogger(__name__)
+WORKING_BYTES = 2 << 30
+"""Left free beside the weights when models stay together without a budget: a batch of SD 1.5
+pictures with its decoding takes about this much in half precision."""
 
 
 class Sized(Protocol):
@@ -31,11 +34,13 @@ class ModelMemory:
     back only when nobody holds the model any more.
 
     Args:
-        budget_bytes: Sum of all loaded models, > 0; None = one model at a time. A single model
-            larger than the budget is loaded all the same, alone.
+        budget_bytes: Sum of all loaded models, > 0; None = one model at a time, except that those
+            of one job (``needs``) stay together while there is room. A single model larger than
+            the budget is loaded all the same, alone.
         loader: Loads the model of a key.
         estimate: Bytes the model of a key will take; without it, the largest model seen so far
             is assumed.
+        free_bytes: Memory that is free where models are loaded to; None from it = unknown.
     """
 
     def __init__(
@@ -43,10 +48,13 @@ class ModelMemory:
         budget_bytes: int | None,
         loader: Callable[[Any], Any],
         estimate: Callable[[Any], int] | None = None,
+        free_bytes: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._budget_bytes = budget_bytes
         self._loader = loader
         self._estimate = estimate
+        self._free_bytes = free_bytes
+        self._needed: frozenset[Hashable] = frozenset()
         self._loaded: OrderedDict[Hashable, Sized] = OrderedDict()
         self._largest = 0
 
@@ -65,6 +73,13 @@ class ModelMemory:
         """Bytes of all loaded models, measured now."""
         return sum(model.nbytes for model in self._loaded.values())
 
+    def needs(self, keys: Collection[Hashable]) -> None:
+        """Name the models the job that begins works with; without a budget, others go now."""
+        self._needed = frozenset(keys)
+        if self._budget_bytes is None:
+            for key in [key for key in self._loaded if key not in self._needed]:
+                self.unload(key)
+
     def get(self, key: Hashable) -> Any:
         """The model of a key: the same object while it stays loaded, else freshly loaded.
 
@@ -78,7 +93,7 @@ class ModelMemory:
         model = self._loader(key)
         self._loaded[key] = model
         self._largest = max(self._largest, model.nbytes)
-        while len(self._loaded) > 1 and self._is_over(0):
+        while len(self._loaded) > 1 and not self._has_room(0):
             self._drop_oldest()
         return model
 
@@ -97,22 +112,21 @@ class ModelMemory:
     def _expected(self, key: Hashable) -> int:
         return self._estimate(key) if self._estimate is not None else self._largest
 
-    def _is_over(self, more_bytes: int) -> bool:
-        if self._budget_bytes is None:
-            return len(self._loaded) + bool(more_bytes) > 1
-        return self.used_bytes + more_bytes > self._budget_bytes
+    def _has_room(self, more_bytes: int) -> bool:
+        if self._budget_bytes is not None:
+            return self.used_bytes + more_bytes <= self._budget_bytes
+        if not self._needed.issuperset(self._loaded):
+            return False
+        free = self._free_bytes()
+        return free is not None and free >= more_bytes + (WORKING_BYTES if more_bytes else 0)
 
     def _make_room(self, needed_bytes: int) -> None:
-        dropped = False
-        while self._loaded and self._is_over(max(1, needed_bytes)):
-            key, _ = self._loaded.popitem(last=False)
-            logger.info("Unloaded %s to make room.", key)
-            dropped = True
-        if dropped:
-            give_back_memory()
+        while self._loaded and not self._has_room(max(1, needed_bytes)):
+            self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._loaded.popitem(last=False)
+        key, _ = self._loaded.popitem(last=False)
+        logger.info("Unloaded %s to make room.", key)
         give_back_memory()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from webui import PROGRAM_VERSION
@@ -34,6 +35,11 @@ class ModelFacts:
     vae_name: str | None = None
     vae_sha256: str | None = None
 
+    @property
+    def title(self) -> str:
+        """``stem [hash10]``, or the stem while the hash is unknown."""
+        return f"{self.name} [{_short(self.sha256)}]" if self.sha256 else self.name
+
 
 def write_recipe(
     params: Painting,
@@ -43,6 +49,7 @@ def write_recipe(
     seed: int,
     subseed: int,
     show: Mapping[str, bool],
+    others: Mapping[str, ModelFacts] = MappingProxyType({}),
 ) -> str:
     """The infotext of one picture.
 
@@ -52,12 +59,13 @@ def write_recipe(
         seed, subseed: Of this picture.
         show: Which facts people want in it (``model_name``, ``model_hash``, ``vae_name``,
             ``vae_hash``, ``version``, ``user``); missing ones are shown, ``user`` is not.
+        others: Facts of further checkpoints, by catalog name.
     """
     pairs = {
         **_main_pairs(params, seed),
         **_model_pairs(model, show),
         **_seed_pairs(params, subseed),
-        **extra_pairs(params),
+        **extra_pairs(params, others),
         "Version": PROGRAM_VERSION if show.get("version", True) else None,
         "User": params.user if params.user and show.get("user", False) else None,
     }
@@ -120,23 +128,53 @@ def _denoising_strength(params: Painting) -> float | None:
     return hires.denoising_strength if hires else None
 
 
-def extra_pairs(params: Painting) -> dict[str, Any]:
-    """The keys A1111 calls extra generation params, in the order they arise there."""
+def extra_pairs(
+    params: Painting, others: Mapping[str, ModelFacts] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The keys A1111 calls extra generation params, in the order they arise there.
+
+    Args:
+        others: As for ``write_recipe``.
+    """
     hires = params.hires if isinstance(params, TextToImage) else None
     return {
-        **(_hires_pairs(params, hires) if hires else {}),
+        **(_hires_pairs(params, hires, others) if hires else {}),
         **_text_pairs(params),
         **_sampler_pairs(params),
+        **_refiner_pairs(params, others),
     }
 
 
-def _hires_pairs(params: Painting, hires: Hires) -> dict[str, Any]:
+def _title(name: str | None, others: Mapping[str, ModelFacts]) -> str | None:
+    """How a recipe names another checkpoint, by its catalog name."""
+    return others[name].title if name in others else name
+
+
+def _refiner_pairs(params: Painting, others: Mapping[str, ModelFacts]) -> dict[str, Any]:
+    refiner = params.refiner
+    if refiner is None or refiner.switch_at >= 1:
+        return {}
+    has_hires = isinstance(params, TextToImage) and params.hires is not None
+    names_pass = has_hires and refiner.hires_pass != "second pass"
+    return {
+        "Hires refiner": refiner.hires_pass if names_pass else None,
+        "Refiner": _title(refiner.checkpoint, others),
+        "Refiner switch at": refiner.switch_at,
+        "Refiner switch by sampling steps": True if refiner.by_steps else None,
+    }
+
+
+def _hires_pairs(
+    params: Painting, hires: Hires, others: Mapping[str, ModelFacts]
+) -> dict[str, Any]:
     by_factor = hires.resize_x == 0 and hires.resize_y == 0
 
     def if_other(value: str | None, first: str) -> str | None:
         return value if value and value != first else None
 
     return {
+        "Hires checkpoint": _title(if_other(hires.checkpoint, params.checkpoint), others),
+        "Hires CFG Scale": hires.cfg_scale,
         "Hires sampler": if_other(hires.sampler, params.sampler),
         "Hires prompt": if_other(hires.prompt, params.prompt),
         "Hires negative prompt": if_other(hires.negative_prompt, params.negative_prompt),
@@ -145,6 +183,7 @@ def _hires_pairs(params: Painting, hires: Hires) -> dict[str, Any]:
         "Hires resize": None if by_factor else f"{hires.resize_x}x{hires.resize_y}",
         "Hires steps": hires.steps or None,
         "Hires upscaler": hires.upscaler or None,
+        "Extra noise": hires.extra_noise or None,
     }
 
 
