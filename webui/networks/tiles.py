@@ -1,8 +1,8 @@
 """Tiles: how a length or an area is cut into overlapping parts and put together again.
 
 One rule for everything that works in tiles: latents (``tiled_diffusion``), pictures
-(``sd_upscale``, upscalers) and rows of the VAE's maps (``tiled_vae``). Plain arithmetic on whole numbers;
-the unit is whatever the caller counts in (pixels, latent cells).
+(``sd_upscale``, upscalers) and rows of the VAE's maps (``tiled_vae``). Plain arithmetic on whole
+numbers; the unit is whatever the caller counts in (pixels, latent cells).
 
 Source:
     Number and place of tiles: ``split_grid`` of A1111's ``modules/images.py``.

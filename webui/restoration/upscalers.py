@@ -25,7 +25,7 @@ from webui.restoration.pixels import Pixels, from_image, highest, resized, to_im
 
 logger = logging.getLogger(__name__)
 DEFAULT_TILE: Final = 192
-DEFAULT_OVERLAP: Final = 16
+DEFAULT_OVERLAP: Final = 32
 SMALLEST_TILE: Final = 64
 SMALLEST_SIDE: Final = 32
 """Networks fold and shift windows of up to this size; smaller pictures are padded to it."""
