@@ -71,6 +71,18 @@ def test_more_input_channels_show_the_purpose(name: str, purpose: str, channels:
 
 
 @pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("sd1-inpaint", "an SD 1.x inpainting checkpoint"),
+        ("sd1-edit", "an SD 1.x InstructPix2Pix checkpoint"),
+        ("sd1-no-vae", "an SD 1.x checkpoint"),
+    ],
+)
+def test_the_purpose_of_a_checkpoint_is_said_in_words(name: str, title: str) -> None:
+    assert describe(read_stripped(name)).title == title
+
+
+@pytest.mark.parametrize(
     ("name", "missing"), [("sd1-no-vae", ("vae",)), ("sd1-no-text", ("text_encoder",))]
 )
 def test_missing_parts_are_listed(name: str, missing: tuple[str, ...]) -> None:

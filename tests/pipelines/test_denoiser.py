@@ -149,3 +149,26 @@ def test_interrupt_when_asked_carries_the_last_estimate() -> None:
     with pytest.raises(Interrupted) as stopped:
         denoiser(LATENTS, SIGMA, cond)
     assert stopped.value.denoised is last
+
+
+def test_guidance_when_a_picture_edits_is_the_formula_of_three_estimates() -> None:
+    class Unet(EchoUnet):
+        """Adds the mean of the channels beside the latents."""
+
+        def __call__(self, latents: Tensor, timestep: Tensor, **rest: Any):
+            (noise,) = super().__call__(latents[:, :4], timestep, **rest)
+            return (noise + latents[:, 4:].mean(dim=(1, 2, 3)).view(-1, 1, 1, 1),)
+
+    denoiser = make(Unet(), image_cfg_scale=3.0)
+    model: Any = denoiser._model
+    model.spec = SimpleNamespace(purpose="edit")
+    channels: Any = SimpleNamespace(of=lambda model, latents: torch.full_like(latents, 0.2))
+    denoiser._channels = channels
+
+    denoised, uncond = denoiser.guided(
+        LATENTS, SIGMA, Conditioning(((1.0, always(0.5)),), always(0.1))
+    )
+
+    assert torch.allclose(uncond, torch.full_like(LATENTS, 3 - 2 * 0.1))
+    guided_noise = 0.1 + 3 * 0.2 + 5 * (0.5 - 0.1)
+    assert torch.allclose(denoised, torch.full_like(LATENTS, 3 - 2 * guided_noise))

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
-FACTS_VERSION: Final = 1
+FACTS_VERSION: Final = 2
 """Raised when a newer program would find out other things; older rows are then forgotten."""
 BUSY_SECONDS: Final = 10.0
 _COLUMNS: Final = (

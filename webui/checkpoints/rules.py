@@ -18,6 +18,8 @@ UNET: Final = "model.diffusion_model."
 VAE: Final = "first_stage_model."
 CLIP: Final = "cond_stage_model.transformer."
 OPEN_CLIP: Final = "cond_stage_model.model."
+FIRST_LAYER: Final = f"{UNET}input_blocks.0.0.weight"
+"""Its second axis shows what the U-Net is shown beside the noise."""
 
 FOLDERS: Final = {
     "lora": "models/Lora",
@@ -193,6 +195,10 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("checkpoint", "sdxl", "an SDXL checkpoint", _is_sdxl),
     Rule("checkpoint", "sdxl-refiner", "an SDXL refiner checkpoint", _is_refiner),
     Rule("checkpoint", "sd2", "an SD 2.x checkpoint", _is_sd2),
+    Rule("checkpoint", "sd1", "an SD 1.x inpainting checkpoint",
+         lambda k: _is_sd1(k) and k.size(FIRST_LAYER, 1) == 9),
+    Rule("checkpoint", "sd1", "an SD 1.x InstructPix2Pix checkpoint",
+         lambda k: _is_sd1(k) and k.size(FIRST_LAYER, 1) == 8),
     Rule("checkpoint", "sd1", "an SD 1.x checkpoint", _is_sd1),
     Rule("checkpoint", "sd3", "an SD 3 checkpoint",
          lambda k: k.contains("joint_blocks.") and k.contains("x_embedder.")),
