@@ -18,9 +18,8 @@ from webui.checkpoints.load import load_checkpoint  # noqa: E402
 from webui.errors import ParamsError  # noqa: E402
 from webui.params import build  # noqa: E402
 from webui.pipelines.conditioning import PromptEncoder  # noqa: E402
-from webui.pipelines.image_to_image import ImageToImageRun  # noqa: E402
-from webui.pipelines.painting import PaintingRun, Picture  # noqa: E402
-from webui.pipelines.text_to_image import TextToImageRun  # noqa: E402
+from webui.pipelines.painting import Picture  # noqa: E402
+from webui.pipelines.runs import run_class  # noqa: E402
 from webui.pipelines.upscaling import PLAIN, Upscaler  # noqa: E402
 from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
 
@@ -79,9 +78,6 @@ def encoder(starter: Any, tokenizer: ClipTokenizer) -> PromptEncoder:
     return PromptEncoder(starter, tokenizer)
 
 
-RUNS: dict[str, type[PaintingRun[Any]]] = {"txt2img": TextToImageRun, "img2img": ImageToImageRun}
-
-
 @dataclass
 class Shelf:
     """Supplies of one loaded model for every name, and pictures by key."""
@@ -122,7 +118,7 @@ def painted(starter: Any, encoder: PromptEncoder) -> Callable[..., Ear]:
         ear = ear or Ear()
         small = {"width": 64, "height": 64, "steps": 4, "prompt": "a red apple", "seed": 1}
         params = build(kind, {**small, **values})
-        RUNS[kind](params, Shelf(starter, encoder, inputs or {}), ear).paint(have)
+        run_class(params)(params, Shelf(starter, encoder, inputs or {}), ear).paint(have)
         return ear
 
     return run

@@ -89,11 +89,18 @@ def _loopback(case: ScriptCase) -> dict[str, Any]:
 def _outpainting(case: ScriptCase) -> dict[str, Any]:
     keys = ("noise_q", "color_variation")
     more = {key: case.arguments[key] for key in keys}
-    return _grown(case, {"content": "matched noise", **more})
+    return _grown(case, {"content": "matched noise", "blur": 5 * _mask_blur(case), **more})
 
 
 def _poor_mans_outpainting(case: ScriptCase) -> dict[str, Any]:
-    return {**_grown(case, {"content": case.arguments["content"]}), "batch_size": 1}
+    more = {"content": case.arguments["content"], "blur": 4 * _mask_blur(case)}
+    return {**_grown(case, more), "batch_size": 1}
+
+
+def _mask_blur(case: ScriptCase) -> int:
+    """A1111's mask begins 1 (mk2) or 2 (poor man's) of these inside the old picture, and is then
+    blurred by a Gaussian of 4 or 2 of them."""
+    return case.arguments["mask_blur"]
 
 
 def _grown(case: ScriptCase, more: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +108,6 @@ def _grown(case: ScriptCase, more: dict[str, Any]) -> dict[str, Any]:
     left, right = _sides(case.size[0], *(pixels * (d in directions) for d in ("left", "right")))
     up, down = _sides(case.size[1], *(pixels * (d in directions) for d in ("up", "down")))
     wanted = {"left": left, "right": right, "up": up, "down": down, **more}
-    wanted["blur"] = case.arguments["mask_blur"]
     return {"outpaint": _checked(Outpaint, wanted, "outpaint"), "inpaint": None}
 
 

@@ -43,7 +43,6 @@ _CLIENT_WORDS = {
     "inpaint.blur_y": "mask_blur_y",
     "inpaint.padding": "inpaint_full_res_padding",
     "inpaint.conditioning_weight": "inpainting_mask_weight",
-    "extra_noise": "img2img_extra_noise",
     "background": "img2img_background_color",
     "clip_skip": "CLIP_stop_at_last_layers",
     "vae": "sd_vae",

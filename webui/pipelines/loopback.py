@@ -1,0 +1,98 @@
+"""Feed each result back in as the next input; the strength follows a curve from loop to loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+
+from PIL import Image
+
+from webui.params import ImageToImage, Loopback
+from webui.pipelines.image_to_image import ImageToImageRun
+from webui.pipelines.painting import Listener, PaintingRun, Picture, Supplies
+from webui.pipelines.supplied import WithPictures
+
+
+def loop_strength(loopback: Loopback, first: float, loop: int) -> float:
+    """Denoising strength of one loop.
+
+    Args:
+        first: Strength of the first loop, the request's own.
+        loop: From 0.
+    Source:
+        A1111's loopback script: the way from ``first`` to the final strength is a quarter of a
+        sine (Aggressive: soon there), of an inverted cosine (Lazy: late), or straight.
+    """
+    if loopback.loops == 1:
+        return first
+    done = loop / (loopback.loops - 1)
+    if loopback.curve == "Aggressive":
+        done = math.sin(done * math.pi / 2)
+    elif loopback.curve == "Lazy":
+        done = 1 - math.cos(done * math.pi / 2)
+    return first + (loopback.final_denoising_strength - first) * done
+
+
+class LoopbackRun(PaintingRun[ImageToImage]):
+    """One img2img request with ``loopback``.
+
+    A chain is ``loops`` rounds, of which each begins with the results of the one before; there
+    are ``batch_count`` chains. Every round is a batch of its own to whoever waits: pictures are
+    numbered, and seeds rise, by round.
+    """
+
+    def __init__(self, params: ImageToImage, supplies: Supplies, listener: Listener) -> None:
+        assert params.loopback is not None
+        self._loopback = params.loopback
+        rounds = params.batch_count * params.loopback.loops
+        plain = params.model_copy(update={"batch_count": rounds, "loopback": None})
+        super().__init__(plain, supplies, listener)
+        self._chain_size = params.batch_size * self._loopback.loops
+        self._have: frozenset[int] = frozenset()
+        self._made: dict[str, Image.Image] = {}
+        self._ended_chains: set[int] = set()
+
+    def paint(self, have: Collection[int] = ()) -> None:
+        """See ``PaintingRun``. A chain of which a picture is missing is painted from its
+        beginning: what a round begins with was known only to whoever made it. The results are
+        the same, and those that exist are not handed out again."""
+        self._have = frozenset(have)
+        super().paint([i for i in have if self._is_whole(i // self._chain_size)])
+
+    def _is_whole(self, chain: int) -> bool:
+        first = chain * self._chain_size
+        return self._have.issuperset(range(first, first + self._chain_size))
+
+    def batch(self, batch: int, indices: list[int]) -> Iterator[Picture]:
+        """See ``PaintingRun``."""
+        return (p for p in super().batch(batch, indices) if p.index not in self._have)
+
+    def images(self, batch: int, indices: list[int]) -> list[Image.Image]:
+        """See ``PaintingRun``; a round that was stopped ends its chain."""
+        chain = batch // self._loopback.loops
+        if chain in self._ended_chains:
+            return []
+        supplies = WithPictures(self.supplies, self._made)
+        run = ImageToImageRun(self._round_params(batch), supplies, self.listener)
+        images = [picture.image for picture in run.batch(batch, indices)]
+        if self.listener.should_stop():
+            self._ended_chains.add(chain)
+        self._made = dict(zip(map(_key, indices), images, strict=False))
+        return images
+
+    def _round_params(self, batch: int) -> ImageToImage:
+        params, loop = self.params, batch % self._loopback.loops
+        changes = {
+            "denoising_strength": loop_strength(self._loopback, params.denoising_strength, loop)
+        }
+        if loop == 0:
+            return params.model_copy(update=changes)
+        first = (batch - 1) * params.batch_size
+        changes["init_images"] = tuple(_key(first + i) for i in range(params.batch_size))
+        if params.inpaint is not None:  # what was painted is what the next round begins with
+            changes["inpaint"] = params.inpaint.model_copy(update={"content": "original"})
+        return params.model_copy(update=changes)
+
+
+def _key(index: int) -> str:
+    return f"{index:064x}"

@@ -1,0 +1,42 @@
+"""Supplies with more pictures, which no file holds: canvases, masks, results of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from webui.checkpoints.load import LoadedModel
+from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.painting import Supplies
+from webui.pipelines.upscaling import Upscaler
+
+
+class WithPictures:
+    """The supplies of a job, and pictures by keys of their own; see ``painting.Supplies``.
+
+    Args:
+        supplies: Where everything else comes from.
+        pictures: RGB pictures by key; looked up when asked for, so it may grow.
+    """
+
+    def __init__(self, supplies: Supplies, pictures: Mapping[str, Image.Image]) -> None:
+        self._supplies = supplies
+        self._pictures = pictures
+
+    def model(self, checkpoint: str) -> LoadedModel:
+        """See ``Supplies``."""
+        return self._supplies.model(checkpoint)
+
+    def encoder(self, model: LoadedModel) -> PromptEncoder:
+        """See ``Supplies``."""
+        return self._supplies.encoder(model)
+
+    def input(self, key: str) -> Image.Image:
+        """See ``Supplies``."""
+        found = self._pictures.get(key)
+        return self._supplies.input(key) if found is None else found
+
+    def upscaler(self, name: str) -> Upscaler:
+        """See ``Supplies``."""
+        return self._supplies.upscaler(name)
