@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,16 +16,34 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 
-def connect(parts: PaintingTab, studio: Studio, browser: gr.BrowserState) -> None:
-    """Keep what stands in the form; page.js presses the hidden button a moment after a change."""
+OnKeep = Callable[[str, dict[str, Any], dict[str, Any], gr.Request], dict[Any, Any]]
+"""Told of a browser's name, its draft before and its draft now; answers with changes."""
+
+
+def connect(
+    parts: PaintingTab,
+    studio: Studio,
+    browser: gr.BrowserState,
+    on_keep: OnKeep | None = None,
+    gives: Sequence[Any] = (),
+) -> None:
+    """Keep what stands in the form; page.js presses the hidden button a moment after a change.
+
+    Args:
+        on_keep: Called whenever a draft is saved. gives: What it may change.
+    """
     form, prompts = parts.form, parts.prompts
 
     def keep(values: Values, request: gr.Request) -> dict:
-        draft = form.read(values)
+        draft, changes = form.read(values), {}
         if values[parts.is_restored]:
             draft["auto_size"] = list(values[parts.auto_size])
-            studio.drafts.save(client_name(values[browser], request), parts.tab, draft)
-        return count_prompts(parts, studio, draft)
+            client = client_name(values[browser], request)
+            before = studio.drafts.load(client, parts.tab)
+            studio.drafts.save(client, parts.tab, draft)
+            if on_keep is not None:
+                changes = on_keep(client, before, draft, request)
+        return {**changes, **count_prompts(parts, studio, draft)}
 
     takes = [*form.components(), parts.is_restored, parts.auto_size, browser]
     counters = [prompts.prompt_tokens, prompts.negative_tokens]
@@ -32,7 +51,7 @@ def connect(parts: PaintingTab, studio: Studio, browser: gr.BrowserState) -> Non
         parts.buttons.autosave.click,
         keep,
         takes,
-        counters,
+        [*counters, *gives],
         is_quiet=True,
         trigger_mode="always_last",
     )

@@ -12,6 +12,8 @@ from fastapi import FastAPI, Request
 from webui.settings import PROJECT_DIR
 from webui.ui import (
     draft,
+    img2img,
+    input_history,
     painting_tab,
     picture_buttons,
     png_info,
@@ -21,6 +23,7 @@ from webui.ui import (
     settings_tab,
     txt2img,
 )
+from webui.ui.img2img import Img2Img
 from webui.ui.login_brake import LoginBrake
 from webui.ui.png_info import PngInfo
 from webui.ui.queue_tab import QueueTab
@@ -51,6 +54,7 @@ class Page:
     tabs: gr.Tabs
     quick: Quicksettings
     txt2img: Txt2Img
+    img2img: Img2Img
     png_info: PngInfo
     queue: QueueTab
     settings: SettingsTab
@@ -73,26 +77,42 @@ def _draw(studio: Studio) -> Page:
     with gr.Tabs(elem_id="dq-tabs") as tabs:
         with gr.Tab(label("tab_txt2img"), id="txt2img"):
             painting = txt2img.draw(studio)
+        with gr.Tab(label("tab_img2img"), id="img2img"):
+            repainting = img2img.draw(studio)
         with gr.Tab(label("tab_png_info"), id="png_info"):
             info = png_info.draw(studio)
         with gr.Tab(label("tab_queue"), id="queue"):
             queue = queue_tab.draw(studio)
         with gr.Tab(label("tab_settings"), id="settings"):
             settings = settings_tab.draw(studio)
-    return Page(browser, tabs, quick, painting, info, queue, settings)
+    return Page(browser, tabs, quick, painting, repainting, info, queue, settings)
 
 
 def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     quicksettings.connect(page.quick, studio)
     txt2img.connect(page.txt2img, studio, page.browser, page.quick)
     draft.connect(page.txt2img, studio, page.browser)
-    painting_tab.connect_checkpoint([page.txt2img], studio, page.quick)
+    img2img.connect(page.img2img, studio, page.browser, page.quick)
+    _connect_img2img_draft(page, studio)
+    painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
     png_info.connect(page.png_info, studio)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
     picture_buttons.connect(page.txt2img, page.png_info, page.tabs, studio)
     _connect_tabs(page, studio)
     _connect_load(page, blocks, studio)
+
+
+def _connect_img2img_draft(page: Page, studio: Studio) -> None:
+    """A draft that holds another picture than the one before sends the old one to the strip."""
+
+    def keep_inputs(
+        client: str, before: dict[str, Any], now: dict[str, Any], request: gr.Request
+    ) -> dict[Any, Any]:
+        strip = input_history.keep(studio, client, before, now)
+        return {page.img2img.earlier: input_history.render(strip, language_of(request))}
+
+    draft.connect(page.img2img, studio, page.browser, keep_inputs, [page.img2img.earlier])
 
 
 def _connect_tabs(page: Page, studio: Studio) -> None:
@@ -123,15 +143,24 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
             page.browser: browser_id,
             **quicksettings.present(page.quick, studio),
             **draft.restore(page.txt2img, studio, client),
+            **draft.restore(page.img2img, studio, client),
+            **img2img.present(page.img2img, studio, client, language_of(request)),
             **results.refresh(shown, studio, values, page.browser, request),
+            **results.refresh(page.img2img.results, studio, values, page.browser, request),
             **png_info.present(page.png_info, "", False, language_of(request)),
         }
 
     gives = [
         page.browser, *page.quick.components(), *draft.gives(page.txt2img),
-        *page.txt2img.results.gives(), *page.png_info.gives(),
+        *draft.gives(page.img2img), *img2img.presents(page.img2img),
+        *page.txt2img.results.gives(), *page.img2img.results.gives(), *page.png_info.gives(),
     ]  # fmt: skip
-    wire(blocks.load, load, [page.browser, page.txt2img.results.shown], gives)
+    wire(
+        blocks.load,
+        load,
+        [page.browser, *(tab.results.shown for tab in (page.txt2img, page.img2img))],
+        gives,
+    )
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:

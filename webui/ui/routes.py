@@ -19,6 +19,7 @@ from PIL import ExifTags, Image
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.follow_ups import input_of
 from webui.pictures import load_upright, open_image
+from webui.ui.input_routes import make_input_routes
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -96,6 +97,7 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
             raise HTTPException(404, str(err)) from err
         return FileResponse(path, filename=f"job-{job_id}.zip", media_type="application/zip")
 
+    router.include_router(make_input_routes(studio), dependencies=[login])
     return router
 
 

@@ -29,9 +29,12 @@ INK = gr.themes.Color(
 TITLES = {
     "dq-refresh": "refresh", "dq-paste": "paste", "dq-clear": "clear_prompt",
     "dq-style-apply": "style_apply", "dq-style-edit": "style_edit", "dq-swap": "swap",
-    "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse",
+    "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-measure": "measure",
 }  # fmt: skip
 """Buttons that show only a sign, and the text that names them."""
+STYLES = ("style.css", "canvas.css")
+SCRIPTS = ("canvas.js", "page.js")
+CANVAS_TEXTS = tuple(key for key in TEXTS if key.startswith("canvas_"))
 
 
 def make_theme() -> gr.themes.Base:
@@ -87,7 +90,7 @@ def make_theme() -> gr.themes.Base:
 
 def style_sheet() -> str:
     """The page's CSS."""
-    return (ASSETS / "style.css").read_text(encoding="utf-8")
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)
 
 
 def head(forced_theme: str | None) -> str:
@@ -98,11 +101,18 @@ def head(forced_theme: str | None) -> str:
     """
     script_texts = {
         key: TEXTS[key]
-        for key in ("offline", "restarted", "close", "settings_nothing", *TITLES.values())
+        for key in (
+            "offline",
+            "restarted",
+            "close",
+            "settings_nothing",
+            *CANVAS_TEXTS,
+            *TITLES.values(),
+        )
     }
     facts = {"theme": forced_theme, "titles": TITLES, "texts": script_texts}
     data = json.dumps(facts, ensure_ascii=False).replace("</", "<\\/")
-    script = (ASSETS / "page.js").read_text(encoding="utf-8")
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return (
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<script>window.danqingFacts = {data};\n{script}</script>"

@@ -99,9 +99,27 @@
     }
   };
   for (const kind of ['input', 'change', 'click', 'keyup']) document.addEventListener(kind, touched, true);
+  document.addEventListener('dq-keep', () => {
+    clearTimeout(draftTimers['dq-i2i-']);
+    draftTimers['dq-i2i-'] = setTimeout(keepDraft, 60, 'dq-i2i-');
+  });
+
+  // A drawing that is still on its way arrives before Generate is pressed
+  let isPressedAgain = false;
+  document.addEventListener('click', async (event) => {
+    const button = event.target.closest && event.target.closest('#dq-i2i-generate');
+    if (!button || isPressedAgain || !window.danqingCanvas.isUnsaved()) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    await window.danqingCanvas.flush();
+    setTimeout(() => { isPressedAgain = true; button.click(); isPressedAgain = false; }, 60);
+  }, true);
   const wake = () => { for (const prefix of PREFIXES) press(`${prefix}wake`); };
   document.addEventListener('visibilitychange', () => {
-    if (document.hidden) Object.keys(draftTimers).forEach(keepDraft);
+    if (document.hidden) {
+      Object.keys(draftTimers).forEach(keepDraft);
+      if (window.danqingCanvas.isUnsaved()) window.danqingCanvas.flush().then(() => keepDraft('dq-i2i-'));
+    }
     if (!document.hidden) wake();
   });
 

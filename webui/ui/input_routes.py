@@ -1,0 +1,78 @@
+"""How the canvas hands pictures and drawings over, and gets them back."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+from PIL import Image
+
+from webui.errors import LibraryError
+from webui.pictures import open_image
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+MAX_UPLOAD_BYTES = 256_000_000
+THUMB_PIXELS = 160
+SHOWN_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+"""Formats every browser draws; anything else is handed out as PNG."""
+FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+def make_input_routes(studio: Studio) -> APIRouter:
+    """``POST /input`` keeps the picture in its body, ``GET /input/{key}`` gives one back."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.post("/input")
+    async def keep(request: Request) -> JSONResponse:
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > MAX_UPLOAD_BYTES:
+                raise HTTPException(413, "The file is larger than 256 MB.")
+        try:
+            return JSONResponse(await asyncio.to_thread(_keep, studio, bytes(data)))
+        except LibraryError as err:
+            raise HTTPException(422, str(err)) from err
+
+    @router.get("/input/{key}")
+    async def show(key: str, small: bool = False) -> Response:
+        try:
+            data, mime = await asyncio.to_thread(_read, studio, key, small)
+        except LibraryError as err:
+            raise HTTPException(404, str(err)) from err
+        return Response(data, media_type=mime, headers=FOR_EVER)
+
+    return router
+
+
+def _keep(studio: Studio, data: bytes) -> dict[str, object]:
+    key = studio.inputs.keep(data)
+    width, height = studio.inputs.image(key).size
+    return {"key": key, "width": width, "height": height}
+
+
+def _read(studio: Studio, key: str, small: bool) -> tuple[bytes, str]:
+    """The picture as a browser can show it."""
+    path = studio.inputs.path(key)
+    with open_image(path) as image:
+        mime = SHOWN_AS_THEY_ARE.get(image.format or "")
+        is_plain = image.mode in ("RGB", "RGBA", "L", "LA", "P") and not _is_animated(image)
+    if mime and is_plain and not small:
+        return path.read_bytes(), mime
+    upright = studio.inputs.image(key)
+    packed = io.BytesIO()
+    if small:
+        upright.thumbnail((THUMB_PIXELS, THUMB_PIXELS))
+        upright.save(packed, "WEBP", quality=80)
+        return packed.getvalue(), "image/webp"
+    upright.save(packed, "PNG", compress_level=1)
+    return packed.getvalue(), "image/png"
+
+
+def _is_animated(image: Image.Image) -> bool:
+    return bool(getattr(image, "is_animated", False))
