@@ -279,6 +279,44 @@ def test_pictures_when_saved_many_begin_with_the_grid(client: TestClient, studio
     assert len(saved) >= 2
 
 
+RECIPE = (
+    "a fox\nSteps: 9, Sampler: Euler a, CFG scale: 3.5, Seed: 99, Size: 128x64, "
+    "Denoising strength: 0.35, Noise multiplier: 0.9, Image CFG scale: 1.2"
+)
+
+
+def test_infotext_when_it_tells_of_no_mask_leaves_the_mask_fields(
+    client: TestClient, studio: Studio
+) -> None:
+    client.post(IMG2IMG, json={"init_images": [APPLE], "mask": MASK, "infotext": RECIPE})
+
+    params = studio.params_of(studio.jobs.list(limit=1)[0])
+    assert isinstance(params, ImageToImage) and params.inpaint is not None
+    assert (params.prompt, params.steps, params.seed) == ("a fox", 9, 99)
+    assert (params.denoising_strength, params.image_cfg_scale) == (0.35, 1.2)
+    assert params.initial_noise_multiplier == 0.9
+    assert (params.inpaint.content, params.inpaint.only_masked) == ("fill", True)
+
+
+def test_infotext_when_it_tells_of_a_mask_fills_the_mask_fields(
+    client: TestClient, studio: Studio
+) -> None:
+    recipe = f"{RECIPE}, Mask blur: 7, Mask mode: Inpaint not masked, Masked content: latent noise"
+    sent = {"init_images": [APPLE], "mask": MASK, "infotext": recipe, "mask_blur": 2}
+    client.post(IMG2IMG, json=sent)
+
+    inpaint = studio.params_of(studio.jobs.list(limit=1)[0]).inpaint  # type: ignore[union-attr]
+    assert inpaint is not None
+    assert (inpaint.blur_x, inpaint.is_inverted, inpaint.content) == (2, True, "latent noise")
+    assert (inpaint.only_masked, inpaint.padding) == (False, 32)  # what recipes leave out
+
+
+def test_infotext_when_a_mask_word_is_unknown_names_it(client: TestClient) -> None:
+    answer = send(client, mask=MASK, infotext=f"{RECIPE}, Masked content: glue")
+
+    assert answer.status_code == 422 and "Masked content: glue" in answer.json()["detail"]
+
+
 # Scripts
 
 

@@ -15,6 +15,7 @@ from webui.api.schemas import PaintingBody, SomeBody
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.infotext import Infotext, parse_infotext, with_defaults
 from webui.options import OPTION_OF_INFOTEXT_KEY
+from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
 from webui.studio import Studio
 
@@ -43,6 +44,7 @@ FIELD_KEYS = {
     "subseed_strength": "Variation seed strength",
     "seed_resize_from_w": "Seed resize from-1",
     "seed_resize_from_h": "Seed resize from-2",
+    "image_cfg_scale": "Image CFG scale",
     "tiling": "Tiling",
     "refiner_checkpoint": "Refiner",
     "refiner_switch_at": "Refiner switch at",
@@ -51,6 +53,22 @@ FIELD_KEYS = {
 
 HANDLED_APART = ("VAE", "Model hash")
 """Recipe keys of options that name files; these may be missing here."""
+
+MASK_FIELD_KEYS = {
+    "mask_blur": "Mask blur",
+    "inpainting_mask_invert": "Mask mode",
+    "inpainting_fill": "Masked content",
+    "inpaint_full_res": "Inpaint area",
+    "inpaint_full_res_padding": "Masked area padding",
+}
+"""Fields of img2img that a recipe fills when it tells of a mask."""
+
+MASK_WORDS: dict[str, tuple[str, ...]] = {
+    "Mask mode": ("Inpaint masked", "Inpaint not masked"),
+    "Masked content": MASKED_CONTENTS,
+    "Inpaint area": ("Whole picture", "Only masked"),
+}
+"""What recipes write for the numbers 0, 1, … of a field."""
 
 HIRES_KEYS = ("Hires upscale", "Hires upscaler", "Hires resize-1")
 
@@ -69,7 +87,11 @@ def fill_from_infotext(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[s
         auto_backcompat=bool(studio.options["auto_backcompat"]),
         skip=studio.options["infotext_skip_pasting"] or (),
     )
-    values = {**_field_values(written, found), **_prompts_and_styles(studio, found)}
+    values = {
+        **_field_values(written, found),
+        **_mask_values(written, found),
+        **_prompts_and_styles(studio, found),
+    }
     open_fields = {k: v for k, v in values.items() if k not in body.model_fields_set}
     for name, value in open_fields.items():
         _check_field(type(body), name, value)
@@ -87,6 +109,28 @@ def _field_values(written: Infotext, found: Infotext) -> dict[str, Any]:
     has_hires = any(key in written.params or params.get(key, "0") != "0" for key in HIRES_KEYS)
     values["enable_hr"] = "Denoising strength" in params and has_hires
     return values
+
+
+def _mask_values(written: Infotext, found: Infotext) -> dict[str, Any]:
+    """How the picture was inpainted; a recipe that tells of no mask leaves the API's defaults."""
+    if not any(key in written.params for key in MASK_FIELD_KEYS.values()):
+        return {}
+    params = found.params
+    return {
+        name: _number(key, params[key]) if key in MASK_WORDS else params[key]
+        for name, key in MASK_FIELD_KEYS.items()
+        if key in params
+    }
+
+
+def _number(key: str, word: str) -> int:
+    if word not in MASK_WORDS[key]:
+        raise ParamsError(
+            f"The infotext says «{key}: {word}»; known are: {', '.join(MASK_WORDS[key])}.",
+            "Mend the infotext, or send the field yourself.",
+            field="infotext",
+        )
+    return MASK_WORDS[key].index(word)
 
 
 def _prompts_and_styles(studio: Studio, found: Infotext) -> dict[str, Any]:
@@ -107,7 +151,7 @@ def _check_field(kind: type[PaintingBody], name: str, value: Any) -> None:
     try:
         kind.model_validate({name: value})
     except ValidationError as err:
-        key = FIELD_KEYS.get(name, name)
+        key = {**FIELD_KEYS, **MASK_FIELD_KEYS}.get(name, name)
         raise ParamsError(
             f"The infotext says «{key}: {value}», which cannot be read as {name}.",
             f"Send {name} yourself, or mend the infotext.",

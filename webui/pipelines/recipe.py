@@ -10,6 +10,7 @@ from typing import Any
 from webui import PROGRAM_VERSION
 from webui.infotext import write_infotext
 from webui.params import Hires, ImageToImage, Painting, TextToImage
+from webui.pipelines.way_recipe import way_pairs
 from webui.samplers.names import AUTOMATIC, SAMPLERS_BY_NAME, effective_schedule
 
 TAKES_ETA = frozenset(
@@ -139,6 +140,7 @@ def extra_pairs(
     hires = params.hires if isinstance(params, TextToImage) else None
     return {
         **(_hires_pairs(params, hires, others) if hires else {}),
+        **(way_pairs(params) if isinstance(params, ImageToImage) else {}),
         **_text_pairs(params),
         **_sampler_pairs(params),
         **_refiner_pairs(params, others),
