@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from webui.errors import CheckpointError
 from webui.networks.tiles import Span, spans
+from webui.progress import Interrupted
 from webui.restoration.pixels import Pixels, to_eight
 
 Array = NDArray[Any]
@@ -185,24 +186,37 @@ def open_detector(files: dict[str, str]) -> Detector:
 _LOOKING = threading.Lock()
 
 
-def find_faces(pixels: Pixels, detector: Detector, *, turned: bool = True) -> list[Face]:
+def find_faces(
+    pixels: Pixels,
+    detector: Detector,
+    *,
+    all_directions: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Face]:
     """All faces of a picture, from left to right.
 
     The picture is looked at as a whole for large faces and in windows for small ones.
 
     Args:
         pixels: RGB or RGBA, any size and depth.
-        turned: Look at quarter turns too: for lying and upside-down photographs and faces.
+        all_directions: Always look at the quarter turns too; otherwise only when no face is
+            upright (a photograph that lies on its side). Takes four times as long.
+        should_stop: Asked before each direction.
+    Raises:
+        Interrupted: ``should_stop`` said so.
     """
     picture = to_eight(pixels[..., :3])
     found: list[Face] = []
-    with _LOOKING:  # OpenCV's networks keep their input
-        for quarter_turns in range(4) if turned else (0,):
-            view = np.ascontiguousarray(np.rot90(picture, quarter_turns))
-            for face in _in_all_sizes(view, detector):
-                found.append(_turned_back(face, quarter_turns, picture.shape))
-    faces = _each_once([face for face in found if _is_plausible(face)])
-    return sorted(faces, key=lambda face: (face.centre[0], face.centre[1]))
+    for quarter_turns in range(4):
+        if should_stop():
+            raise Interrupted
+        if found and quarter_turns and not all_directions:
+            break
+        view = np.ascontiguousarray(np.rot90(picture, quarter_turns))
+        with _LOOKING:  # OpenCV's networks keep their input
+            faces = [f for f in _in_all_sizes(view, detector) if _is_plausible(f)]
+        found += [_turned_back(face, quarter_turns, picture.shape) for face in faces]
+    return sorted(_each_once(found), key=lambda face: face.centre)
 
 
 def _in_all_sizes(picture: Array, detector: Detector) -> Iterator[Face]:
@@ -248,7 +262,7 @@ def _is_cut(face: Face, rows: Span, columns: Span, shape: Sequence[int]) -> bool
 def _moved(face: Face, x: float, y: float, factor: float) -> Face:
     left, top, right, bottom = face.box
     box = ((left + x) * factor, (top + y) * factor, (right + x) * factor, (bottom + y) * factor)
-    return replace(face, box=box, landmarks=(face.landmarks + [x, y]) * factor)
+    return replace(face, box=box, landmarks=(face.landmarks + np.array([x, y])) * factor)
 
 
 def _turned_back(face: Face, quarter_turns: int, shape: Sequence[int]) -> Face:
