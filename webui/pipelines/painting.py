@@ -26,11 +26,23 @@ from webui.errors import DeviceMemoryError
 from webui.networks.tiling import set_tiling
 from webui.params import Painting
 from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncoder
-from webui.pipelines.decode import decode, encode
+from webui.pipelines.decode import VaeWork, decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.latent_blend import Blend
+from webui.pipelines.memory_ladder import (
+    SMALLER_GROUPS,
+    LadderCall,
+    NothingHelped,
+    available_bytes,
+    give_back,
+    group_size,
+    is_out_of_memory,
+    remember_group,
+)
+from webui.pipelines.network_call import NetworkCall
 from webui.pipelines.picture_channels import PictureChannels, ShownPicture
 from webui.pipelines.takeover import Successor, Takeover
+from webui.pipelines.tiled_diffusion import TiledCall
 from webui.pipelines.upscaling import Upscaler
 from webui.prompts.networks import cut_networks
 from webui.prompts.read import ReadPrompt, read_prompt
@@ -177,31 +189,54 @@ class PaintingRun(ABC, Generic[SomeParams]):
         Returns:
             One for each index, or none when the person stopped before anything was to be seen.
         Raises:
-            torch.OutOfMemoryError: Too many at once; the caller tries fewer.
+            NothingHelped, torch.OutOfMemoryError: Too many at once; the caller tries fewer.
         """
 
     def batch(self, batch: int, indices: list[int]) -> Iterator[Picture]:
-        """Paint one batch; when memory runs out, in halves (each picture has its own noise, so
-        the result is the same)."""
+        """Paint one batch; when nothing else helps against short memory, in smaller groups (each
+        picture has its own noise, so the result is the same).
+
+        Raises:
+            DeviceMemoryError: Not even one picture fits.
+        """
+        cells = self.params.width * self.params.height // PIXELS_PER_CELL**2
+        size = group_size(self.model, cells, len(indices))
+        left, is_news = list(indices), False
+        while left:
+            group = left[:size]
+            images, tried = self._group(batch, group)
+            if images is None:
+                if len(group) == 1:
+                    raise too_large(self.params, self.model, tried)
+                size, is_news = (len(group) + 1) // 2, True
+                continue
+            if is_news:
+                self.listener.warn(
+                    f"{len(indices)} pictures at once did not fit into the memory of "
+                    f"{self.model.device}; they were {SMALLER_GROUPS} (of {size})."
+                )
+                remember_group(self.model, cells, size)
+                is_news = False
+            for index, image in zip(group, images, strict=False):
+                yield Picture(index, image, self.seeds[index], self.subseeds[index])
+            left = left[len(group) :]
+
+    def _group(
+        self, batch: int, indices: list[int]
+    ) -> tuple[list[Image.Image] | None, tuple[str, ...]]:
+        """The pictures; or None, and what was tried, when memory is too short for them."""
+        tried: tuple[str, ...] = ()
         try:
             with torch.inference_mode(), self._own_checkpoint():
-                images = self.images(batch, indices)
-        except torch.OutOfMemoryError as err:
-            if len(indices) == 1:
-                raise too_large(self.params, self.model) from err
-            images = None
-        if images is None:
-            free_device_memory()
-            half = len(indices) // 2
-            self.listener.warn(
-                f"{len(indices)} pictures at once did not fit into the memory of "
-                f"{self.model.device}; they were painted in smaller groups."
-            )
-            yield from self.batch(batch, indices[:half])
-            yield from self.batch(batch, indices[half:])
-            return
-        for index, image in zip(indices, images, strict=False):
-            yield Picture(index, image, self.seeds[index], self.subseeds[index])
+                return self.images(batch, indices), ()
+        except NothingHelped as err:
+            tried = err.tried
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as err:
+            if not is_out_of_memory(err):
+                raise
+            logger.info("A group of %d ran out of memory: %s", len(indices), err)
+        give_back()
+        return None, tried
 
     @contextmanager
     def _own_checkpoint(self) -> Generator[None, None, None]:
@@ -237,10 +272,13 @@ class PaintingRun(ABC, Generic[SomeParams]):
         """Latents (B, 4, H/8, W/8) to pictures, in tiles when asked for or memory is short.
 
         Args:
-            model: Whose VAE; None = the request's own checkpoint's.
+            model: Whose VAE; None = the checkpoint's in use.
         """
         self.say(batch, self.total_steps, self.total_steps, "decoding")
-        return decode(model or self.model, latents, self.listener.warn)
+        work = self._vae_work(batch, "decoding")
+        if self.listener.should_stop():  # what there is shall be seen whole
+            work = replace(work, should_stop=lambda: False)
+        return decode(model or self.model, latents, self.listener.warn, work)
 
     def encoded(
         self, batch: int, images: list[Image.Image], model: LoadedModel | None = None
@@ -249,12 +287,25 @@ class PaintingRun(ABC, Generic[SomeParams]):
         asked for or memory is short.
 
         Args:
-            model: Whose VAE; None = the request's own checkpoint's.
+            model: Whose VAE; None = the checkpoint's in use.
         Raises:
             Interrupted: The person stopped between tiles.
         """
         self.say(batch, 0, 0, "encoding")
-        return encode(model or self.model, images)
+        return encode(model or self.model, images, self._vae_work(batch, "encoding"))
+
+    def _vae_work(self, batch: int, stage: str) -> VaeWork:
+        def told(done: int, total: int) -> None:
+            if done * 100 // total != (done - 1) * 100 // total:  # a hundred times is enough
+                self.say(batch, done, total, stage)
+
+        return VaeWork(
+            self.listener.warn,
+            is_tiled=self.params.tiled_vae,
+            should_stop=self.listener.should_stop,
+            on_tile=told,
+            may_clear_device=True,
+        )
 
     def encode(
         self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
@@ -323,10 +374,20 @@ class PaintingRun(ABC, Generic[SomeParams]):
             guidance,
             self.listener.should_stop,
             self._empty_prompt(),
+            self.network_call(),
             takeover=self._takeover() if has_refiner else None,
             blend=blend,
             channels=PictureChannels(lambda images: self.encoded(0, images), pictures),
         )
+
+    def network_call(self) -> NetworkCall:
+        """How this request's networks are called: with a way out when memory is short, and in
+        tiles when asked for."""
+        call: NetworkCall = LadderCall(self.listener.warn)
+        wish = self.params.tiled_diffusion
+        if wish is not None:
+            call = TiledCall(wish, call, is_seamless=self.params.tiling)
+        return call
 
     def _empty_prompt(self) -> Tensor | None:
         if not self.params.sampling.pad_cond_uncond:
@@ -448,19 +509,21 @@ def sampler_options(params: Painting) -> SamplerOptions:
     return SamplerOptions(**values)
 
 
-def free_device_memory() -> None:
-    """Give back what torch keeps for later."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def too_large(
+    params: Painting, model: LoadedModel, tried: Collection[str] = ()
+) -> DeviceMemoryError:
+    """The error for a picture that does not fit even alone.
 
-
-def too_large(params: Painting, model: LoadedModel) -> DeviceMemoryError:
-    """The error for a picture that does not fit even alone."""
-    free = torch.cuda.mem_get_info()[0] if torch.device(model.device).type == "cuda" else None
+    Args:
+        tried: What did not help.
+    """
+    free = available_bytes(torch.device(model.device))
+    also = f" Tried in vain: {', '.join(tried)}." if tried else ""
     return DeviceMemoryError(
         f"A picture of {params.width}x{params.height} did not fit into the memory of "
-        f"{model.device}, even alone.",
-        "Choose a smaller size, start with --medvram or --lowvram, or close other programs that "
-        "use the device.",
+        f"{model.device}, even alone.{also}",
+        "Choose a smaller size, use tiled diffusion and tiled VAE, start with --medvram or "
+        "--lowvram, or close other programs that use the device.",
         free_bytes=free,
+        tried=list(tried),
     )

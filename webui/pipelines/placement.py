@@ -42,3 +42,13 @@ def on_device(network: nn.Module, device: torch.device) -> Generator[None, None,
         yield
     finally:
         network.to(home)
+
+
+def clear_for(model: LoadedModel, network: nn.Module) -> None:
+    """Move every other network of a model to main memory, where it waits for its turns from now
+    on; nothing moves on the CPU."""
+    if torch.device(model.device).type == "cpu":
+        return
+    for other in (model.text_encoder, model.unet, model.vae):
+        if other is not network:
+            other.to("cpu")
