@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from typing import Any, Final
 
 import torch
@@ -49,17 +50,25 @@ class Muon(torch.optim.Optimizer):
         }  # fmt: skip
         super().__init__(list(params), defaults)
 
+    def step(self, closure: Any = None, *, executor: Executor | None = None) -> None:
+        """Change every parameter that has a gradient, in place.
+
+        Args:
+            closure: Not used; torch's interface has it.
+            executor: Threads that share the work. Parameters do not depend on each other, so the
+                result is the same with and without.
+        """
+        work = [(p, group) for group in self.param_groups for p in group["params"]]
+        work = sorted((w for w in work if w[0].grad is not None), key=lambda w: -w[0].numel())
+        list(executor.map(self._change, work) if executor else map(self._change, work))
+
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """Change every parameter that has a gradient, in place."""
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                if group["muon"] and _is_wide(param):
-                    self._muon(param, group)
-                else:
-                    self._adam(param, group)
+    def _change(self, work: tuple[torch.Tensor, dict[str, Any]]) -> None:
+        param, group = work
+        if group["muon"] and _is_wide(param):
+            self._muon(param, group)
+        else:
+            self._adam(param, group)
 
     def _muon(self, param: torch.Tensor, group: dict[str, Any]) -> None:
         state = self.state[param]
@@ -97,13 +106,14 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     Args:
         matrix: (rows, columns) float; unchanged.
     Returns:
-        Same shape; singular values between about 0.7 and 1.2.
+        Same shape and dtype; singular values between about 0.7 and 1.2. Computed in bfloat16, which
+        the rule forgives and which took a third of the time where it was measured.
     """
-    x = matrix / (matrix.norm() + 1e-7)
+    x = (matrix / (matrix.norm() + 1e-7)).bfloat16()
     is_tall = x.shape[0] > x.shape[1]
     if is_tall:
         x = x.T
     for a, b, c in NEWTON_SCHULZ:
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if is_tall else x
+    return (x.T if is_tall else x).to(matrix.dtype)
