@@ -25,6 +25,8 @@ class Option:
 
     Attributes:
         key: A1111's name.
+        minimum, maximum: What a numeric option may be, both included; None = no limit. A1111's
+            sliders where they have sense, wider where larger values can be painted with.
         infotext: Recipe key that stands for this option when a recipe is pasted.
         is_live: False for A1111 options of parts this version does not have: kept for API
             clients and config.json, not shown in the page.
@@ -35,6 +37,8 @@ class Option:
     default: Any
     label: str
     choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
     api_restricted: bool = False
     infotext: str = ""
     is_live: bool = True
@@ -43,7 +47,7 @@ class Option:
 OPTIONS: tuple[Option, ...] = (
     Option("sd_model_checkpoint", None, "Stable Diffusion checkpoint", infotext="Model hash"),
     Option("sd_vae", "Automatic", "SD VAE", infotext="VAE"),
-    Option("CLIP_stop_at_last_layers", 1, "Clip skip", infotext="Clip skip"),
+    Option("CLIP_stop_at_last_layers", 1, "Clip skip", infotext="Clip skip", minimum=1, maximum=12),
     Option(
         "randn_source", "NV", "Random number generator source", ("GPU", "CPU", "NV"), infotext="RNG"
     ),
@@ -55,7 +59,7 @@ OPTIONS: tuple[Option, ...] = (
         ("None", "Ignore", "Original", "No norm"),
         infotext="Emphasis",
     ),
-    Option("comma_padding_backtrack", 20, "Prompt word wrap length limit"),
+    Option("comma_padding_backtrack", 20, "Prompt word wrap length limit", minimum=0, maximum=74),
     Option("enable_prompt_comments", True, "Enable comments in prompts"),
     Option(
         "use_old_scheduling",
@@ -66,13 +70,22 @@ OPTIONS: tuple[Option, ...] = (
     Option("pad_cond_uncond", False, "Pad prompt/negative prompt", infotext="Pad conds"),
     Option("pad_cond_uncond_v0", False, "Pad prompt/negative prompt (v0)", infotext="Pad conds v0"),
     Option("tiling", False, "Tiling"),
-    Option("eta_ancestral", 1.0, "Eta for k-diffusion samplers", infotext="Eta"),
-    Option("eta_ddim", 0.0, "Eta for DDIM", infotext="Eta DDIM"),
-    Option("s_churn", 0.0, "Sigma churn", infotext="Sigma churn"),
-    Option("s_tmin", 0.0, "Sigma tmin", infotext="Sigma tmin"),
-    Option("s_tmax", 0.0, "Sigma tmax", infotext="Sigma tmax"),
-    Option("s_noise", 1.0, "Sigma noise", infotext="Sigma noise"),
-    Option("s_min_uncond", 0.0, "Negative guidance minimum sigma", infotext="NGMS"),
+    Option(
+        "eta_ancestral", 1.0, "Eta for k-diffusion samplers", infotext="Eta", minimum=0, maximum=1
+    ),
+    Option("eta_ddim", 0.0, "Eta for DDIM", infotext="Eta DDIM", minimum=0, maximum=1),
+    Option("s_churn", 0.0, "Sigma churn", infotext="Sigma churn", minimum=0, maximum=100),
+    Option("s_tmin", 0.0, "Sigma tmin", infotext="Sigma tmin", minimum=0, maximum=10),
+    Option("s_tmax", 0.0, "Sigma tmax", infotext="Sigma tmax", minimum=0, maximum=999),
+    Option("s_noise", 1.0, "Sigma noise", infotext="Sigma noise", minimum=0, maximum=2),
+    Option(
+        "s_min_uncond",
+        0.0,
+        "Negative guidance minimum sigma",
+        infotext="NGMS",
+        minimum=0,
+        maximum=15,
+    ),
     Option(
         "s_min_uncond_all",
         False,
@@ -84,12 +97,28 @@ OPTIONS: tuple[Option, ...] = (
         0.0,
         "Ignore negative prompt during early sampling",
         infotext="Skip Early CFG",
+        minimum=0,
+        maximum=1,
     ),
-    Option("sigma_min", 0.0, "Sigma min", infotext="Schedule min sigma"),
-    Option("sigma_max", 0.0, "Sigma max", infotext="Schedule max sigma"),
-    Option("rho", 0.0, "Rho", infotext="Schedule rho"),
-    Option("beta_dist_alpha", 0.6, "Beta schedule alpha", infotext="Beta schedule alpha"),
-    Option("beta_dist_beta", 0.6, "Beta schedule beta", infotext="Beta schedule beta"),
+    Option("sigma_min", 0.0, "Sigma min", infotext="Schedule min sigma", minimum=0),
+    Option("sigma_max", 0.0, "Sigma max", infotext="Schedule max sigma", minimum=0),
+    Option("rho", 0.0, "Rho", infotext="Schedule rho", minimum=0),
+    Option(
+        "beta_dist_alpha",
+        0.6,
+        "Beta schedule alpha",
+        infotext="Beta schedule alpha",
+        minimum=0.01,
+        maximum=100,
+    ),
+    Option(
+        "beta_dist_beta",
+        0.6,
+        "Beta schedule beta",
+        infotext="Beta schedule beta",
+        minimum=0.01,
+        maximum=100,
+    ),
     Option(
         "always_discard_next_to_last_sigma",
         False,
@@ -114,7 +143,7 @@ OPTIONS: tuple[Option, ...] = (
         ("time_uniform", "time_quadratic", "logSNR"),
         infotext="UniPC skip type",
     ),
-    Option("uni_pc_order", 3, "UniPC order", infotext="UniPC order"),
+    Option("uni_pc_order", 3, "UniPC order", infotext="UniPC order", minimum=1, maximum=50),
     Option(
         "uni_pc_lower_order_final",
         True,
@@ -147,18 +176,24 @@ OPTIONS: tuple[Option, ...] = (
         0.0,
         "Extra noise multiplier for img2img and hires fix",
         infotext="Extra noise",
+        minimum=0,
+        maximum=1,
     ),
     Option(
         "initial_noise_multiplier",
         1.0,
         "Noise multiplier for img2img",
         infotext="Noise multiplier",
+        minimum=0,
+        maximum=1.5,
     ),
     Option(
         "inpainting_mask_weight",
         1.0,
         "Inpainting conditioning mask strength",
         infotext="Conditional mask weight",
+        minimum=0,
+        maximum=1,
     ),
     Option("overlay_inpaint", True, "Overlay original for inpaint"),
     Option("upscaler_for_img2img", None, "Upscaler for img2img", infotext="Upscaler"),
@@ -178,12 +213,19 @@ OPTIONS: tuple[Option, ...] = (
     Option("tiled_vae", False, "Always encode and decode in tiles"),
     Option("face_restoration", False, "Restore faces", is_live=False),
     Option("face_restoration_model", "CodeFormer", "Face restoration model", is_live=False),
-    Option("code_former_weight", 0.5, "CodeFormer weight", is_live=False),
-    Option("ESRGAN_tile", 192, "Tile size for upscalers", is_live=False),
-    Option("ESRGAN_tile_overlap", 8, "Tile overlap for upscalers", is_live=False),
-    Option("upscaling_max_images_in_cache", 5, "Upscaled images kept", is_live=False),
-    Option("sdxl_crop_top", 0, "SDXL crop top", is_live=False),
-    Option("sdxl_crop_left", 0, "SDXL crop left", is_live=False),
+    Option("code_former_weight", 0.5, "CodeFormer weight", is_live=False, minimum=0, maximum=1),
+    Option("ESRGAN_tile", 192, "Tile size for upscalers", is_live=False, minimum=0),
+    Option("ESRGAN_tile_overlap", 8, "Tile overlap for upscalers", is_live=False, minimum=0),
+    Option(
+        "upscaling_max_images_in_cache",
+        5,
+        "Upscaled images kept",
+        is_live=False,
+        minimum=0,
+        maximum=10,
+    ),
+    Option("sdxl_crop_top", 0, "SDXL crop top", is_live=False, minimum=0),
+    Option("sdxl_crop_left", 0, "SDXL crop left", is_live=False, minimum=0),
     Option(
         "extra_networks_default_multiplier",
         1.0,
@@ -214,18 +256,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("grid_only_if_multiple", True, "Do not save grids consisting of one picture"),
     Option("grid_prevent_empty_spots", False, "Prevent empty spots in grid"),
     Option("return_grid", True, "Show grid in results"),
-    Option("n_rows", -1, "Grid row count"),
+    Option("n_rows", -1, "Grid row count", minimum=-1, maximum=100),
     Option("enable_pnginfo", True, "Write infotext to metadata of the picture"),
     Option("save_txt", False, "Create a text file with the infotext next to every picture"),
-    Option("jpeg_quality", 80, "Quality for saved jpeg and avif images"),
+    Option("jpeg_quality", 80, "Quality for saved jpeg and avif images", minimum=1, maximum=100),
     Option("webp_lossless", False, "Use lossless compression for webp images"),
     Option("export_for_4chan", True, "Save a downscaled copy of very large pictures"),
-    Option("img_downscale_threshold", 4.0, "File size limit for the above, MB"),
-    Option("target_side_length", 4000, "Width/height limit for the above, pixels"),
+    Option("img_downscale_threshold", 4.0, "File size limit for the above, MB", minimum=0),
+    Option("target_side_length", 4000, "Width/height limit for the above, pixels", minimum=0),
     Option("save_to_dirs", True, "Save images to a subdirectory"),
     Option("grid_save_to_dirs", True, "Save grids to a subdirectory", is_live=False),
     Option("directories_filename_pattern", "[date]", "Directory name pattern"),
-    Option("directories_max_prompt_words", 8, "Max prompt words for [prompt_words]"),
+    Option("directories_max_prompt_words", 8, "Max prompt words for [prompt_words]", minimum=0),
     Option("outdir_samples", "", "Output directory for images"),
     Option("outdir_txt2img_samples", "outputs/txt2img-images", "Output directory for txt2img"),
     Option(
@@ -257,7 +299,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("live_previews_enable", True, "Show live previews of the created image"),
     Option("live_previews_image_format", "jpeg", "Live preview format", ("png", "jpeg", "webp")),
-    Option("show_progress_every_n_steps", 1, "Show a new preview every N steps, -1 = per batch"),
+    Option(
+        "show_progress_every_n_steps",
+        1,
+        "Show a new preview every N steps, -1 = per batch",
+        minimum=-1,
+    ),
     Option("show_progress_type", "Approx cheap", "Live preview method", ("Approx cheap", "Full")),
     Option("show_progress_grid", True, "Show previews of all images of a batch as a grid"),
     Option("disable_weights_auto_swap", True, "Ignore the checkpoint of a pasted infotext"),
@@ -298,7 +345,12 @@ OPTIONS: tuple[Option, ...] = (
         is_live=False,
     ),
     Option("api_useragent", "", "User agent for such requests", api_restricted=True, is_live=False),
-    Option("worker_idle_minutes", 0, "Free the painting process after N idle minutes, 0 = never"),
+    Option(
+        "worker_idle_minutes",
+        0,
+        "Free the painting process after N idle minutes, 0 = never",
+        minimum=0,
+    ),
 )
 _BY_KEY = {option.key: option for option in OPTIONS}
 OPTION_OF_INFOTEXT_KEY: dict[str, str] = {

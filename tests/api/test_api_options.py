@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from webui.options import OPTIONS as DECLARED
 from webui.studio import Studio
 
 OPTIONS = "/sdapi/v1/options"
@@ -71,6 +72,40 @@ def test_options_when_one_is_wrong_change_nothing(
 
     assert answer.status_code == status and answer.json()["error"] == error
     assert without_hash(client.get(OPTIONS).json()) == before
+
+
+LIMITS = [
+    (option.key, limit, step)
+    for option in DECLARED
+    for limit, step in ((option.minimum, -1), (option.maximum, 1))
+    if limit is not None
+]
+
+
+@pytest.mark.parametrize(("key", "limit", "step"), LIMITS)
+def test_number_when_at_its_limit_is_taken_and_beyond_it_is_refused(
+    client: TestClient, key: str, limit: float, step: int
+) -> None:
+    at, beyond = (client.post(OPTIONS, json={key: value}) for value in (limit, limit + step))
+    client.post(OPTIONS, json={key: None})
+
+    assert at.status_code == 200, at.text
+    assert beyond.status_code == 422 and key in beyond.json()["detail"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_number_when_not_finite_is_refused(client: TestClient, value: str) -> None:
+    answer = client.post(OPTIONS, json={"eta_noise_seed_delta": value, "sigma_max": value})
+
+    assert answer.status_code == 422
+
+
+def test_limits_when_declared_hold_the_default() -> None:
+    for option in DECLARED:
+        if option.minimum is not None:
+            assert option.default >= option.minimum
+        if option.maximum is not None:
+            assert option.default <= option.maximum
 
 
 def without_hash(options: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from webui.api.errors import ApiError
 from webui.api.lenient import json_safe, read_bool, read_float, read_int
 from webui.errors import CheckpointNotFoundError, ParamsError
-from webui.options import OPTIONS, is_api_restricted
+from webui.options import OPTIONS, Option, is_api_restricted
 from webui.resolve import TextToImageRequest, resolve
 from webui.settings import Settings
 from webui.studio import Studio
@@ -21,15 +21,9 @@ from webui.studio import Studio
 READ_ONLY = ("sd_checkpoint_hash",)
 """Told by GET /options, ignored by POST, so that what was read can be sent back whole."""
 SECRET_FLAGS = ("api_auth", "gradio_auth", "gradio_auth_path")
-NOT_NEGATIVE = (
-    "worker_idle_minutes",
-    "img_downscale_threshold",
-    "directories_max_prompt_words",
-    "target_side_length",
-)
 NO_VAE_FILE = ("Automatic", "None")
 _DEFAULTS = {option.key: option.default for option in OPTIONS}
-_CHOICES = {option.key: option.choices for option in OPTIONS if option.choices}
+_BY_KEY = {option.key: option for option in OPTIONS}
 
 
 def options_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
@@ -154,18 +148,32 @@ def checked_value(key: str, value: Any) -> Any:
     """The value in the type of the option's default and in its range; null means the default.
 
     Raises:
-        ParamsError: It cannot be read as that type, is none of the choices, or is below zero.
+        ParamsError: It cannot be read as that type, is none of the choices, or out of range.
     """
     typed = _typed_value(key, value)
-    if key in _CHOICES:
-        return _one_of(key, typed, _CHOICES[key])
-    if key in NOT_NEGATIVE and not 0 <= typed < math.inf:
-        raise ParamsError(
-            f"The option {key} was {typed}; a number from 0 up is needed.",
-            f"Its default is {_DEFAULTS[key]!r}. Nothing was changed.",
-            field=key,
-        )
+    option = _BY_KEY.get(key)
+    if option is None:
+        return typed
+    if option.choices:
+        return _one_of(key, typed, option.choices)
+    if isinstance(typed, (int, float)) and not isinstance(typed, bool):
+        _check_range(option, typed)
     return typed
+
+
+def _check_range(option: Option, value: float) -> None:
+    low, high = option.minimum, option.maximum
+    is_low_enough = high is None or value <= high
+    is_high_enough = low is None or value >= low
+    if math.isfinite(value) and is_low_enough and is_high_enough:
+        return
+    start = "" if low is None else f" from {low:g}"
+    end = (" up" if start else "") if high is None else f" to {high:g}"
+    raise ParamsError(
+        f"The option {option.key} was {value}; a number{start}{end} is needed.",
+        f"Its default is {option.default!r}. Nothing was changed.",
+        field=option.key,
+    )
 
 
 def _one_of(key: str, value: Any, choices: Sequence[Any]) -> Any:

@@ -103,7 +103,7 @@ def draw(studio: Studio) -> SettingsTab:
 def _widget(option: Option, value: Any) -> Any:
     common: dict[str, Any] = {
         "label": option.label,
-        "info": option.key,
+        "info": _key_and_range(option),
         "elem_id": f"dq-option-{option.key}",
         "elem_classes": "dq-option",
         "min_width": 240,
@@ -114,8 +114,15 @@ def _widget(option: Option, value: Any) -> Any:
         return gr.Dropdown(list(option.choices), value=value, allow_custom_value=True, **common)
     if isinstance(option.default, (int, float)):
         precision = 0 if isinstance(option.default, int) else None
-        return gr.Number(value, precision=precision, **common)
+        limits = {"minimum": option.minimum, "maximum": option.maximum}
+        return gr.Number(value, precision=precision, **limits, **common)
     return gr.Textbox(_as_text(option, value), max_lines=1, **common)
+
+
+def _key_and_range(option: Option) -> str:
+    if option.minimum is None or option.maximum is None:
+        return option.key
+    return f"{option.key}, {option.minimum:g} – {option.maximum:g}"
 
 
 def _as_text(option: Option, value: Any) -> str:
