@@ -38,6 +38,29 @@ T = {
 """The payload of A1111's txt2img tests."""
 
 
+def picture_text(image: Image.Image) -> str:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def half_mask(size: tuple[int, int] = (64, 64)) -> Image.Image:
+    """White = repaint on the right half."""
+    mask = Image.new("L", size)
+    mask.paste(255, (size[0] // 2, 0, *size))
+    return mask
+
+
+IMAGE_TO_IMAGE = {
+    **{k: v for k, v in T.items() if k != "enable_hr" and not k.startswith("firstphase_")},
+    "denoising_strength": 0.75, "include_init_images": False, "inpaint_full_res": False,
+    "init_images": [picture_text(Image.new("RGB", (64, 64), (40, 120, 200)))],
+    "inpaint_full_res_padding": 0, "inpainting_fill": 0, "inpainting_mask_invert": False,
+    "mask": None, "mask_blur": 4, "override_settings": {}, "resize_mode": 0,
+}  # fmt: skip
+"""The payload of A1111's img2img tests."""
+
+
 class Server:
     """``python app.py`` on a data folder of its own."""
 
@@ -123,6 +146,29 @@ def test_txt2img_when_asked_as_a1111s_tests_do_answers_pictures(
     assert len(answer.json()["images"]) == payload["n_iter"] * payload["batch_size"]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"mask": picture_text(half_mask())},
+        {"mask": picture_text(half_mask()), "inpainting_mask_invert": True},
+        {"script_name": "sd upscale", "script_args": ["", 8, "Lanczos", 2.0]},
+    ],
+)
+def test_img2img_when_asked_as_a1111s_tests_do_answers_a_picture(
+    server: Server, more: dict[str, Any]
+) -> None:
+    answer = server.ask("img2img", {**IMAGE_TO_IMAGE, **more})
+
+    assert answer.status_code == 200, answer.text
+    (image,) = map(opened, answer.json()["images"])
+    assert image.size == ((128, 128) if "script_name" in more else (64, 64))
+
+
+def opened(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
+
+
 def test_options_when_changed_as_a1111s_tests_do_round_trip(server: Server) -> None:
     before = server.ask("options").json()["send_seed"]
 
@@ -155,6 +201,64 @@ def test_client_when_it_paints_gets_a_picture_that_its_seed_repeats(
     assert first.image.size == (64, 64)
     assert first.info["all_seeds"] == [5] and "Seed: 5" in first.info["infotexts"][0]
     assert first.image.tobytes() == again.image.tobytes() != other.image.tobytes()
+
+
+def test_client_when_it_paints_from_a_picture_its_seed_repeats_it(
+    api: webuiapi.WebUIApi,
+) -> None:
+    old = Image.new("RGB", (96, 64), (200, 40, 40))
+
+    def paint(**more: Any) -> Any:
+        return api.img2img(images=[old], prompt="a red apple", seed=5, **{**TINY, **more})
+
+    first, again, weaker = paint(), paint(), paint(denoising_strength=0.1)
+
+    assert first.image.size == (64, 64) and first.info["all_seeds"] == [5]
+    assert "Denoising strength: 0.75" in first.info["infotexts"][0]
+    assert first.image.tobytes() == again.image.tobytes() != weaker.image.tobytes()
+    assert first.parameters["init_images"] is None
+
+
+def test_client_when_it_sends_a_mask_keeps_the_rest_bit_for_bit(api: webuiapi.WebUIApi) -> None:
+    old = Image.effect_noise((64, 64), 90).convert("RGB")
+
+    result = api.img2img(
+        images=[old], mask_image=half_mask(), mask_blur=2, inpaint_full_res=False,
+        inpainting_fill=1, prompt="a star", seed=5, **TINY,
+    )  # fmt: skip
+
+    kept = (0, 0, 26, 64)  # the blur reaches 5 pixels beyond the mask's edge
+    assert result.image.crop(kept).tobytes() == old.crop(kept).tobytes()
+    assert result.image.tobytes() != old.tobytes()
+
+
+def test_client_when_it_outpaints_keeps_the_picture_and_gets_it_larger(
+    api: webuiapi.WebUIApi,
+) -> None:
+    old = Image.effect_noise((64, 64), 90).convert("RGB")
+
+    result = api.img2img(
+        images=[old], prompt="a star", seed=5, script_name="Outpainting mk2",
+        script_args=["", 64, 2, ["right"], 1, 0.05], **TINY,
+    )  # fmt: skip
+
+    assert result.image.size == (128, 64)
+    kept = (0, 0, 54, 64)
+    assert result.image.crop(kept).tobytes() == old.crop(kept).tobytes()
+    assert "Outpaint right: 64" in result.info["infotexts"][0]
+
+
+def test_client_when_it_loops_gets_every_loop(api: webuiapi.WebUIApi) -> None:
+    old = Image.new("RGB", (64, 64), (200, 40, 40))
+
+    result = api.img2img(
+        images=[old], prompt="a star", seed=5, script_name="loopback",
+        script_args=[3, 0.4, "Lazy", "None"], **TINY,
+    )  # fmt: skip
+
+    assert len({image.tobytes() for image in result.images}) == 3
+    assert result.info["all_seeds"] == [5, 6, 7]
+    assert "Denoising curve: Lazy" in result.info["infotexts"][2]
 
 
 def test_client_when_it_asks_for_hires_gets_the_large_size(api: webuiapi.WebUIApi) -> None:
