@@ -205,7 +205,7 @@ def test_png_info_when_picture_is_sent_shows_recipe_and_sends_it_back(page: Any)
     page.get_by_role("tab", name="txt2img").click()
     write(page, "something else")
     page.get_by_role("tab", name="PNG Info").click()
-    page.click("#dq-png-send")
+    page.click("#dq-png-send-txt2img")
     page.wait_for_function(
         "document.querySelector('#dq-prompt textarea')?.value === 'a green hill'"
     )

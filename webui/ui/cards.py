@@ -18,7 +18,8 @@ from webui.ui.texts import CHINESE, say
 ACTIONS_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-act]');
-  if (button && element.contains(button)) trigger('act', {...button.dataset});
+  if (!button || !element.contains(button)) return;
+  trigger(button.dataset.act === 'upscale' ? 'upscale' : 'act', {...button.dataset});
 });
 """
 
@@ -41,6 +42,40 @@ class Thumb:
     key: int
     thumb_url: str
     is_earlier: bool = False
+
+
+@dataclass(frozen=True)
+class Before:
+    """The picture that a picture was made from, as it lies under it in the comparison.
+
+    Attributes:
+        url: Where the page gets it.
+        fit: How it fills its place: ``fill``, ``cover`` or ``contain``.
+        place: Left, top, width and height in percent of the result; where outpainting left it.
+    """
+
+    url: str
+    fit: str = "fill"
+    place: tuple[float, float, float, float] = (0, 0, 100, 100)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A finished picture as the stage shows it.
+
+    Attributes:
+        key: Its id. url: Where the page gets it. number: In its job, from 1.
+        before: What it was made from, if it was made from a picture.
+        can_go_on: It can be varied and enlarged; a grid cannot.
+    """
+
+    key: int
+    url: str
+    width: int
+    height: int
+    number: int
+    before: Before | None = None
+    can_go_on: bool = True
 
 
 def esc(text: object) -> str:
@@ -137,14 +172,99 @@ def warnings_list(warnings: Iterable[str], language: str) -> str:
     )
 
 
-def picture_view(url: str, width: int, height: int, number: int, language: str) -> str:
-    """The chosen picture, large; a click shows it over the whole window (page.js)."""
-    alt = say("picture_alt", language, number=number)
+def picture_view(shot: Shot, language: str) -> str:
+    """The chosen picture, large, over its parent where it has one; what can be made of it."""
+    if shot.before:
+        view = f'<div class="dq-view dq-compare">{frame(shot, language)}{_corner(language)}</div>'
+    else:
+        view = (
+            '<button type="button" class="dq-view" data-zoom '
+            f'aria-label="{esc(say("enlarge", language))}">{frame(shot, language)}</button>'
+        )
+    return view + (next_steps(shot, language) if shot.can_go_on else "")
+
+
+def _corner(language: str) -> str:
+    """The two buttons in the corner of a comparison: with or without it, and the large view."""
+    compare, large = esc(say("compare", language)), esc(say("enlarge", language))
     return (
-        '<button type="button" class="dq-view" data-zoom '
-        f'aria-label="{esc(say("enlarge", language))}">'
-        f'<img src="{esc(url)}" alt="{esc(alt)}" width="{width}" height="{height}" '
-        f'class="{_pixel_class(width, height)}"></button>'
+        '<div class="dq-corner"><button type="button" class="dq-btn dq-sign dq-sign-compare" '
+        f'data-compare aria-pressed="true" aria-label="{compare}" title="{compare}"></button>'
+        '<button type="button" class="dq-btn dq-sign dq-sign-large" data-zoom '
+        f'aria-label="{large}" title="{large}"></button></div>'
+    )
+
+
+def frame(shot: Shot, language: str) -> str:
+    """A picture in a box of its own shape; its parent lies over it, cut off where the slider is.
+
+    page.js copies the frame into the large view and moves the cut.
+    """
+    alt = esc(say("picture_alt", language, number=shot.number))
+    size = f'width="{shot.width}" height="{shot.height}"'
+    picture = f'<img class="dq-after" src="{esc(shot.url)}" alt="{alt}" {size}>'
+    ratio = f"--dq-ratio:{shot.width / max(1, shot.height):.5f}"
+    small = " dq-small" if max(shot.width, shot.height) <= 256 else ""
+    if shot.before is None:
+        return f'<span class="dq-frame{small}" style="{ratio}">{picture}</span>'
+    left, top, width, height = shot.before.place
+    place = f"left:{left:.3f}%;top:{top:.3f}%;width:{width:.3f}%;height:{height:.3f}%"
+    before, after = esc(say("before", language)), esc(say("after", language))
+    return (
+        f'<div class="dq-frame dq-pair{small}" style="{ratio}">{picture}'
+        f'<div class="dq-before"><img src="{esc(shot.before.url)}" alt="{before}" loading="lazy" '
+        f'style="{place};object-fit:{shot.before.fit}"></div>'
+        f'<span class="dq-tag dq-tag-before" aria-hidden="true">{before}</span>'
+        f'<span class="dq-tag dq-tag-after" aria-hidden="true">{after}</span>'
+        '<i class="dq-handle" aria-hidden="true"></i>'
+        '<input class="dq-cut" type="range" min="0" max="100" step="0.5" value="50" '
+        f'aria-label="{esc(say("compare_slider", language))}"></div>'
+    )
+
+
+def next_steps(shot: Shot, language: str, *, is_small: bool = False) -> str:
+    """What can be made of a finished picture: two kinds of variation, and a larger version.
+
+    Args:
+        is_small: Signs alone, for a picture among four.
+    """
+    steps = (
+        ("vary", "subtle", "vary_subtle"),
+        ("vary", "strong", "vary_strong"),
+        ("upscale", "upscale", "upscale"),
+    )
+    buttons = ""
+    for act, sign, text in steps:
+        shown, explained = say(text, language), say(f"{text}_long", language)
+        label = say("of_picture", language, text=shown, number=shot.number) if is_small else ""
+        buttons += (
+            f'<button type="button" class="dq-btn dq-sign dq-sign-{sign}" data-act="{act}" '
+            f'data-key="{shot.key}" data-how="{sign}" title="{esc(explained)}"'
+            + (f' aria-label="{esc(label)}">' if is_small else f">{esc(shown)}")
+            + "</button>"
+        )
+    group = esc(say("next_steps", language))
+    return f'<div class="dq-next" role="group" aria-label="{group}">{buttons}</div>'
+
+
+def four_view(shots: Sequence[Shot], picked: int | None, language: str) -> str:
+    """Four pictures of one job, two by two, each with its own next steps."""
+    cells = ""
+    for shot in shots:
+        pressed = "true" if shot.key == picked else "false"
+        alt = esc(say("picture_alt", language, number=shot.number))
+        large = esc(say("enlarge", language))
+        cells += (
+            f'<div class="dq-cell" data-picked="{pressed}">'
+            f'{frame(shot, language)}<button type="button" class="dq-pick" data-act="pick" '
+            f'data-key="{shot.key}" aria-pressed="{pressed}" aria-label="{alt}"></button>'
+            f'<button type="button" class="dq-btn dq-sign dq-sign-large" data-zoom '
+            f'aria-label="{large}" title="{large}"></button>'
+            f"{next_steps(shot, language, is_small=True)}</div>"
+        )
+    ratio = f"--dq-ratio:{shots[0].width / max(1, shots[0].height):.5f}"
+    return (
+        f'<div class="dq-view dq-fourbox"><div class="dq-four" style="{ratio}">{cells}</div></div>'
     )
 
 
@@ -154,10 +274,6 @@ def preview_view(url: str, language: str) -> str:
         return '<div class="dq-view dq-sheet"></div>'
     alt = say("preview_alt", language)
     return f'<div class="dq-view"><img id="dq-preview" src="{esc(url)}" alt="{esc(alt)}"></div>'
-
-
-def _pixel_class(width: int, height: int) -> str:
-    return "dq-small" if max(width, height) <= 256 else ""
 
 
 def progress_bar(live: LiveJob, now: float, language: str, is_repeating: bool = False) -> str:
@@ -184,12 +300,16 @@ def progress_bar(live: LiveJob, now: float, language: str, is_repeating: bool = 
     )
 
 
-def strip(thumbs: Sequence[Thumb], picked: int | None, language: str) -> str:
-    """All pictures small, to choose from; earlier jobs after a thin line."""
+def strip(thumbs: Sequence[Thumb], picked: int | None, language: str, first: int = 1) -> str:
+    """All pictures small, to choose from; earlier jobs after a thin line.
+
+    Args:
+        first: Number of the first one.
+    """
     if not thumbs:
         return ""
     parts, seen_earlier = [], False
-    for number, thumb in enumerate(thumbs, 1):
+    for number, thumb in enumerate(thumbs, first):
         if thumb.is_earlier and not seen_earlier:
             seen_earlier = True
             if parts:

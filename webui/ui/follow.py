@@ -6,9 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webui.errors import WebUIError
+from webui.follow_ups import input_of
+from webui.params import Outpaint, TextToImage
 from webui.settings import Folders
 from webui.ui import cards
-from webui.ui.cards import Thumb
+from webui.ui.cards import Before, Shot, Thumb
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 EXAMPLES = ("a red apple on a yellow background", "a cat in the snow", "a castle at sunset")
 STARTER = "starter-emoji"
 EARLIER_JOBS, MOST_PICTURES = 8, 40
+FOUR = 4
+"""Pictures of one job that are shown together, two by two."""
+_FITS = {"Crop and resize": "cover", "Resize and fill": "contain"}
 REPEAT_PAUSE_SECONDS = 10.0
 
 
@@ -60,10 +66,12 @@ def look(studio: Studio, client: str, picked: int | None, language: str) -> Look
     chosen = next((p for p in pictures if p.id == picked), None)
     shown = chosen or (_newest(view) if _shows_result(view) else None)
     is_repeating = _is_repeating(studio, client, job)
-    body = _stage(studio, view, chosen, shown, is_repeating, language)
-    thumbs = [_thumb(p, is_earlier=p.job_id != job.id) for p in pictures]
-    has_strip = len(thumbs) > 1 or (thumbs and shown is None)
-    strip = cards.strip(thumbs, shown.id if shown else None, language) if has_strip else ""
+    together = _four_of(pictures, shown) if shown and _is_over(view, shown) else []
+    body = _stage(studio, view, together, chosen, shown, is_repeating, language)
+    thumbs = [_thumb(p, p.job_id != job.id) for p in pictures if p not in together]
+    has_strip = len(thumbs) > 1 or (thumbs and (shown is None or together))
+    picked_now, first = shown.id if shown else None, len(together) + 1
+    strip = cards.strip(thumbs, picked_now, language, first) if has_strip else ""
     notes = cards.warnings_list(view.job.warnings, language)
     return Look(
         html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'
@@ -106,23 +114,23 @@ def checkpoint_folder(folders: Folders) -> str:
 
 
 def _stage(
-    studio: Studio, view: JobView, chosen: SavedPicture | None, shown: SavedPicture | None,
-    is_repeating: bool, language: str,
+    studio: Studio, view: JobView, together: list[SavedPicture], chosen: SavedPicture | None,
+    shown: SavedPicture | None, is_repeating: bool, language: str,
 ) -> str:  # fmt: skip
     """The large part: preview and progress, a waiting card, a picture, or what went wrong."""
     job = view.job
     if view.live is not None or job.state == "running":
-        return _running(view, chosen, is_repeating, language)
+        return _running(studio, view, together, chosen, is_repeating, language)
     if job.state == "queued":
         card = cards.waiting_card(
             view.position or 1, job.id, _why_waiting(studio, language), language
         )
-        return card + (_picture(chosen, language) if chosen else "")
+        return card + (_together(studio, chosen, together, language) if chosen else "")
     if chosen:
-        return _picture(chosen, language)
+        return _together(studio, chosen, together, language)
     failure = cards.failure_card(job.error or {}, job.id, language) if job.state == "failed" else ""
     if shown:
-        return failure + _picture(shown, language)
+        return failure + _together(studio, shown, together, language)
     return failure or cards.stopped_card(language)
 
 
@@ -139,22 +147,81 @@ def _why_waiting(studio: Studio, language: str) -> str:
     return ""
 
 
-def _running(view: JobView, chosen: SavedPicture | None, is_repeating: bool, language: str) -> str:
+def _running(
+    studio: Studio, view: JobView, together: list[SavedPicture], chosen: SavedPicture | None,
+    is_repeating: bool, language: str,
+) -> str:  # fmt: skip
     live = view.live
     bar = cards.progress_bar(live, time.time(), language, is_repeating) if live else ""
     if chosen:
-        return bar + _picture(chosen, language)
+        return bar + _together(studio, chosen, together, language)
     if live and live.preview_id:
         url = f"ui/preview/{view.job.id}/{live.preview_id}"
         return bar + cards.preview_view(url, language)
     newest = _newest(view)
-    return bar + (_picture(newest, language) if newest else cards.preview_view("", language))
+    picture = _picture(studio, newest, language) if newest else cards.preview_view("", language)
+    return bar + picture
 
 
-def _picture(picture: SavedPicture, language: str) -> str:
-    return cards.picture_view(
-        picture_url(picture), picture.width, picture.height, picture.index + 1, language
-    )
+def _picture(studio: Studio, picture: SavedPicture, language: str) -> str:
+    return cards.picture_view(_shot(studio, picture), language)
+
+
+def _is_over(view: JobView, picture: SavedPicture) -> bool:
+    """True when the picture's job will make no more: the one on show only once it has ended."""
+    return picture.job_id != view.job.id or _shows_result(view)
+
+
+def _four_of(pictures: list[SavedPicture], shown: SavedPicture) -> list[SavedPicture]:
+    """The picture and its three siblings; nothing when there are more or fewer."""
+    siblings = [p for p in pictures if p.job_id == shown.job_id and p.kind == "image"]
+    return siblings if len(siblings) == FOUR and shown.kind == "image" else []
+
+
+def _together(
+    studio: Studio, picture: SavedPicture, together: list[SavedPicture], language: str
+) -> str:
+    """A finished picture, among its siblings when there are four."""
+    if not together:
+        return _picture(studio, picture, language)
+    shots = [_shot(studio, sibling) for sibling in together]
+    return cards.four_view(shots, picture.id, language)
+
+
+def _shot(studio: Studio, picture: SavedPicture) -> Shot:
+    is_image = picture.kind == "image"
+    return Shot(
+        key=picture.id, url=picture_url(picture), width=picture.width, height=picture.height,
+        number=picture.index + 1, before=_before(studio, picture) if is_image else None,
+        can_go_on=is_image,
+    )  # fmt: skip
+
+
+def _before(studio: Studio, picture: SavedPicture) -> Before | None:
+    """The picture it was made from, and where it lies under it."""
+    try:
+        params = studio.params_of(studio.jobs.get(picture.job_id))
+        key = input_of(params, picture.index)
+    except WebUIError:  # its job is gone, or is one of a newer version
+        return None
+    if key is None:
+        return None
+    url = f"ui/before/{picture.job_id}/{picture.index}?{key[:8]}"
+    if isinstance(params, TextToImage):
+        return Before(url, "cover")
+    if params.outpaint:
+        return Before(url, "fill", _place(params.outpaint, picture.width, picture.height))
+    return Before(url, _FITS.get(params.resize_mode, "fill"))
+
+
+def _place(outpaint: Outpaint, width: int, height: int) -> tuple[float, float, float, float]:
+    """Where the old picture lies in the grown one, in percent."""
+    across = max(1, width - outpaint.left - outpaint.right)
+    down = max(1, height - outpaint.up - outpaint.down)
+    return (
+        100 * outpaint.left / width, 100 * outpaint.up / height, 100 * across / width,
+        100 * down / height,
+    )  # fmt: skip
 
 
 def _newest(view: JobView) -> SavedPicture | None:

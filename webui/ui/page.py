@@ -89,7 +89,9 @@ def _draw(studio: Studio) -> Page:
 
 
 def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
-    quicksettings.connect(page.quick, studio)
+    forms = page.txt2img.form, page.img2img.form
+    menus = {menu: first for form in forms for menu, first in form.checkpoint_menus().items()}
+    quicksettings.connect(page.quick, studio, menus)
     txt2img.connect(page.txt2img, studio, page.browser, page.quick)
     draft.connect(page.txt2img, studio, page.browser)
     img2img.connect(page.img2img, studio, page.browser, page.quick)
@@ -98,7 +100,9 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     png_info.connect(page.png_info, studio)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
-    picture_buttons.connect(page.txt2img, page.png_info, page.tabs, studio)
+    picture_buttons.connect(
+        page.txt2img, page.img2img, page.png_info, page.tabs, page.quick, page.browser, studio
+    )
     _connect_tabs(page, studio)
     _connect_load(page, blocks, studio)
 
@@ -116,19 +120,30 @@ def _connect_img2img_draft(page: Page, studio: Studio) -> None:
 
 
 def _connect_tabs(page: Page, studio: Studio) -> None:
-    """The queue is looked at only while its tab is open; settings are read when theirs opens."""
+    """Stages and the queue are looked at only while their tab is open; settings are read when
+    theirs opens."""
 
     def open_tab(values: Values, event: gr.SelectData, request: gr.Request) -> dict:
         chosen = page.tabs.children[event.index].id
         changes: dict[Any, Any] = {page.queue.timer: gr.Timer(active=chosen == "queue")}
+        for tab in (page.txt2img, page.img2img):
+            if chosen == tab.tab:
+                changes |= results.refresh(tab.results, studio, values, page.browser, request)
+            else:
+                changes |= results.rest(tab.results, values)
         if chosen == "queue":
             changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
         if chosen == "settings":
             changes |= settings_tab.present(page.settings, studio)
         return changes
 
-    gives = [page.queue.timer, *page.queue.gives(), *page.settings.widgets.values()]
-    wire(page.tabs.select, open_tab, [page.browser, page.queue.html], gives)
+    stages = [tab.results for tab in (page.txt2img, page.img2img)]
+    takes = [page.browser, page.queue.html, *(stage.shown for stage in stages)]
+    gives = [
+        page.queue.timer, *page.queue.gives(), *page.settings.widgets.values(),
+        *(part for stage in stages for part in stage.gives()),
+    ]  # fmt: skip
+    wire(page.tabs.select, open_tab, takes, gives)
 
 
 def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:

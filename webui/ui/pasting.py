@@ -14,7 +14,7 @@ from webui.infotext import Infotext, parse_infotext, with_defaults
 from webui.options import OPTION_OF_INFOTEXT_KEY, OPTIONS
 from webui.prompts.styles import extract_styles
 from webui.resolve import known_sampler
-from webui.ui.form import SAME_SAMPLER, SAME_SCHEDULE
+from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -38,6 +38,8 @@ _NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Hires resize-1": ("hires_resize_x", int),
     "Hires resize-2": ("hires_resize_y", int),
     "Denoising strength": ("hires_denoising", float),
+    "Hires CFG Scale": ("hires_cfg", float),
+    "Refiner switch at": ("refiner_switch_at", float),
 }
 _TEXTS = {
     "Hires upscaler": "hires_upscaler",
@@ -70,8 +72,9 @@ def paste(text: str, studio: Studio) -> Pasted:
         skip=options["infotext_skip_pasting"] or [],
     )
     params = read.params
-    values = {**_prompts(read, studio), **_fields(params), **_switches(params)}
-    return Pasted(values, _chips(params, studio), _missing(params, studio))
+    others, others_missing = _other_checkpoints(params, studio)
+    values = {**_prompts(read, studio), **_fields(params), **_switches(params), **others}
+    return Pasted(values, _chips(params, studio), _missing(params, studio) + others_missing)
 
 
 def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
@@ -89,6 +92,32 @@ def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
     return values
 
 
+def _other_checkpoints(
+    params: Mapping[str, str], studio: Studio
+) -> tuple[dict[str, Any], list[str]]:
+    """Refiner and checkpoint of the second pass, as menu entries; and those that are not here."""
+    titles: dict[str, str] = {}
+    missing = []
+    for key in ("Refiner", "Hires checkpoint"):
+        wanted = params.get(key)
+        if not wanted or wanted in ("None", SAME_CHECKPOINT):
+            continue
+        record = studio.catalog.closest_checkpoint(wanted)
+        if record is None:
+            missing.append(wanted)
+        else:
+            titles[key] = record.title
+    values: dict[str, Any] = {
+        "has_refiner": "Refiner" in titles,
+        "hires_checkpoint": titles.get("Hires checkpoint", SAME_CHECKPOINT),
+    }
+    if "Refiner" in titles:
+        values["refiner_checkpoint"] = titles["Refiner"]
+    if "Hires CFG Scale" not in params:
+        values["hires_cfg"] = 0.0
+    return values, missing
+
+
 def _fields(params: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, (name, read) in _NUMBERS.items():
@@ -100,6 +129,8 @@ def _fields(params: Mapping[str, str]) -> dict[str, Any]:
     for key, name in _TEXTS.items():
         if key in params:
             values[name] = params[key]
+    if "hires_denoising" in values:  # the same key for img2img and the second pass of txt2img
+        values["denoising"] = values["hires_denoising"]
     return {**values, **_samplers(params)}
 
 

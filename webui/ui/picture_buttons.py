@@ -1,56 +1,149 @@
-"""The buttons below the stage: folder, save, and the places a picture can be sent to."""
+"""What can be done with a finished picture: files, places to send it to, a larger version."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from webui.errors import LibraryError
+from webui.follow_ups import Parent, enlarge, is_first_pass
+from webui.params import AnyParams, Hires, TextToImage
 from webui.settings import is_loopback
-from webui.ui import pasting
-from webui.ui.painting_tab import fill_form
+from webui.ui import pasting, quicksettings, sending
+from webui.ui.form import DEFAULTS, make_request
+from webui.ui.img2img import Img2Img, put_picture
+from webui.ui.painting_tab import PaintingTab, fill_form
 from webui.ui.png_info import PngInfo
-from webui.ui.results import SendTarget, connect_target, shown_picture
+from webui.ui.quicksettings import Quicksettings
+from webui.ui.results import Results, go_on_from, refresh, shown_picture
+from webui.ui.sending import SendTarget, Sent
 from webui.ui.texts import language_of, say
 from webui.ui.txt2img import Txt2Img
 from webui.ui.wiring import Values, tell, wire
 
 if TYPE_CHECKING:
-    from webui.library.library import SavedPicture
     from webui.studio import Studio
 
 
-def connect(painting: Txt2Img, info: PngInfo, tabs: gr.Tabs, studio: Studio) -> None:
-    """Wire the row, the paste button and "Send to txt2img" of PNG Info."""
-    _connect_files(painting, studio)
-    for target in send_targets(painting, info, tabs, studio):
-        connect_target(painting.results, studio, target)
-    _connect_pasting(painting, info, tabs, studio)
+def connect(
+    painting: Txt2Img,
+    repainting: Img2Img,
+    info: PngInfo,
+    tabs: gr.Tabs,
+    quick: Quicksettings,
+    browser: gr.BrowserState,
+    studio: Studio,
+) -> None:
+    """Wire the rows below both stages, the paste buttons and those of PNG Info."""
+    targets = send_targets(painting, repainting, info, tabs, studio)
+    for parts in (painting, repainting):
+        _connect_files(parts, studio)
+        _connect_pasting(parts, studio)
+        _connect_sending(parts.results, targets, studio)
+        _connect_enlarging(parts.results, painting, quick, browser, studio)
+    _connect_info(info, targets)
 
 
 def send_targets(
-    painting: Txt2Img, info: PngInfo, tabs: gr.Tabs, studio: Studio
+    painting: Txt2Img, repainting: Img2Img, info: PngInfo, tabs: gr.Tabs, studio: Studio
 ) -> list[SendTarget]:
-    """Where a picture can go. A tab that takes pictures adds its entry here."""
+    """Where a picture can go. A tab that takes pictures adds its entry here and in TARGETS."""
 
-    def to_txt2img(picture: SavedPicture) -> dict[Any, Any]:
-        return fill_form(painting, pasting.paste(picture.infotext, studio), studio)
+    def to_txt2img(sent: Sent, request: gr.Request) -> dict[Any, Any]:
+        if not sent.infotext:
+            raise LibraryError(say("no_recipe_to_send", language_of(request)))
+        found = pasting.paste(sent.infotext, studio)
+        _tell_pasted(found, "sent", request)
+        return {**fill_form(painting, found, studio), tabs: gr.Tabs(selected="txt2img")}
 
-    def to_png_info(picture: SavedPicture) -> dict[Any, Any]:
-        return {info.picture: str(picture.path), tabs: gr.Tabs(selected="png_info")}
+    def to_canvas(mode: str) -> Callable[[Sent, gr.Request], dict[Any, Any]]:
+        def send(sent: Sent, request: gr.Request) -> dict[Any, Any]:
+            changes = put_picture(repainting, studio, sent.keep(studio), mode)
+            if sent.infotext:
+                found = pasting.paste(sent.infotext, studio)
+                _tell_pasted(found, f"sent_{mode}", request)
+                changes |= fill_form(repainting, found, studio)
+            return {**changes, tabs: gr.Tabs(selected="img2img")}
 
+        return send
+
+    def to_png_info(sent: Sent, _request: gr.Request) -> dict[Any, Any]:
+        return {info.picture: str(sent.path), tabs: gr.Tabs(selected="png_info")}
+
+    repainted = [*repainting.form.components(), tabs]
     return [
-        SendTarget("txt2img", "send_to_txt2img", painting.form.components(), to_txt2img),
-        SendTarget("png_info", "send_to_png_info", [info.picture, tabs], to_png_info),
+        SendTarget("txt2img", [*painting.form.components(), tabs], to_txt2img),
+        SendTarget("img2img", repainted, to_canvas("img2img")),
+        SendTarget("inpaint", repainted, to_canvas("inpaint")),
+        SendTarget("png_info", [info.picture, tabs], to_png_info),
     ]
 
 
-def _connect_files(painting: Txt2Img, studio: Studio) -> None:
+def _connect_sending(stage: Results, targets: list[SendTarget], studio: Studio) -> None:
+    def shown(values: Values, request: gr.Request) -> Sent:
+        picture = shown_picture(studio, values[stage.shown], language_of(request))
+        return Sent(picture.path, picture.infotext)
+
+    sending.connect(stage.targets, targets, [stage.shown], shown)
+
+
+def _connect_info(info: PngInfo, targets: list[SendTarget]) -> None:
+    def dropped(values: Values, request: gr.Request) -> Sent:
+        if not values[info.picture]:
+            raise LibraryError(say("no_picture", language_of(request)))
+        return Sent(Path(values[info.picture]), values[info.text])
+
+    sending.connect(info.targets, targets, [info.picture, info.text], dropped)
+
+
+def _connect_enlarging(
+    stage: Results,
+    painting: Txt2Img,
+    quick: Quicksettings,
+    browser: gr.BrowserState,
+    studio: Studio,
+) -> None:
+    """ "Upscale" below a picture: with the second pass that the form of txt2img describes."""
+
+    def upscale(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        def make(parent: Parent, user: str) -> AnyParams:
+            hires = second_pass(painting, quick, values, studio) if is_first_pass(parent) else None
+            return enlarge(parent, hires, user=user)
+
+        go_on_from(studio, int(event._data["key"]), values[browser], request, make)
+        values[stage.shown] = replace(values[stage.shown], picked=None)
+        return refresh(stage, studio, values, browser, request)
+
+    takes = [*painting.form.components(), *quick.components(), browser, stage.shown]
+    wire(stage.stage.upscale, upscale, takes, stage.gives())
+
+
+def second_pass(
+    painting: Txt2Img, quick: Quicksettings, values: Values, studio: Studio
+) -> Hires | None:
+    """Hires. fix as its fields stand, whether its box is checked or not.
+
+    Raises:
+        ParamsError: One of its fields cannot be used.
+    """
+    given = painting.form.read(values)
+    kept = {name: given[name] for name in given if name.startswith("hires_") or name == "styles"}
+    wish = make_request(
+        {**DEFAULTS, **kept, "has_hires": True},
+        top_row=quicksettings.read(quick, values), overrides={}, user="",
+    )  # fmt: skip
+    resolved = studio.resolve(wish)
+    return resolved.hires if isinstance(resolved, TextToImage) else None
+
+
+def _connect_files(painting: PaintingTab, studio: Studio) -> None:
     parts = painting.results
 
     def open_folder(values: Values, request: gr.Request) -> None:
@@ -93,7 +186,7 @@ def show_in_file_manager(folder: Path) -> bool:
     return True
 
 
-def _connect_pasting(painting: Txt2Img, info: PngInfo, tabs: gr.Tabs, studio: Studio) -> None:
+def _connect_pasting(painting: PaintingTab, studio: Studio) -> None:
     form = painting.form
 
     def paste(values: Values, request: gr.Request) -> dict:
@@ -105,13 +198,7 @@ def _connect_pasting(painting: Txt2Img, info: PngInfo, tabs: gr.Tabs, studio: St
         _tell_pasted(found, "pasted", request)
         return fill_form(painting, found, studio)
 
-    def send(values: Values, request: gr.Request) -> dict:
-        found = pasting.paste(values[info.text], studio)
-        _tell_pasted(found, "sent", request)
-        return {**fill_form(painting, found, studio), tabs: gr.Tabs(selected="txt2img")}
-
     wire(painting.buttons.paste.click, paste, [form.prompt], form.components())
-    wire(info.send.click, send, [info.text], [*form.components(), tabs])
 
 
 def _tell_pasted(found: pasting.Pasted, text: str, request: gr.Request) -> None:

@@ -1,4 +1,4 @@
-"""The PNG Info tab: drop a picture, see its recipe, send it to txt2img."""
+"""The PNG Info tab: drop a picture, see its recipe, send it to a tab that paints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import gradio as gr
 
 from webui.infotext import parse_infotext
 from webui.pictures import read_infotext
-from webui.ui import cards
+from webui.ui import cards, sending
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, wire
 
@@ -24,13 +24,13 @@ class PngInfo:
     """The tab's components; ``text`` holds the recipe as read."""
 
     picture: gr.Image
-    send: gr.Button
+    targets: dict[str, gr.Button]
     info: gr.HTML
     text: gr.State
 
     def gives(self) -> list[Any]:
         """What showing a recipe changes."""
-        return [self.info, self.send, self.text]
+        return [self.info, *self.targets.values(), self.text]
 
 
 def draw(_studio: Studio) -> PngInfo:
@@ -42,15 +42,11 @@ def draw(_studio: Studio) -> PngInfo:
                 label=label("drop_picture"), sources=["upload", "clipboard"],
                 elem_id="dq-png-picture", height=420,
             )  # fmt: skip
-            send = gr.Button(
-                label("send_to_txt2img"),
-                interactive=False,
-                variant="primary",
-                elem_id="dq-png-send",
-            )
+            with gr.Row(elem_classes="dq-sends"):
+                targets = sending.draw_buttons("png_info", without=("png_info",))
         with gr.Column(min_width=260):
             info = gr.HTML("", elem_id="dq-png-info")
-    return PngInfo(picture, send, info, gr.State(""))
+    return PngInfo(picture, targets, info, gr.State(""))
 
 
 def connect(parts: PngInfo, _studio: Studio) -> None:
@@ -69,7 +65,10 @@ def present(parts: PngInfo, text: str, has_picture: bool, language: str) -> dict
     return {
         parts.text: text,
         parts.info: render(text, has_picture, language),
-        parts.send: gr.update(interactive=bool(text)),
+        **{
+            button: gr.update(interactive=bool(text) if key == "txt2img" else has_picture)
+            for key, button in parts.targets.items()
+        },
     }
 
 

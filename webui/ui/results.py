@@ -7,17 +7,20 @@ browser has unfinished jobs, on every tick of a timer; what did not change is no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from webui.errors import LibraryError
-from webui.ui import cards
-from webui.ui.follow import Look, look
-from webui.ui.session import client_name
+from webui.follow_ups import STRONG, SUBTLE, Parent, parent_of, vary
+from webui.params import AnyParams
+from webui.ui import cards, sending
+from webui.ui.follow import FOUR, Look, look
+from webui.ui.prompt_box import icon_button
+from webui.ui.session import client_name, is_own, user_of
 from webui.ui.tab_ids import elem_id
-from webui.ui.texts import label, language_of, say
+from webui.ui.texts import language_of, say
 from webui.ui.wiring import Values, wire
 
 if TYPE_CHECKING:
@@ -66,38 +69,18 @@ class Results:
         ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class SendTarget:
-    """A place a picture can be sent to; each tab that takes pictures adds one.
-
-    Attributes:
-        key: Stable name. text: Key of the button's text.
-        gives: Components that change.
-        send: From the picture to their changes.
-    """
-
-    key: str
-    text: str
-    gives: list[Any] = field(default_factory=list)
-    send: Callable[[SavedPicture], dict[Any, Any]] = lambda _picture: {}
-
-
-TARGET_TEXTS = {"txt2img": "send_to_txt2img", "png_info": "send_to_png_info"}
-
-
 def draw(
     interrupt: gr.Button, skip: gr.Button, forever: gr.Checkbox, tab: str = "txt2img"
 ) -> Results:
     """A tab's stage, its row of buttons and the hidden parts that drive it."""
     stage = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=elem_id(tab, "stage"))
     with gr.Row(elem_classes="dq-acts"):
-        folder = _act("open_folder", "folder", tab)
-        save = _act("save", "save", tab)
-        zip_button = _act("zip", "zip", tab, link_target="_blank")
-        targets = {
-            key: _act(text, f"send-{key.replace('_', '-')}", tab)
-            for key, text in TARGET_TEXTS.items()
-        }
+        with gr.Row(elem_classes="dq-sends"):
+            targets = sending.draw_buttons(tab)
+        with gr.Row(elem_classes="dq-files"):
+            folder = _act("folder", tab)
+            save = _act("save", tab)
+            zip_button = _act("zip", tab, link_target="_blank")
     infotext = gr.HTML("", elem_id=elem_id(tab, "infotext"))
     timer = gr.Timer(TICK_SECONDS, active=False)
     shown = gr.State(Shown())
@@ -108,11 +91,8 @@ def draw(
     )  # fmt: skip
 
 
-def _act(text: str, name: str, tab: str, **options: Any) -> gr.Button:
-    return gr.Button(
-        label(text), size="sm", min_width=44, scale=0, interactive=False,
-        elem_id=elem_id(tab, name), elem_classes=["dq-sign", f"dq-{name}"], **options,
-    )  # fmt: skip
+def _act(name: str, tab: str, **options: Any) -> gr.Button:
+    return icon_button(f"dq-{name}", tab, interactive=False, **options)
 
 
 def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
@@ -129,6 +109,9 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
         if deed == "pick":
             picked = int(data["key"])
             values = {**values, parts.shown: replace(shown, picked=picked)}
+        elif deed == "vary":
+            go_on_from(studio, int(data["key"]), values[browser], request, _variation(data["how"]))
+            values = {**values, parts.shown: replace(shown, picked=None)}
         elif deed == "cancel":
             studio.cancel(int(data["job"]))
         elif deed == "retry":
@@ -163,6 +146,37 @@ def retry(studio: Studio, job_id: int, client: str) -> None:
     studio.submit(studio.params_of(studio.jobs.get(job_id)), client=client)
 
 
+def go_on_from(
+    studio: Studio,
+    picture_id: int,
+    browser_id: str,
+    request: gr.Request,
+    make: Callable[[Parent, str], AnyParams],
+) -> None:
+    """Ask for what comes next from one of this browser's pictures.
+
+    Args:
+        make: From the picture and who asks to the request.
+    Raises:
+        WebUIError: The picture is not there any more, or nothing can be made of it.
+    """
+    client, user = client_name(browser_id, request), user_of(request)
+    picture = studio.library.get(picture_id)
+    if not is_own(client, user, picture.client, picture.user):
+        raise LibraryError(say("no_picture", language_of(request)))
+    studio.submit(make(parent_of(studio, picture), user), client=client)
+
+
+def _variation(how: str) -> Callable[[Parent, str], AnyParams]:
+    strength = {"subtle": SUBTLE, "strong": STRONG}[how]
+
+    def make(parent: Parent, user: str) -> AnyParams:
+        count = FOUR if parent.params.image_count == FOUR else 1
+        return vary(parent, strength, count=count, user=user)
+
+    return make
+
+
 def refresh(
     parts: Results, studio: Studio, values: Values, browser: gr.BrowserState, request: gr.Request
 ) -> dict[Any, Any]:
@@ -171,6 +185,14 @@ def refresh(
     client = client_name(values[browser], request)
     now = look(studio, client, before.picked, language_of(request))
     return changes(parts, before, now)
+
+
+def rest(parts: Results, values: Values) -> dict[Any, Any]:
+    """Look no more until the next ``refresh``: the stage is out of sight."""
+    return {
+        parts.timer: gr.Timer(active=False),
+        parts.shown: replace(values[parts.shown], is_busy=False),
+    }
 
 
 def changes(parts: Results, before: Shown, now: Look) -> dict[Any, Any]:
@@ -201,15 +223,6 @@ def changes(parts: Results, before: Shown, now: Look) -> dict[Any, Any]:
         link = f"ui/zip/{now.picture.job_id}" if now.picture else None
         update[parts.zip] = gr.update(interactive=has_picture, link=link)
     return update
-
-
-def connect_target(parts: Results, studio: Studio, target: SendTarget) -> Any:
-    """Wire one send-to button; returns the dependency, for what follows."""
-
-    def send(values: Values, request: gr.Request) -> dict:
-        return target.send(shown_picture(studio, values[parts.shown], language_of(request)))
-
-    return wire(parts.targets[target.key].click, send, [parts.shown], target.gives)
 
 
 def shown_picture(studio: Studio, shown: Shown, language: str) -> SavedPicture:

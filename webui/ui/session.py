@@ -49,3 +49,13 @@ def client_name(browser_id: str, request: gr.Request | None) -> str:
 def user_of(request: gr.Request | None) -> str:
     """Who is logged in; empty where no password is asked for."""
     return (getattr(request, "username", None) or "") if request is not None else ""
+
+
+def is_own(client: str, user: str, owner_client: str, owner_user: str) -> bool:
+    """True when what an owner made is this visitor's: of the same login, or the same browser.
+
+    Args:
+        client, user: The visitor's ``client_name`` and login, empty where none is asked for.
+        owner_client, owner_user: Of the job or picture.
+    """
+    return bool((user and user == owner_user) or (client and client == owner_client))

@@ -45,9 +45,12 @@
     } else if (event.key === 'Enter' && event.altKey && onTab) {
       event.preventDefault();
       press(`${onTab}skip`);
-    } else if ((event.key === 'ArrowLeft' || event.key === 'ArrowRight') && inGallery(event.target)) {
+    } else if (STEPS[event.key] && inGallery(event.target)) {
+      const by = STEPS[event.key];
+      const isAcrossRows = Math.abs(by) > 1;
+      if (isAcrossRows && !(event.target.closest && event.target.closest('.dq-four'))) return;
       event.preventDefault();
-      step(event.key === 'ArrowRight' ? 1 : -1);
+      step(by);
     }
   }, true);
 
@@ -61,23 +64,50 @@
     }, 0);
   }, true);
 
-  const inGallery = (target) =>
-    document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage, #dq-i2i-stage'));
+  // Left and right go to the next picture, up and down to the other row of four
+  const STEPS = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -2, ArrowDown: 2};
+  const inGallery = (target) => {
+    if (target.matches && target.matches('.dq-cut')) return false; // the cut moves by arrow keys
+    return document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage, #dq-i2i-stage'));
+  };
 
   const step = (by) => {
-    const thumbs = [...shownStage().querySelectorAll('.dq-thumb')];
-    const now = thumbs.findIndex((thumb) => thumb.getAttribute('aria-pressed') === 'true');
-    const next = thumbs[Math.max(0, Math.min(thumbs.length - 1, now + by))];
-    if (!next || next === thumbs[now]) return;
+    const picks = [...shownStage().querySelectorAll('[data-act=pick]')];
+    const now = picks.findIndex((pick) => pick.getAttribute('aria-pressed') === 'true');
+    const next = picks[Math.max(0, Math.min(picks.length - 1, now + by))];
+    if (!next || next === picks[now]) return;
     next.click();
     // Marked at once, so that the next key goes on from here before the server has answered.
-    for (const thumb of thumbs) thumb.setAttribute('aria-pressed', String(thumb === next));
-    const large = document.querySelector('.dq-large img');
+    for (const pick of picks) pick.setAttribute('aria-pressed', String(pick === next));
+    for (const cell of document.querySelectorAll('.dq-cell')) cell.dataset.picked = String(cell.contains(next));
+    const large = document.querySelector('.dq-large');
     if (!large) { next.focus(); return; }
-    const address = new URL(next.querySelector('img').src);
+    const cell = next.closest('.dq-cell');
+    if (cell) { putLarge(large, cell.querySelector('.dq-frame')); return; }
+    // Out of the strip: its small copy tells the address; the frame follows with the answer.
+    const thumb = next.querySelector('img');
+    const address = new URL(thumb.src);
     address.pathname = address.pathname.replace('/ui/thumb/', '/ui/picture/');
-    large.src = address.href;
-    large.alt = next.getAttribute('aria-label');
+    const frame = document.createElement('span');
+    frame.className = 'dq-frame';
+    frame.style.setProperty('--dq-ratio', (thumb.naturalWidth || 1) / (thumb.naturalHeight || 1));
+    const image = document.createElement('img');
+    image.className = 'dq-after';
+    image.src = address.href;
+    image.alt = next.getAttribute('aria-label');
+    frame.append(image);
+    putLarge(large, frame);
+  };
+
+  // A picture that came to the stage while the large view is open: with its comparison, if it has one
+  const followLarge = () => {
+    const large = document.querySelector('.dq-large');
+    const stage = large && shownStage();
+    const image = large && large.querySelector('.dq-after');
+    if (!image) return;
+    const frames = [...stage.querySelectorAll('.dq-frame.dq-pair')];
+    const same = frames.find((frame) => frame.querySelector('.dq-after').src === image.src);
+    if (same && !large.querySelector('.dq-pair')) putLarge(large, same);
   };
 
   // The drafts: saved a moment after the last touch, and when the page goes away
@@ -89,10 +119,10 @@
   };
   const touched = (event) => {
     const at = (selector) => event.target.closest && event.target.closest(selector);
-    if (!at('.dq-ask, .dq-form, .dq-acts, #dq-png-send') || at('[id$=autosave]')) return;
+    if (!at('.dq-ask, .dq-form, .dq-acts, .dq-sends') || at('[id$=autosave]')) return;
     const touchedTab = at('.dq-i2i') ? 'dq-i2i-' : 'dq-';
     // A picture or recipe can be sent from one tab to the other.
-    const prefixes = at('.dq-acts, #dq-png-send') ? PREFIXES : [touchedTab];
+    const prefixes = at('.dq-acts, .dq-sends') ? PREFIXES : [touchedTab];
     for (const prefix of prefixes) {
       clearTimeout(draftTimers[prefix]);
       draftTimers[prefix] = setTimeout(keepDraft, 600, prefix);
@@ -198,35 +228,55 @@
     if (open) open.remove();
     return Boolean(open);
   };
-  const openLarge = (image) => {
+  const putLarge = (large, frame) => {
+    const copy = frame.cloneNode(true);
+    for (const image of copy.querySelectorAll('img')) image.loading = 'eager';
+    const shown = large.querySelector('.dq-frame');
+    if (shown) shown.replaceWith(copy); else large.prepend(copy);
+  };
+  const openLarge = (frame) => {
     closeLarge();
     const large = document.createElement('div');
     large.className = 'dq-large';
     large.setAttribute('role', 'dialog');
     large.setAttribute('aria-modal', 'true');
+    large.setAttribute('aria-label', text('enlarge'));
     large.tabIndex = -1;
-    const copy = document.createElement('img');
-    copy.src = image.src;
-    copy.alt = image.alt;
-    copy.className = image.className;
-    copy.addEventListener('load', () => {
-      copy.classList.toggle('dq-small', Math.max(copy.naturalWidth, copy.naturalHeight) <= 256);
-    });
     const close = document.createElement('button');
     close.type = 'button';
     close.className = 'dq-close';
     close.textContent = '✕';
     close.title = text('close');
     close.setAttribute('aria-label', text('close'));
-    large.append(copy, close);
-    large.addEventListener('click', closeLarge);
+    large.append(close);
+    putLarge(large, frame);
+    // A click beside the picture closes; in a comparison it moves the cut.
+    large.addEventListener('click', (event) => { if (!event.target.closest('.dq-pair')) closeLarge(); });
     document.body.append(large);
     large.focus();
   };
+
+  // The comparison: where it is cut, and whether it is shown at all
+  document.addEventListener('input', (event) => {
+    if (!event.target.matches || !event.target.matches('.dq-cut')) return;
+    event.target.closest('.dq-frame').style.setProperty('--dq-cut', `${event.target.value}%`);
+  });
+  const showAlone = (isAlone) => {
+    document.body.classList.toggle('dq-alone', isAlone);
+    for (const button of document.querySelectorAll('[data-compare]')) {
+      if (button.getAttribute('aria-pressed') !== String(!isAlone)) button.setAttribute('aria-pressed', String(!isAlone));
+    }
+  };
+  const isAlone = () => localStorage.getItem('danqing-compare') === 'off';
   document.addEventListener('click', (event) => {
     const at = (selector) => event.target.closest && event.target.closest(selector);
     const view = at('[data-zoom]');
-    if (view) openLarge(view.querySelector('img'));
+    if (view) openLarge((view.querySelector('.dq-frame') ? view : view.closest('.dq-cell, .dq-view')).querySelector('.dq-frame'));
+    if (at('[data-compare]')) {
+      localStorage.setItem('danqing-compare', isAlone() ? 'on' : 'off');
+      showAlone(isAlone());
+    }
+    if (at('.dq-sends button')) setTimeout(wake, 700); // the other tab's stage comes into sight
     const copy = at('[data-copy]');
     if (copy && navigator.clipboard) {
       navigator.clipboard.writeText(copy.parentElement.querySelector('pre').textContent);
@@ -284,7 +334,7 @@
     let due = null;
     new MutationObserver(() => {
       if (due) return;
-      due = setTimeout(() => { due = null; nameButtons(); }, 200);
+      due = setTimeout(() => { due = null; nameButtons(); showAlone(isAlone()); followLarge(); }, 200);
     }).observe(document.body, {childList: true, subtree: true});
     let tries = 0;
     const wait = setInterval(() => {
