@@ -75,6 +75,8 @@ class PaintingRequest(BaseModel):
     tiled_vae: bool | None = None
     save: bool = True
     grid: bool | None = None
+    output_folder: str = ""
+    file_stem: str = ""
     user: str = ""
     overrides: Mapping[str, Any] = {}
 
@@ -340,12 +342,19 @@ def _output(request: PaintingRequest, options: Mapping[str, Any]) -> Output:
             embed_infotext=options["enable_pnginfo"],
             save_text=options["save_txt"],
             filename_pattern=options["samples_filename_pattern"],
-            directory_pattern=(
-                options["directories_filename_pattern"] if options["save_to_dirs"] else ""
-            ),
+            directory_pattern=_directory_pattern(request, options),
             prompt_words=options["directories_max_prompt_words"],
             add_number=options["save_images_add_number"],
             grid_rows=options["n_rows"],
+            folder=request.output_folder,
+            file_stem=request.file_stem,
         )
     except ValidationError as err:
         raise params_error(err) from err
+
+
+def _directory_pattern(request: PaintingRequest, options: Mapping[str, Any]) -> str:
+    """Subfolders belong to the outputs folder; a folder that was named is taken as it is."""
+    if request.output_folder or not options["save_to_dirs"]:
+        return ""
+    return options["directories_filename_pattern"]

@@ -475,7 +475,7 @@ class Studio:
             event["image"],
             facts,
             params.output,
-            self._folder(params.kind, "samples"),
+            self._folder(params, "samples"),
             client=job.client,
             small_copy=self._small_copy_rule(),
         )
@@ -491,7 +491,7 @@ class Studio:
             job.id,
             facts,
             params.output,
-            self._folder(params.kind, "grids"),
+            self._folder(params, "grids"),
             client=job.client,
             prevent_empty_spots=self.options["grid_prevent_empty_spots"],
             has_long_name=self.options["grid_extended_filename"],
@@ -499,8 +499,10 @@ class Studio:
         if saved is not None and saved.warning:
             self.jobs.add_warning(job.id, saved.warning)
 
-    def _folder(self, kind: str, what: str) -> Path:
-        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{kind}_{what}"]
+    def _folder(self, params: AnyParams, what: str) -> Path:
+        if params.output.folder:
+            return Path(params.output.folder)
+        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{params.kind}_{what}"]
         return self.settings.folders.data / chosen
 
     def _small_copy_rule(self) -> SmallCopyRule | None:

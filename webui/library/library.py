@@ -27,6 +27,7 @@ from webui.library.names import (
     PictureFacts,
     decoration,
     name_limit,
+    sanitize,
     stems,
     subfolder,
 )
@@ -270,6 +271,9 @@ class Library:
         """Names to try; the second value is the one that may be replaced, if any."""
         if not output.save:
             return stems(None, f"{job_id:08d}-{kind}-{index:04d}"), None
+        if output.file_stem and kind == "image":
+            limit = name_limit(folder if folder.is_dir() else self._data_dir)
+            return stems(None, sanitize(output.file_stem) or "picture", max_bytes=limit), None
         text = decoration(
             output.filename_pattern,
             facts,

@@ -10,6 +10,8 @@ import gradio as gr
 
 from webui.resolve import ImageToImageRequest
 from webui.ui import (
+    batch,
+    batch_panel,
     canvas,
     cards,
     img2img_panels,
@@ -37,7 +39,7 @@ from webui.ui.prompt_box import icon_button
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.session import user_of
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Values, show_warning, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -69,6 +71,7 @@ class Img2Img(PaintingTab):
     size_by: gr.Row
     scaled_size: gr.HTML
     panels: img2img_panels.Panels
+    batch: batch_panel.BatchPanel
 
 
 def draw(studio: Studio) -> Img2Img:
@@ -80,20 +83,21 @@ def draw(studio: Studio) -> Img2Img:
             style_row = prompt_box.draw_styles(list(studio.styles.by_name()), TAB)
             overrides = painting_tab.draw_overrides(TAB)
         with gr.Column(elem_classes="dq-form", min_width=0):
-            canvases, modes, copies, earlier = _draw_modes()
+            canvases, modes, copies, earlier, several = _draw_modes(studio)
             panels, panel_fields = img2img_panels.draw_inpaint(_FIELDS)
             denoising = _FIELDS.slider("denoising", 0, 1, 0.01, "denoising_strength")
             resize_mode = _FIELDS.radio("resize_mode", _resize_choices(), elem_classes="dq-radio")
             fields = painting_tab.draw_sampling(_FIELDS)
             size = _draw_size()
             seed_fields, seed_buttons, extra_panel = painting_tab.draw_seed(_FIELDS)
+            refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
             script_panels, script_fields = img2img_panels.draw_scripts(_FIELDS)
         with gr.Column(elem_classes="dq-out", min_width=0):
             stage = results.draw(actions["interrupt"], actions["skip"], actions["forever"], TAB)
     form = Img2ImgForm(
         prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
         overrides=overrides, denoising=denoising, resize_mode=resize_mode, **canvases, **fields,
-        **size["fields"], **seed_fields, **panel_fields, **script_fields,
+        **size["fields"], **seed_fields, **refiner_fields, **panel_fields, **script_fields,
     )  # fmt: skip
     buttons = Buttons(
         **actions, swap=size["swap"], aspects=size["aspects"], **seed_buttons,
@@ -101,14 +105,16 @@ def draw(studio: Studio) -> Img2Img:
     )  # fmt: skip
     return Img2Img(
         tab=TAB, form=form, prompts=prompts, style_row=style_row, buttons=buttons,
-        extra_panel=extra_panel, results=stage, modes=modes, copies=copies, earlier=earlier,
+        extra_panel=extra_panel, refiner_panel=refiner_panel, results=stage, modes=modes, copies=copies, earlier=earlier,
         measure=size["measure"], size_to=size["to"], size_by=size["by"],
-        scaled_size=size["scaled"], panels=panels.with_scripts(script_panels),
+        scaled_size=size["scaled"], panels=panels.with_scripts(script_panels), batch=several,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 
 
-def _draw_modes() -> tuple[dict[str, Any], gr.Tabs, gr.HTML, gr.HTML]:
+def _draw_modes(
+    studio: Studio,
+) -> tuple[dict[str, Any], gr.Tabs, gr.HTML, gr.HTML, batch_panel.BatchPanel]:
     drawn: dict[str, Any] = {}
     with gr.Tabs(elem_id=_FIELDS.id("modes"), elem_classes="dq-modes") as modes:
         for mode in MODES:
@@ -118,10 +124,13 @@ def _draw_modes() -> tuple[dict[str, Any], gr.Tabs, gr.HTML, gr.HTML]:
                     drawn[name] = canvas.draw(_FIELDS.id(f"canvas_{name}"), _DRAW_MODES[mode])
                 if mode == "inpaint_upload":
                     drawn[MASK_UPLOAD] = canvas.draw(_FIELDS.id("canvas_mask_upload"), "picture")
+                if mode == "batch":
+                    several, batch_fields = batch_panel.draw(studio, _FIELDS)
+                    drawn |= batch_fields
     copies = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=_FIELDS.id("copies"))
     earlier = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=_FIELDS.id("earlier"))
     drawn["mode"] = gr.Textbox(DEFAULTS["mode"], visible="hidden", elem_id=_FIELDS.id("mode"))
-    return drawn, modes, copies, earlier
+    return drawn, modes, copies, earlier, several
 
 
 def _resize_choices() -> list[tuple[Any, str]]:
@@ -165,20 +174,25 @@ def connect(parts: Img2Img, studio: Studio, browser: gr.BrowserState, quick: Qui
     input_history.connect(parts, studio, browser)
     _connect_size(parts)
     img2img_panels.connect(parts.panels, parts.form)
+    batch_panel.connect(parts.batch, parts.form, studio)
 
 
 def _make_wishes(
     studio: Studio, quick: Quicksettings, given: dict[str, Any], values: Values,
     request: gr.Request,
 ) -> list[ImageToImageRequest]:  # fmt: skip
-    source = source_of(given, studio.inputs, language_of(request))
-    wish = make_request(
-        given, source,
-        top_row=quicksettings.read(quick, values),
-        overrides=pasting.read_chips(given["overrides"] or []),
-        user=user_of(request),
-    )  # fmt: skip
-    return [wish]
+    language = language_of(request)
+    around = {
+        "top_row": quicksettings.read(quick, values),
+        "overrides": pasting.read_chips(given["overrides"] or []),
+        "user": user_of(request),
+    }
+    if given["mode"] != "batch":
+        return [make_request(given, source_of(given, studio.inputs, language), **around)]
+    made = batch.make_batch(given, studio, language, **around)
+    if made.skipped:
+        show_warning(say("batch_skipped", language, names="; ".join(made.skipped)))
+    return made.wishes
 
 
 def present(parts: Img2Img, studio: Studio, client: str, language: str) -> dict[Any, Any]:

@@ -71,6 +71,14 @@ DEFAULTS: dict[str, Any] = {
     "upscaler": "Lanczos",
     "upscale_scale": 2.0,
     "upscale_overlap": 64,
+    "batch_source": "Upload",
+    "batch_files": "[]",
+    "batch_input_dir": "",
+    "batch_output_dir": "",
+    "batch_mask_dir": "",
+    "has_png_info": False,
+    "png_info_fields": ["Prompt", "Negative prompt", "Seed"],
+    "png_info_dir": "",
 }
 
 
@@ -116,6 +124,14 @@ class Img2ImgForm(PaintingForm):
     upscaler: gr.Dropdown
     upscale_scale: gr.Slider
     upscale_overlap: gr.Slider
+    batch_source: gr.Radio
+    batch_files: gr.Textbox
+    batch_input_dir: gr.Textbox
+    batch_output_dir: gr.Textbox
+    batch_mask_dir: gr.Textbox
+    has_png_info: gr.Checkbox
+    png_info_fields: gr.CheckboxGroup
+    png_info_dir: gr.Textbox
 
     def canvas(self, mode: str) -> gr.HTML:
         """The canvas of a mode.

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from webui.params import PLAIN_UPSCALERS
+from webui.ui.batch import FOLDER
 from webui.ui.img2img_form import (
     DEFAULTS,
     INPAINT_MASKED,
@@ -173,11 +174,18 @@ def connect(panels: Panels, form: Img2ImgForm) -> None:
     """Panels follow the sub-tab and the script."""
 
     def show_inpaint(values: Values) -> dict:
-        return {panels.inpaint: gr.update(visible=values[form.mode] in INPAINT_MODES)}
+        is_folder = values[form.batch_source] == FOLDER and values[form.mode] == "batch"
+        has_masks = is_folder and bool(values[form.batch_mask_dir])
+        is_shown = has_masks or values[form.mode] in INPAINT_MODES
+        return {panels.inpaint: gr.update(visible=is_shown)}
 
     def show_script(values: Values) -> dict:
         chosen = values[form.script] or DEFAULTS["script"]
         return {panel: gr.update(visible=name == chosen) for name, panel in panels.scripts.items()}
 
-    wire(form.mode.change, show_inpaint, [form.mode], [panels.inpaint], is_quiet=True)
+    for part in (takes := [form.mode, form.batch_source, form.batch_mask_dir]):
+        wire(
+            part.change, show_inpaint, takes, [panels.inpaint],
+            is_quiet=True,
+        )  # fmt: skip
     wire(form.script.change, show_script, [form.script], panels.scripts.values(), is_quiet=True)
