@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.ui import prompt_box
+from webui.ui import prompt_box, quicksettings
 from webui.ui.painting_tab import PaintingTab
 from webui.ui.session import client_name
 from webui.ui.wiring import Values, wire
@@ -88,6 +88,9 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
     changes[parts.form.styles] = gr.update(
         choices=list(studio.styles.by_name()), value=draft.get("styles", [])
     )
+    menus = quicksettings.present_menus(parts.form.checkpoint_menus(), studio)
+    for menu, update in menus.items():
+        changes[menu] = {**changes.get(menu, {}), **update}
     return changes
 
 

@@ -14,6 +14,7 @@ from webui.resolve import TextToImageRequest
 from webui.ui.painting_form import PAINTING_DEFAULTS, PaintingForm, number, painting_values
 
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
+SAME_CHECKPOINT = "Use same checkpoint"
 UPSCALERS = (*LATENT_UPSCALE_MODES, *PLAIN_UPSCALERS)
 
 DEFAULTS: dict[str, Any] = {
@@ -27,6 +28,8 @@ DEFAULTS: dict[str, Any] = {
     "hires_resize_y": 0,
     "hires_sampler": SAME_SAMPLER,
     "hires_schedule": SAME_SCHEDULE,
+    "hires_checkpoint": SAME_CHECKPOINT,
+    "hires_cfg": 0.0,
     "hires_prompt": "",
     "hires_negative": "",
 }
@@ -47,8 +50,14 @@ class Form(PaintingForm):
     hires_resize_y: gr.Slider
     hires_sampler: gr.Dropdown
     hires_schedule: gr.Dropdown
+    hires_checkpoint: gr.Dropdown
+    hires_cfg: gr.Slider
     hires_prompt: gr.Textbox
     hires_negative: gr.Textbox
+
+    def checkpoint_menus(self) -> dict[gr.Dropdown, list[str]]:
+        """See ``PaintingForm``."""
+        return {**super().checkpoint_menus(), self.hires_checkpoint: [SAME_CHECKPOINT]}
 
 
 def make_request(
@@ -63,6 +72,7 @@ def make_request(
 
 def _make_hires(form: dict[str, Any]) -> Hires:
     sampler, schedule = form["hires_sampler"], form["hires_schedule"]
+    checkpoint = form["hires_checkpoint"]
     try:
         return Hires(
             upscaler=form["hires_upscaler"] or "Latent",
@@ -73,6 +83,8 @@ def _make_hires(form: dict[str, Any]) -> Hires:
             resize_y=_number(form, "hires_resize_y"),
             sampler=None if sampler in (None, SAME_SAMPLER) else sampler,
             schedule=None if schedule in (None, SAME_SCHEDULE) else schedule,
+            checkpoint=None if checkpoint in (None, "", SAME_CHECKPOINT) else checkpoint,
+            cfg_scale=_number(form, "hires_cfg") or None,
             prompt=form["hires_prompt"] or "",
             negative_prompt=form["hires_negative"] or "",
         )

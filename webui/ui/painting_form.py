@@ -32,6 +32,9 @@ PAINTING_DEFAULTS: dict[str, Any] = {
     "seed_resize_from_w": 0,
     "seed_resize_from_h": 0,
     "tiling": False,
+    "has_refiner": False,
+    "refiner_checkpoint": "",
+    "refiner_switch_at": 0.8,
 }
 
 
@@ -64,6 +67,13 @@ class PaintingForm:
     seed_resize_from_w: gr.Slider
     seed_resize_from_h: gr.Slider
     tiling: gr.Checkbox
+    has_refiner: gr.Checkbox
+    refiner_checkpoint: gr.Dropdown
+    refiner_switch_at: gr.Slider
+
+    def checkpoint_menus(self) -> dict[gr.Dropdown, list[str]]:
+        """Lists of checkpoints, with the entries that stand before them."""
+        return {self.refiner_checkpoint: []}
 
     def by_name(self) -> dict[str, Any]:
         """Every component under its field name."""
@@ -179,6 +189,8 @@ def painting_values(
         "seed_resize_from_w": value("seed_resize_from_w") if extra else 0,
         "seed_resize_from_h": value("seed_resize_from_h") if extra else 0,
         "tiling": bool(form["tiling"]),
+        "refiner_checkpoint": (form["refiner_checkpoint"] or None) if form["has_refiner"] else None,
+        "refiner_switch_at": value("refiner_switch_at"),
         "user": user,
         "overrides": {**top_row, **overrides},
     }

@@ -61,6 +61,7 @@ class PaintingTab:
     style_row: StyleRow
     buttons: Buttons
     extra_panel: gr.Column
+    refiner_panel: gr.Column
     results: Results
     auto_size: gr.State
     is_restored: gr.State
@@ -218,6 +219,33 @@ def draw_seed(fields: FieldMaker) -> tuple[dict[str, Any], dict[str, gr.Button],
     return drawn, {"seed_random": dice, "seed_reuse": reuse}, panel
 
 
+def draw_refiner(fields: FieldMaker, studio: Studio) -> tuple[dict[str, Any], gr.Column]:
+    """A second checkpoint for the last part of the schedule; its panel opens with its switch."""
+    with gr.Column(elem_classes="dq-refiner"):
+        with gr.Row(elem_classes="dq-checks"):
+            has_refiner = gr.Checkbox(
+                False, label=label("refiner"), elem_id=fields.id("refiner"), container=False,
+                min_width=180,
+            )  # fmt: skip
+        with (
+            gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel,
+            gr.Row(),
+        ):
+            checkpoint = fields.menu(
+                "refiner_checkpoint", quicksettings.checkpoint_titles(studio), min_width=180,
+                allow_custom_value=True,
+            )  # fmt: skip
+            switch_at = fields.slider(
+                "refiner_switch_at", 0, 1, 0.01, info=label("refiner_switch_info")
+            )
+    drawn = {
+        "has_refiner": has_refiner,
+        "refiner_checkpoint": checkpoint,
+        "refiner_switch_at": switch_at,
+    }
+    return drawn, panel
+
+
 def draw_autosave(tab: str) -> gr.Button:
     """The hidden button page.js presses a moment after a change."""
     return gr.Button("save draft", visible="hidden", elem_id=elem_id(tab, "autosave"))
@@ -228,7 +256,8 @@ def connect(parts: PaintingTab, studio: Studio, browser: gr.BrowserState) -> Non
     results.connect(parts.results, studio, browser)
     _connect_size(parts, studio)
     _connect_seed(parts, studio)
-    _connect_extra(parts)
+    _connect_panel(parts.form.has_extra, parts.extra_panel)
+    _connect_panel(parts.form.has_refiner, parts.refiner_panel)
     prompt_box.connect(parts.prompts, parts.buttons.clear)
     prompt_box.connect_styles(parts.style_row, parts.prompts, studio)
 
@@ -360,13 +389,11 @@ def _connect_seed(parts: PaintingTab, studio: Studio) -> None:
     wire(buttons.seed_reuse.click, reuse_seed, [stage.shown], [form.seed])
 
 
-def _connect_extra(parts: PaintingTab) -> None:
-    form = parts.form
+def _connect_panel(switch: gr.Checkbox, panel: gr.Column) -> None:
+    def open_it(values: Values) -> dict:
+        return {panel: gr.update(visible=values[switch])}
 
-    def open_extra(values: Values) -> dict:
-        return {parts.extra_panel: gr.update(visible=values[form.has_extra])}
-
-    wire(form.has_extra.change, open_extra, [form.has_extra], [parts.extra_panel], is_quiet=True)
+    wire(switch.change, open_it, [switch], [panel], is_quiet=True)
 
 
 def fill_form(parts: PaintingTab, pasted: Pasted, studio: Studio) -> dict[Any, Any]:

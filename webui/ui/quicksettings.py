@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,6 +17,7 @@ from webui.ui.wiring import Values, show_warning, wire
 if TYPE_CHECKING:
     from webui.studio import Studio
 
+MENUS_OF_NOBODY: Mapping[gr.Dropdown, list[str]] = MappingProxyType({})
 NO_FILE = ("Automatic", "None")
 """Menu entries of the VAE list that stand for no particular file."""
 
@@ -52,8 +55,13 @@ def draw(studio: Studio) -> Quicksettings:
     return Quicksettings(checkpoint, refresh, vae, clip_skip)
 
 
-def connect(parts: Quicksettings, studio: Studio) -> None:
+def connect(
+    parts: Quicksettings, studio: Studio, menus: Mapping[gr.Dropdown, list[str]] = MENUS_OF_NOBODY
+) -> None:
     """Changes of the row become options; the button looks for new files.
+
+    Args:
+        menus: The tabs' lists of checkpoints, with the entries that stand before them.
 
     The checkpoint's own event is wired by painting_tab: the painting tabs follow its size.
     """
@@ -76,11 +84,11 @@ def connect(parts: Quicksettings, studio: Studio) -> None:
 
     def refresh(_values: Values) -> dict:
         studio.refresh_models()
-        return present(parts, studio)
+        return {**present(parts, studio), **present_menus(menus, studio)}
 
     wire(parts.vae.input, choose_vae, [parts.vae], [parts.vae])
     wire(parts.clip_skip.release, choose_clip_skip, [parts.clip_skip])
-    wire(parts.refresh.click, refresh, [], [parts.checkpoint, parts.vae, parts.clip_skip])
+    wire(parts.refresh.click, refresh, [], [*parts.components(), *menus])
 
 
 def present(parts: Quicksettings, studio: Studio) -> dict:
@@ -90,6 +98,12 @@ def present(parts: Quicksettings, studio: Studio) -> dict:
         parts.vae: gr.update(choices=vae_names(studio), value=chosen_vae(studio)),
         parts.clip_skip: gr.update(value=studio.options["CLIP_stop_at_last_layers"]),
     }
+
+
+def present_menus(menus: Mapping[gr.Dropdown, list[str]], studio: Studio) -> dict:
+    """Lists of checkpoints as they should stand now; what is chosen in them stays."""
+    titles = checkpoint_titles(studio)
+    return {menu: gr.update(choices=[*first, *titles]) for menu, first in menus.items()}
 
 
 def read(parts: Quicksettings, values: Values) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.ui import cards, painting_tab, pasting, prompt_box, quicksettings, results
 from webui.ui.form import (
     DEFAULTS,
+    SAME_CHECKPOINT,
     SAME_SAMPLER,
     SAME_SCHEDULE,
     UPSCALERS,
@@ -55,12 +56,13 @@ def draw(studio: Studio) -> Txt2Img:
             fields = painting_tab.draw_sampling(_FIELDS)
             size_fields, swap, aspects = painting_tab.draw_size(_FIELDS)
             seed_fields, seed_buttons, extra_panel = painting_tab.draw_seed(_FIELDS)
-            hires_fields, hires_panel, hires_size = _draw_hires()
+            hires_fields, hires_panel, hires_size = _draw_hires(studio)
+            refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
         with gr.Column(elem_classes="dq-out", min_width=0):
             stage = results.draw(actions["interrupt"], actions["skip"], actions["forever"], TAB)
     form = Form(
         prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
-        overrides=overrides, **fields, **size_fields, **seed_fields, **hires_fields,
+        overrides=overrides, **fields, **size_fields, **seed_fields, **hires_fields, **refiner_fields,
     )  # fmt: skip
     buttons = Buttons(
         **actions, swap=swap, aspects=aspects, **seed_buttons,
@@ -68,13 +70,13 @@ def draw(studio: Studio) -> Txt2Img:
     )  # fmt: skip
     return Txt2Img(
         tab=TAB, form=form, prompts=prompts, style_row=style_row, buttons=buttons,
-        extra_panel=extra_panel,
+        extra_panel=extra_panel, refiner_panel=refiner_panel,
         hires_panel=hires_panel, hires_size=hires_size, results=stage,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 
 
-def _draw_hires() -> tuple[dict[str, Any], gr.Column, gr.HTML]:
+def _draw_hires(studio: Studio) -> tuple[dict[str, Any], gr.Column, gr.HTML]:
     with gr.Column(elem_classes="dq-hires"):
         with gr.Row(elem_classes="dq-tight dq-hireshead"):
             has_hires = gr.Checkbox(
@@ -97,7 +99,7 @@ def _draw_hires() -> tuple[dict[str, Any], gr.Column, gr.HTML]:
                 resize_x = _slider("hires_resize_x", 0, 4096, 8)
                 resize_y = _slider("hires_resize_y", 0, 4096, 8)
             with gr.Accordion(label("hires_more"), open=False):
-                second = _draw_second_pass()
+                second = _draw_second_pass(studio)
     fields = {
         "has_hires": has_hires, "hires_upscaler": upscaler, "hires_steps": steps,
         "hires_denoising": denoising, "hires_scale": scale, "hires_resize_x": resize_x,
@@ -106,7 +108,13 @@ def _draw_hires() -> tuple[dict[str, Any], gr.Column, gr.HTML]:
     return fields, panel, size
 
 
-def _draw_second_pass() -> dict[str, Any]:
+def _draw_second_pass(studio: Studio) -> dict[str, Any]:
+    with gr.Row():
+        checkpoint = _FIELDS.menu(
+            "hires_checkpoint", [SAME_CHECKPOINT, *quicksettings.checkpoint_titles(studio)],
+            min_width=180, allow_custom_value=True,
+        )  # fmt: skip
+        cfg_scale = _slider("hires_cfg", 0, 30, 0.5, info=label("hires_cfg_info"))
     with gr.Row():
         sampler = gr.Dropdown(
             [SAME_SAMPLER, *(info.name for info in SAMPLERS)], value=SAME_SAMPLER, min_width=140,
@@ -119,6 +127,8 @@ def _draw_second_pass() -> dict[str, Any]:
     prompt = _text("hires_prompt", lines=2, placeholder=label("hires_same_prompt"))
     negative = _text("hires_negative", lines=2, placeholder=label("hires_same_prompt"))
     return {
+        "hires_checkpoint": checkpoint,
+        "hires_cfg": cfg_scale,
         "hires_sampler": sampler,
         "hires_schedule": schedule,
         "hires_prompt": prompt,
