@@ -69,7 +69,9 @@ def channel_curves(pixels: Pixels) -> list[tuple[float, float, float]]:
         for c, (low, gain) in enumerate(levels)
     ]
     goal = float(np.mean(means))
-    return [(low, gain, _gamma(mean, goal)) for (low, gain), mean in zip(levels, means, strict=True)]
+    return [
+        (low, gain, _gamma(mean, goal)) for (low, gain), mean in zip(levels, means, strict=True)
+    ]
 
 
 def _sample(pixels: Pixels) -> Array:

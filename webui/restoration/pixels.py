@@ -152,14 +152,22 @@ def blended(first: Pixels, second: Pixels, share: float) -> Pixels:
 def is_grey(pixels: Pixels) -> bool:
     """True for black-and-white and for evenly toned photographs: no place has a colour of its own.
 
-    Compares each pixel with the picture's mean tone (mean of R−G and of B−G): a sepia print has
-    the same cast everywhere. Within 4/255 (JPEG's colour noise) for 99 of 100 pixels.
+    Compares each pixel with the picture's mean tone (means of R−G and of B−G): an evenly toned
+    print has the same cast everywhere. Within 4/255 (JPEG's colour noise) for 99 of 100 pixels.
     """
     step = max(1, int((pixels.shape[0] * pixels.shape[1] / 250_000) ** 0.5))
     small = pixels[::step, ::step, :3].astype(np.float32) * (255.0 / highest(pixels))
     red, blue = small[..., 0] - small[..., 1], small[..., 2] - small[..., 1]
-    apart = np.maximum(np.abs(red), np.abs(blue))
+    apart = np.maximum(np.abs(red - red.mean()), np.abs(blue - blue.mean()))
     return bool(np.quantile(apart, 0.99) <= 4.0)
+
+
+def is_neutral(pixels: Pixels) -> bool:
+    """True for black-and-white pictures without a tone: red, green and blue agree within 4/255
+    for 99 of 100 pixels."""
+    step = max(1, int((pixels.shape[0] * pixels.shape[1] / 250_000) ** 0.5))
+    small = pixels[::step, ::step, :3].astype(np.float32) * (255.0 / highest(pixels))
+    return bool(np.quantile(small.max(2) - small.min(2), 0.99) <= 4.0)
 
 
 def as_grey(pixels: Pixels) -> Pixels:
