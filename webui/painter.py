@@ -19,11 +19,12 @@ from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes
-from webui.errors import CheckpointError, LibraryError, ParamsError
-from webui.params import AnyParams
+from webui.errors import CheckpointError, LibraryError
+from webui.params import AnyParams, ImageToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
+from webui.pipelines.inpaint_recipe import mask_weight
 from webui.pipelines.painting import Picture
 from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
@@ -31,6 +32,8 @@ from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
 from webui.pipelines.runs import run_class
 from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.prompts.tokenizer import ClipTokenizer
+from webui.restoration.networks import Shelf
+from webui.restorer import ExtrasRun, JobWeights, run_fetch
 from webui.wire import Sender
 
 PREVIEW_FORMATS = ("png", "jpeg", "webp")
@@ -72,6 +75,7 @@ class Painter:
         if settings.get("threads"):
             torch.set_num_threads(settings["threads"])
         self._tokenizer = ClipTokenizer.load()
+        self._shelf = Shelf(self._device, has_half=self._dtype != torch.float32)
         self._memory = ModelMemory(
             settings.get("model_memory_bytes", 0) or None,
             self._load,
@@ -103,6 +107,11 @@ class Painter:
             WebUIError: The job cannot be done; says why.
         """
         params = requests.from_json(message["params"])
+        if isinstance(params, requests.FetchWeights):
+            return run_fetch(params, message, self._sender, self._asked)
+        if isinstance(params, requests.Extras):
+            extras = ExtrasRun(params, message, self.weights(message), self._sender, self._asked)
+            return extras.run(message.get("have", ()))
         others: dict[str, dict[str, Any]] = message.get("others", {})
         self._memory.needs([_model_key(files) for files in (message, *others.values())])
         for files in others.values():
@@ -120,8 +129,13 @@ class Painter:
             "extra_generation_params": {
                 k: v for k, v in extra_pairs(params, facts_of_others).items() if v is not None
             },
+            "is_using_inpainting_conditioning": mask_weight(params, facts.purpose) is not None,
             "interrupted": self._asked.interrupted,
         }
+
+    def weights(self, message: dict[str, Any]) -> JobWeights:
+        """Upscalers and face restorers for one job, by name."""
+        return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"))
 
     def model(self, job: int, files: dict[str, Any]) -> LoadedModel:
         """A loaded model; says so to whoever waits for the job when it must be read first.
@@ -184,6 +198,7 @@ class Painter:
     def unload(self) -> None:
         """Let go of every model and give the memory back."""
         self._memory.unload_all()
+        self._shelf.clear()
         self.after_job()
 
     def after_job(self) -> None:
@@ -249,7 +264,16 @@ def _model_facts(message: dict[str, Any]) -> ModelFacts:
         sha256=checkpoint.get("sha256"),
         vae_name=Path(vae["path"]).name if vae else None,
         vae_sha256=vae.get("sha256") if vae else None,
+        purpose=_purpose(Path(checkpoint["path"])),
     )
+
+
+def _purpose(path: Path) -> str:
+    """What a checkpoint is for, by its header; damaged ones are told about when they are loaded."""
+    try:
+        return identify_file(path).purpose
+    except CheckpointError:
+        return "paint"
 
 
 class _JobSupplies:
@@ -261,6 +285,7 @@ class _JobSupplies:
         self._files = {checkpoint: message, **message.get("others", {})}
         self._latest: weakref.ref[LoadedModel] | None = None
         self._inputs = message.get("inputs", {})
+        self._weights = painter.weights(message)
 
     def model(self, checkpoint: str) -> LoadedModel:
         if checkpoint not in self._files:
@@ -286,13 +311,7 @@ class _JobSupplies:
         return load_upright(self._inputs[key])
 
     def upscaler(self, name: str) -> Upscaler:
-        if name not in PLAIN:
-            raise ParamsError(
-                f"could not find upscaler named {name}.",
-                f"Known upscalers: {', '.join(PLAIN)}.",
-                field="upscaler",
-            )
-        return PLAIN[name]
+        return PLAIN[name] if name in PLAIN else self._weights.network_upscaler(name)
 
 
 class _JobListener:
@@ -357,6 +376,7 @@ class _JobListener:
 
     def finished(self, picture: Picture) -> None:
         params = self._params
+        is_outpainted = isinstance(params, ImageToImage) and params.outpaint is not None
         infotext = write_recipe(
             params,
             self._facts,
@@ -365,6 +385,7 @@ class _JobListener:
             subseed=picture.subseed,
             show=self._show,
             others=self._facts_of_others,
+            grown_to=picture.image.size if is_outpainted else None,
         )
         output = params.output
         data = encode(

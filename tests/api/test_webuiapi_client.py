@@ -245,6 +245,7 @@ def test_client_when_it_outpaints_keeps_the_picture_and_gets_it_larger(
     assert result.image.size == (128, 64)
     kept = (0, 0, 54, 64)
     assert result.image.crop(kept).tobytes() == old.crop(kept).tobytes()
+    assert "Size: 128x64" in result.info["infotexts"][0]
     assert "Outpaint right: 64" in result.info["infotexts"][0]
 
 

@@ -47,3 +47,12 @@ def test_recipe_when_a_way_of_working_is_chosen_tells_its_values(
 
     told = {k: v for k, v in parse_infotext(text).params.items() if k.startswith(OURS)}
     assert told == expected
+
+
+def test_recipe_when_a_picture_was_grown_tells_its_own_size() -> None:
+    params = ImageToImage(init_images=("a" * 64,), outpaint={"left": 8}, width=512, height=512)
+    told = write_recipe(
+        params, ModelFacts("m"), index=0, seed=1, subseed=1, show={}, grown_to=(108, 75)
+    )
+
+    assert "Size: 108x75," in told

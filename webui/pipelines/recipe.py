@@ -10,6 +10,7 @@ from typing import Any
 from webui import PROGRAM_VERSION
 from webui.infotext import write_infotext
 from webui.params import Hires, ImageToImage, Painting, TextToImage
+from webui.pipelines.inpaint_recipe import inpaint_pairs, noise_pairs, purpose_pairs
 from webui.pipelines.way_recipe import way_pairs
 from webui.samplers.names import AUTOMATIC, SAMPLERS_BY_NAME, effective_schedule
 
@@ -29,12 +30,14 @@ class ModelFacts:
     Attributes:
         name: File stem of the checkpoint. sha256: Of the whole file, None while unknown.
         vae_name: File name of a separate VAE, None for the built-in one.
+        purpose: ``paint``, ``inpaint`` or ``edit``, see ``checkpoints.specs.ArchSpec``.
     """
 
     name: str
     sha256: str | None = None
     vae_name: str | None = None
     vae_sha256: str | None = None
+    purpose: str = "paint"
 
     @property
     def title(self) -> str:
@@ -51,6 +54,7 @@ def write_recipe(
     subseed: int,
     show: Mapping[str, bool],
     others: Mapping[str, ModelFacts] = MappingProxyType({}),
+    grown_to: tuple[int, int] | None = None,
 ) -> str:
     """The infotext of one picture.
 
@@ -61,11 +65,13 @@ def write_recipe(
         show: Which facts people want in it (``model_name``, ``model_hash``, ``vae_name``,
             ``vae_hash``, ``version``, ``user``); missing ones are shown, ``user`` is not.
         others: Facts of further checkpoints, by catalog name.
+        grown_to: Width and height of a picture whose size follows from its input's (outpainting).
     """
     pairs = {
-        **_main_pairs(params, seed),
+        **_main_pairs(params, seed, grown_to or (params.width, params.height)),
         **_model_pairs(model, show),
         **_seed_pairs(params, subseed),
+        **purpose_pairs(params, model.purpose),
         **extra_pairs(params, others),
         "Version": PROGRAM_VERSION if show.get("version", True) else None,
         "User": params.user if params.user and show.get("user", False) else None,
@@ -73,7 +79,7 @@ def write_recipe(
     return write_infotext(params.prompt, params.negative_prompt, pairs)
 
 
-def _main_pairs(params: Painting, seed: int) -> dict[str, Any]:
+def _main_pairs(params: Painting, seed: int, size: tuple[int, int]) -> dict[str, Any]:
     schedule = params.schedule
     if schedule == AUTOMATIC and SAMPLERS_BY_NAME[params.sampler].default_schedule:
         schedule = effective_schedule(params.sampler, params.schedule)
@@ -82,8 +88,9 @@ def _main_pairs(params: Painting, seed: int) -> dict[str, Any]:
         "Sampler": params.sampler,
         "Schedule type": schedule,
         "CFG scale": params.cfg_scale,
+        "Image CFG scale": None,  # its place; see purpose_pairs
         "Seed": seed,
-        "Size": f"{params.width}x{params.height}",
+        "Size": f"{size[0]}x{size[1]}",
     }
 
 
@@ -115,6 +122,7 @@ def _seed_pairs(params: Painting, subseed: int) -> dict[str, Any]:
             f"{params.seed_resize_from_w}x{params.seed_resize_from_h}" if resized else None
         ),
         "Denoising strength": _denoising_strength(params),
+        "Conditional mask weight": None,  # its place; see purpose_pairs
         "Clip skip": params.clip_skip if params.clip_skip > 1 else None,
         "ENSD": ensd if ensd != 0 and uses_ensd else None,
         "RNG": params.randn_source if params.randn_source != "GPU" else None,
@@ -141,7 +149,9 @@ def extra_pairs(
     return {
         **(_hires_pairs(params, hires, others) if hires else {}),
         **(way_pairs(params) if isinstance(params, ImageToImage) else {}),
+        **(inpaint_pairs(params) if isinstance(params, ImageToImage) else {}),
         **_text_pairs(params),
+        **(noise_pairs(params) if isinstance(params, ImageToImage) else {}),
         **_sampler_pairs(params),
         **_refiner_pairs(params, others),
     }
