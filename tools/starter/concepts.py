@@ -29,17 +29,23 @@ HUES: Final = {
 """Colours a drawing may be given, as hue 0–1."""
 
 RECOLOURABLE: Final = frozenset(
-    """automobile bus delivery-truck rose tulip umbrella balloon t-shirt dress bird fish butterfly
-    red-heart star teapot high-heeled-shoe backpack crayon helicopter flying-saucer guitar gem-stone
-    robot octopus dragon-face frog racing-car candle""".split()
-)
+    {
+        "automobile", "bus", "delivery-truck", "rose", "tulip", "umbrella", "balloon",
+        "t-shirt", "dress", "bird", "fish", "butterfly", "red-heart", "star", "teapot", "high-
+        heeled-shoe", "backpack", "crayon", "helicopter", "flying-saucer", "guitar", "gem-
+        stone", "robot", "octopus", "dragon-face", "frog", "racing-car", "candle",
+    }
+)  # fmt: skip
 """Drawings with one main colour that may be another."""
 
 UNCOUNTED: Final = frozenset(
-    """grapes|cherries|french fries|pancakes|glasses|sunglasses|jeans|scissors|headphones|books
-|blueberries|crossed swords|swords|bread|cheese|corn|broccoli|popcorn|sushi|coffee|beer|candy|fire
-|earth""".replace("\n", "").split("|")
-)
+    {
+        "grapes", "cherries", "french fries", "pancakes", "glasses", "sunglasses", "jeans",
+        "scissors", "headphones", "books", "blueberries", "crossed swords", "swords", "bread",
+        "cheese", "corn", "broccoli", "popcorn", "sushi", "coffee", "beer", "candy", "fire",
+        "earth",
+    }
+)  # fmt: skip
 """Words without article, and the same for one and for many."""
 
 SCENES: Final = {
@@ -60,9 +66,9 @@ ART_OPENINGS: Final = (
     "a cartoon of", "a painting of", "a photo of", "clip art of",
 )  # fmt: skip
 ART_WORDS: Final = (
-    "flat design", "best quality", "masterpiece", "high quality", "detailed", "simple", "vector art",
-    "cute", "beautiful", "colorful", "emoji style", "cartoon style", "highly detailed", "8k", "4k",
-    "digital art",
+    "flat design", "best quality", "masterpiece", "high quality", "detailed", "simple",
+    "vector art", "cute", "beautiful", "colorful", "emoji style", "cartoon style", "highly detailed", "8k",
+    "4k", "digital art",
 )  # fmt: skip
 """Words people add; they change nothing, so that they do no harm."""
 

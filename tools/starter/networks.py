@@ -118,10 +118,11 @@ class Rows:
 
     def of(self, tokens: Tensor) -> Tensor:
         """CLIP token numbers → rows of the small table, same shape."""
-        return self._row[tokens]
+        return self._row.to(tokens.device)[tokens]
 
     def whole(self, table: Tensor) -> Tensor:
         """The small table (len, width) → CLIP's (49408, width)."""
+        table = table.cpu()
         whole = table[-1].repeat(VOCABULARY, 1)
         whole[torch.tensor(self.known)] = table[:-1]
         return whole
@@ -176,7 +177,8 @@ class Text(nn.Module):
         """
         hidden = self.clip.embeddings(input_ids=self.rows.of(tokens))
         length = tokens.shape[1]
-        mask = torch.full((length, length), float("-inf")).triu(1).to(hidden)[None, None]
+        mask = torch.full((length, length), float("-inf"), device=hidden.device)
+        mask = mask.triu(1).to(hidden.dtype)[None, None]
         layers = self.clip.encoder.layers
         for layer in layers[: len(layers) - (clip_skip - 1)]:
             out = layer(hidden, mask)

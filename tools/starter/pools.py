@@ -45,9 +45,7 @@ class Shard:
     def save(self, path: Path) -> None:
         """Write so that a reader never meets half a file."""
         unfinished = path.with_suffix(".unfinished.npz")
-        np.savez(
-            unfinished, latents=self.latents, tokens=self.tokens, layouts=self.layouts
-        )
+        np.savez(unfinished, latents=self.latents, tokens=self.tokens, layouts=self.layouts)
         unfinished.replace(path)
 
     @classmethod
@@ -83,7 +81,9 @@ class Pool:
     def __len__(self) -> int:
         return sum(map(len, self._shards))
 
-    def draw(self, count: int, progress: float, rng: random.Random) -> tuple[Tensor, list[list[int]]]:
+    def draw(
+        self, count: int, progress: float, rng: random.Random
+    ) -> tuple[Tensor, list[list[int]]]:
         """Some pictures, each with one of its captions.
 
         Args:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tools.starter.concepts import COLOURS, HUES, SCENES, Concept
 from tools.starter.drawings import Sprites
-from tools.starter.pools import LAYOUTS, LAST_SHARES
+from tools.starter.pools import LAST_SHARES, LAYOUTS
 
 SIZE: Final = 128
 """Side of a picture in pixels; a profile with larger pictures draws them scaled."""

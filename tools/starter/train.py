@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from webui.torch_setup import prepare_torch
 
@@ -26,9 +26,20 @@ prepare_torch()
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from tools.starter.concepts import NEGATIVE_WORDS, read_concepts  # noqa: E402
 from tools.starter.muon import Muon  # noqa: E402
-from tools.starter.networks import Starter, alphas_cumprod, from_checkpoint  # noqa: E402
+from tools.starter.networks import (  # noqa: E402
+    PROFILES,
+    VOCABULARY,
+    Starter,
+    Text,
+    alphas_cumprod,
+    build_unet,
+    from_checkpoint,
+)
 from tools.starter.pools import Pool, Shard, padded  # noqa: E402
+from tools.starter.pretrain import pretrain  # noqa: E402
+from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -110,12 +121,14 @@ class Trainer:
 
     def __init__(
         self, folder: Path, networks: Starter, pool: Pool, held: Shard, plan: Plan,
-        unknown: list[int], negatives: list[list[int]],
+        unknown: list[int], negatives: list[list[int]], device: str = "cpu",
     ) -> None:  # fmt: skip
         self.folder, self.networks, self.pool, self.held = folder, networks, pool, held
         self.plan, self.unknown, self.negatives = plan, unknown, negatives
-        self.progress = Progress()
-        self.alphas = alphas_cumprod()
+        self.progress, self.device = Progress(), torch.device(device)
+        networks.unet.to(self.device)
+        networks.text.to(self.device)
+        self.alphas = alphas_cumprod().to(self.device)
         snr = self.alphas / (1 - self.alphas)
         self.weights = (snr.clamp(max=MIN_SNR_GAMMA) + NOISE_FLOOR) / snr
         networks.unet.train().to(memory_format=torch.channels_last).requires_grad_(True)
@@ -128,7 +141,7 @@ class Trainer:
     def _groups(self) -> list[dict[str, Any]]:
         def split(module: torch.nn.Module, multiplier: float) -> list[dict[str, Any]]:
             named = list(module.named_parameters())
-            plain = [p for n, p in named if p.ndim < 2 or "embedding" in n and "time" not in n]
+            plain = [p for n, p in named if p.ndim < 2 or ("embedding" in n and "time" not in n)]
             wide = [p for _, p in named if all(p is not q for q in plain)]
             return [
                 {"params": wide, "multiplier": multiplier},
@@ -201,9 +214,16 @@ class Trainer:
         latents, captions = self.pool.draw(self.plan.small_batch, fraction, rng)
         captions = [self._worded(caption, rng) for caption in captions]
         tokens = padded(captions, 77 if rng.random() < LONG_SHARE else None)
-        context = self.networks.text(tokens, 2 if rng.random() < SKIP_SHARE else 1)
-        loss = self.loss(latents, context, torch.Generator().manual_seed(seed))
+        with self._precision():
+            context = self.networks.text(
+                tokens.to(self.device), 2 if rng.random() < SKIP_SHARE else 1
+            )
+            loss = self.loss(latents, context, torch.Generator().manual_seed(seed))
         return loss.item(), list(torch.autograd.grad(loss, self.params, materialize_grads=True))
+
+    def _precision(self) -> torch.autocast:
+        """bfloat16 on GPUs; on the CPU it was measured to gain nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu")
 
     def _worded(self, caption: list[int], rng: random.Random) -> list[int]:
         chance = rng.random()
@@ -226,13 +246,14 @@ class Trainer:
         """
         count = len(latents)
         places = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-        timesteps = (places * 1000).long().clamp(0, 999)
-        noise = torch.randn(latents.shape, generator=generator)
+        timesteps = (places * 1000).long().clamp(0, 999).to(self.device)
+        noise = torch.randn(latents.shape, generator=generator).to(self.device)
+        latents = latents.to(self.device)
         alphas = self.alphas[timesteps][:, None, None, None]
         noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         predicted = self.networks.unet(noisy, timesteps, context).sample
-        errors = (predicted - noise).square().mean((1, 2, 3))
+        errors = (predicted.float() - noise).square().mean((1, 2, 3))
         return (errors * self.weights[timesteps]).mean()
 
     @torch.no_grad()
@@ -240,15 +261,16 @@ class Trainer:
         """Mean squared noise error of the averaged weights on held-out pictures."""
         networks, errors = self.average.networks, []
         generator = torch.Generator().manual_seed(7)
-        latents = torch.from_numpy(self.held.latents[:256]).float()
+        latents = torch.from_numpy(self.held.latents[:256]).float().to(self.device)
         for start in range(0, len(latents), 16):
             clean = latents[start : start + 16]
-            timesteps = torch.linspace(2, 997, len(clean)).long()
-            noise = torch.randn(clean.shape, generator=generator)
+            timesteps = torch.linspace(2, 997, len(clean)).long().to(self.device)
+            noise = torch.randn(clean.shape, generator=generator).to(self.device)
             alphas = self.alphas[timesteps][:, None, None, None]
             noisy = alphas.sqrt() * clean + (1 - alphas).sqrt() * noise
             rows = self.held.tokens[start : start + 16, 0]
-            context = networks.text(padded([row[row >= 0].tolist() for row in rows], 77))
+            tokens = padded([row[row >= 0].tolist() for row in rows], 77)
+            context = networks.text(tokens.to(self.device))
             predicted = networks.unet(noisy, timesteps, context).sample
             errors.append((predicted - noise).square().mean().item())
         error = sum(errors) / len(errors)
@@ -275,7 +297,7 @@ class Trainer:
         file = self.folder / "state.pt"
         if not file.exists():
             return
-        state = torch.load(file, weights_only=True)
+        state = torch.load(file, weights_only=True, map_location=self.device)
         for networks, name in ((self.networks, "live"), (self.average.networks, "average")):
             networks.unet.load_state_dict(state[name]["unet"])
             networks.text.clip.load_state_dict(state[name]["text"])
@@ -288,3 +310,57 @@ def read_deadline(file: Path) -> float:
     """Seconds since 1970 of a UTC time written as ``2026-01-31 07:40``."""
     when = datetime.fromisoformat(file.read_text().strip())
     return when.replace(tzinfo=timezone.utc).timestamp()
+
+
+def negative_captions(tokenizer: ClipTokenizer) -> list[list[int]]:
+    """Words of negative prompts, each with its comma, as token numbers."""
+    return [tokenizer.encode(word + ",") for word in NEGATIVE_WORDS]
+
+
+def unknown_tokens(known: list[int]) -> list[int]:
+    """Token numbers of common words that training does not know."""
+    return sorted(set(range(1000, VOCABULARY - 2)) - set(known))
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder that prepare filled")
+    parser.add_argument("--first", type=Path, help="checkpoint to go on from; else from nothing")
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
+    parser.add_argument("--steps", type=int, help="else until the time in RUN/deadline (UTC)")
+    parser.add_argument("--text-steps", type=int, default=600, help="of the text encoder alone")
+    parser.add_argument("--small-batch", type=int, default=Plan.small_batch)
+    parser.add_argument("--workers", type=int, default=Plan.workers)
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    pool, tokenizer = Pool(arguments.run / "pool"), ClipTokenizer.load()
+    negatives = negative_captions(tokenizer)
+    state = arguments.run / "state.pt"
+    known = [*pool.tokens(), *(token for words in negatives for token in words)]
+    if state.exists():
+        known = torch.load(state, weights_only=True)["live"]["known"]
+    if arguments.first:
+        networks = from_checkpoint(arguments.first, known)
+    else:
+        profile = PROFILES[arguments.profile]
+        networks = Starter(build_unet(profile), Text.fresh(profile, known))
+        if not state.exists():
+            pretrain(networks.text, read_concepts(), tokenizer, steps=arguments.text_steps)
+    trainer = Trainer(
+        arguments.run, networks, pool, Shard.load(arguments.run / "held.npz"),
+        Plan(
+            steps=arguments.steps, small_batch=arguments.small_batch, workers=arguments.workers,
+            seed=arguments.seed,
+        ),
+        unknown_tokens(networks.text.rows.known), negatives, device=arguments.device,
+    )  # fmt: skip
+    trainer.run()
+
+
+if __name__ == "__main__":
+    main()

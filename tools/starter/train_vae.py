@@ -154,7 +154,9 @@ def train(vae: AutoencoderKL, sprites: Sprites, plan: VaePlan, file: Path) -> fl
         step += 1
         if time.time() - logged > 60:
             logged = time.time()
-            logger.info("%.0f %%, step %d, %.2f dB", 100 * done, step, psnr(rebuilt(vae, held), held))
+            logger.info(
+                "%.0f %%, step %d, %.2f dB", 100 * done, step, psnr(rebuilt(vae, held), held)
+            )
             torch.save(vae.state_dict(), file)
     if not plan.is_decoder_only:
         fold(vae, Pictures(sprites, plan.seed + 1).draw(256))
@@ -164,9 +166,7 @@ def train(vae: AutoencoderKL, sprites: Sprites, plan: VaePlan, file: Path) -> fl
     return quality
 
 
-def _loss(
-    vae: AutoencoderKL, pixels: Tensor, plan: VaePlan, generator: torch.Generator
-) -> Tensor:
+def _loss(vae: AutoencoderKL, pixels: Tensor, plan: VaePlan, generator: torch.Generator) -> Tensor:
     with torch.set_grad_enabled(not plan.is_decoder_only):
         latents = vae.encode(pixels).latent_dist.mode()
     spread = 1 / LATENT_SCALE if plan.is_decoder_only else 1.0
@@ -174,7 +174,9 @@ def _loss(
     loss = picture_loss(vae.decode(latents + noise).sample, pixels)
     if plan.is_decoder_only:
         return loss
-    colours = F.avg_pool2d(pixels, 8)  # three channels begin as the mean colour: 17 dB four times sooner
+    colours = F.avg_pool2d(
+        pixels, 8
+    )  # three channels begin as the mean colour: 17 dB four times sooner
     pull = (latents[:, :3] - 1.5 * colours).square().mean()
     return loss + 1e-3 * latents.square().mean() + 0.05 * pull
 
@@ -212,7 +214,9 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of the training run")
-    parser.add_argument("--modules", type=Path, required=True, help="node_modules with the drawings")
+    parser.add_argument(
+        "--modules", type=Path, required=True, help="node_modules with the drawings"
+    )
     parser.add_argument("--checkpoint", type=Path, help="sharpen only the decoder of this file")
     parser.add_argument("--go-on", action="store_true", help="begin with RUN/vae.pt")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
