@@ -31,9 +31,9 @@ HUES: Final = {
 RECOLOURABLE: Final = frozenset(
     {
         "automobile", "bus", "delivery-truck", "rose", "tulip", "umbrella", "balloon",
-        "t-shirt", "dress", "bird", "fish", "butterfly", "red-heart", "star", "teapot", "high-
-        heeled-shoe", "backpack", "crayon", "helicopter", "flying-saucer", "guitar", "gem-
-        stone", "robot", "octopus", "dragon-face", "frog", "racing-car", "candle",
+        "t-shirt", "dress", "bird", "fish", "butterfly", "red-heart", "star", "teapot",
+        "high-heeled-shoe", "backpack", "crayon", "helicopter", "flying-saucer", "guitar",
+        "gem-stone", "robot", "octopus", "dragon-face", "frog", "racing-car", "candle",
     }
 )  # fmt: skip
 """Drawings with one main colour that may be another."""
@@ -67,8 +67,8 @@ ART_OPENINGS: Final = (
 )  # fmt: skip
 ART_WORDS: Final = (
     "flat design", "best quality", "masterpiece", "high quality", "detailed", "simple",
-    "vector art", "cute", "beautiful", "colorful", "emoji style", "cartoon style", "highly detailed", "8k",
-    "4k", "digital art",
+    "vector art", "cute", "beautiful", "colorful", "emoji style", "cartoon style",
+    "highly detailed", "8k", "4k", "digital art",
 )  # fmt: skip
 """Words people add; they change nothing, so that they do no harm."""
 

@@ -172,7 +172,8 @@ def table(figures: dict[str, Any]) -> str:
         "",
         "| | measured | wanted |",
         "|---|---|---|",
-        f"| VAE on 32 held-out drawings | {figures['vae_db']:.1f} dB PSNR | ≥ {VAE_TARGET_DB:.0f} dB |",
+        f"| VAE on 32 held-out drawings | {figures['vae_db']:.1f} dB PSNR | "
+        f"≥ {VAE_TARGET_DB:.0f} dB |",
         f"| one picture, 20 steps, {figures['threads']} CPU threads | {figures['seconds']:.2f} s | "
         f"≤ {SECONDS_TARGET} s |",
     ]
@@ -183,9 +184,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="checkpoint")
-    parser.add_argument(
-        "--modules", type=Path, required=True, help="node_modules with the drawings"
-    )
+    parser.add_argument("--modules", type=Path, required=True, help="node_modules folder")
     parser.add_argument("--judge", type=Path, default=Path("judge.pt"), help="kept classifier")
     parser.add_argument("--out", type=Path, help="JSON file with everything, and a sheet beside it")
     parser.add_argument("--count", type=int, default=96, help="pictures for each part")

@@ -1,7 +1,7 @@
 """Write a training run as one checkpoint file: ``python -m tools.starter.export RUN FILE``.
 
-The file has the original single-file layout in fp16, as every Stable Diffusion program reads it, with
-the networks' sizes, the licence and the training's figures in its metadata.
+The file has the original single-file layout in fp16, as every Stable Diffusion program reads it,
+with the networks' sizes, the licence and the training's figures in its metadata.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def unet_tensors(state: Mapping[str, Tensor], spec: UNetSpec) -> dict[str, Tenso
     return {UNET + names[name]: tensor for name, tensor in state.items()}
 
 
-def vae_tensors(state: Mapping[str, Tensor], spec: VaeSpec, prefix: str = VAE) -> dict[str, Tensor]:
-    """A diffusers autoencoder's weights under their original names; attention as 1×1 convolutions."""
+def vae_tensors(state: Mapping[str, Tensor], spec: VaeSpec) -> dict[str, Tensor]:
+    """A diffusers autoencoder's weights under their original names (attention: 1×1 convolutions)."""
     inner = {".resnets.": _VAE_RESNET, ".attentions.": _VAE_ATTENTION}
     names = original_names(list(state), vae_prefixes(spec), inner)
     assert vae_names(names.values(), spec) == {old: new for new, old in names.items()}
     return {
-        prefix + names[name]: tensor[:, :, None, None]
+        VAE + names[name]: tensor[:, :, None, None]
         if ".attentions." in name and tensor.ndim == 2
         else tensor
         for name, tensor in state.items()
@@ -156,10 +156,11 @@ def export(networks: Starter, vae: AutoencoderKL, file: Path, *, size: int, fact
         "modelspec.resolution": f"{size}x{size}",
         "training": facts,
     }
-    halves = {
-        n: (t.half() if t.is_floating_point() else t).contiguous() for n, t in tensors.items()
-    }
-    save_file(halves, file, metadata=metadata)
+    save_file({n: _as_stored(t) for n, t in tensors.items()}, file, metadata=metadata)
+
+
+def _as_stored(tensor: Tensor) -> Tensor:
+    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
 
 
 def trained(run: Path, first: Path) -> Starter:

@@ -69,7 +69,7 @@ def arrangement(layout: str) -> int:
 
 @dataclass
 class Training:
-    """Renders for the classifier, with held-out pairs among them: only the painter must not know."""
+    """Renders for the classifier; only the painter must not know the held-out pairs."""
 
     sprites: Sprites
     rng: random.Random

@@ -96,9 +96,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of the training run")
-    parser.add_argument(
-        "--modules", type=Path, required=True, help="node_modules with the drawings"
-    )
+    parser.add_argument("--modules", type=Path, required=True, help="node_modules folder")
     parser.add_argument("--checkpoint", type=Path, required=True, help="file whose VAE encodes")
     parser.add_argument("--concepts", choices=("core", "all"), default="core")
     parser.add_argument("--shards", type=int, default=16)

@@ -48,8 +48,8 @@ MIN_SNR_GAMMA, NOISE_FLOOR = 5.0, 0.3
 min(snr, γ) + floor on the squared error of the clean latents.
 
 Source of the first part: Hang et al. 2023, arXiv 2303.09556. The floor is measured: without it
-timesteps above 800, where the caption alone decides what is painted, weigh almost nothing; the first
-starter's error of the clean latents there was 0.85 with the right caption and 1.04 without any.
+timesteps above 800, where the caption alone decides what is painted, weigh almost nothing; the
+first starter's error of the clean latents there was 0.85 with the right caption and 1.04 without.
 """
 
 EMPTY_SHARE, NEGATIVE_SHARE = 0.06, 0.04

@@ -2,7 +2,7 @@
 
 From nothing: whole pictures and crops, then the latents are whitened and brought to standard
 deviation 1 (after the scale) by folding an affine map into the two outer convolutions.
-With ``--checkpoint``: the decoder alone is sharpened; latents, and so every U-Net, stay as they are.
+With ``--checkpoint``: the decoder alone is sharpened; latents, and so every U-Net, stay.
 """
 
 from __future__ import annotations
@@ -214,9 +214,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of the training run")
-    parser.add_argument(
-        "--modules", type=Path, required=True, help="node_modules with the drawings"
-    )
+    parser.add_argument("--modules", type=Path, required=True, help="node_modules folder")
     parser.add_argument("--checkpoint", type=Path, help="sharpen only the decoder of this file")
     parser.add_argument("--go-on", action="store_true", help="begin with RUN/vae.pt")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
