@@ -41,6 +41,7 @@ class Buttons:
     interrupt: gr.Button
     skip: gr.Button
     forever: gr.Checkbox
+    four: gr.Checkbox
     paste: gr.Button
     clear: gr.Button
     swap: gr.Button
@@ -139,10 +140,15 @@ def draw_actions(tab: str) -> dict[str, Any]:
             False, label=label("forever"), elem_id=elem_id(tab, "forever"), container=False,
             min_width=120,
         )  # fmt: skip
+        four = gr.Checkbox(
+            False, label=label("four"), elem_id=elem_id(tab, "four"), container=False,
+            min_width=60,
+        )  # fmt: skip
         paste = icon_button("dq-paste", tab)
         clear = icon_button("dq-clear", tab)
     return {
         "generate": generate, "interrupt": interrupt, "skip": skip, "forever": forever,
+        "four": four,
         "paste": paste, "clear": clear,
     }  # fmt: skip
 
@@ -255,6 +261,7 @@ def connect(parts: PaintingTab, studio: Studio, browser: gr.BrowserState) -> Non
     """Wire what needs nothing of the tab's own: stage, size, seed, panel, prompts, styles."""
     results.connect(parts.results, studio, browser)
     _connect_size(parts, studio)
+    _connect_four(parts)
     _connect_seed(parts, studio)
     _connect_panel(parts.form.has_extra, parts.extra_panel)
     _connect_panel(parts.form.has_refiner, parts.refiner_panel)
@@ -329,6 +336,22 @@ def _connect_size(parts: PaintingTab, studio: Studio) -> None:
     size = [form.width, form.height]
     wire(buttons.swap.click, swap, size, size)
     wire(buttons.aspects.act, use_aspect, [], size)
+
+
+def _connect_four(parts: PaintingTab) -> None:
+    """The box and the batch sliders say the same thing: one batch of four pictures or not."""
+    form, four = parts.form, parts.buttons.four
+    batches = [form.batch_size, form.batch_count]
+
+    def choose(values: Values) -> dict:
+        return {form.batch_size: 4 if values[four] else 1, form.batch_count: 1}
+
+    def follow(values: Values) -> dict:
+        return {four: (values[form.batch_size], values[form.batch_count]) == (4, 1)}
+
+    wire(four.input, choose, [four], batches, is_quiet=True)
+    for part in batches:
+        wire(part.change, follow, batches, [four], is_quiet=True, trigger_mode="always_last")
 
 
 def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quicksettings) -> None:

@@ -84,7 +84,7 @@ def draw_buttons(tab: str, without: Sequence[str] = ()) -> dict[str, gr.Button]:
         key: gr.Button(
             label(text), size="sm", min_width=44, scale=0, interactive=False,
             elem_id=elem_id(tab, f"send-{key.replace('_', '-')}"),
-            elem_classes=["dq-sign", f"dq-send-{key.replace('_', '-')}"],
+            elem_classes=f"dq-send-{key.replace('_', '-')}",
         )
         for key, text in TARGETS.items()
         if key not in without
