@@ -24,7 +24,7 @@ def test_to_image_when_between_two_values_cuts_off() -> None:
 
 def test_decode_when_half_precision_breaks_is_repeated_in_float32() -> None:
     vae = BrokenInHalf()
-    model = SimpleNamespace(vae=vae, device=torch.device("cpu"), scaling_factor=0.18215)
+    model = SimpleNamespace(vae=vae, device=torch.device("cpu"), scaling_factor=0.18215, extras={})
     warnings: list[str] = []
 
     (image,) = decode(model, torch.zeros(1, 4, 2, 2), warnings.append)  # type: ignore[arg-type]
@@ -36,6 +36,8 @@ def test_decode_when_half_precision_breaks_is_repeated_in_float32() -> None:
 
 class BrokenInHalf:
     """A VAE that gives NaN unless it runs in float32."""
+
+    config = {"block_out_channels": (8, 8)}
 
     def __init__(self) -> None:
         self.dtype = torch.float16

@@ -10,6 +10,7 @@ from webui.pipelines.image_to_image import ImageToImageRun
 from webui.pipelines.loopback import LoopbackRun
 from webui.pipelines.outpaint import OutpaintRun
 from webui.pipelines.painting import PaintingRun
+from webui.pipelines.sd_upscale import SdUpscaleRun
 from webui.pipelines.text_to_image import TextToImageRun
 
 
@@ -27,4 +28,6 @@ def run_class(params: Painting) -> type[PaintingRun[Any]]:
         return OutpaintRun
     if params.loopback is not None:
         return LoopbackRun
+    if params.sd_upscale is not None:
+        return SdUpscaleRun
     return ImageToImageRun
