@@ -122,3 +122,19 @@ def painted(starter: Any, encoder: PromptEncoder) -> Callable[..., Ear]:
         return ear
 
     return run
+
+
+@pytest.fixture(scope="session")
+def bent_model(starter_checkpoint: Path) -> Any:
+    """A second model; see ``two_models.bent``."""
+    from tests.pipelines.two_models import bent
+
+    return bent(starter_checkpoint)
+
+
+@pytest.fixture
+def two(starter: Any, bent_model: Any, tokenizer: ClipTokenizer) -> Any:
+    """Paint with the starter and the bent model at hand; see ``two_models.painter_of_two``."""
+    from tests.pipelines.two_models import painter_of_two
+
+    return painter_of_two(starter, bent_model, tokenizer)

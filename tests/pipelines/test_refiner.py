@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,79 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pipelines.conftest import Ear, Shelf
-from webui.checkpoints.load import lay_out_for_speed, load_checkpoint
+from tests.pipelines.conftest import Ear
+from tests.pipelines.two_models import Two, TwoModels
+from webui.checkpoints.load import load_checkpoint
 from webui.params import Hires, Refiner, Sampling, build
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.painting import noise_table
 from webui.pipelines.takeover import Takeover
 from webui.pipelines.runs import run_class
 from webui.samplers.noise import ImageNoise
-
-Two = Callable[..., "Painted"]
-
-
-@pytest.fixture(scope="module")
-def other(starter_checkpoint: Path) -> Any:
-    """The starter with every matrix of U-Net, text encoder and VAE bent a little."""
-    model = load_checkpoint(starter_checkpoint, for_painting=False)
-    generator = torch.Generator().manual_seed(0)
-    for network in (model.unet, model.text_encoder, model.vae):
-        for weight in network.parameters():
-            if weight.ndim > 1:
-                weight.data *= 1 + 0.15 * torch.randn(weight.shape, generator=generator)
-    lay_out_for_speed(model)
-    return model
-
-
-@dataclass
-class TwoModels(Shelf):
-    """The starter under every name but "other"."""
-
-    other: Any = None
-    asked: list[str] = field(default_factory=list)
-    encoders: dict[int, PromptEncoder] = field(default_factory=dict)
-
-    def model(self, checkpoint: str) -> Any:
-        self.asked.append(checkpoint)
-        return self.other if checkpoint == "other" else self.loaded
-
-    def encoder(self, model: Any) -> PromptEncoder:
-        return self.encoders[id(model)]
-
-
-@dataclass
-class Painted:
-    """What a run left behind."""
-
-    ear: Ear
-    shelf: TwoModels
-
-    @property
-    def array(self) -> np.ndarray:
-        return np.stack([np.asarray(p.image, dtype=int) for p in self.ear.pictures])
-
-
-@pytest.fixture
-def two(starter: Any, other: Any, tokenizer: Any) -> Two:
-    """Paint with both models at hand."""
-    encoders = {id(m): PromptEncoder(m, tokenizer) for m in (starter, other)}
-
-    def run(ear: Ear | None = None, kind: str = "txt2img", **values: Any) -> Painted:
-        small = {
-            "width": 64, "height": 64, "steps": 6, "prompt": "a red apple", "seed": 1,
-            "checkpoint": "first", "sampler": "Euler a",
-        }  # fmt: skip
-        shelf = TwoModels(
-            starter, encoders[id(starter)], values.pop("inputs", {}), other, [], encoders
-        )
-        ear = ear or Ear()
-        params = build(kind, {**small, **values})
-        run_class(params)(params, shelf, ear).paint()
-        return Painted(ear, shelf)
-
-    return run
-
 
 def refiner(switch_at: float, **more: Any) -> Refiner:
     return Refiner(checkpoint="other", switch_at=switch_at, **more)
@@ -128,14 +62,14 @@ def test_refiner_when_it_takes_over_halfway_paints_something_else(two: Two) -> N
 def test_refiner_when_its_share_is_done_takes_over_at_that_call(
     two: Two,
     starter: Any,
-    other: Any,
+    bent_model: Any,
     monkeypatch: pytest.MonkeyPatch,
     by_steps: bool,
     switch_at: float,
     first_call: int,
 ) -> None:
     called: list[str] = []
-    for name, model in (("first", starter), ("other", other)):
+    for name, model in (("first", starter), ("other", bent_model)):
         real = model.unet.forward
 
         def told(*args: Any, name: str = name, real: Any = real, **more: Any) -> Any:
@@ -205,9 +139,8 @@ def test_refiner_with_hires_acts_in_the_passes_that_are_named(
         refiner=refiner(0.5, hires_pass=hires_pass),
         hires=Hires(denoising_strength=0.7, steps=4, scale=1.5),
     )
-    order = refined.shelf.asked
 
-    assert [n for i, n in enumerate(order) if i == 0 or order[i - 1] != n] == asked
+    assert refined.shelf.order == asked
     assert refined.ear.pictures[0].image.size == (96, 96)
 
 
@@ -221,12 +154,12 @@ def test_refiner_when_the_prompt_has_a_schedule_goes_on_in_it(two: Two) -> None:
 
 
 def test_refiner_when_tiling_is_on_tiles_too_and_both_models_are_left_as_they_were(
-    two: Two, starter: Any, other: Any
+    two: Two, starter: Any, bent_model: Any
 ) -> None:
     tiled = two(refiner=refiner(0), tiling=True, steps=8)
 
     assert np.array_equal(tiled.array, two(checkpoint="other", tiling=True, steps=8).array)
-    for model in (starter, other):
+    for model in (starter, bent_model):
         modes = {m.padding_mode for m in model.unet.modules() if isinstance(m, torch.nn.Conv2d)}
         assert modes == {"zeros"}
 
@@ -242,7 +175,7 @@ def test_interrupt_when_the_refiner_is_brought_in_keeps_the_last_estimate(two: T
 
 
 def test_first_model_when_the_refiner_is_brought_in_is_held_by_nobody(
-    starter_checkpoint: Path, other: Any, tokenizer: Any
+    starter_checkpoint: Path, bent_model: Any, tokenizer: Any
 ) -> None:
     """Memory for one model is enough: the first can go before the second is loaded."""
     alive: list[bool] = []

@@ -164,7 +164,7 @@ def painting_values(
         overrides: Option values for this job only.
         user: Who asks.
     Raises:
-        ParamsError: A number field holds no number.
+        ParamsError: A number field holds no number, or the refiner has no checkpoint.
     """
     extra = form["has_extra"]
 
@@ -189,11 +189,23 @@ def painting_values(
         "seed_resize_from_w": value("seed_resize_from_w") if extra else 0,
         "seed_resize_from_h": value("seed_resize_from_h") if extra else 0,
         "tiling": bool(form["tiling"]),
-        "refiner_checkpoint": (form["refiner_checkpoint"] or None) if form["has_refiner"] else None,
+        "refiner_checkpoint": _refiner_checkpoint(form),
         "refiner_switch_at": value("refiner_switch_at"),
         "user": user,
         "overrides": {**top_row, **overrides},
     }
+
+
+def _refiner_checkpoint(form: Mapping[str, Any]) -> str | None:
+    if not form["has_refiner"]:
+        return None
+    if not form["refiner_checkpoint"]:
+        raise ParamsError(
+            "The refiner is turned on, but no checkpoint is chosen for it.",
+            "Choose a refiner checkpoint, or turn the refiner off.",
+            field="refiner_checkpoint",
+        )
+    return form["refiner_checkpoint"]
 
 
 ASPECTS: tuple[tuple[str, int, int], ...] = (
