@@ -374,18 +374,19 @@ class JobLine:
     thumb_url: str = ""
     is_first: bool = False
     is_last: bool = False
+    can_change: bool = True
 
 
 def job_line(line: JobLine, language: str) -> str:
     """A job: what it is, how far it is, and what can be done with it."""
     buttons = ""
-    if line.state == "queued":
+    if line.state == "queued" and line.can_change:
         if not line.is_first:
             buttons += action("top", "⤒", label=say("queue_top", language), job=line.job_id)
             buttons += action("up", "↑", label=say("queue_up", language), job=line.job_id)
         if not line.is_last:
             buttons += action("down", "↓", label=say("queue_down", language), job=line.job_id)
-    if line.state in ("queued", "running"):
+    if line.state in ("queued", "running") and line.can_change:
         cancel = say("cancel", language)
         buttons += action("cancel", "✕", label=cancel, classes="dq-stop", job=line.job_id)
     if line.state in ("failed", "cancelled") and can_retry(line.error or {}):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import WebUIError
+from webui.follow_ups import input_of
+from webui.params import AnyParams, TextToImage
 from webui.ui import cards
 from webui.ui.cards import JobLine
 from webui.ui.follow import thumb_url
-from webui.ui.results import retry
-from webui.ui.session import client_name
+from webui.ui.results import cancel, retry
+from webui.ui.session import Visitor, visitor_of
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, wire
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 1.0
 FINISHED_SHOWN = 12
+FINISHED_LOOKED_AT = 100
 TITLE_CHARACTERS = 120
 
 
@@ -63,12 +66,8 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
         return refresh(parts, studio, values, browser, request)
 
     def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
-        act(
-            studio,
-            event._data["act"],
-            int(event._data["job"]),
-            client_name(values[browser], request),
-        )
+        visitor = visitor_of(values[browser], request)
+        act(studio, event._data["act"], int(event._data["job"]), visitor)
         return refresh(parts, studio, values, browser, request)
 
     def pause(values: Values, request: gr.Request) -> dict:
@@ -86,17 +85,17 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
     wire(parts.resume.click, resume, takes, gives)
 
 
-def act(studio: Studio, deed: str, job_id: int, client: str) -> None:
+def act(studio: Studio, deed: str, job_id: int, visitor: Visitor) -> None:
     """Do what a button of a job asks.
 
     Raises:
-        JobError: The job has changed its state meanwhile.
+        JobError: The job has changed its state meanwhile, or is not the visitor's to change.
     """
     if deed == "cancel":
-        studio.cancel(job_id)
+        cancel(studio, job_id, visitor)
     elif deed == "retry":
-        retry(studio, job_id, client)
-    elif deed in ("up", "down", "top"):
+        retry(studio, job_id, visitor)
+    elif deed in ("up", "down", "top") and visitor.may_change(studio.jobs.get(job_id)):
         move(studio, job_id, deed)
 
 
@@ -117,8 +116,7 @@ def refresh(
     parts: QueueTab, studio: Studio, values: Values, browser: gr.BrowserState, request: gr.Request
 ) -> dict[Any, Any]:
     """The list as it is now, if it differs from what the page shows."""
-    client = client_name(values[browser], request)
-    html = render(studio, client, language_of(request))
+    html = render(studio, visitor_of(values[browser], request), language_of(request))
     if html == values[parts.html]:
         return {parts.html: gr.skip()}
     is_paused = studio.supervisor.is_paused
@@ -130,15 +128,17 @@ def refresh(
     }
 
 
-def render(studio: Studio, client: str, language: str) -> str:
-    """Running and waiting jobs, then those that ended last."""
+def render(studio: Studio, visitor: Visitor, language: str) -> str:
+    """Running and waiting jobs, then the visitor's own that ended last.
+
+    Of other people's jobs only place, progress and amount are told.
+    """
     views = studio.queue()
     waiting = [view.job.id for view in views if view.job.state == "queued"]
-    lines = [_line(studio, view, client, language, waiting) for view in views]
-    ended = [
-        _line(studio, studio.view(job.id), client, language, waiting)
-        for job in studio.jobs.list(states=("done", "failed", "cancelled"), limit=FINISHED_SHOWN)
-    ]
+    lines = [_line(studio, view, visitor, language, waiting) for view in views]
+    lately = studio.jobs.list(states=("done", "failed", "cancelled"), limit=FINISHED_LOOKED_AT)
+    own = [job for job in lately if visitor.owns(job.client, job.user)][:FINISHED_SHOWN]
+    ended = [_line(studio, studio.view(job.id), visitor, language, waiting) for job in own]
     parts = [cards.heading(say("queue_running", language))]
     if studio.supervisor.is_paused:
         parts.append(cards.note(say("queue_paused_note", language)))
@@ -148,22 +148,41 @@ def render(studio: Studio, client: str, language: str) -> str:
     return f'<div class="dq-queuebox">{"".join(parts)}</div>'
 
 
-def _line(studio: Studio, view: JobView, client: str, language: str, waiting: list[int]) -> JobLine:
+def _line(
+    studio: Studio, view: JobView, visitor: Visitor, language: str, waiting: list[int]
+) -> JobLine:
     job = view.job
-    pictures = [p for p in view.pictures if p.is_there]
+    is_own = visitor.owns(job.client, job.user)
     return JobLine(
         job_id=job.id,
         state=job.state,
-        title=_title(studio, job, language),
-        facts=_facts(studio, job, language),
-        who=_who(job, client, language),
+        title=_title(studio, job, language) if is_own else _strangers_title(job, language),
+        facts=_facts(studio, job, language, is_own),
+        who=say("who_you" if is_own else f"who_{job.origin}", language),
         position=view.position,
         percent=_percent(studio, view),
         error=job.error if job.state == "failed" else None,
-        thumb_url=thumb_url(pictures[0]) if pictures else "",
+        thumb_url=_thumb_url(studio, view) if is_own else "",
         is_first=waiting[:1] == [job.id],
         is_last=waiting[-1:] == [job.id],
+        can_change=visitor.may_change(job),
     )
+
+
+def _strangers_title(job: Job, language: str) -> str:
+    return say("job_of_api" if job.origin == "api" else "job_of_another", language)
+
+
+def _thumb_url(studio: Studio, view: JobView) -> str:
+    """The job's first picture, before that what it begins with, if anything."""
+    pictures = [p for p in view.pictures if p.is_there]
+    if pictures:
+        return thumb_url(pictures[0])
+    try:
+        key = input_of(studio.params_of(view.job), 0)
+    except WebUIError:
+        return ""
+    return f"ui/before/{view.job.id}/0?small=1&{key[:8]}" if key else ""
 
 
 def _percent(studio: Studio, view: JobView) -> int:
@@ -182,17 +201,14 @@ def _title(studio: Studio, job: Job, language: str) -> str:
     return prompt or say("no_prompt", language)
 
 
-def _facts(studio: Studio, job: Job, language: str) -> str:
+def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
     try:
         params = studio.params_of(job)
     except WebUIError as err:
         return err.message
-    facts = [
-        job.kind,
-        f"{params.width}×{params.height}",
-        say("n_steps", language, steps=params.steps),
-        params.sampler,
-    ]
+    facts = [say("n_steps", language, steps=params.steps)]
+    if is_own:
+        facts = [*_way(params, language), *facts, params.sampler]
     if params.image_count > 1:
         facts.append(say("n_pictures", language, count=params.image_count))
     if job.repeat_json is not None and not job.is_finished:
@@ -200,7 +216,15 @@ def _facts(studio: Studio, job: Job, language: str) -> str:
     return " · ".join(facts)
 
 
-def _who(job: Job, client: str, language: str) -> str:
-    if job.client and job.client == client:
-        return say("who_you", language)
-    return job.user or say(f"who_{job.origin}", language)
+def _way(params: AnyParams, language: str) -> list[str]:
+    """What is done, and at what size where the request alone says it."""
+    size = f"{params.width}×{params.height}"
+    if isinstance(params, TextToImage):
+        return [say("upscale", language) if params.first_pass_image else params.kind, size]
+    if params.sd_upscale:
+        return [say("script_sd_upscale", language)]
+    if params.outpaint:
+        return [say("script_outpainting", language)]
+    if params.inpaint:
+        return [say("mode_inpaint", language), size]
+    return [say("script_loopback", language) if params.loopback else params.kind, size]

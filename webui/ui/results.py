@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.errors import LibraryError
+from webui.errors import JobError, LibraryError
 from webui.follow_ups import STRONG, SUBTLE, Parent, parent_of, vary
 from webui.params import AnyParams
 from webui.ui import cards, sending
 from webui.ui.follow import FOUR, Look, look
 from webui.ui.prompt_box import icon_button
-from webui.ui.session import client_name, is_own, user_of
+from webui.ui.session import Visitor, client_name, visitor_of
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
 from webui.ui.wiring import Values, wire
@@ -113,9 +113,9 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
             go_on_from(studio, int(data["key"]), values[browser], request, _variation(data["how"]))
             values = {**values, parts.shown: replace(shown, picked=None)}
         elif deed == "cancel":
-            studio.cancel(int(data["job"]))
+            cancel(studio, int(data["job"]), visitor_of(values[browser], request))
         elif deed == "retry":
-            retry(studio, int(data["job"]), client_name(values[browser], request))
+            retry(studio, int(data["job"]), visitor_of(values[browser], request))
         return refresh(parts, studio, values, browser, request)
 
     def stop(values: Values, request: gr.Request) -> dict:
@@ -141,9 +141,28 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
     wire(parts.forever.input, change_forever, [*takes, parts.forever], gives)
 
 
-def retry(studio: Studio, job_id: int, client: str) -> None:
-    """Ask for an ended job once more, exactly as it was."""
-    studio.submit(studio.params_of(studio.jobs.get(job_id)), client=client)
+def cancel(studio: Studio, job_id: int, visitor: Visitor) -> None:
+    """End a job.
+
+    Raises:
+        JobError: There is none of that number, or another login asked for it.
+    """
+    job = studio.jobs.get(job_id)
+    if not visitor.may_change(job):
+        raise JobError("This job belongs to another person.", "Only they can change it.")
+    studio.cancel(job_id)
+
+
+def retry(studio: Studio, job_id: int, visitor: Visitor) -> None:
+    """Ask for an ended job once more, exactly as it was.
+
+    Raises:
+        JobError: There is none of that number, or another person asked for it.
+    """
+    job = studio.jobs.get(job_id)
+    if not visitor.owns(job.client, job.user):
+        raise JobError("This job belongs to another person.", "Write a job of your own.")
+    studio.submit(studio.params_of(job), client=visitor.client)
 
 
 def go_on_from(
@@ -160,11 +179,11 @@ def go_on_from(
     Raises:
         WebUIError: The picture is not there any more, or nothing can be made of it.
     """
-    client, user = client_name(browser_id, request), user_of(request)
+    visitor = visitor_of(browser_id, request)
     picture = studio.library.get(picture_id)
-    if not is_own(client, user, picture.client, picture.user):
+    if not visitor.owns(picture.client, picture.user):
         raise LibraryError(say("no_picture", language_of(request)))
-    studio.submit(make(parent_of(studio, picture), user), client=client)
+    studio.submit(make(parent_of(studio, picture), visitor.user), client=visitor.client)
 
 
 def _variation(how: str) -> Callable[[Parent, str], AnyParams]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gradio as gr
+
+if TYPE_CHECKING:
+    from webui.jobs.store import Job
 
 SECRET_FILE = "page-secret"
 
@@ -51,11 +56,31 @@ def user_of(request: gr.Request | None) -> str:
     return (getattr(request, "username", None) or "") if request is not None else ""
 
 
-def is_own(client: str, user: str, owner_client: str, owner_user: str) -> bool:
-    """True when what an owner made is this visitor's: of the same login, or the same browser.
+@dataclass(frozen=True)
+class Visitor:
+    """Who looks at the page.
 
-    Args:
-        client, user: The visitor's ``client_name`` and login, empty where none is asked for.
-        owner_client, owner_user: Of the job or picture.
+    Attributes:
+        client: As ``client_name``. user: The login, empty where none is asked for.
     """
-    return bool((user and user == owner_user) or (client and client == owner_client))
+
+    client: str
+    user: str = ""
+
+    def owns(self, client: str, user: str) -> bool:
+        """True for what was made by the same login, or in the same browser.
+
+        Args:
+            client, user: Of the job or picture.
+        """
+        is_same_user = bool(self.user) and self.user == user
+        return is_same_user or (bool(self.client) and self.client == client)
+
+    def may_change(self, job: Job) -> bool:
+        """True when the visitor may move or cancel a job: no other login asked for it."""
+        return not job.user or self.owns(job.client, job.user)
+
+
+def visitor_of(browser_id: str, request: gr.Request | None) -> Visitor:
+    """Who looks, out of a page's request."""
+    return Visitor(client_name(browser_id, request), user_of(request))
