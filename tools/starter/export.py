@@ -80,7 +80,7 @@ def unet_tensors(state: Mapping[str, Tensor], spec: UNetSpec) -> dict[str, Tenso
 
 
 def vae_tensors(state: Mapping[str, Tensor], spec: VaeSpec) -> dict[str, Tensor]:
-    """A diffusers autoencoder's weights under their original names (attention: 1×1 convolutions)."""
+    """A diffusers autoencoder's weights under original names (attention: 1×1 convolutions)."""
     inner = {".resnets.": _VAE_RESNET, ".attentions.": _VAE_ATTENTION}
     names = original_names(list(state), vae_prefixes(spec), inner)
     assert vae_names(names.values(), spec) == {old: new for new, old in names.items()}

@@ -175,8 +175,16 @@ class Text(nn.Module):
         Returns:
             (B, L, width), after the final norm.
         """
-        hidden = self.clip.embeddings(input_ids=self.rows.of(tokens))
-        length = tokens.shape[1]
+        return self.encode(self.vectors(tokens), clip_skip)
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """Token numbers → their vectors (B, L, width), before positions are added."""
+        return self.clip.get_input_embeddings()(self.rows.of(tokens))
+
+    def encode(self, vectors: Tensor, clip_skip: int = 1) -> Tensor:
+        """Encode token vectors, among them such as no token has; see ``forward``."""
+        hidden = self.clip.embeddings(inputs_embeds=vectors)
+        length = vectors.shape[1]
         mask = torch.full((length, length), float("-inf"), device=hidden.device)
         mask = mask.triu(1).to(hidden.dtype)[None, None]
         layers = self.clip.encoder.layers

@@ -33,24 +33,15 @@ from tools.starter.networks import (  # noqa: E402
     VOCABULARY,
     Starter,
     Text,
-    alphas_cumprod,
     build_unet,
     from_checkpoint,
 )
+from tools.starter.objective import Objective  # noqa: E402
 from tools.starter.pools import Pool, Shard, padded  # noqa: E402
 from tools.starter.pretrain import pretrain  # noqa: E402
 from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
 
 logger = logging.getLogger(__name__)
-
-MIN_SNR_GAMMA, NOISE_FLOOR = 5.0, 0.3
-"""Weight of a timestep: (min(snr, γ) + floor) / snr on the squared error of the noise, that is
-min(snr, γ) + floor on the squared error of the clean latents.
-
-Source of the first part: Hang et al. 2023, arXiv 2303.09556. The floor is measured: without it
-timesteps above 800, where the caption alone decides what is painted, weigh almost nothing; the
-first starter's error of the clean latents there was 0.85 with the right caption and 1.04 without.
-"""
 
 EMPTY_SHARE, NEGATIVE_SHARE = 0.06, 0.04
 """Of captions: left empty (for guidance), or words a person writes as negative prompt."""
@@ -128,9 +119,7 @@ class Trainer:
         self.progress, self.device = Progress(), torch.device(device)
         networks.unet.to(self.device)
         networks.text.to(self.device)
-        self.alphas = alphas_cumprod().to(self.device)
-        snr = self.alphas / (1 - self.alphas)
-        self.weights = (snr.clamp(max=MIN_SNR_GAMMA) + NOISE_FLOOR) / snr
+        self.objective = Objective(self.device)
         networks.unet.train().to(memory_format=torch.channels_last).requires_grad_(True)
         networks.text.train().requires_grad_(True)
         self.params = [*networks.unet.parameters(), *networks.text.parameters()]
@@ -218,7 +207,8 @@ class Trainer:
             context = self.networks.text(
                 tokens.to(self.device), 2 if rng.random() < SKIP_SHARE else 1
             )
-            loss = self.loss(latents, context, torch.Generator().manual_seed(seed))
+            generator = torch.Generator().manual_seed(seed)
+            loss = self.objective(self.networks.unet, latents, context, generator)
         return loss.item(), list(torch.autograd.grad(loss, self.params, materialize_grads=True))
 
     def _precision(self) -> torch.autocast:
@@ -237,25 +227,6 @@ class Trainer:
                 caption.insert(rng.randint(0, len(caption)), rng.choice(self.unknown))
         return caption
 
-    def loss(self, latents: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
-        """Weighted squared error of the predicted noise, at timesteps spread evenly.
-
-        Args:
-            latents: (B, 4, h, w) clean. context: (B, L, width).
-            generator: The only source of randomness.
-        """
-        count = len(latents)
-        places = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-        timesteps = (places * 1000).long().clamp(0, 999).to(self.device)
-        noise = torch.randn(latents.shape, generator=generator).to(self.device)
-        latents = latents.to(self.device)
-        alphas = self.alphas[timesteps][:, None, None, None]
-        noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
-        predicted = self.networks.unet(noisy, timesteps, context).sample
-        errors = (predicted.float() - noise).square().mean((1, 2, 3))
-        return (errors * self.weights[timesteps]).mean()
-
     @torch.no_grad()
     def measure(self) -> float:
         """Mean squared noise error of the averaged weights on held-out pictures."""
@@ -266,8 +237,7 @@ class Trainer:
             clean = latents[start : start + 16]
             timesteps = torch.linspace(2, 997, len(clean)).long().to(self.device)
             noise = torch.randn(clean.shape, generator=generator).to(self.device)
-            alphas = self.alphas[timesteps][:, None, None, None]
-            noisy = alphas.sqrt() * clean + (1 - alphas).sqrt() * noise
+            noisy = self.objective.noised(clean, noise, timesteps)
             rows = self.held.tokens[start : start + 16, 0]
             tokens = padded([row[row >= 0].tolist() for row in rows], 77)
             context = networks.text(tokens.to(self.device))

@@ -1,0 +1,1 @@
+"""Small files that go with the starter: a preview decoder, an upscaler, a LoRA, an embedding."""
