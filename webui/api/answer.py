@@ -16,7 +16,7 @@ from webui.api.progress import timestamp
 from webui.api.schemas import ImageToImageBody, PaintingBody
 from webui.jobs.store import Job
 from webui.library.grid import make_grid
-from webui.params import AnyParams, ImageToImage
+from webui.params import ImageToImage, Painting, TextToImage
 from webui.pictures import encode
 from webui.samplers.steps import image_seeds
 from webui.studio import Studio
@@ -25,7 +25,7 @@ from webui.studio import Studio
 def answer_of(
     studio: Studio,
     job: Job,
-    params: AnyParams,
+    params: Painting,
     body: PaintingBody,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _wants_grid(options: Mapping[str, Any], count: int) -> bool:
     return bool(options["return_grid"]) and (count > 1 or not options["grid_only_if_multiple"])
 
 
-def grid_file(files: Sequence[bytes], params: AnyParams, infotext: str) -> bytes:
+def grid_file(files: Sequence[bytes], params: Painting, infotext: str) -> bytes:
     """All pictures on one sheet, as a file in the request's format."""
     output = params.output
     images = [Image.open(io.BytesIO(file)) for file in files]
@@ -87,7 +87,7 @@ def _base64(file: bytes) -> str:
 
 
 def info_of(
-    job: Job, params: AnyParams, body: PaintingBody, infotexts: Sequence[str], *, first: int
+    job: Job, params: Painting, body: PaintingBody, infotexts: Sequence[str], *, first: int
 ) -> dict[str, Any]:
     """The content of ``info``; prompts and seeds are listed for all pictures asked for.
 
@@ -135,7 +135,8 @@ def info_of(
     }
 
 
-def _denoising(params: AnyParams, body: PaintingBody) -> float | None:
+def _denoising(params: Painting, body: PaintingBody) -> float | None:
     if isinstance(params, ImageToImage):
         return params.denoising_strength
-    return params.hires.denoising_strength if params.hires else body.denoising_strength
+    hires = params.hires if isinstance(params, TextToImage) else None
+    return hires.denoising_strength if hires else body.denoising_strength

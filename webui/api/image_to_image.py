@@ -56,13 +56,13 @@ def read_request(
     texts = _input_texts(body)
     common = common_values(studio, body, overrides)
     resize_mode = _one_of("resize_mode", body.value("resize_mode"), RESIZE_MODES)
-    inputs = tuple(keep_picture(studio, text, f"init_images[{i}]") for i, text in enumerate(texts))
+    inputs = [keep_picture(studio, text, f"init_images[{i}]") for i, text in enumerate(texts)]
     if len(inputs) > 1:
         common["batch_size"] = len(inputs)
     try:
         values = {
             **common,
-            "init_images": inputs,
+            "init_images": tuple(inputs),
             "resize_mode": resize_mode,
             "denoising_strength": body.value("denoising_strength"),
             "initial_noise_multiplier": body.initial_noise_multiplier,

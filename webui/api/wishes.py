@@ -15,7 +15,7 @@ from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.jobs.store import Job
 from webui.options import OPTIONS, is_api_restricted
-from webui.params import AnyParams
+from webui.params import ImageToImage, TextToImage
 from webui.resolve import AnyRequest, known_sampler
 from webui.samplers.names import find_schedule
 from webui.studio import Studio
@@ -61,7 +61,7 @@ class Wish:
         notes: What was asked for and could not be followed.
     """
 
-    params: AnyParams
+    params: TextToImage | ImageToImage
     options_to_keep: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -114,6 +114,7 @@ def read_wish(
         params = studio.resolve(make_request(studio, body, overrides))
     except ParamsError as err:
         raise in_client_words(err) from err
+    assert isinstance(params, (TextToImage, ImageToImage)), "only these two are asked for here"
     keep = {} if body.value("override_settings_restore_afterwards") else _changeable(overrides)
     return Wish(params, keep, tuple(notes))
 

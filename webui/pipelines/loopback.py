@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from PIL import Image
 
@@ -82,7 +83,7 @@ class LoopbackRun(PaintingRun[ImageToImage]):
 
     def _round_params(self, batch: int) -> ImageToImage:
         params, loop = self.params, batch % self._loopback.loops
-        changes = {
+        changes: dict[str, Any] = {
             "denoising_strength": loop_strength(self._loopback, params.denoising_strength, loop)
         }
         if loop == 0:

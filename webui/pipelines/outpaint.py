@@ -131,7 +131,7 @@ class OutpaintRun(PaintingRun[ImageToImage]):
 
     def _input_key(self, index: int) -> str:
         inputs = self.params.init_images
-        return inputs[index % self.params.batch_size] if len(inputs) > 1 else inputs[0]
+        return inputs[index % len(inputs)]
 
     def _input(self, key: str) -> GrownInput:
         if key not in self._grown:

@@ -59,7 +59,7 @@ def distance_outwards(size: tuple[int, int], box: tuple[int, int, int, int]) -> 
     y = np.arange(size[1], dtype=np.float32)
     dx = np.maximum(np.maximum(left - x, x - (right - 1)), 0)
     dy = np.maximum(np.maximum(up - y, y - (down - 1)), 0)
-    return np.hypot(dx[None, :], dy[:, None])
+    return np.hypot(dx[None, :], dy[:, None]).astype(np.float32)
 
 
 def _blurred_by_distance(drawn: NDArray[np.uint8], distance: Pixels) -> Pixels:
@@ -106,7 +106,8 @@ def _drawn(values: NDArray[Any], size: tuple[int, int], at: tuple[int, int]) -> 
 
 def _blurred(values: Pixels, sigma: float) -> Pixels:
     """Gaussian blur of (H, W, C) floats; edges are continued."""
-    return ndimage.gaussian_filter(values, (sigma, sigma, 0), mode="nearest")
+    blurred: Any = ndimage.gaussian_filter(values, (sigma, sigma, 0), mode="nearest")
+    return blurred
 
 
 def _local_spread(detail: Pixels) -> Pixels:
