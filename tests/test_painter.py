@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import math
+import os
+import shutil
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +15,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.checkpoints.stripped import read_stripped
+from webui.errors import UnknownArchitectureError
 from webui.torch_setup import prepare_torch
 
 prepare_torch()
 
 from webui.painter import Painter  # noqa: E402
-from webui.params import Output, TextToImage  # noqa: E402
+from webui.params import Output, Refiner, TextToImage  # noqa: E402
 from webui.pictures import read_infotext  # noqa: E402
 
 SETTINGS = {"device": "cpu"}
@@ -116,3 +123,81 @@ def test_model_when_used_again_is_the_one_in_memory(
 
     assert "loading" in first
     assert "loading" not in [m["stage"] for m in heard.of("progress")]
+
+
+def facts(path: Path, sha256: str) -> dict[str, Any]:
+    return {
+        "path": str(path), "name": path.name, "stem": path.stem, "sha256": sha256, "size": 1,
+    }  # fmt: skip
+
+
+def run_two(
+    painter: Painter, heard: Heard, checkpoint: Path, other: Path, **values: Any
+) -> dict[str, Any]:
+    """A job whose refiner is another file."""
+    heard.messages.clear()
+    refiner = Refiner(checkpoint=other.name, switch_at=0.5)
+    params = TextToImage(
+        prompt="a cat", width=64, height=64, steps=3, checkpoint=checkpoint.name, refiner=refiner,
+        **values,
+    )  # fmt: skip
+    message = {
+        "job": 7,
+        "params": params.to_json(),
+        "checkpoint": facts(checkpoint, "ab" * 32),
+        "vae": None,
+        "others": {other.name: {"checkpoint": facts(other, "cd" * 32), "vae": None}},
+    }
+    return painter.run(message)
+
+
+@pytest.fixture
+def other_checkpoint(tmp_path: Path, starter_checkpoint: Path) -> Path:
+    return Path(shutil.copy(starter_checkpoint, tmp_path / "refined.safetensors"))
+
+
+@pytest.mark.parametrize(("free_bytes", "loads"), [(1 << 40, 2), (0, 4)])
+def test_refiner_when_asked_is_loaded_once_or_swapped_once_a_batch_and_named_in_the_recipe(
+    painter: Painter,
+    heard: Heard,
+    starter_checkpoint: Path,
+    other_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    free_bytes: int,
+    loads: int,
+) -> None:
+    painter.unload()
+    monkeypatch.setattr(painter._memory, "_free_bytes", lambda: free_bytes)
+
+    result = run_two(painter, heard, starter_checkpoint, other_checkpoint, batch_count=2)
+
+    assert [m["stage"] for m in heard.of("progress")].count("loading") == loads
+    first, second = heard.of("image")
+    assert "Refiner: refined [cdcdcdcdcd], Refiner switch at: 0.5" in first["infotext"]
+    assert result["extra_generation_params"]["Refiner"] == "refined [cdcdcdcdcd]"
+    assert heard.of("preview") and first["image"] != second["image"]
+
+
+def test_refiner_when_it_is_of_another_kind_is_refused_before_anything_is_loaded(
+    painter: Painter, heard: Heard, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    painter.unload()
+    name = "model.diffusion_model.input_blocks.0.0.weight"
+    big = tmp_path / "big.safetensors"
+    entries = {
+        key: {"dtype": "F16", "shape": list(info.shape), "data_offsets": [0, 0]}
+        for key, info in read_stripped("sdxl").tensors.items()
+    }
+    assert name in entries
+    end = 0
+    for entry in entries.values():
+        size = 2 * math.prod(entry["shape"])  # type: ignore[arg-type]
+        entry["data_offsets"] = [end, end + size]
+        end += size
+    text = json.dumps(entries).encode()
+    big.write_bytes(struct.pack("<Q", len(text)) + text)
+    os.truncate(big, 8 + len(text) + end)  # a hole: no disk is used
+
+    with pytest.raises(UnknownArchitectureError, match=r"with big: .*SDXL"):
+        run_two(painter, heard, starter_checkpoint, big)
+    assert heard.of("progress") == []

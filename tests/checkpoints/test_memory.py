@@ -10,7 +10,7 @@ import pytest
 
 from tests.checkpoints.model_files import STARTER
 from webui.checkpoints.load import estimate_bytes, load_checkpoint
-from webui.checkpoints.memory import ModelMemory
+from webui.checkpoints.memory import WORKING_BYTES, ModelMemory
 
 
 @dataclass
@@ -126,3 +126,54 @@ def _float32():
     import torch
 
     return torch.float32
+
+
+def job_memory(free: int | None, budget: int | None = None) -> ModelMemory:
+    """Models a, b and c of 10 bytes each, with that much free beside what is loaded."""
+    loader = Loader({"a": 10, "b": 10, "c": 10})
+
+    def left() -> int | None:
+        return None if free is None else free - memory.used_bytes
+
+    memory = ModelMemory(budget, loader, lambda key: 10, left)
+    loader.memory = memory
+    return memory
+
+
+def get_in_turns(memory: ModelMemory) -> int:
+    """Loads that ten turns between two models take."""
+    memory.needs(["a", "b"])
+    for _ in range(10):
+        memory.get("a"), memory.get("b")
+    return len(loader_of(memory).present)
+
+
+@pytest.mark.parametrize(
+    ("free", "loads"),
+    [(WORKING_BYTES + 20, 2), (WORKING_BYTES + 19, 20), (None, 20)],
+    ids=["fit", "do not fit", "unknown"],
+)
+def test_models_of_one_job_stay_together_when_there_is_room(free: int | None, loads: int) -> None:
+    assert get_in_turns(job_memory(free)) == loads
+
+
+def test_models_of_one_job_go_by_the_budget_when_there_is_one() -> None:
+    assert get_in_turns(job_memory(None, budget=20)) == 2
+    assert get_in_turns(job_memory(10 * WORKING_BYTES, budget=19)) == 20
+
+
+def test_models_the_next_job_does_not_need_go_when_it_begins() -> None:
+    memory = job_memory(10 * WORKING_BYTES)
+    get_in_turns(memory)
+    memory.needs(["b"])
+    assert memory.keys() == ("b",)
+    memory.needs(["c"])
+    memory.get("c")
+    assert loader_of(memory).present[-1] == ()
+
+
+def test_models_the_next_job_does_not_need_stay_within_a_budget() -> None:
+    memory = job_memory(None, budget=20)
+    get_in_turns(memory)
+    memory.needs(["b"])
+    assert memory.keys() == ("a", "b")
