@@ -57,13 +57,12 @@ class Img2Img(PaintingTab):
     """The tab's components.
 
     Attributes:
-        modes: The sub-tabs. copies: The row of chips that copies a picture to another one.
+        copies: The row of chips that copies a picture to another sub-tab.
         earlier: Inputs of this browser that were replaced, to bring back.
         measure: Takes the size of the picture. scaled_size: Shows what "Resize by" comes to.
     """
 
     form: Img2ImgForm
-    modes: gr.Tabs
     copies: gr.HTML
     earlier: gr.HTML
     measure: gr.Button
@@ -83,7 +82,7 @@ def draw(studio: Studio) -> Img2Img:
             style_row = prompt_box.draw_styles(list(studio.styles.by_name()), TAB)
             overrides = painting_tab.draw_overrides(TAB)
         with gr.Column(elem_classes="dq-form", min_width=0):
-            canvases, modes, copies, earlier, several = _draw_modes(studio)
+            canvases, copies, earlier, several = _draw_modes(studio)
             panels, panel_fields = img2img_panels.draw_inpaint(_FIELDS)
             denoising = _FIELDS.slider("denoising", 0, 1, 0.01, "denoising_strength")
             resize_mode = _FIELDS.radio("resize_mode", _resize_choices(), elem_classes="dq-radio")
@@ -105,7 +104,8 @@ def draw(studio: Studio) -> Img2Img:
     )  # fmt: skip
     return Img2Img(
         tab=TAB, form=form, prompts=prompts, style_row=style_row, buttons=buttons,
-        extra_panel=extra_panel, refiner_panel=refiner_panel, results=stage, modes=modes, copies=copies, earlier=earlier,
+        extra_panel=extra_panel, refiner_panel=refiner_panel, results=stage,
+        copies=copies, earlier=earlier,
         measure=size["measure"], size_to=size["to"], size_by=size["by"],
         scaled_size=size["scaled"], panels=panels.with_scripts(script_panels), batch=several,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
@@ -114,23 +114,24 @@ def draw(studio: Studio) -> Img2Img:
 
 def _draw_modes(
     studio: Studio,
-) -> tuple[dict[str, Any], gr.Tabs, gr.HTML, gr.HTML, batch_panel.BatchPanel]:
-    drawn: dict[str, Any] = {}
-    with gr.Tabs(elem_id=_FIELDS.id("modes"), elem_classes="dq-modes") as modes:
-        for mode in MODES:
-            with gr.Tab(label(f"mode_{mode}"), id=mode):
-                if mode in CANVASES:
-                    name = CANVASES[mode]
-                    drawn[name] = canvas.draw(_FIELDS.id(f"canvas_{name}"), _DRAW_MODES[mode])
-                if mode == "inpaint_upload":
-                    drawn[MASK_UPLOAD] = canvas.draw(_FIELDS.id("canvas_mask_upload"), "picture")
-                if mode == "batch":
-                    several, batch_fields = batch_panel.draw(studio, _FIELDS)
-                    drawn |= batch_fields
+) -> tuple[dict[str, Any], gr.HTML, gr.HTML, batch_panel.BatchPanel]:
+    """The choice of a mode and a column for each; canvas.css shows the chosen one's."""
+    mode = gr.Radio(
+        [(label(f"mode_{name}"), name) for name in MODES], value=DEFAULTS["mode"],
+        label=label("modes"), show_label=False, container=False, elem_id=_FIELDS.id("mode"),
+        elem_classes="dq-modes",
+    )  # fmt: skip
+    drawn: dict[str, Any] = {"mode": mode}
+    for name, field in CANVASES.items():
+        with gr.Column(min_width=0, elem_classes=["dq-mode", f"dq-mode-{name}"]):
+            drawn[field] = canvas.draw(_FIELDS.id(f"canvas_{field}"), _DRAW_MODES[name])
+            if name == "inpaint_upload":
+                drawn[MASK_UPLOAD] = canvas.draw(_FIELDS.id("canvas_mask_upload"), "picture")
+    with gr.Column(min_width=0, elem_classes=["dq-mode", "dq-mode-batch"]):
+        several, batch_fields = batch_panel.draw(studio, _FIELDS)
     copies = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=_FIELDS.id("copies"))
     earlier = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=_FIELDS.id("earlier"))
-    drawn["mode"] = gr.Textbox(DEFAULTS["mode"], visible="hidden", elem_id=_FIELDS.id("mode"))
-    return drawn, modes, copies, earlier, several
+    return drawn | batch_fields, copies, earlier, several
 
 
 def _resize_choices() -> list[tuple[Any, str]]:
@@ -211,21 +212,12 @@ def presents(parts: Img2Img) -> list[Any]:
 
 
 def _connect_modes(parts: Img2Img) -> None:
-    """The chosen sub-tab is a field like any other: kept in the draft, chosen again on load."""
     form = parts.form
 
-    def choose(_values: Values, event: gr.SelectData) -> dict:
-        return {form.mode: MODES[event.index]}
-
     def show(values: Values, request: gr.Request) -> dict:
-        mode = values[form.mode]
-        return {
-            parts.modes: gr.Tabs(selected=mode),
-            parts.copies: copy_chips(mode, language_of(request)),
-        }
+        return {parts.copies: copy_chips(values[form.mode], language_of(request))}
 
-    wire(parts.modes.select, choose, [], [form.mode], is_quiet=True)
-    wire(form.mode.change, show, [form.mode], [parts.modes, parts.copies], is_quiet=True)
+    wire(form.mode.change, show, [form.mode], [parts.copies], is_quiet=True)
 
 
 def copy_chips(mode: str, language: str) -> str:

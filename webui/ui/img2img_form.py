@@ -88,7 +88,7 @@ class Img2ImgForm(PaintingForm):
 
     defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
-    mode: gr.Textbox
+    mode: gr.Radio
     picture: gr.HTML
     sketch: gr.HTML
     inpaint: gr.HTML

@@ -118,6 +118,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "完成到这个比例时换用精修模型",
     ),
     # img2img
+    "modes": ("Way of working", "工作方式"),
     "mode_img2img": ("img2img", "图生图"),
     "mode_sketch": ("Sketch", "涂鸦"),
     "mode_inpaint": ("Inpaint", "局部重绘"),
@@ -431,6 +432,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "group_api": ("API", "API"),
     "group_system": ("System", "系统"),
     # Failures of the page itself
+    "too_many_guesses": (
+        "Too many wrong passwords came from this address. Wait ten seconds and try again.",
+        "此地址输错密码次数过多，请等待十秒后再试。",
+    ),
     "unexpected": (
         "Something unexpected went wrong on the server (report id {id}).",
         "服务器发生了意外错误（编号 {id}）。",

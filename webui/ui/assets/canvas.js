@@ -63,7 +63,7 @@
       this.colour = '#c5432b';
       this.opacity = 1;
       this.radius = 0;
-      this.view = {zoom: 1, x: 0, y: 0};
+      this.view = {zoom: 1, x: 0, y: 0, isFit: true};
       this.pointers = new Map();
       this.isUnsaved = false;
       this.turn = 0;             // of loading: an older load never wins
@@ -248,7 +248,8 @@
     // Where things are on the screen
 
     fit() {
-      if (!this.image || !this.pane.clientWidth) return;
+      if (!this.image) return;
+      if (!this.pane.clientWidth) { this.view.isFit = true; return; }  // out of sight: when it is shown
       const {clientWidth: width, clientHeight: height} = this.pane;
       const zoom = Math.min(width / this.image.naturalWidth, height / this.image.naturalHeight, 8);
       this.view = {
@@ -504,7 +505,7 @@
         this.drop(event.dataTransfer);
       });
       if (this.sizes) this.sizes.disconnect();
-      this.sizes = new ResizeObserver(() => { if (this.view.isFit || !this.screen.width) this.fit(); else this.render(); });
+      this.sizes = new ResizeObserver(() => { if (this.view.isFit) this.fit(); else this.render(); });
       this.sizes.observe(pane);
     }
 
