@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Shelf:
 
 
 @pytest.fixture
-def painted(starter: Any, encoder: PromptEncoder) -> Callable[..., Ear]:
+def painted(starter: Any, encoder: PromptEncoder) -> Iterator[Callable[..., Ear]]:
     """Paint with the starter: small and few steps unless said otherwise.
 
     Input pictures are given as ``inputs``, a dict from key to picture.
@@ -121,7 +121,8 @@ def painted(starter: Any, encoder: PromptEncoder) -> Callable[..., Ear]:
         run_class(params)(params, Shelf(starter, encoder, inputs or {}), ear).paint(have)
         return ear
 
-    return run
+    yield run
+    starter.extras.pop("memory_ladder", None)  # what one test learnt is not for the next
 
 
 @pytest.fixture(scope="session")
