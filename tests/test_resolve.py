@@ -8,7 +8,7 @@ import pytest
 
 from webui.errors import ParamsError
 from webui.options import OPTIONS
-from webui.params import Hires, TextToImage
+from webui.params import Hires, Refiner, TextToImage
 from webui.prompts.styles import Style
 from webui.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
 
@@ -115,3 +115,28 @@ def test_jpeg_when_chosen_is_jpg_and_subfolders_can_be_off() -> None:
     output = resolved({"samples_format": "jpeg", "save_to_dirs": False}).output
 
     assert (output.format, output.directory_pattern) == ("jpg", "")
+
+
+def test_extra_noise_of_the_second_pass_when_open_is_the_options() -> None:
+    options = {"img2img_extra_noise": 0.25}
+
+    assert resolved(options, hires=Hires()).hires.extra_noise == 0.25  # type: ignore[union-attr]
+    own = resolved(options, hires=Hires(extra_noise=0.0)).hires
+    assert own is not None and own.extra_noise == 0.0
+
+
+def test_extra_noise_of_the_second_pass_when_the_option_is_out_of_range_is_refused() -> None:
+    with pytest.raises(ParamsError, match="extra_noise"):
+        resolved({"img2img_extra_noise": 99}, hires=Hires())
+
+
+def test_other_checkpoints_when_named_are_looked_up() -> None:
+    params = resolved(
+        {"refiner_switch_by_sample_steps": True, "hires_fix_refiner_pass": "first pass"},
+        hires=Hires(checkpoint="big"), refiner_checkpoint="fine", refiner_switch_at=0.4,
+    )  # fmt: skip
+
+    assert params.other_checkpoints == ("found-fine", "found-big")
+    assert params.refiner == Refiner(
+        checkpoint="found-fine", switch_at=0.4, by_steps=True, hires_pass="first pass"
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from webui.infotext import parse_infotext
-from webui.params import Hires, Sampling, TextToImage
+from webui.params import Hires, Refiner, Sampling, TextToImage
 from webui.pipelines.recipe import ModelFacts, write_recipe
 
 MODEL = ModelFacts("harbour_v2", "0a1b2c3d4e" + "0" * 54)
@@ -95,3 +95,64 @@ def test_recipe_when_facts_are_not_wanted_hides_them() -> None:
     found = parse_infotext(recipe(show=hidden, user="li")).params
     assert not {"Model", "Model hash", "Version"} & set(found)
     assert found["User"] == "li"
+
+
+OTHERS = {
+    "folder/fine.safetensors": ModelFacts("fine", "f" * 64),
+    "large.ckpt": ModelFacts("large", None),
+}
+
+
+def written(**values: Any) -> dict[str, str]:
+    params = TextToImage(**{"prompt": "a lighthouse", **values})
+    text = write_recipe(params, MODEL, index=0, seed=1, subseed=2, show={}, others=OTHERS)
+    return parse_infotext(text).params
+
+
+def test_recipe_when_a_refiner_takes_over_names_it_and_the_moment() -> None:
+    refiner = Refiner(checkpoint="folder/fine.safetensors", switch_at=0.8)
+
+    found = written(refiner=refiner)
+
+    assert (found["Refiner"], found["Refiner switch at"]) == ("fine [ffffffffff]", "0.8")
+    assert not {"Hires refiner", "Refiner switch by sampling steps"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("hires_pass", "hires", "wanted"),
+    [
+        ("first pass", Hires(), "first pass"),
+        ("both passes", Hires(), "both passes"),
+        ("second pass", Hires(), None),
+        ("first pass", None, None),
+    ],
+)
+def test_recipe_when_the_refiners_pass_is_not_the_usual_one_names_it(
+    hires_pass: Any, hires: Hires | None, wanted: str | None
+) -> None:
+    refiner = Refiner(checkpoint="large.ckpt", by_steps=True, hires_pass=hires_pass)
+
+    found = written(refiner=refiner, hires=hires)
+
+    assert found.get("Hires refiner") == wanted
+    assert (found["Refiner"], found["Refiner switch by sampling steps"]) == ("large", "True")
+
+
+def test_recipe_when_the_refiner_never_takes_over_leaves_it_out() -> None:
+    found = written(refiner=Refiner(checkpoint="large.ckpt", switch_at=1))
+
+    assert not [key for key in found if "efiner" in key]
+
+
+def test_recipe_when_the_second_pass_has_a_checkpoint_and_cfg_names_them_first() -> None:
+    hires = Hires(
+        checkpoint="folder/fine.safetensors", cfg_scale=4.5, sampler="Euler", extra_noise=0.2
+    )
+    found = written(hires=hires)
+
+    assert [key for key in found if key.startswith(("Hires", "Extra"))] == [
+        "Hires checkpoint", "Hires CFG Scale", "Hires sampler", "Hires upscale", "Hires upscaler",
+        "Extra noise",
+    ]  # fmt: skip
+    assert (found["Hires checkpoint"], found["Hires CFG Scale"]) == ("fine [ffffffffff]", "4.5")
+    assert found["Extra noise"] == "0.2"

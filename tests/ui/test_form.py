@@ -86,3 +86,22 @@ def test_corrections_round_sizes_to_8_and_replace_words_by_a_random_seed() -> No
     form = {**DEFAULTS, "width": 500, "height": 515, "seed": "lucky", "subseed": " 7 "}
     assert corrections(form) == {"width": 504, "height": 512, "seed": "-1"}
     assert corrections({**DEFAULTS, "seed": "", "width": "wide"}) == {}
+
+
+def test_request_when_the_second_pass_has_its_own_checkpoint_and_cfg_carries_them() -> None:
+    same = ask(has_hires=True).hires
+    assert (same.checkpoint, same.cfg_scale) == (None, None)
+    own = ask(has_hires=True, hires_checkpoint="big [0123456789]", hires_cfg=3.5).hires
+    assert (own.checkpoint, own.cfg_scale) == ("big [0123456789]", 3.5)
+
+
+def test_request_when_the_refiner_is_closed_has_none() -> None:
+    assert ask(refiner_checkpoint="fine").refiner_checkpoint is None
+    opened = ask(has_refiner=True, refiner_checkpoint="fine", refiner_switch_at=0.6)
+    assert (opened.refiner_checkpoint, opened.refiner_switch_at) == ("fine", 0.6)
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_request_when_the_refiner_is_open_and_empty_says_what_to_do(empty: Any) -> None:
+    with pytest.raises(ParamsError, match="turn the refiner off"):
+        ask(has_refiner=True, refiner_checkpoint=empty)

@@ -114,3 +114,42 @@ def test_styles_in_a_recipe_follow_the_setting(
     studio.options.set("infotext_styles", choice)
     values = paste(recipe("CFG scale: 7", "a hill, in ink"), studio).values
     assert (values["prompt"], values.get("styles")) == (prompt, styles)
+
+
+def test_paste_when_other_checkpoints_are_here_fills_their_menus(studio: Studio) -> None:
+    title = studio.checkpoint("starter-emoji").title
+    values = paste(recipe(
+        "Denoising strength: 0.4, Hires checkpoint: starter-emoji, Hires CFG Scale: 4, "
+        "Refiner: starter-emoji, Refiner switch at: 0.6"
+    ), studio).values  # fmt: skip
+
+    assert (values["hires_checkpoint"], values["hires_cfg"]) == (title, 4.0)
+    assert (values["has_refiner"], values["refiner_checkpoint"]) == (True, title)
+    assert values["refiner_switch_at"] == 0.6
+
+
+def test_paste_when_other_checkpoints_are_not_here_names_them_and_turns_them_off(
+    studio: Studio,
+) -> None:
+    pasted = paste(recipe(
+        "Denoising strength: 0.4, Hires checkpoint: far [0123456789], Refiner: away"
+    ), studio)  # fmt: skip
+
+    assert pasted.missing[-2:] == ["away", "far [0123456789]"]
+    assert pasted.values["has_refiner"] is False
+    assert pasted.values["hires_checkpoint"] == "Use same checkpoint"
+
+
+def test_paste_when_there_are_no_other_checkpoints_closes_their_fields(studio: Studio) -> None:
+    values = paste(recipe("CFG scale: 7"), studio).values
+
+    assert (values["has_refiner"], values["hires_cfg"]) == (False, 0.0)
+    assert values["hires_checkpoint"] == "Use same checkpoint"
+
+
+def test_chips_when_the_refiner_works_otherwise_than_the_settings_say_so(studio: Studio) -> None:
+    pairs = "Refiner: x, Hires refiner: both passes, Refiner switch by sampling steps: True"
+
+    assert paste(recipe(pairs), studio).chips == [
+        "Hires refiner: both passes", "Refiner switch by sampling steps: True",
+    ]  # fmt: skip
