@@ -23,19 +23,9 @@ from webui.progress import Interrupted
 from webui.restoration.detect import Face
 from webui.restoration.networks import Shelf, load_network, read_tensors
 from webui.restoration.pixels import Pixels, highest, resized, to_image
+from webui.restoration.template import SIDE, TEMPLATE, alignment
 
 Array = NDArray[Any]
-SIDE: Final = 512
-TEMPLATE: Final = np.array(
-    [
-        [192.98138, 239.94708],
-        [318.90277, 240.19360],
-        [256.63416, 314.01935],
-        [201.26117, 371.41043],
-        [313.08905, 371.15118],
-    ]
-)
-"""Mean landmarks of FFHQ faces at 512 pixels. Source: the template all three restorers publish."""
 OUTSIDE: Final = (0.53, 0.52, 0.52)
 """What lies beyond the photograph's edge in an aligned face. Source: published inference code of
 GFPGAN and CodeFormer (135, 133, 132 of 255)."""
@@ -127,27 +117,6 @@ def load_restorer(name: str, path: Path, shelf: Shelf, *, weight: float = 0.5) -
 
 
 # Alignment
-
-
-def alignment(landmarks: Array, template: Array = TEMPLATE) -> Array:
-    """The similarity that brings landmarks closest to the template, least squares.
-
-    Args:
-        landmarks: (5, 2).
-    Returns:
-        (2, 3) matrix for ``cv2.warpAffine``: picture to template.
-    Source:
-        Umeyama 1991, "Least-squares estimation of transformation parameters", without mirroring.
-    """
-    centre, goal = landmarks.mean(0), template.mean(0)
-    points, goals = landmarks - centre, template - goal
-    size = float((points**2).sum())
-    if size < 1e-9:
-        points, size = np.array([[-1.0, 0], [1, 0], [0, 0], [0, 0], [0, 0]]), 2.0
-    a = float((points * goals).sum()) / size
-    b = float((points[:, 0] * goals[:, 1] - points[:, 1] * goals[:, 0]).sum()) / size
-    turn = np.array([[a, -b], [b, a]])
-    return np.hstack([turn, (goal - turn @ centre)[:, None]])
 
 
 def aligned(pixels: Pixels, matrix: Array) -> Array:
