@@ -90,13 +90,15 @@ def draw(studio: Studio) -> Img2Img:
             size = _draw_size()
             seed_fields, seed_buttons, extra_panel = painting_tab.draw_seed(_FIELDS)
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
+            tile_fields = painting_tab.draw_tiles(_FIELDS)
             script_panels, script_fields = img2img_panels.draw_scripts(_FIELDS)
         with gr.Column(elem_classes="dq-out", min_width=0):
             stage = results.draw(actions["interrupt"], actions["skip"], actions["forever"], TAB)
     form = Img2ImgForm(
         prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
         overrides=overrides, denoising=denoising, resize_mode=resize_mode, **canvases, **fields,
-        **size["fields"], **seed_fields, **refiner_fields, **panel_fields, **script_fields,
+        **size["fields"], **seed_fields, **refiner_fields, **tile_fields, **panel_fields,
+        **script_fields,
     )  # fmt: skip
     buttons = Buttons(
         **actions, swap=size["swap"], aspects=size["aspects"], **seed_buttons,

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gradio as gr
+from pydantic import ValidationError
 
 from webui.errors import ParamsError
+from webui.params import TiledDiffusion, params_error
 from webui.ui.wiring import Values
 
 PAINTING_DEFAULTS: dict[str, Any] = {
@@ -35,6 +37,12 @@ PAINTING_DEFAULTS: dict[str, Any] = {
     "has_refiner": False,
     "refiner_checkpoint": "",
     "refiner_switch_at": 0.8,
+    "has_tiles": False,
+    "tile_method": "Mixture of Diffusers",
+    "tile_width": 768,
+    "tile_height": 768,
+    "tile_overlap": 128,
+    "tile_batch": 1,
 }
 
 
@@ -70,6 +78,12 @@ class PaintingForm:
     has_refiner: gr.Checkbox
     refiner_checkpoint: gr.Dropdown
     refiner_switch_at: gr.Slider
+    has_tiles: gr.Checkbox
+    tile_method: gr.Dropdown
+    tile_width: gr.Slider
+    tile_height: gr.Slider
+    tile_overlap: gr.Slider
+    tile_batch: gr.Slider
 
     def checkpoint_menus(self) -> dict[gr.Dropdown, list[str]]:
         """Lists of checkpoints, with the entries that stand before them."""
@@ -191,9 +205,26 @@ def painting_values(
         "tiling": bool(form["tiling"]),
         "refiner_checkpoint": _refiner_checkpoint(form),
         "refiner_switch_at": value("refiner_switch_at"),
+        "tiled_diffusion": _tiled_diffusion(form) if form["has_tiles"] else None,
         "user": user,
         "overrides": {**top_row, **overrides},
     }
+
+
+def _tiled_diffusion(form: Mapping[str, Any]) -> TiledDiffusion:
+    def value(name: str) -> Any:
+        return number(form, name, PAINTING_DEFAULTS)
+
+    try:
+        return TiledDiffusion(
+            tile_width=value("tile_width") // 8 * 8,
+            tile_height=value("tile_height") // 8 * 8,
+            overlap=value("tile_overlap") // 8 * 8,
+            method=form["tile_method"],
+            batch_size=value("tile_batch"),
+        )
+    except ValidationError as err:
+        raise params_error(err) from err
 
 
 def _refiner_checkpoint(form: Mapping[str, Any]) -> str | None:

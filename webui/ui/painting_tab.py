@@ -252,6 +252,23 @@ def draw_refiner(fields: FieldMaker, studio: Studio) -> tuple[dict[str, Any], gr
     return drawn, panel
 
 
+def draw_tiles(fields: FieldMaker) -> dict[str, Any]:
+    """Painting in overlapping tiles, for sizes the checkpoint was not trained for."""
+    with gr.Accordion(label("tiles"), open=False, elem_id=fields.id("tiles")):
+        has_tiles = fields.check("has_tiles")
+        with gr.Row():
+            method = fields.menu("tile_method", ["Mixture of Diffusers", "MultiDiffusion"])
+            overlap = fields.slider("tile_overlap", 0, 512, 8)
+        with gr.Row():
+            width = fields.slider("tile_width", 64, 2048, 8)
+            height = fields.slider("tile_height", 64, 2048, 8)
+        batch = fields.slider("tile_batch", 1, 8, 1)
+    return {
+        "has_tiles": has_tiles, "tile_method": method, "tile_width": width, "tile_height": height,
+        "tile_overlap": overlap, "tile_batch": batch,
+    }  # fmt: skip
+
+
 def draw_autosave(tab: str) -> gr.Button:
     """The hidden button page.js presses a moment after a change."""
     return gr.Button("save draft", visible="hidden", elem_id=elem_id(tab, "autosave"))

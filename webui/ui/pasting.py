@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 from webui.errors import ParamsError, WebUIError
 from webui.infotext import Infotext, parse_infotext, with_defaults
 from webui.options import OPTION_OF_INFOTEXT_KEY, OPTIONS
+from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
 from webui.resolve import known_sampler
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
+from webui.ui.img2img_form import (
+    INPAINT_MASKED,
+    INPAINT_NOT_MASKED,
+    ONLY_MASKED,
+    WHOLE_PICTURE,
+)
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -41,6 +48,19 @@ _NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Hires CFG Scale": ("hires_cfg", float),
     "Refiner switch at": ("refiner_switch_at", float),
 }
+_PICTURE_NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "Denoising strength": ("denoising", float),
+    "Mask blur": ("mask_blur", int),
+    "Masked area padding": ("padding", int),
+    "Soft inpainting schedule bias": ("soft_bias", float),
+    "Soft inpainting preservation strength": ("soft_preservation", float),
+    "Soft inpainting transition contrast boost": ("soft_contrast", float),
+    "Soft inpainting mask influence": ("soft_influence", float),
+    "Soft inpainting difference threshold": ("soft_threshold", float),
+    "Soft inpainting difference contrast": ("soft_difference", float),
+    "Outpaint blur": ("outpaint_blur", int),
+}
+"""Fields only img2img has; a form without them leaves them out."""
 _TEXTS = {
     "Hires upscaler": "hires_upscaler",
     "Hires prompt": "hires_prompt",
@@ -120,7 +140,7 @@ def _other_checkpoints(
 
 def _fields(params: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for key, (name, read) in _NUMBERS.items():
+    for key, (name, read) in (*_NUMBERS.items(), *_PICTURE_NUMBERS.items()):
         if key in params:
             try:
                 values[name] = read(params[key])
@@ -131,7 +151,22 @@ def _fields(params: Mapping[str, str]) -> dict[str, Any]:
             values[name] = params[key]
     if "hires_denoising" in values:  # the same key for img2img and the second pass of txt2img
         values["denoising"] = values["hires_denoising"]
-    return {**values, **_samplers(params)}
+    return {**values, **_samplers(params), **_masks(params)}
+
+
+def _masks(params: Mapping[str, str]) -> dict[str, Any]:
+    """How the mask was used, where there was one; what the recipe leaves out was usual."""
+    if not any(key.startswith(("Mask", "Inpaint area", "Soft inpainting")) for key in params):
+        return {}
+    content = params.get("Masked content")
+    is_inverted = params.get("Mask mode") == INPAINT_NOT_MASKED
+    is_only_masked = params.get("Inpaint area") == ONLY_MASKED
+    return {
+        "mask_mode": INPAINT_NOT_MASKED if is_inverted else INPAINT_MASKED,
+        "mask_content": content if content in MASKED_CONTENTS else "original",
+        "inpaint_area": ONLY_MASKED if is_only_masked else WHOLE_PICTURE,
+        "has_soft": params.get("Soft inpainting enabled") == "True",
+    }
 
 
 def _samplers(params: Mapping[str, str]) -> dict[str, Any]:

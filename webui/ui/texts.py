@@ -117,6 +117,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Share of the painting that is done when it takes over",
         "完成到这个比例时换用精修模型",
     ),
+    "tiles": ("Tiled diffusion", "分块扩散 (Tiled diffusion)"),
+    "has_tiles": ("Paint in overlapping tiles", "用相互重叠的分块绘制"),
+    "tile_method": ("Method", "方法"),
+    "tile_width": ("Tile width", "分块宽度"),
+    "tile_height": ("Tile height", "分块高度"),
+    "tile_overlap": ("Overlap", "重叠"),
+    "tile_batch": ("Tiles at once", "同时处理的分块数"),
     # img2img
     "modes": ("Way of working", "工作方式"),
     "mode_img2img": ("img2img", "图生图"),

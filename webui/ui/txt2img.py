@@ -58,11 +58,13 @@ def draw(studio: Studio) -> Txt2Img:
             seed_fields, seed_buttons, extra_panel = painting_tab.draw_seed(_FIELDS)
             hires_fields, hires_panel, hires_size = _draw_hires(studio)
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
+            tile_fields = painting_tab.draw_tiles(_FIELDS)
         with gr.Column(elem_classes="dq-out", min_width=0):
             stage = results.draw(actions["interrupt"], actions["skip"], actions["forever"], TAB)
     form = Form(
         prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
-        overrides=overrides, **fields, **size_fields, **seed_fields, **hires_fields, **refiner_fields,
+        overrides=overrides, **fields, **size_fields, **seed_fields, **hires_fields,
+        **refiner_fields, **tile_fields,
     )  # fmt: skip
     buttons = Buttons(
         **actions, swap=swap, aspects=aspects, **seed_buttons,
