@@ -39,7 +39,7 @@ def extras_pairs(params: Extras, image: int, gfpgan: str = "") -> dict[str, Any]
         pairs = {}
     second = params.extras_upscaler_2_visibility
     mixes = params.upscaler_denoising < 1 and "General 4xV3" in params.upscaler_1
-    return {
+    pairs = {
         **pairs,
         "Postprocess upscaler 2 visibility": second if has_upscaler and has_second else None,
         "Postprocess upscaler denoising": params.upscaler_denoising if mixes else None,
@@ -54,6 +54,12 @@ def extras_pairs(params: Extras, image: int, gfpgan: str = "") -> dict[str, Any]
         "Colour repair": if_set(params.colour_repair),
         "Scratch repair": if_set(params.scratch_repair),
     }
+    return {key: _short(value) for key, value in pairs.items()}
+
+
+def _short(value: Any) -> Any:
+    """Whole numbers without «.0», as people type them."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def extras_infotext(existing: str | None, pairs: dict[str, Any]) -> str:
