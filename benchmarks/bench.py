@@ -25,29 +25,16 @@ PROJECT = Path(__file__).resolve().parent.parent
 STARTER = PROJECT / "models/Stable-diffusion/starter-emoji.safetensors"
 sys.path.insert(0, str(PROJECT))
 
+from benchmarks.big_pictures import measure_sd_upscale, measure_tiled_vae  # noqa: E402
+from benchmarks.table import header, row  # noqa: E402
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["startup", "starter", "full", "hires", "many-files"])
+    parser.add_argument("what", choices=list(MEASURES))
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
-    measures: dict[str, Callable[[int], None]] = {
-        "startup": measure_startup,
-        "starter": measure_starter,
-        "full": measure_full,
-        "hires": measure_hires,
-        "many-files": measure_many_files,
-    }
-    measures[options.what](options.runs)
-
-
-def row(*cells: object) -> None:
-    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
-
-
-def header(*cells: str) -> None:
-    row(*cells)
-    row(*["---"] * len(cells))
+    MEASURES[options.what](options.runs)
 
 
 def spread(values: list[float]) -> str:
@@ -406,9 +393,7 @@ def _clip_tokenizer() -> object:
     from webui.prompts.tokenizer import VOCABULARY_FILE, ClipTokenizer, read_merges
 
     vocabulary = ClipTokenizer.load().backend.get_vocab()
-    return CLIPTokenizer(
-        vocab=vocabulary, merges=read_merges(VOCABULARY_FILE), model_max_length=77
-    )
+    return CLIPTokenizer(vocab=vocabulary, merges=read_merges(VOCABULARY_FILE), model_max_length=77)
 
 
 class Diffusers:
@@ -472,6 +457,17 @@ class Diffusers:
             for _ in range(body["steps"]):
                 model.unet(latents, torch.tensor([500.0, 500.0]), encoder_hidden_states=context)
             model.vae.decode(latents[:1])
+
+
+MEASURES: dict[str, Callable[[int], None]] = {
+    "startup": measure_startup,
+    "starter": measure_starter,
+    "full": measure_full,
+    "hires": measure_hires,
+    "many-files": measure_many_files,
+    "tiled-vae": measure_tiled_vae,
+    "sd-upscale": measure_sd_upscale,
+}
 
 
 if __name__ == "__main__":

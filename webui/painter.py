@@ -25,6 +25,7 @@ from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
 from webui.pipelines.inpaint_recipe import mask_weight
+from webui.pipelines.memory_ladder import learn_into
 from webui.pipelines.painting import Picture
 from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
@@ -75,6 +76,8 @@ class Painter:
         if settings.get("threads"):
             torch.set_num_threads(settings["threads"])
         self._tokenizer = ClipTokenizer.load()
+        self._learnt: dict[tuple[str, str | None], dict[tuple[str, int], Any]] = {}
+        """What each model needed when memory was short; outlives the model."""
         self._shelf = Shelf(self._device, has_half=self._dtype != torch.float32)
         self._memory = ModelMemory(
             settings.get("model_memory_bytes", 0) or None,
@@ -173,6 +176,7 @@ class Painter:
         )
         medvram, lowvram = (bool(self._settings.get(k)) for k in ("medvram", "lowvram"))
         put_aside(model, medvram=medvram, lowvram=lowvram)
+        learn_into(model, self._learnt.setdefault(key, {}))
         return model
 
     def encoder(self, model: LoadedModel) -> PromptEncoder:

@@ -210,6 +210,20 @@ def test_climb_holds_nothing_of_a_failed_attempt() -> None:
     assert nothing.value.tried == ("b",)
 
 
+def test_what_a_model_needed_is_known_when_it_is_loaded_again() -> None:
+    def full() -> str:
+        raise torch.OutOfMemoryError("pretended")
+
+    kept: dict[Any, Any] = {}
+    rungs = [Rung("", full), Rung("b", lambda: "done")]
+    for warned in (1, 0):  # the same file, loaded twice
+        model: Any = SimpleNamespace(extras={})
+        memory_ladder.learn_into(model, kept)
+        warnings: list[str] = []
+        climb(model, "x", 1, rungs, warnings.append)
+        assert len(warnings) == warned
+
+
 def test_container_limit_is_what_is_left_of_it(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")

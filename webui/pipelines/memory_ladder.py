@@ -5,8 +5,8 @@ the other networks in main memory), the VAE's (whole → in tiles → the other 
 memory), and over both the batch, which is painted in smaller groups last. Only the work that
 failed is done again, so steps that are already painted stay.
 
-The rung that worked is said once and remembered with the loaded model: the same size, or a
-larger one, starts there the next time.
+The rung that worked is said once and remembered for the model, as long as the process lives: the
+same size, or a larger one, starts there the next time.
 """
 
 from __future__ import annotations
@@ -110,6 +110,11 @@ def remember_group(model: LoadedModel, cells: int, size: int) -> None:
 def group_size(model: LoadedModel, cells: int, wanted: int) -> int:
     """Pictures that can be painted at once, as far as is known."""
     return min([wanted, *_remembered(model, "group", cells)])
+
+
+def learn_into(model: LoadedModel, memory: dict[tuple[str, int], Any]) -> None:
+    """Have a model remember in ``memory``, which whoever loads models keeps beyond it."""
+    model.extras[_MEMORY] = memory
 
 
 def _memory(model: LoadedModel) -> dict[tuple[str, int], Any]:
