@@ -19,6 +19,9 @@ first starter's error of the clean latents there was 0.85 with the right caption
 """
 
 TIMESTEPS: Final = 1000
+NOISY_LEAN: Final = 0.6
+"""Timesteps are drawn as 1000·u^lean with u even in 0–1: below 1, more of them are noisy, where it
+is decided what is painted; 22 % instead of 40 % lie below 400."""
 
 
 class Objective:
@@ -42,7 +45,7 @@ class Objective:
     def __call__(
         self, unet: Any, latents: Tensor, context: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The loss of one small batch, at timesteps spread evenly.
+        """The loss of one small batch, at timesteps spread over all places.
 
         Args:
             unet: Called with latents, timesteps, context.
@@ -51,7 +54,7 @@ class Objective:
         """
         count, device = len(latents), self.alphas.device
         places = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-        timesteps = (places * TIMESTEPS).long().clamp(0, TIMESTEPS - 1).to(device)
+        timesteps = (places**NOISY_LEAN * TIMESTEPS).long().clamp(0, TIMESTEPS - 1).to(device)
         noise = torch.randn(latents.shape, generator=generator).to(device)
         noisy = self.noised(latents.to(device), noise, timesteps)
         predicted = unet(noisy, timesteps, context).sample

@@ -63,7 +63,7 @@ class Plan:
         ema: Highest decay of the averaged weights, which are the ones that are kept.
     """
 
-    small_batch: int = 6
+    small_batch: int = 4
     parts: int = 4
     workers: int = 2
     steps: int | None = None
@@ -220,7 +220,8 @@ class Trainer:
         if chance < EMPTY_SHARE:
             return []
         if chance < EMPTY_SHARE + NEGATIVE_SHARE and self.negatives:
-            return [t for words in rng.sample(self.negatives, rng.randint(1, 4)) for t in words]
+            some = rng.sample(self.negatives, min(len(self.negatives), rng.randint(1, 4)))
+            return [token for words in some for token in words]
         if self.unknown and rng.random() < NOISE_SHARE:
             caption = list(caption)
             for _ in range(rng.randint(1, 4)):
