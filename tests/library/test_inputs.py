@@ -1,4 +1,4 @@
-"""Input pictures are kept under the sha256 of their file, unchanged for as long as jobs need them."""
+"""Input pictures are kept under the sha256 of their file, unchanged while jobs need them."""
 
 from __future__ import annotations
 

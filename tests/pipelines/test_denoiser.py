@@ -11,6 +11,7 @@ from torch import Tensor
 
 from webui.pipelines.conditioning import Conditioning, Interrupted, ScheduledCond
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
+from webui.pipelines.latent_blend import HardBlend
 from webui.samplers.schedules import NoiseTable
 
 SIGMA = torch.tensor([2.0])
@@ -172,3 +173,39 @@ def test_guidance_when_a_picture_edits_is_the_formula_of_three_estimates() -> No
     assert torch.allclose(uncond, torch.full_like(LATENTS, 3 - 2 * 0.1))
     guided_noise = 0.1 + 3 * 0.2 + 5 * (0.5 - 0.1)
     assert torch.allclose(denoised, torch.full_like(LATENTS, 3 - 2 * guided_noise))
+
+
+@pytest.mark.parametrize("blends_before", [False, True])
+def test_blend_when_a_mask_keeps_cells_then_they_stay_original_for_network_and_sampler(
+    blends_before: bool,
+) -> None:
+    seen: list[Tensor] = []
+
+    class Unet(EchoUnet):
+        def __call__(self, latents: Tensor, timestep: Tensor, **rest: Any):
+            seen.append(latents)
+            return super().__call__(latents, timestep, **rest)
+
+    original, noise = torch.full_like(LATENTS, 7.0), torch.full_like(LATENTS, 0.25)
+    mask = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
+    denoiser = make(Unet())
+    denoiser._blend = HardBlend(original, mask, noise if blends_before else None)
+
+    denoised, _ = denoiser.guided(LATENTS, SIGMA, Conditioning(((1.0, always(0.5)),), always(0.1)))
+
+    painted = 3 - 2 * (0.1 + 5 * (0.5 - 0.1))
+    shown = seen[0][0, 0] * 5**0.5  # the network's input is scaled by 1 / sqrt(sigma² + 1)
+    kept = 7 + 0.25 * 2
+    assert torch.allclose(shown.diagonal(), torch.tensor(3.0))
+    assert torch.allclose(denoised[0, 0].diagonal(), torch.tensor(painted))
+    if blends_before:
+        assert torch.allclose(shown.fliplr().diagonal(), torch.tensor(kept))
+    else:
+        assert torch.allclose(shown.fliplr().diagonal(), torch.tensor(3.0))
+        assert torch.allclose(denoised[0, 0].fliplr().diagonal(), torch.tensor(7.0))
+
+
+def test_blend_when_the_walk_ends_then_kept_cells_are_the_original() -> None:
+    mask = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
+    finished = HardBlend(torch.zeros_like(LATENTS), mask).finished(LATENTS)
+    assert finished[0, 2].tolist() == [[3.0, 0.0], [0.0, 3.0]]

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.pipelines.conftest import Ear
+from webui.samplers.names import SAMPLERS
 
 Painted = Callable[..., Ear]
 KEYS = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(4)]
@@ -155,3 +156,58 @@ def test_img2img_when_the_input_has_another_size_then_the_result_has_the_wanted_
     mean = pixels(image).mean(axis=(0, 1))
     assert mean[1] > mean[0] + 40  # still green everywhere
     assert mean[1] > mean[2] + 40
+
+
+def test_img2img_when_the_noise_is_changed_then_the_picture_is(
+    painted: Painted, apple: Image.Image
+) -> None:
+    def made(**values: float) -> Image.Image:
+        ear = painted(
+            kind="img2img",
+            inputs={KEYS[0]: apple},
+            init_images=[KEYS[0]],
+            denoising_strength=0.5,
+            sampler="Euler",
+            **values,
+        )
+        return ear.pictures[0].image
+
+    plain = made()
+    assert distance(made(initial_noise_multiplier=0.5), plain) > 1
+    assert distance(made(extra_noise=0.2), plain) > 0.5
+    assert distance(made(initial_noise_multiplier=1.0, extra_noise=0.0), plain) == 0
+
+
+def test_img2img_when_the_seed_is_the_same_then_the_picture_is(
+    painted: Painted, apple: Image.Image
+) -> None:
+    one, other = (
+        painted(kind="img2img", inputs={KEYS[0]: apple}, init_images=[KEYS[0]]).pictures[0].image
+        for _ in range(2)
+    )
+    assert distance(one, other) == 0
+
+
+def test_img2img_when_many_batches_share_an_input_then_it_is_encoded_once(
+    painted: Painted, apple: Image.Image
+) -> None:
+    ear = painted(
+        kind="img2img", inputs={KEYS[0]: apple}, init_images=[KEYS[0]], batch_count=3, batch_size=2
+    )
+    assert len(ear.pictures) == 6
+    assert len([step for step in ear.steps if step[2] == "encoding"]) == 1
+
+
+@pytest.mark.parametrize("sampler", [info.name for info in SAMPLERS])
+def test_img2img_when_any_sampler_paints_then_the_input_shows(
+    painted: Painted, apple: Image.Image, sampler: str
+) -> None:
+    ear = painted(
+        kind="img2img",
+        inputs={KEYS[0]: apple},
+        init_images=[KEYS[0]],
+        denoising_strength=0.2,
+        sampler=sampler,
+        steps=6,
+    )
+    assert 0 < distance(ear.pictures[0].image, apple) < 40

@@ -80,7 +80,7 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
     def input_key(self, index: int) -> str:
         """Which input the picture of this number begins with."""
         inputs = self.params.init_images
-        return inputs[index % self.params.batch_size] if len(inputs) > 1 else inputs[0]
+        return inputs[index % self.params.batch_size % len(inputs)]
 
     def source(self, batch: int, key: str) -> Source:
         """An input picture of the request, made ready at first use.

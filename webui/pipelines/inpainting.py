@@ -17,6 +17,8 @@ from webui.pipelines.resize import LATENT_MODE, resize, whole_cells
 
 OVERLAY_GAIN = 2
 """In whole pictures what is half masked is wholly replaced, so that the seam lies outside."""
+FRINGE_GAIN = 4
+"""How steeply a mask of another origin may rise from where the own one begins."""
 
 Resize = Callable[[Image.Image, ResizeMode], Image.Image]
 """Brings a picture to the size that is painted."""
@@ -46,8 +48,8 @@ class Paste:
         """
         whole = self.placed(painted, self.original)
         if mask is not None:
-            allowed = self.mask.point(lambda value: min(value * 4, 255))
-            mask = ImageChops.darker(self.placed(mask, Image.new("L", self.mask.size)), allowed)
+            mask = self.placed(mask, Image.new("L", self.mask.size))
+            mask = ImageChops.darker(mask, _amplified(self.mask, FRINGE_GAIN))
         return Image.composite(whole, self.original, mask or self.mask)
 
     def placed(self, part: Image.Image, ground: Image.Image) -> Image.Image:
@@ -96,11 +98,12 @@ def mask_picture(
         mode: ResizeMode = "Resize and fill"
         image, mask = resized(image.crop(region), mode), resized(mask.crop(region), mode)
     elif params.resize_mode == LATENT_MODE:
-        paste = Paste(resized(image, "Just resize"), _overlay(resized(mask, "Just resize")))
+        stretched = resized(mask, "Just resize")
+        paste = Paste(resized(image, "Just resize"), _amplified(stretched, OVERLAY_GAIN))
         image, mask = whole_cells(image), whole_cells(mask)
     else:
         image, mask = resized(image, params.resize_mode), resized(mask, params.resize_mode)
-        paste = Paste(image, _overlay(mask))
+        paste = Paste(image, _amplified(mask, OVERLAY_GAIN))
     if inpaint.content != "original":
         image = filled(image, mask)
     if not inpaint.keep_rest:
@@ -108,5 +111,5 @@ def mask_picture(
     return MaskedPicture(image, mask, paste)
 
 
-def _overlay(mask: Image.Image) -> Image.Image:
-    return mask.point(lambda value: min(value * OVERLAY_GAIN, 255))
+def _amplified(mask: Image.Image, gain: int) -> Image.Image:
+    return mask.point([min(value * gain, 255) for value in range(256)])

@@ -37,7 +37,7 @@ def read_mask(image: Image.Image, size: tuple[int, int], inpaint: Inpaint) -> Im
     if image.mode == "RGBA":
         mask = image.getchannel("A")
         if inpaint.round_mask and inpaint.soft is None:
-            mask = mask.point(lambda alpha: 255 if alpha > ALPHA_THRESHOLD else 0)
+            mask = mask.point([255 if alpha > ALPHA_THRESHOLD else 0 for alpha in range(256)])
     else:
         mask = image.convert("L")
     if mask.size != size:
@@ -123,7 +123,7 @@ def filled(image: Image.Image, mask: Image.Image) -> Image.Image:
 
 def _mean_colour(image: Image.Image, mask: Image.Image) -> tuple[int, int, int]:
     """Of what is not masked; of everything when all is."""
-    keep = mask.point(lambda value: 255 if value == 0 else 0)
+    keep = mask.point([255] + [0] * 255)
     stat = ImageStat.Stat(image, keep if keep.getbbox() else None)
     red, green, blue = (round(value) for value in stat.mean)
     return red, green, blue

@@ -67,7 +67,7 @@ class ShownPicture:
         image = Image.new("RGB", size, GREY) if self.image is None else self.image
         mask = Image.new("L", image.size, 255) if self.mask is None else self.mask
         if self.round_mask:
-            mask = mask.point(lambda value: 255 if value > 127 else 0)
+            mask = mask.point([255 if value > 127 else 0 for value in range(256)])
         hidden = Image.composite(Image.new("RGB", image.size, GREY), image, mask)
         latents = _sized(encode([Image.blend(image, hidden, self.weight)]), rows, columns)
         values = torch.from_numpy(np.asarray(mask, dtype=np.float32).copy()) / 255
