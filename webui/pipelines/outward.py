@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from scipy import ndimage
+from scipy import fft, ndimage
 
 Pixels = NDArray[np.float32]
 BLUR_PER_PIXEL = 0.35
@@ -155,14 +155,15 @@ def matched_noise(
     share = is_new[..., None].astype(np.float64)
     shown = source * (1 - share)
     shown = shown / max(float(shown.max()), 1e-6) + source.mean() * share
-    spectrum = np.fft.fft2(shown, axes=(0, 1))
+    spectrum: Any = fft.rfft2(shown, axes=(0, 1))
     amplitude = np.abs(spectrum)
     phase = spectrum / np.maximum(amplitude, 1e-12)
 
     noise = np.random.default_rng(NOISE_SEED).random(shown.shape)
     noise = color_variation * noise + (1 - color_variation) * noise.mean(axis=2, keepdims=True)
-    power = np.abs(np.fft.fft2(noise, axes=(0, 1)) * _low_pass(size)[..., None]) ** 2
-    shaped = np.real(np.fft.ifft2(power * amplitude**falloff * phase, axes=(0, 1)))
+    noise_spectrum: Any = fft.rfft2(noise, axes=(0, 1))
+    power = np.abs(noise_spectrum * _low_pass(size)[..., None]) ** 2
+    shaped: Any = fft.irfft2(power * amplitude**falloff * phase, size[::-1], axes=(0, 1))
 
     is_noise = is_new > 1e-6
     known = source[is_new < 1e-3] if (is_new < 1e-3).any() else source.reshape(-1, 3)
@@ -174,9 +175,9 @@ def matched_noise(
 
 
 def _low_pass(size: tuple[int, int]) -> NDArray[np.float64]:
-    """(H, W) weight of each frequency of the noise: 1 / ((x² + 1)(y² + 1)), 1 at the middle."""
+    """(H, W // 2 + 1) weight of each frequency of the noise, 1 / ((x² + 1)(y² + 1))."""
     width, height = size
-    x = 2 * np.fft.fftfreq(width) * width / min(size)
+    x = 2 * np.fft.rfftfreq(width) * width / min(size)
     y = 2 * np.fft.fftfreq(height) * height / min(size)
     return 1 / ((x[None, :] ** 2 + 1) * (y[:, None] ** 2 + 1))
 
