@@ -122,7 +122,7 @@ def _connect_enlarging(
         return refresh(stage, studio, values, browser, request)
 
     takes = [*painting.form.components(), *quick.components(), browser, stage.shown]
-    wire(stage.stage.upscale, upscale, takes, stage.gives())
+    wire(stage.stage.upscale, upscale, takes, stage.gives(), trigger_mode="multiple")
 
 
 def second_pass(

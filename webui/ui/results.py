@@ -135,7 +135,8 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
     gives = parts.gives()
     wire(parts.timer.tick, tick, takes, gives, is_quiet=True, trigger_mode="once")
     wire(parts.wake.click, tick, takes, gives, is_quiet=True)
-    wire(parts.stage.act, on_act, takes, gives)
+    # Every press counts, also while the answer to the last one is under way.
+    wire(parts.stage.act, on_act, takes, gives, trigger_mode="multiple")
     wire(parts.interrupt.click, stop, takes, gives)
     wire(parts.skip.click, skip, takes, gives)
     wire(parts.forever.input, change_forever, [*takes, parts.forever], gives)

@@ -66,6 +66,19 @@
 
   // Left and right go to the next picture, up and down to the other row of four
   const STEPS = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -2, ArrowDown: 2};
+  // A stage that was drawn anew takes the focus from the picture it was on: it goes back there
+  let focusedPick = null;
+  document.addEventListener('focusin', (event) => {
+    const pick = event.target.closest && event.target.closest('[data-act=pick]');
+    focusedPick = pick && pick.dataset.key;
+  });
+  const refocus = () => {
+    if (!focusedPick || document.activeElement !== document.body) return;
+    const stage = shownStage();
+    const pick = stage && stage.querySelector(`[data-act=pick][data-key="${focusedPick}"]`);
+    if (pick) pick.focus();
+  };
+  document.addEventListener('pointerdown', () => { focusedPick = null; }, true);
   const inGallery = (target) => {
     if (target.matches && target.matches('.dq-cut')) return false; // the cut moves by arrow keys
     return document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage, #dq-i2i-stage'));
@@ -208,6 +221,16 @@
     setTimeout(ping, document.hidden ? 10000 : wait);
   };
 
+  // The login form is silent when the brake on guesses holds
+  if ('PerformanceObserver' in window) {
+    new PerformanceObserver((list) => {
+      const isBraked = list.getEntries().some((entry) => entry.responseStatus === 429 && /\/login\/?$/.test(entry.name));
+      if (!isBraked) return;
+      banner(text('too_many_guesses'));
+      setTimeout(banner, 10000, '');
+    }).observe({type: 'resource'});
+  }
+
   // What was typed while the program was away is put back after the reload
   const putBack = () => {
     const kept = sessionStorage.getItem('danqing-unsaved');
@@ -333,6 +356,7 @@
     nameButtons();
     let due = null;
     new MutationObserver(() => {
+      refocus();
       if (due) return;
       due = setTimeout(() => { due = null; nameButtons(); showAlone(isAlone()); followLarge(); }, 200);
     }).observe(document.body, {childList: true, subtree: true});
