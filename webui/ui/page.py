@@ -31,7 +31,7 @@ from webui.ui.quicksettings import Quicksettings
 from webui.ui.routes import make_routes
 from webui.ui.session import client_name, load_secret, new_browser_id
 from webui.ui.settings_tab import SettingsTab
-from webui.ui.texts import I18N, label, language_of
+from webui.ui.texts import I18N, TEXTS, label, language_of
 from webui.ui.theme import head, make_theme, style_sheet
 from webui.ui.txt2img import Txt2Img
 from webui.ui.wiring import Values, wire
@@ -198,6 +198,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         server_name=settings.host,
         server_port=settings.port,
         auth=[(user, password) for user, password in logins] or None,
+        auth_message="<br>".join(TEXTS["login_pause"]),
         root_path=settings.subpath or None,
         allowed_paths=output_folders(studio),
         blocked_paths=[str(settings.folders.data / part) for part in ("config.json", "data")],

@@ -439,9 +439,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "group_api": ("API", "API"),
     "group_system": ("System", "系统"),
     # Failures of the page itself
-    "too_many_guesses": (
-        "Too many wrong passwords came from this address. Wait ten seconds and try again.",
-        "此地址输错密码次数过多，请等待十秒后再试。",
+    "login_pause": (
+        "After five wrong passwords there is a pause of ten seconds.",
+        "密码输错五次后，需等待十秒再试。",
     ),
     "unexpected": (
         "Something unexpected went wrong on the server (report id {id}).",

@@ -110,7 +110,6 @@ def head(forced_theme: str | None) -> str:
             "close",
             "settings_nothing",
             "enlarge",
-            "too_many_guesses",
             *CANVAS_TEXTS,
             *TITLES.values(),
         )

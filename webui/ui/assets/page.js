@@ -221,16 +221,6 @@
     setTimeout(ping, document.hidden ? 10000 : wait);
   };
 
-  // The login form is silent when the brake on guesses holds
-  if ('PerformanceObserver' in window) {
-    new PerformanceObserver((list) => {
-      const isBraked = list.getEntries().some((entry) => entry.responseStatus === 429 && /\/login\/?$/.test(entry.name));
-      if (!isBraked) return;
-      banner(text('too_many_guesses'));
-      setTimeout(banner, 10000, '');
-    }).observe({type: 'resource'});
-  }
-
   // What was typed while the program was away is put back after the reload
   const putBack = () => {
     const kept = sessionStorage.getItem('danqing-unsaved');

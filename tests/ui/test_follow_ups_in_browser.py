@@ -1,0 +1,235 @@
+"""Going on from a finished picture, in a real browser: variations, comparison, sending."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.test_first_picture import Server, any_free_port, running
+from tests.ui.conftest import READY, Served, wait_until
+from webui.follow_ups import SUBTLE
+
+pytestmark = pytest.mark.browser
+CANVAS = "[data-board=dq-i2i-canvas-inpaint]"
+STAGE, OTHER_STAGE = "#dq-stage", "#dq-i2i-stage"
+
+
+def generate(page: Any, prompt: str, **numbers: int) -> None:
+    """Fill in and press Generate; numbers by element id without ``dq-``."""
+    page.fill("#dq-prompt textarea", prompt)
+    for name, value in {"steps": 2, **numbers}.items():
+        page.fill(f"#dq-{name.replace('_', '-')} input[type=number]", str(value))
+        page.keyboard.press("Tab")
+    page.click("#dq-generate")
+
+
+def wait_for_job(page: Any, number: int) -> None:
+    """Until the stage shows the end of that many jobs."""
+    page.wait_for_selector(f'{STAGE} .dq-stagebox[data-state="done"]:not([data-job="{number}"])')
+
+
+def shown_job(page: Any) -> int:
+    return int(page.get_attribute(f"{STAGE} .dq-stagebox", "data-job"))
+
+
+def cut_of(page: Any, place: str) -> str:
+    return page.eval_on_selector(
+        f"{place} .dq-pair", "frame => getComputedStyle(frame).getPropertyValue('--dq-cut')"
+    )
+
+
+@pytest.fixture
+def pair(page: Any) -> Any:
+    """A page whose stage compares a variation with its parent."""
+    generate(page, "a fox")
+    page.wait_for_selector(f"{STAGE} .dq-next")
+    page.click(f"{STAGE} [data-how=strong]")
+    page.wait_for_selector(f"{STAGE} .dq-pair .dq-before img")
+    return page
+
+
+def test_two_by_two_when_checked_paints_four_and_follows_the_sliders(page: Any) -> None:
+    page.check("#dq-four input")
+    page.wait_for_function("document.querySelector('#dq-batch-size input').value === '4'")
+    generate(page, "four")
+    page.wait_for_selector(f"{STAGE} .dq-cell >> nth=3")
+    assert page.locator(f"{STAGE} .dq-cell").count() == 4
+
+    page.fill("#dq-batch-size input[type=number]", "3")
+    page.keyboard.press("Tab")
+    page.wait_for_function("!document.querySelector('#dq-four input').checked")
+
+
+def test_arrow_keys_when_four_are_shown_go_through_rows_and_columns(page: Any) -> None:
+    generate(page, "four", batch_size=4)
+    page.wait_for_selector(f"{STAGE} .dq-four")
+    page.focus(f"{STAGE} .dq-pick >> nth=0")
+
+    def picked() -> int:
+        pressed = page.locator(f"{STAGE} .dq-pick").evaluate_all(
+            "all => all.map(pick => pick.getAttribute('aria-pressed') === 'true')"
+        )
+        return pressed.index(True)
+
+    for key, expected in (("ArrowRight", 1), ("ArrowDown", 3), ("ArrowLeft", 2), ("ArrowUp", 0)):
+        page.keyboard.press(key)
+        wait_until(lambda expected=expected: picked() == expected, f"{key} did not pick {expected}")
+    page.wait_for_function("document.activeElement.matches('.dq-pick')")
+
+
+def test_comparison_when_the_slider_is_moved_by_keys_and_by_mouse_is_cut_there(pair: Any) -> None:
+    assert cut_of(pair, STAGE) == "50%"
+    pair.focus(f"{STAGE} .dq-cut")
+    pair.keyboard.press("Home")
+    assert cut_of(pair, STAGE) == "0%"
+    pair.keyboard.press("ArrowRight")
+    assert cut_of(pair, STAGE) == "0.5%"
+    box = pair.locator(f"{STAGE} .dq-pair").bounding_box()
+    pair.mouse.click(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    assert abs(float(cut_of(pair, STAGE).rstrip("%")) - 80) < 2
+
+
+def test_comparison_when_shown_large_can_be_moved_and_escape_closes_it(pair: Any) -> None:
+    pair.click(f"{STAGE} .dq-corner [data-zoom]")
+    box = pair.locator(".dq-large .dq-pair").bounding_box()
+    pair.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 40)
+    assert abs(float(cut_of(pair, ".dq-large").rstrip("%")) - 25) < 2
+    pair.keyboard.press("Escape")
+    assert pair.locator(".dq-large").count() == 0
+
+
+def test_comparison_when_switched_off_stays_off_after_a_reload(pair: Any) -> None:
+    pair.click(f"{STAGE} [data-compare]")
+    assert not pair.is_visible(f"{STAGE} .dq-before")
+    pair.reload()
+    pair.wait_for_selector(f"{STAGE} .dq-pair")
+    pair.wait_for_selector(f"{STAGE} [data-compare][aria-pressed=false]")
+    assert not pair.is_visible(f"{STAGE} .dq-before")
+
+
+def test_comparison_on_a_phone_fits(open_page: Callable[..., Any]) -> None:
+    page = open_page(width=390, height=844)
+    generate(page, "a fox")
+    page.wait_for_selector(f"{STAGE} .dq-next")
+    page.click(f"{STAGE} [data-how=subtle]")
+    page.wait_for_selector(f"{STAGE} .dq-pair")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    heights = page.locator(f"{STAGE} .dq-next button").evaluate_all(
+        "all => all.map(button => button.getBoundingClientRect().top)"
+    )
+    assert len(set(heights)) == 1, "the next steps do not fit into one line"
+
+
+def test_upscale_when_pressed_uses_the_second_pass_of_the_form(page: Any, served: Served) -> None:
+    page.click("#dq-hires input")
+    page.fill("#dq-hires-scale input[type=number]", "1.5")
+    page.keyboard.press("Tab")
+    page.click("#dq-hires input")
+    generate(page, "a small house")
+    page.wait_for_selector(f"{STAGE} .dq-next")
+    first = shown_job(page)
+    page.click(f"{STAGE} [data-how=upscale]")
+    page.wait_for_selector(f'{STAGE} .dq-stagebox[data-state="done"]:not([data-job="{first}"])')
+
+    params = served.studio.params_of(served.studio.jobs.get(shown_job(page)))
+    assert params.kind == "txt2img" and params.hires.scale == 1.5 and params.first_pass_image
+    assert page.locator(f"{STAGE} .dq-pair").count() == 1
+
+
+def test_send_when_pressed_puts_picture_and_recipe_into_img2img(page: Any) -> None:
+    generate(page, "a fox to send", steps=3)
+    page.wait_for_selector(f"{STAGE} .dq-next")
+    page.click("#dq-send-img2img")
+    page.wait_for_function(
+        "document.querySelector('#dq-i2i-prompt textarea')?.value === 'a fox to send'"
+    )
+    assert page.input_value("#dq-i2i-steps input[type=number]") == "3"
+    page.wait_for_selector(f"{OTHER_STAGE} .dq-stagebox")  # the other stage has looked too
+
+
+def test_send_when_a_picture_was_dropped_into_png_info_puts_it_on_the_canvas(
+    page: Any, tmp_path: Path, served: Served
+) -> None:
+    file = tmp_path / "plain.png"
+    Image.new("RGB", (64, 64), (10, 200, 90)).save(file)
+    page.get_by_role("tab", name="PNG Info").click()
+    page.set_input_files("#dq-png-picture input[type=file]", file)
+    page.wait_for_selector("#dq-png-send-inpaint:not([disabled])")
+    assert page.is_disabled("#dq-png-send-txt2img")  # it carries no recipe
+    page.click("#dq-png-send-inpaint")
+
+    page.wait_for_selector(CANVAS)
+    wait_until(lambda: canvas_colour(page) == [10, 200, 90], "the picture is not on the canvas")
+
+
+def canvas_colour(page: Any) -> list[int]:
+    """The middle of the inpainting canvas, as it is seen; nothing while it is empty."""
+    canvas = page.locator(f"{CANVAS} canvas").first
+    if not canvas.count() or not canvas.is_visible():
+        return []
+    shot = Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")
+    return list(shot.getpixel((shot.width // 2, shot.height // 2)))
+
+
+def test_login_when_asked_for_tells_of_the_pause(
+    make_served: Callable[..., Served], browser: Any
+) -> None:
+    own = make_served("--gradio-auth", "ann:secret")
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    page.goto(own.url)
+    page.wait_for_selector("text=After five wrong passwords")
+    context.close()
+
+
+# The real model
+
+
+def is_red(colour: list[int]) -> bool:
+    return bool(colour) and colour[0] > 150 and colour[1] < 110 and colour[2] < 110
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with running(tmp_path, any_free_port(), has_page=True) as server:
+        yield server
+
+
+def test_vary_when_pressed_on_the_second_of_four_is_painted_compared_and_sent_to_inpaint(
+    server: Server, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(url=server.base + "/")
+    page.wait_for_selector(READY)
+    page.set_default_timeout(180_000)  # the model process is still importing
+    generate(page, "a red apple on a yellow background", steps=8, batch_size=4)
+    page.wait_for_selector(f"{STAGE} .dq-four")
+    first = shown_job(page)
+    parent = page.get_attribute(f"{STAGE} .dq-cell >> nth=1 >> .dq-after", "src")
+    page.click(f"{STAGE} .dq-cell >> nth=1 >> [data-how=subtle]")
+    wait_for_job(page, first)
+
+    assert f"Denoising strength: {SUBTLE}" in page.inner_text("#dq-infotext pre")
+    page.click(f"{STAGE} .dq-cell >> nth=2 >> [data-zoom]")
+    before, after = page.evaluate(
+        """async () => {
+          const bytes = async (image) => (await (await fetch(image.src)).arrayBuffer()).byteLength;
+          const large = document.querySelector('.dq-large');
+          return [await bytes(large.querySelector('.dq-before img')),
+                  await bytes(large.querySelector('.dq-after'))];
+        }"""
+    )
+    same = page.evaluate(
+        "async (url) => (await (await fetch(url)).arrayBuffer()).byteLength", parent
+    )
+    assert before == same != after  # at the left the second of the four, at the right a new one
+    page.keyboard.press("Escape")
+
+    page.click("#dq-send-inpaint")
+    page.wait_for_selector(CANVAS)
+    wait_until(lambda: is_red(canvas_colour(page)), "the apple is not on the canvas")
+    assert "red apple" in page.input_value("#dq-i2i-prompt textarea")
