@@ -62,9 +62,7 @@ def steps_of(ear: Ear, stage: str) -> list[int]:
 def test_second_pass_when_it_has_a_setting_of_its_own_differs(
     two: Two, changed: dict[str, Any]
 ) -> None:
-    assert not np.array_equal(
-        two(hires=hires(**changed)).array, two(hires=hires()).array
-    )
+    assert not np.array_equal(two(hires=hires(**changed)).array, two(hires=hires()).array)
 
 
 @pytest.mark.parametrize("same", [{"cfg_scale": 7.0}, {"extra_noise": 0.0}], ids=str)

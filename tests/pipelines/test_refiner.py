@@ -17,9 +17,10 @@ from webui.checkpoints.load import load_checkpoint
 from webui.params import Hires, Refiner, Sampling, build
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.painting import noise_table
-from webui.pipelines.takeover import Takeover
 from webui.pipelines.runs import run_class
+from webui.pipelines.takeover import Takeover
 from webui.samplers.noise import ImageNoise
+
 
 def refiner(switch_at: float, **more: Any) -> Refiner:
     return Refiner(checkpoint="other", switch_at=switch_at, **more)
