@@ -1,4 +1,4 @@
-"""A second checkpoint that takes over: when it does, with which prompts, and what it leaves alone."""
+"""A second checkpoint that takes over: when it does, with which prompts, what it leaves alone."""
 
 from __future__ import annotations
 
