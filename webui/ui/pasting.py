@@ -155,9 +155,7 @@ def _fields(params: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _masks(params: Mapping[str, str]) -> dict[str, Any]:
-    """How the mask was used, where there was one; what the recipe leaves out was usual."""
-    if not any(key.startswith(("Mask", "Inpaint area", "Soft inpainting")) for key in params):
-        return {}
+    """How a mask was used; what the recipe leaves out was as usual."""
     content = params.get("Masked content")
     is_inverted = params.get("Mask mode") == INPAINT_NOT_MASKED
     is_only_masked = params.get("Inpaint area") == ONLY_MASKED
