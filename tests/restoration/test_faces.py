@@ -289,12 +289,12 @@ def test_restorer_when_shaped_like_the_real_one_then_loads_runs_and_is_pasted(
     restorer = load_restorer(name, restorer_file(name), shelf, weight=0.5)
     picture = smooth_picture()
     results = []
-    for _ in range(2):
+    for _ in range(2 if name == "GFPGAN" else 1):  # the only one that would draw noise
         background = picture.copy()
         restore_faces(picture, background, [face_at(200, 150, 160)], [Pass(restorer)])
         results.append(background)
     assert not np.array_equal(results[0], picture)
-    assert np.array_equal(results[0], results[1])  # the same job gives the same picture
+    assert all(np.array_equal(result, results[0]) for result in results)
 
 
 @pytest.mark.slow

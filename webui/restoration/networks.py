@@ -25,6 +25,10 @@ from webui.torch_setup import mend_torchvision
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 KEPT_NETWORKS: Final = 4
+CONVOLUTIONAL: Final = frozenset({"ESRGAN", "Compact"})
+"""Networks of plain convolutions, which run with channels last and packed weights. Others reshape
+their maps with ``view``, which that layout does not allow (GFPGAN), or have weights of five
+dimensions."""
 EXTRA_ARCHITECTURES: Final = "spandrel_extra_arches"
 """Package with networks whose own licences are non-commercial, CodeFormer among them: opt-in."""
 _PREFIXES: Final = ("module.", "netG.")
@@ -99,7 +103,7 @@ def load_network(path: Path, tensors: dict[str, Tensor], device: torch.device) -
     network.eval()
     for parameter in network.model.parameters():
         parameter.requires_grad_(False)
-    if device.type == "cpu":
+    if device.type == "cpu" and network.architecture.id in CONVOLUTIONAL:
         network.model.to(memory_format=torch.channels_last)
         pack_weights(network.model)
     return network

@@ -20,7 +20,13 @@ from torch import Tensor
 from webui.errors import CheckpointError, DeviceMemoryError, ParamsError
 from webui.networks.tiles import Span, feathered, shares, spans
 from webui.progress import Interrupted
-from webui.restoration.networks import Shelf, load_network, mixed_tensors, read_tensors
+from webui.restoration.networks import (
+    CONVOLUTIONAL,
+    Shelf,
+    load_network,
+    mixed_tensors,
+    read_tensors,
+)
 from webui.restoration.pixels import Pixels, from_image, highest, resized, to_image
 
 logger = logging.getLogger(__name__)
@@ -222,7 +228,8 @@ class NetworkUpscaler:
             tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         values = torch.from_numpy(np.ascontiguousarray(tile).astype(np.float32) / highest(tile))
         values = values.permute(2, 0, 1)[None].to(self._network.device, self._dtype)  # (1,3,h,w)
-        values = values.contiguous(memory_format=torch.channels_last)
+        if self._network.architecture.id in CONVOLUTIONAL:
+            values = values.contiguous(memory_format=torch.channels_last)
         answer = self._apply(values)[0].float().cpu()
         if not bool(torch.isfinite(answer).all()):
             raise CheckpointError(
