@@ -292,7 +292,7 @@ class Walk:
             if values is None:
                 values = self._empty(made, part)
             moments.add(part)
-            values[:, :, rows.start : rows.stop] = part
+            values.narrow(2, rows.start, rows.length).copy_(part)
             self._strip_done()
         assert values is not None
         return Kept(values, self.device, self.is_ring), moments
@@ -525,14 +525,14 @@ def _enlarged(walk: Walk, block: Any, source: Map) -> tuple[Map, Moments]:
     return large, walk.moments(large)
 
 
-def _middle(walk: Walk, block: Any, source: Kept, moments: Moments) -> tuple[Kept, Moments]:
+def _middle(walk: Walk, block: Any, source: Map, moments: Moments) -> tuple[Kept, Moments]:
     """diffusers' UNetMidBlock2D."""
-    source, moments = _residual(walk, block.resnets[0], source, moments)
+    made, moments = _residual(walk, block.resnets[0], source, moments)
     for attention, residual in zip(block.attentions, block.resnets[1:], strict=True):
         if attention is not None:
-            source, moments = _attended(walk, attention, source, moments)
-        source, moments = _residual(walk, residual, source, moments)
-    return source, moments
+            made, moments = _attended(walk, attention, made, moments)
+        made, moments = _residual(walk, residual, made, moments)
+    return made, moments
 
 
 def _attended(walk: Walk, block: Any, source: Kept, moments: Moments) -> tuple[Kept, Moments]:
