@@ -89,9 +89,10 @@ def compare_with_ncnn(weights: Path, models: Path, runs: int, threads: int) -> N
         net.load_model(str(models / f"{theirs}.bin"))
 
         def by_ncnn(net: Any = net) -> np.ndarray:
-            values = (picture.astype(np.float32) / 255).transpose(2, 0, 1)
+            # ncnn.Mat borrows the array, which must live until it is cloned.
+            values = np.ascontiguousarray((picture.astype(np.float32) / 255).transpose(2, 0, 1))
             extractor = net.create_extractor()
-            extractor.input("data", ncnn.Mat(np.ascontiguousarray(values)).clone())
+            extractor.input("data", ncnn.Mat(values).clone())
             _, out = extractor.extract("output")
             result = np.array(out).transpose(1, 2, 0)
             return np.rint(result.clip(0, 1) * 255).astype(np.uint8)
