@@ -19,16 +19,15 @@ from torch import Tensor
 from webui.checkpoints.memory import give_back_memory
 from webui.checkpoints.weights import open_weights
 from webui.errors import CheckpointError, UnknownArchitectureError
-from webui.networks.packing import pack_weights
 from webui.torch_setup import mend_torchvision
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 KEPT_NETWORKS: Final = 4
 CONVOLUTIONAL: Final = frozenset({"ESRGAN", "Compact"})
-"""Networks of plain convolutions, which run with channels last and packed weights. Others reshape
-their maps with ``view``, which that layout does not allow (GFPGAN), or have weights of five
-dimensions."""
+"""Networks of plain convolutions, which run faster with channels last (packed weights gain
+nothing at the size of a tile). Others reshape their maps with ``view``, which that layout does
+not allow (GFPGAN), or have weights of five dimensions."""
 EXTRA_ARCHITECTURES: Final = "spandrel_extra_arches"
 """Package with networks whose own licences are non-commercial, CodeFormer among them: opt-in."""
 _PREFIXES: Final = ("module.", "netG.")
@@ -105,7 +104,6 @@ def load_network(path: Path, tensors: dict[str, Tensor], device: torch.device) -
         parameter.requires_grad_(False)
     if device.type == "cpu" and network.architecture.id in CONVOLUTIONAL:
         network.model.to(memory_format=torch.channels_last)
-        pack_weights(network.model)
     return network
 
 
