@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import LibraryError
-from webui.params import AnyParams, Hires, ImageToImage, Painting, SdUpscale, TextToImage, build
+from webui.params import (
+    AnyParams,
+    Extras,
+    FetchWeights,
+    Hires,
+    ImageToImage,
+    Painting,
+    SdUpscale,
+    TextToImage,
+    build,
+)
 from webui.resolve import draw_seed
 from webui.samplers.steps import image_seeds
 
@@ -68,6 +78,12 @@ def parent_of(studio: Studio, picture: SavedPicture) -> Parent:
             path=str(picture.path),
         )
     params = studio.params_of(studio.jobs.get(picture.job_id))
+    if isinstance(params, Extras | FetchWeights):
+        raise LibraryError(
+            "A restored picture has no prompt that could be painted once more.",
+            "Send it to img2img and write one there.",
+            path=str(picture.path),
+        )
     key = studio.inputs.keep(studio.library.open(picture.id))
     seed = params.seed if picture.seed is None else picture.seed
     return Parent(params, picture.index, key, picture.width, picture.height, seed)
@@ -148,6 +164,10 @@ def input_of(params: AnyParams, index: int) -> str | None:
     """Key of the picture that a job's picture of this number was made from; None without one."""
     if isinstance(params, TextToImage):
         return params.first_pass_image
+    if isinstance(params, Extras):
+        return params.images[index] if index < len(params.images) else None
+    if isinstance(params, FetchWeights):
+        return None
     inputs = params.init_images
     return inputs[index % params.batch_size] if len(inputs) > 1 else inputs[0]
 

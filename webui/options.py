@@ -214,8 +214,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("face_restoration", False, "Restore faces", is_live=False),
     Option("face_restoration_model", "CodeFormer", "Face restoration model", is_live=False),
     Option("code_former_weight", 0.5, "CodeFormer weight", is_live=False, minimum=0, maximum=1),
-    Option("ESRGAN_tile", 192, "Tile size for upscalers", is_live=False, minimum=0),
-    Option("ESRGAN_tile_overlap", 8, "Tile overlap for upscalers", is_live=False, minimum=0),
+    Option("ESRGAN_tile", 192, "Tile size for upscalers", minimum=0),
+    Option("ESRGAN_tile_overlap", 32, "Tile overlap for upscalers", minimum=0),
     Option(
         "upscaling_max_images_in_cache",
         5,

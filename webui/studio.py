@@ -280,17 +280,29 @@ class Studio:
                 continue
         return sorted(views, key=lambda v: (v.job.state != "running", v.position))
 
-    def current_job(self, client: str) -> Job | None:
-        """The job a browser should show: the one that runs, else its next, else its newest."""
-        running = self.jobs.list(states=("running",), client=client, limit=1)
-        waiting = (job for job in self.jobs.waiting() if job.client == client)
-        newest = self.jobs.list(client=client, limit=1, newest_first=True)
+    def current_job(self, client: str, kinds: Sequence[str] | None = None) -> Job | None:
+        """The job a browser should show: the one that runs, else its next, else its newest.
+
+        Args:
+            kinds: Only jobs of these kinds; None = all.
+        """
+        running = self.jobs.list(states=("running",), client=client, kinds=kinds, limit=1)
+        waiting = (
+            job
+            for job in self.jobs.waiting()
+            if job.client == client and (kinds is None or job.kind in kinds)
+        )
+        newest = self.jobs.list(client=client, kinds=kinds, limit=1, newest_first=True)
         return next(iter((*running, *waiting, *newest)), None)
 
-    def stop_current(self, client: str) -> None:
-        """The person pressed Interrupt: end what their browser is painting now, and repeating."""
+    def stop_current(self, client: str, kinds: Sequence[str] | None = None) -> None:
+        """The person pressed Interrupt: end what their browser is painting now, and repeating.
+
+        Args:
+            kinds: As for ``current_job``.
+        """
         self.stop_repeating(client)
-        job = self.current_job(client)
+        job = self.current_job(client, kinds)
         if job is not None and job.state not in FINAL_STATES:
             self.cancel(job.id)
 
@@ -402,6 +414,10 @@ class Studio:
         return {
             **(self._model_files(params.checkpoint, params.vae) if params.checkpoint else {}),
             "weights": self._weights(),
+            "tiling": {
+                "tile": self.options["ESRGAN_tile"],
+                "overlap": self.options["ESRGAN_tile_overlap"],
+            },
             "fetch": self._fetch_folders(),
             "others": {n: self._model_files(n, params.vae) for n in params.other_checkpoints},
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
@@ -490,10 +506,11 @@ class Studio:
         elif kind == "faces":
             self.faces.keep(job_id, event["index"], event["faces"])
         elif kind in ("done", "failed", "cancelled", "requeued"):
+            if kind == "done":
+                self._see_new_weights(job_id)  # before anyone can see that the job has ended
             self.live.end(job_id)
             if kind == "done":
                 self._repeat(job_id)
-                self._see_new_weights(job_id)
             self._announce()
 
     def _see_new_weights(self, job_id: int) -> None:

@@ -417,6 +417,7 @@ class JobStore:
         limit: int = 100,
         client: str | None = None,
         newest_first: bool = True,
+        kinds: Iterable[str] | None = None,
     ) -> tuple[Job, ...]:
         """Jobs in the order they were submitted.
 
@@ -424,6 +425,7 @@ class JobStore:
             states: Only these; None = all.
             limit: At most so many, counted from the newest or the oldest.
             client: Only this browser's or session's.
+            kinds: Only these, such as ``txt2img``; None = all.
         """
         wanted = tuple(STATES if states is None else states)
         marks = ", ".join("?" * len(wanted))
@@ -432,6 +434,10 @@ class JobStore:
         if client is not None:
             sql += " AND client = ?"
             values.append(client)
+        if kinds is not None:
+            named = tuple(kinds)
+            sql += f" AND kind IN ({', '.join('?' * len(named))})"
+            values += named
         sql += f" ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?"
         return tuple(_job(row) for row in self._db.read(sql, [*values, limit]))
 
