@@ -353,6 +353,17 @@ def _output(request: PaintingRequest, options: Mapping[str, Any]) -> Output:
         raise params_error(err) from err
 
 
+def output_of_extras(options: Mapping[str, Any], *, save: bool) -> Output:
+    """How pictures that were only worked over are written: no sheet of them.
+
+    Args:
+        save: Write into the outputs folders, unless the options say never.
+    Raises:
+        ParamsError: An option out of range.
+    """
+    return _output(PaintingRequest(save=save, grid=False), options)
+
+
 def _directory_pattern(request: PaintingRequest, options: Mapping[str, Any]) -> str:
     """Subfolders belong to the outputs folder; a folder that was named is taken as it is."""
     if request.output_folder or not options["save_to_dirs"]:

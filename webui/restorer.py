@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from webui.checkpoints.known_weights import GENERAL, GENERAL_WDN, missing
+from webui.checkpoints.known_weights import (
+    GENERAL,
+    GENERAL_WDN,
+    GFPGAN,
+    GFPGAN_VERSIONS,
+    missing,
+)
 from webui.errors import LibraryError, ParamsError
 from webui.params import PLAIN_UPSCALERS, Extras, FetchWeights
 from webui.pictures import encode, load_upright, read_infotext
@@ -38,8 +44,6 @@ from webui.restoration.upscalers import (
 )
 from webui.wire import Sender
 
-GFPGAN = "GFPGAN"
-GFPGAN_VERSIONS = ("GFPGAN v1.4", "GFPGAN v1.3", "GFPGAN v1.2")
 CROP_SIDE = 256
 """Pixels of the before/after crops that are shown; they are kept as JPEG."""
 
@@ -187,14 +191,13 @@ class ExtrasRun:
         Args:
             have: Numbers of pictures that exist already.
         Returns:
-            Facts for the job row: ``faces`` found for each picture, ``html_info``'s pairs.
+            Facts for the job row: the recipe's pairs of the last picture that was finished.
         Raises:
             WebUIError: A picture cannot be worked on.
         """
         pairs: dict[str, Any] = {}
         for image, key in enumerate(self._params.images):
             self._image = image
-            pairs = {}
             if image in have:
                 continue
             if self._asked.interrupted:

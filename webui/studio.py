@@ -19,7 +19,15 @@ from typing import Any
 
 from webui.brake import Brake
 from webui.checkpoints.catalog import Catalog, Record
-from webui.checkpoints.known_weights import NamedFile, named_files
+from webui.checkpoints.known_weights import (
+    GFPGAN,
+    GFPGAN_VERSIONS,
+    NamedFile,
+    find_named,
+    is_known,
+    missing,
+    named_files,
+)
 from webui.drafts import Drafts
 from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
 from webui.jobs.data_lock import lock_data_folder
@@ -31,7 +39,7 @@ from webui.library.inputs import Inputs
 from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.options import Options
-from webui.params import AnyParams, TextToImage, from_json
+from webui.params import PLAIN_UPSCALERS, AnyParams, TextToImage, from_json
 from webui.prompts.chunks import count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
@@ -443,9 +451,42 @@ class Studio:
         """Upscalers that are networks, by the names people know; plain ones are not among them."""
         return named_files(self.catalog.upscalers(), "upscaler")
 
+    def upscaler_names(self) -> tuple[str, ...]:
+        """What enlarges pictures, by name: the plain ways first, then networks."""
+        return (*PLAIN_UPSCALERS, *(file.name for file in self.upscalers()))
+
+    def find_upscaler(self, name: str) -> str | None:
+        """The upscaler meant by a name (see ``known_weights.find_named``), as it is listed; None
+        when there is none.
+
+        Raises:
+            CheckpointNotFoundError: One that people know by this name, whose file is not there.
+        """
+        if name in PLAIN_UPSCALERS:
+            return name
+        found = find_named(self.upscalers(), name)
+        if found is None and is_known(name, "upscaler"):
+            raise missing(name)
+        return found.name if found else None
+
     def face_restorers(self) -> tuple[NamedFile, ...]:
         """Face restorers that are there."""
         return named_files(self.catalog.records("face"), "face")
+
+    def find_face_restorer(self, name: str) -> str:
+        """A face restorer as it is listed; «GFPGAN» stands for its newest version.
+
+        Raises:
+            CheckpointNotFoundError: It is not there; says which file is wanted.
+        """
+        files = self.face_restorers()
+        if name == GFPGAN:
+            versions = (v for v in GFPGAN_VERSIONS if find_named(files, v))
+            return next(versions, None) or self.find_face_restorer(GFPGAN_VERSIONS[0])
+        found = find_named(files, name)
+        if found is None:
+            raise missing(name)
+        return found.name
 
     def face_detectors(self) -> tuple[NamedFile, ...]:
         """Face detectors that are there."""

@@ -53,6 +53,9 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
     job, params = message["job"], json.loads(message["params"])
     skipped.clear()
     out.send({"type": "started", "job": job})
+    if params["kind"] == "extras":
+        work_over(out, job, params, message["inputs"])
+        return
     if "fail" in params["prompt"]:
         error = DeviceMemoryError("8 GiB were needed, 1 is free.", "Make smaller pictures.")
         out.send({"type": "failed", "job": job, "error": error.to_json()})
@@ -78,6 +81,29 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
     }
     kind = "cancelled" if interrupted.is_set() else "done"
     out.send({"type": kind, "job": job, "result": result})
+
+
+def work_over(
+    out: wire.Sender, job: int, params: dict[str, Any], inputs: dict[str, str]
+) -> None:
+    """Hand every input back as it is; one named ``stuck`` waits for an interrupt."""
+    for index, key in enumerate(params["images"]):
+        if params["names"] and "stuck" in params["names"][index]:
+            interrupted.wait()
+        if interrupted.is_set():
+            break
+        with open(inputs[key], "rb") as file:
+            data = file.read()
+        width, height = Image.open(io.BytesIO(data)).size
+        out.send(
+            {
+                "type": "image", "job": job, "index": index, "batch": index, "image": data,
+                "format": "png", "infotext": "", "width": width, "height": height, "facts": {},
+            }
+        )  # fmt: skip
+    pairs = {"Postprocess upscaler": params["upscaler_1"], "Seen": "a < b"}
+    kind = "cancelled" if interrupted.is_set() else "done"
+    out.send({"type": kind, "job": job, "result": {"extra_generation_params": pairs}})
 
 
 def sample(out: wire.Sender, job: int, params: dict[str, Any], batch: int) -> None:

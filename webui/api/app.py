@@ -13,6 +13,7 @@ from starlette.routing import Match
 
 from webui import __version__
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
+from webui.api.extras import extras_routes
 from webui.api.fence import make_fenced_route
 from webui.api.guard import Guard, Trust
 from webui.api.image_to_image import image_to_image_routes
@@ -68,6 +69,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         waiting_room = WaitingRoom()
         app.include_router(text_to_image_routes(studio, fenced, waiting_room))
         app.include_router(image_to_image_routes(studio, fenced, waiting_room))
+        app.include_router(extras_routes(studio, fenced, waiting_room))
         app.include_router(progress_routes(studio, fenced))
         app.include_router(list_routes(studio, fenced))
         app.include_router(options_routes(studio, fenced))

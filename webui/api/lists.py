@@ -10,14 +10,17 @@ from fastapi.routing import APIRoute
 from webui.api.scripts import script_infos, script_titles
 from webui.checkpoints.catalog import Record
 from webui.checkpoints.headers import read_header
-from webui.errors import CheckpointError
+from webui.checkpoints.known_weights import (
+    BY_NAME,
+    FACE_RESTORERS,
+    REALESRGAN_NAMES,
+    NamedFile,
+)
+from webui.errors import CheckpointError, CheckpointNotFoundError
 from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS
 from webui.prompts.styles import Style
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.studio import Studio
-
-MODEL_UPSCALER_SCALE = 4.0
-"""What A1111 reports for a model whose name tells nothing else."""
 
 
 def list_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
@@ -53,16 +56,6 @@ def _add_name_lists(routes: APIRouter) -> None:
     def latent_upscale_modes() -> list[dict[str, str]]:
         """Ways to enlarge latents between the passes of hires fix."""
         return [{"name": name} for name in LATENT_UPSCALE_MODES]
-
-    @routes.get("/face-restorers")
-    def face_restorers() -> list[dict[str, Any]]:
-        """Face restorers; there are none yet."""
-        return []
-
-    @routes.get("/realesrgan-models")
-    def realesrgan_models() -> list[dict[str, Any]]:
-        """Built-in Real-ESRGAN models; there are none (files of them are in /upscalers)."""
-        return []
 
     @routes.get("/scripts")
     def scripts() -> dict[str, list[str]]:
@@ -105,7 +98,18 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
             {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": 4.0}
             for name in PLAIN_UPSCALERS
         ]
-        return [*plain, *map(_upscaler, catalog.upscalers())]
+        return [*plain, *map(_upscaler, studio.upscalers())]
+
+    @routes.get("/face-restorers")
+    def face_restorers() -> list[dict[str, Any]]:
+        """Face restorers by A1111's names; those without a folder have no weights here yet."""
+        return [{"name": name, "cmd_dir": _face_folder(studio, name)} for name in FACE_RESTORERS]
+
+    @routes.get("/realesrgan-models")
+    def realesrgan_models() -> list[dict[str, Any]]:
+        """A1111's Real-ESRGAN models: the file, or where it comes from while it is not here."""
+        files = studio.upscalers()
+        return [_realesrgan(name, files) for name in REALESRGAN_NAMES]
 
     @routes.get("/hypernetworks")
     def hypernetworks() -> list[dict[str, Any]]:
@@ -146,7 +150,7 @@ def _add_refreshes(routes: APIRouter, studio: Studio) -> None:
 
 def upscaler_names(studio: Studio) -> tuple[str, ...]:
     """What hires fix can enlarge with between its passes."""
-    return (*LATENT_UPSCALE_MODES, *PLAIN_UPSCALERS)
+    return (*LATENT_UPSCALE_MODES, *studio.upscaler_names())
 
 
 def _checkpoint(record: Record) -> dict[str, Any]:
@@ -175,14 +179,29 @@ def _file_and_folder(record: Record) -> dict[str, Any]:
     return {"model_name": record.path.name, "filename": str(record.path)}
 
 
-def _upscaler(record: Record) -> dict[str, Any]:
+def _upscaler(file: NamedFile) -> dict[str, Any]:
     return {
-        "name": record.stem,
-        "model_name": record.stem,
-        "model_path": str(record.path),
+        "name": file.name,
+        "model_name": file.record.stem,
+        "model_path": str(file.record.path),
         "model_url": None,
-        "scale": MODEL_UPSCALER_SCALE,
+        "scale": float(file.scale),
     }
+
+
+def _realesrgan(name: str, files: tuple[NamedFile, ...]) -> dict[str, Any]:
+    known = BY_NAME[name]
+    here = next((str(file.record.path) for file in files if file.name == name), None)
+    return {"name": name, "path": here or next(iter(known.urls), ""), "scale": known.scale}
+
+
+def _face_folder(studio: Studio, name: str) -> str | None:
+    try:
+        found = studio.find_face_restorer(name)
+    except CheckpointNotFoundError:
+        return None
+    files = {file.name: file for file in studio.face_restorers()}
+    return str(files[found].record.path.parent)
 
 
 def _lora(studio: Studio, record: Record) -> dict[str, Any]:

@@ -13,12 +13,15 @@ from webui.errors import LibraryError
 from webui.pictures import load_upright
 from webui.studio import Studio
 
+ADVICE = "Send the base64 text of a PNG, JPEG, WebP, GIF, BMP or AVIF file."
 _PILLOW_FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 
 
-def decode_picture(text: str) -> bytes:
+def decode_picture(text: str, field: str = "") -> bytes:
     """The file inside a raw base64 text or a ``data:image/`` URI.
 
+    Args:
+        field: What the client called it.
     Raises:
         ApiError: Not decodable, or an address (pictures are not fetched).
     """
@@ -32,13 +35,13 @@ def decode_picture(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=False)
     except (binascii.Error, ValueError) as err:
-        raise invalid_picture() from err
+        reason = f"{field}: this is no base64 text. {ADVICE}" if field else ""
+        raise invalid_picture(reason) from err
 
 
 def invalid_picture(reason: str = "") -> ApiError:
     """The answer to a picture that cannot be read."""
-    advice = "Send the base64 text of a PNG, JPEG, WebP, GIF, BMP or AVIF file."
-    return ApiError(500, f"Invalid encoded image. {reason or advice}")
+    return ApiError(500, f"Invalid encoded image. {reason or ADVICE}")
 
 
 def keep_picture(studio: Studio, text: str, field: str) -> str:
@@ -53,7 +56,7 @@ def keep_picture(studio: Studio, text: str, field: str) -> str:
         ApiError: 500 in A1111's words, no picture, a damaged or a much too large one.
         LibraryError: It cannot be written.
     """
-    data = decode_picture(text)
+    data = decode_picture(text, field)
     try:
         load_upright(data)
     except LibraryError as err:

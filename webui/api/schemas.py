@@ -8,11 +8,21 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from webui.api.lenient import Bool, Float, Int, Text
+from webui.api.lenient import Bool, Float, Int, Text, read_float, read_int
+
+Share = Annotated[
+    Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None, BeforeValidator(read_float)
+]
+Factor = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(read_float)
+]
+Side = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(read_int)]
+ZeroOrOne = Annotated[Literal[0, 1] | None, BeforeValidator(read_int)]
+"""Numbers whose range is judged here: A1111 does so for the extras alone."""
 
 
 class Body(BaseModel):
@@ -125,6 +135,58 @@ class ImageToImageBody(PaintingBody):
     initial_noise_multiplier: Float = None
     latent_mask: Any = Field(None, description="ignored")
     include_init_images: Bool = Field(False, description="echo init_images and mask")
+
+
+class ExtrasBody(Body):
+    """What both extras requests share."""
+
+    resize_mode: ZeroOrOne = Field(0, description="0 by a factor, 1 to a size")
+    show_extras_results: Bool = Field(True, description="ignored")
+    gfpgan_visibility: Share = 0.0
+    codeformer_visibility: Share = 0.0
+    codeformer_weight: Share = Field(0.0, description="0 = strongest effect")
+    upscaling_resize: Factor = Field(2.0, description="the factor")
+    upscaling_resize_w: Side = Field(512, description="pixels, with resize_mode 1")
+    upscaling_resize_h: Side = Field(512, description="pixels, with resize_mode 1")
+    upscaling_crop: Bool = Field(True, description="exactly that size, what is over cut off")
+    upscaler_1: Text = Field("None", description="as in /upscalers; None = the size stays")
+    upscaler_2: Text = Field("None", description="blended over the first by its visibility")
+    extras_upscaler_2_visibility: Share = 0.0
+    upscale_first: Bool = Field(False, description="ignored: enlarging always comes first")
+
+
+class ExtrasSingleBody(ExtrasBody):
+    """POST /sdapi/v1/extra-single-image."""
+
+    image: Text = Field("", description="base64 or data: URI of a picture file; required")
+
+
+class PictureFile(Body):
+    """One picture of a batch."""
+
+    data: Text = Field("", description="base64 or data: URI of a picture file; required")
+    name: Text = Field("", description="file name; kept with the job")
+
+
+class ExtrasBatchBody(ExtrasBody):
+    """POST /sdapi/v1/extra-batch-images."""
+
+    imageList: list[PictureFile] = Field(min_length=1, max_length=1000)
+
+
+class ExtrasSingleAnswer(BaseModel):
+    """What extra-single-image answers."""
+
+    html_info: str = Field(description="what was done, as HTML")
+    image: str = Field(description="a base64 file without a data: prefix")
+
+
+class ExtrasBatchAnswer(BaseModel):
+    """What extra-batch-images answers."""
+
+    html_info: str = Field(description="what was done to the last picture, as HTML")
+    images: list[str] = Field(description="base64 files without a data: prefix, in order")
+    names: list[str] = Field(description="names of these pictures as they were sent")
 
 
 class ImagesAnswer(BaseModel):

@@ -28,6 +28,12 @@ REALESRGAN_NAMES: Final = (
 )
 """A1111's built-in Real-ESRGAN models, in its order."""
 
+GFPGAN: Final = "GFPGAN"
+"""Any version of it, the newest that is there."""
+GFPGAN_VERSIONS: Final = ("GFPGAN v1.4", "GFPGAN v1.3", "GFPGAN v1.2")
+FACE_RESTORERS: Final = ("CodeFormer", GFPGAN)
+"""What A1111 calls face restorers, in its order."""
+
 _GITHUB: Final = "https://github.com/"
 _REAL: Final = _GITHUB + "xinntao/Real-ESRGAN/releases/download/"
 _GFPGAN: Final = _GITHUB + "TencentARC/GFPGAN/releases/download/"
@@ -267,7 +273,14 @@ def find_named(files: Iterable[NamedFile], name: str) -> NamedFile | None:
         if name in (file.record.stem, file.record.name):
             return file
     wanted = _plain(name)
-    return next((f for f in files if wanted in (_plain(f.name), _plain(f.record.stem))), None)
+    like = (f for f in files if wanted in (_plain(f.name), _plain(f.record.stem)))
+    return next(like, None) if wanted else None
+
+
+def is_known(name: str, kind: KnownKind) -> bool:
+    """True for names of weights that people know, whether their file is there or not."""
+    known = BY_NAME.get(name)
+    return known is not None and known.kind == kind
 
 
 def missing(name: str) -> CheckpointNotFoundError:
@@ -289,7 +302,8 @@ def missing(name: str) -> CheckpointNotFoundError:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
+    """Letters of any script and digits alone."""
+    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def _told_scale(name: str) -> int:
