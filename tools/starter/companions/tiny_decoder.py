@@ -25,6 +25,7 @@ from torch import Tensor, nn  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
 from tools.starter.export import LICENCE  # noqa: E402
+from tools.starter.muon import Muon  # noqa: E402
 from tools.starter.networks import LATENT_SCALE  # noqa: E402
 from tools.starter.prepare import encoded  # noqa: E402
 from tools.starter.train_vae import HELD_SEED, Pictures, psnr  # noqa: E402
@@ -69,11 +70,11 @@ def build_tiny_decoder(width: int = WIDTH) -> nn.Sequential:
 
 
 def train_tiny_decoder(
-    vae: AutoencoderKL, sprites: Sprites, *, steps: int, batch: int = 8, rate: float = 2e-3
+    vae: AutoencoderKL, sprites: Sprites, *, steps: int, batch: int = 8, rate: float = 5e-3
 ) -> nn.Sequential:
     """Learn to decode what the VAE encodes, from renders."""
     decoder = build_tiny_decoder().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(decoder.parameters(), rate, weight_decay=1e-4)
+    optimizer = Muon(decoder.parameters(), rate, weight_decay=0)
     pictures = Pictures(sprites, seed=31)
     for step in range(steps):
         pixels = pictures.draw(batch)
@@ -115,7 +116,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("file", type=Path, help="taesd_decoder file to write (.safetensors)")
     parser.add_argument("--modules", type=Path, required=True, help="node_modules folder")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=400)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)

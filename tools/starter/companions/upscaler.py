@@ -24,6 +24,7 @@ from torch import Tensor, nn  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
 from tools.starter.export import LICENCE  # noqa: E402
+from tools.starter.muon import Muon  # noqa: E402
 from tools.starter.painting import as_image  # noqa: E402
 from tools.starter.train_vae import HELD_SEED, Pictures, edges, psnr  # noqa: E402
 
@@ -65,8 +66,8 @@ def halved(pixels: Tensor) -> Tensor:
 
 def train_upscaler(sprites: Sprites, *, steps: int, batch: int = 12) -> CompactUpscaler:
     """Learn to undo ``halved`` on renders."""
-    upscaler, rate = CompactUpscaler(), 1e-3
-    optimizer = torch.optim.AdamW(upscaler.parameters(), rate, weight_decay=0)
+    upscaler, rate = CompactUpscaler(), 3e-3
+    optimizer = Muon(upscaler.parameters(), rate, weight_decay=0)
     pictures = Pictures(sprites, seed=57)
     for step in range(steps):
         pixels = (pictures.crops(batch) + 1) / 2
@@ -113,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="to write (.safetensors)")
     parser.add_argument("--modules", type=Path, required=True, help="node_modules folder")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=800)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
