@@ -265,6 +265,10 @@ class Catalog:
             values["problem"] = err.message
         return self._changed(record, values)
 
+    def inspected(self, record: Record) -> Record:
+        """The record with what is in its file; looks into it only where nobody has yet."""
+        return record if record.is_inspected else self.inspect(record)
+
     def metadata(self, record: Record) -> dict[str, str]:
         """The metadata stored in a safetensors file; empty for other files."""
         if not record.is_inspected:

@@ -55,6 +55,11 @@ class Record:
         return base[: -len(ending)] if ending.lower() in KIND_ENDINGS[self.kind] else base
 
     @property
+    def edits_pictures(self) -> bool:
+        """True for an InstructPix2Pix checkpoint, which paints after a picture it is shown."""
+        return "InstructPix2Pix" in self.contents
+
+    @property
     def hash10(self) -> str | None:
         """AutoV2: first 10 digits of the SHA-256."""
         return self.sha256[:SHORT_DIGITS] if self.sha256 else None

@@ -16,7 +16,7 @@ from webui.pictures import read_infotext
 from webui.resolve import ImageToImageRequest
 from webui.settings import is_loopback
 from webui.ui import pasting
-from webui.ui.img2img_form import Source, make_request
+from webui.ui.img2img_form import FOLDER, Source, make_request
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 MOST_FILES = 2000
-UPLOAD, FOLDER = "Upload", "From directory"
 PNG_INFO_FIELDS = {
     "Prompt": ("prompt",),
     "Negative prompt": ("negative_prompt",),
@@ -77,8 +76,8 @@ def make_batch(
     batch = Batch()
     masks = _masks(form, studio.settings, language)
     recipes = _folder(form["png_info_dir"], studio.settings, language, "png_info_dir")
-    output = _output_folder(form, studio.settings, language)
-    for file in _files(form, studio, language, batch):
+    output = output_folder(form, studio.settings, language)
+    for file in files_of(form, studio, language, batch.skipped):
         mask = masks.path_for(file.stem)
         if mask is None and masks.paths:
             batch.skipped.append(say("batch_no_mask", language, name=file.stem))
@@ -148,10 +147,17 @@ def _kept(studio: Studio, path: Path) -> BatchFile:
     return BatchFile(studio.inputs.keep(path.read_bytes()), path.stem, infotext or "")
 
 
-def _files(
-    form: Mapping[str, Any], studio: Studio, language: str, batch: Batch
+def files_of(
+    form: Mapping[str, Any], studio: Studio, language: str, skipped: list[str]
 ) -> Iterator[BatchFile]:
-    """The files of a batch; bad ones are named in ``batch.skipped``."""
+    """The files of a batch, uploaded or out of a folder.
+
+    Args:
+        form: ``batch_source``, ``batch_files`` and ``batch_input_dir``.
+        skipped: Told of those that cannot be used.
+    Raises:
+        ParamsError: No folder, one that is not there, or none may be used.
+    """
     if form["batch_source"] != FOLDER:
         yield from read_uploads(form["batch_files"])
         return
@@ -166,7 +172,7 @@ def _files(
         try:
             yield _kept(studio, path)
         except (LibraryError, OSError) as err:
-            batch.skipped.append(f"{path.name}: {err}")
+            skipped.append(f"{path.name}: {err}")
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -217,8 +223,12 @@ def _folder(text: Any, settings: Settings, language: str, name: str) -> Path | N
     return path.resolve()
 
 
-def _output_folder(form: Mapping[str, Any], settings: Settings, language: str) -> str:
-    """Where results go: an absolute path, made when it is not there yet; empty = outputs."""
+def output_folder(form: Mapping[str, Any], settings: Settings, language: str) -> str:
+    """Where results go: an absolute path, made when it is not there yet; empty = outputs.
+
+    Raises:
+        ParamsError: It cannot be made, or this page may not use folders.
+    """
     wanted = str(form["batch_output_dir"] or "").strip().strip('"')
     if not wanted or form["batch_source"] != FOLDER:
         return ""

@@ -10,14 +10,13 @@ import gradio as gr
 
 from webui.ui import cards
 from webui.ui.batch import (
-    FOLDER,
     PNG_INFO_FIELDS,
-    UPLOAD,
     folders_are_allowed,
     keep_uploads,
     read_uploads,
     write_uploads,
 )
+from webui.ui.img2img_form import FOLDER, UPLOAD
 from webui.ui.painting_tab import FieldMaker
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, show_warning, wire

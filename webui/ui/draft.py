@@ -88,7 +88,7 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
     changes[parts.form.styles] = gr.update(
         choices=list(studio.styles.by_name()), value=draft.get("styles", [])
     )
-    menus = quicksettings.present_menus(parts.form.checkpoint_menus(), studio)
+    menus = quicksettings.present_menus([parts.form], studio)
     for menu, update in menus.items():
         changes[menu] = {**changes.get(menu, {}), **update}
     return changes

@@ -9,13 +9,18 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from webui.errors import ParamsError
-from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS, Hires
+from webui.params import LATENT_UPSCALE_MODES, Hires
 from webui.resolve import TextToImageRequest
-from webui.ui.painting_form import PAINTING_DEFAULTS, PaintingForm, number, painting_values
+from webui.ui.painting_form import (
+    PAINTING_DEFAULTS,
+    FilesThere,
+    PaintingForm,
+    number,
+    painting_values,
+)
 
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
 SAME_CHECKPOINT = "Use same checkpoint"
-UPSCALERS = (*LATENT_UPSCALE_MODES, *PLAIN_UPSCALERS)
 
 DEFAULTS: dict[str, Any] = {
     **PAINTING_DEFAULTS,
@@ -55,9 +60,13 @@ class Form(PaintingForm):
     hires_prompt: gr.Textbox
     hires_negative: gr.Textbox
 
-    def checkpoint_menus(self) -> dict[gr.Dropdown, list[str]]:
+    def file_menus(self, there: FilesThere) -> dict[gr.Dropdown, list[Any]]:
         """See ``PaintingForm``."""
-        return {**super().checkpoint_menus(), self.hires_checkpoint: [SAME_CHECKPOINT]}
+        return {
+            **super().file_menus(there),
+            self.hires_checkpoint: [SAME_CHECKPOINT, *there.checkpoints],
+            self.hires_upscaler: [*LATENT_UPSCALE_MODES, *there.upscalers],
+        }
 
 
 def make_request(

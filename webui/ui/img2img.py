@@ -33,6 +33,7 @@ from webui.ui.img2img_form import (
     make_request,
     scaled,
     source_of,
+    upscaler_choices,
 )
 from webui.ui.painting_tab import Buttons, FieldMaker, PaintingTab, size_like
 from webui.ui.prompt_box import icon_button
@@ -83,22 +84,26 @@ def draw(studio: Studio) -> Img2Img:
             overrides = painting_tab.draw_overrides(TAB)
         with gr.Column(elem_classes="dq-form", min_width=0):
             canvases, copies, earlier, several = _draw_modes(studio)
-            panels, panel_fields = img2img_panels.draw_inpaint(_FIELDS)
+            inpaint_panel, panel_fields = img2img_panels.draw_inpaint(_FIELDS)
             denoising = _FIELDS.slider("denoising", 0, 1, 0.01, "denoising_strength")
+            image_cfg = _FIELDS.slider(
+                "image_cfg", 0, 3, 0.05, info=label("image_cfg_info"),
+                visible=quicksettings.edits_pictures(studio),
+            )  # fmt: skip
             resize_mode = _FIELDS.radio("resize_mode", _resize_choices(), elem_classes="dq-radio")
             fields = painting_tab.draw_sampling(_FIELDS)
-            size = _draw_size()
+            size = _draw_size(studio)
             seed_fields, seed_buttons, extra_panel = painting_tab.draw_seed(_FIELDS)
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
             tile_fields = painting_tab.draw_tiles(_FIELDS)
-            script_panels, script_fields = img2img_panels.draw_scripts(_FIELDS)
+            scripts, script_fields = img2img_panels.draw_scripts(_FIELDS, studio)
         with gr.Column(elem_classes="dq-out", min_width=0):
             stage = results.draw(actions["interrupt"], actions["skip"], actions["forever"], TAB)
     form = Img2ImgForm(
         prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
-        overrides=overrides, denoising=denoising, resize_mode=resize_mode, **canvases, **fields,
-        **size["fields"], **seed_fields, **refiner_fields, **tile_fields, **panel_fields,
-        **script_fields,
+        overrides=overrides, denoising=denoising, image_cfg=image_cfg, resize_mode=resize_mode,
+        **canvases, **fields, **size["fields"], **seed_fields, **refiner_fields, **tile_fields,
+        **panel_fields, **script_fields,
     )  # fmt: skip
     buttons = Buttons(
         **actions, swap=size["swap"], aspects=size["aspects"], **seed_buttons,
@@ -109,7 +114,8 @@ def draw(studio: Studio) -> Img2Img:
         extra_panel=extra_panel, refiner_panel=refiner_panel, results=stage,
         copies=copies, earlier=earlier,
         measure=size["measure"], size_to=size["to"], size_by=size["by"],
-        scaled_size=size["scaled"], panels=panels.with_scripts(script_panels), batch=several,
+        scaled_size=size["scaled"], batch=several,
+        panels=img2img_panels.Panels(inpaint_panel, scripts),
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 
@@ -145,7 +151,7 @@ def _resize_choices() -> list[tuple[Any, str]]:
     ]
 
 
-def _draw_size() -> dict[str, Any]:
+def _draw_size(studio: Studio) -> dict[str, Any]:
     with gr.Row(elem_classes="dq-sizehead"):
         rule = gr.Radio(
             [(label("resize_to"), RESIZE_TO), (label("resize_by"), RESIZE_BY)], value=RESIZE_TO,
@@ -158,7 +164,10 @@ def _draw_size() -> dict[str, Any]:
     with gr.Row(visible=False) as by:
         scale = _FIELDS.slider("resize_scale", 0.05, 4, 0.05)
         shown = gr.HTML("", elem_id=_FIELDS.id("scaled-size"), elem_classes="dq-scaled")
-    fields |= {"size_rule": rule, "resize_scale": scale}
+    upscaler = _FIELDS.menu(
+        "resize_upscaler", upscaler_choices(studio.upscaler_names()), allow_custom_value=True
+    )
+    fields |= {"size_rule": rule, "resize_scale": scale, "resize_upscaler": upscaler}
     return {
         "fields": fields, "swap": swap, "aspects": aspects, "measure": measure, "to": to, "by": by,
         "scaled": shown,
@@ -176,6 +185,7 @@ def connect(parts: Img2Img, studio: Studio, browser: gr.BrowserState, quick: Qui
     _connect_copies(parts, studio)
     input_history.connect(parts, studio, browser)
     _connect_size(parts)
+    _connect_image_cfg(parts, studio, quick)
     img2img_panels.connect(parts.panels, parts.form)
     batch_panel.connect(parts.batch, parts.form, studio)
 
@@ -205,12 +215,13 @@ def present(parts: Img2Img, studio: Studio, client: str, language: str) -> dict[
     return {
         parts.copies: copy_chips(mode, language),
         parts.earlier: input_history.render(strip, language),
+        **_image_cfg(parts, studio),
     }
 
 
 def presents(parts: Img2Img) -> list[Any]:
     """What ``present`` changes."""
-    return [parts.copies, parts.earlier]
+    return [parts.copies, parts.earlier, parts.form.image_cfg]
 
 
 def _connect_modes(parts: Img2Img) -> None:
@@ -285,6 +296,22 @@ def _connect_pictures(parts: Img2Img, studio: Studio) -> None:
 
     for mode in CANVASES:
         wire(form.canvas(mode).put, follow, size, size)
+
+
+def _image_cfg(parts: Img2Img, studio: Studio) -> dict[Any, Any]:
+    return {parts.form.image_cfg: gr.update(visible=quicksettings.edits_pictures(studio))}
+
+
+def _connect_image_cfg(parts: Img2Img, studio: Studio, quick: Quicksettings) -> None:
+    """The field is there while the chosen checkpoint is guided by the picture, too."""
+
+    def show(_values: Values) -> dict:
+        return _image_cfg(parts, studio)
+
+    wire(
+        quick.checkpoint.change, show, [], [parts.form.image_cfg], is_quiet=True,
+        trigger_mode="always_last",
+    )  # fmt: skip
 
 
 def _connect_size(parts: Img2Img) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +13,14 @@ from webui.errors import ParamsError
 from webui.params import Loopback, Outpaint, SdUpscale, SoftInpainting, params_error
 from webui.resolve import ImageToImageRequest, InpaintRequest
 from webui.ui import canvas
-from webui.ui.painting_form import PAINTING_DEFAULTS, PaintingForm, number, painting_values
-from webui.ui.texts import say
+from webui.ui.painting_form import (
+    PAINTING_DEFAULTS,
+    FilesThere,
+    PaintingForm,
+    number,
+    painting_values,
+)
+from webui.ui.texts import label, say
 
 if TYPE_CHECKING:
     from webui.library.inputs import Inputs
@@ -27,11 +33,26 @@ CANVASES = {
 }  # fmt: skip
 """The field that holds each mode's picture."""
 MASK_UPLOAD = "mask_upload"
+UPLOAD, FOLDER = "Upload", "From directory"
+"""Where a batch takes its pictures from."""
 RESIZE_TO, RESIZE_BY = "Resize to", "Resize by"
 INPAINT_MASKED, INPAINT_NOT_MASKED = "Inpaint masked", "Inpaint not masked"
 WHOLE_PICTURE, ONLY_MASKED = "Whole picture", "Only masked"
+AS_IN_SETTINGS = "As in settings"
+"""The upscaler that the settings choose."""
 NO_SCRIPT, LOOPBACK, OUTPAINTING, SD_UPSCALE = "None", "Loopback", "Outpainting", "SD upscale"
+WITHOUT_MASK = (OUTPAINTING, SD_UPSCALE)
+"""Scripts that do not go together with inpainting."""
 SIDES = ("left", "right", "up", "down")
+CURVES = {"Aggressive": "curve_aggressive", "Linear": "curve_linear", "Lazy": "curve_lazy"}
+"""Denoising curves of loopback, and the keys of their texts."""
+MATCHED_NOISE = "matched noise"
+OUTPAINT_CONTENTS = {
+    "continue": "content_continue", MATCHED_NOISE: "content_matched", "fill": "content_fill",
+    "original": "content_original", "latent noise": "content_noise",
+    "latent nothing": "content_nothing",
+}  # fmt: skip
+"""What the new part of a grown picture begins with, and the keys of their texts."""
 
 DEFAULTS: dict[str, Any] = {
     **PAINTING_DEFAULTS,
@@ -45,7 +66,9 @@ DEFAULTS: dict[str, Any] = {
     "resize_mode": "Just resize",
     "size_rule": RESIZE_TO,
     "resize_scale": 1.0,
+    "resize_upscaler": AS_IN_SETTINGS,
     "denoising": 0.75,
+    "image_cfg": 1.5,
     "mask_blur": 4,
     "mask_mode": INPAINT_MASKED,
     "mask_content": "original",
@@ -64,14 +87,14 @@ DEFAULTS: dict[str, Any] = {
     "loop_curve": "Linear",
     "outpaint_sides": [],
     "outpaint_pixels": 128,
-    "outpaint_blur": 8,
+    "outpaint_blur": 24,
     "outpaint_content": "continue",
     "outpaint_noise_q": 1.0,
     "outpaint_color": 0.05,
     "upscaler": "Lanczos",
     "upscale_scale": 2.0,
     "upscale_overlap": 64,
-    "batch_source": "Upload",
+    "batch_source": UPLOAD,
     "batch_files": "[]",
     "batch_input_dir": "",
     "batch_output_dir": "",
@@ -98,7 +121,9 @@ class Img2ImgForm(PaintingForm):
     resize_mode: gr.Radio
     size_rule: gr.Radio
     resize_scale: gr.Slider
+    resize_upscaler: gr.Dropdown
     denoising: gr.Slider
+    image_cfg: gr.Slider
     mask_blur: gr.Slider
     mask_mode: gr.Radio
     mask_content: gr.Radio
@@ -133,6 +158,14 @@ class Img2ImgForm(PaintingForm):
     png_info_fields: gr.CheckboxGroup
     png_info_dir: gr.Textbox
 
+    def file_menus(self, there: FilesThere) -> dict[gr.Dropdown, list[Any]]:
+        """See ``PaintingForm``."""
+        return {
+            **super().file_menus(there),
+            self.resize_upscaler: upscaler_choices(there.upscalers),
+            self.upscaler: [*there.upscalers],
+        }
+
     def canvas(self, mode: str) -> gr.HTML:
         """The canvas of a mode.
 
@@ -140,6 +173,17 @@ class Img2ImgForm(PaintingForm):
             KeyError: That mode has none.
         """
         return getattr(self, CANVASES[mode])
+
+
+def upscaler_choices(names: Sequence[str]) -> list[Any]:
+    """Entries of the menu for an input that is enlarged."""
+    return [(label("as_in_settings"), AS_IN_SETTINGS), *names]
+
+
+def has_mask(form: Mapping[str, Any]) -> bool:
+    """True where a mask is in play: three sub-tabs, and a batch with a folder of masks."""
+    is_folder = form["mode"] == "batch" and form["batch_source"] == FOLDER
+    return form["mode"] in INPAINT_MODES or (is_folder and bool(form["batch_mask_dir"]))
 
 
 @dataclass(frozen=True)
@@ -214,6 +258,8 @@ def make_request(
             init_images=(source.init,),
             resize_mode=form["resize_mode"],
             denoising_strength=_number(form, "denoising"),
+            image_cfg_scale=_number(form, "image_cfg"),
+            upscaler=_resize_upscaler(form),
             inpaint=_inpaint(form, source.mask) if source.mask else None,
             outpaint=_outpaint(form) if script == OUTPAINTING else None,
             sd_upscale=_sd_upscale(form) if script == SD_UPSCALE else None,
@@ -221,6 +267,11 @@ def make_request(
         )
     except ValidationError as err:
         raise params_error(err) from err
+
+
+def _resize_upscaler(form: Mapping[str, Any]) -> str | None:
+    name = form["resize_upscaler"]
+    return None if name in (None, "", AS_IN_SETTINGS) else name
 
 
 def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.params import PLAIN_UPSCALERS
-from webui.ui.batch import FOLDER
+from webui.ui import cards
 from webui.ui.img2img_form import (
+    CURVES,
     DEFAULTS,
     INPAINT_MASKED,
-    INPAINT_MODES,
     INPAINT_NOT_MASKED,
     LOOPBACK,
+    MATCHED_NOISE,
     NO_SCRIPT,
     ONLY_MASKED,
+    OUTPAINT_CONTENTS,
     OUTPAINTING,
     SD_UPSCALE,
     SIDES,
     WHOLE_PICTURE,
+    WITHOUT_MASK,
     Img2ImgForm,
+    has_mask,
 )
 from webui.ui.painting_tab import FieldMaker
-from webui.ui.texts import label
+from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Columns that come and go; ``scripts`` by the script they belong to."""
+    """Columns that come and go."""
 
     inpaint: gr.Column
-    scripts: dict[str, gr.Column]
-
-    def with_scripts(self, scripts: dict[str, gr.Column]) -> Panels:
-        """The same with the panels of scripts."""
-        return replace(self, scripts=scripts)
+    scripts: ScriptPanels
 
 
-def draw_inpaint(fields: FieldMaker) -> tuple[Panels, dict[str, Any]]:
+@dataclass(frozen=True)
+class ScriptPanels:
+    """What belongs to the menu of scripts.
+
+    Attributes:
+        note: Says that the script does not go together with a mask.
+        columns: Panels by the script they belong to.
+        matched: Fields of outpainting that only matched noise has.
+    """
+
+    note: gr.HTML
+    columns: dict[str, gr.Column]
+    matched: gr.Row
+
+
+def draw_inpaint(fields: FieldMaker) -> tuple[gr.Column, dict[str, Any]]:
     """How the masked part is repainted."""
     with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
         blur = fields.slider("mask_blur", 0, 64, 1)
@@ -75,11 +93,11 @@ def draw_inpaint(fields: FieldMaker) -> tuple[Panels, dict[str, Any]]:
         "mask_blur": blur, "mask_mode": mode, "mask_content": content, "inpaint_area": area,
         "padding": padding, **soft,
     }  # fmt: skip
-    return Panels(panel, {}), drawn
+    return panel, drawn
 
 
 def _draw_soft(fields: FieldMaker) -> dict[str, Any]:
-    with gr.Accordion(label("soft"), open=False, elem_id=fields.id("soft")):
+    with gr.Accordion(label("soft"), open=False, elem_id=fields.id("soft"), elem_classes="dq-fold"):
         has_soft = fields.check("has_soft")
         with gr.Row():
             bias = fields.slider("soft_bias", 0, 8, 0.1)
@@ -97,7 +115,7 @@ def _draw_soft(fields: FieldMaker) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw_scripts(fields: FieldMaker) -> tuple[dict[str, gr.Column], dict[str, Any]]:
+def draw_scripts(fields: FieldMaker, studio: Studio) -> tuple[ScriptPanels, dict[str, Any]]:
     """The menu of scripts, and a panel for each."""
     script = fields.menu(
         "script",
@@ -108,63 +126,51 @@ def draw_scripts(fields: FieldMaker) -> tuple[dict[str, gr.Column], dict[str, An
             (label("script_sd_upscale"), SD_UPSCALE),
         ],
     )
-    panels: dict[str, gr.Column] = {}
-    drawn: dict[str, Any] = {"script": script}
-    for name, draw in (
-        (LOOPBACK, _draw_loopback), (OUTPAINTING, _draw_outpaint), (SD_UPSCALE, _draw_upscale),
-    ):  # fmt: skip
-        with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
-            drawn |= draw(fields)
-        panels[name] = panel
-    return panels, drawn
+    note = gr.HTML("", elem_id=fields.id("script_note"))
+    with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as loopback:
+        loopback_fields = _draw_loopback(fields)
+    with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as outpaint:
+        matched, outpaint_fields = _draw_outpaint(fields)
+    with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as upscale:
+        upscale_fields = _draw_upscale(fields, studio)
+    columns = {LOOPBACK: loopback, OUTPAINTING: outpaint, SD_UPSCALE: upscale}
+    drawn = {"script": script, **loopback_fields, **outpaint_fields, **upscale_fields}
+    return ScriptPanels(note, columns, matched), drawn
 
 
 def _draw_loopback(fields: FieldMaker) -> dict[str, Any]:
     with gr.Row():
         loops = fields.slider("loops", 1, 32, 1)
         final = fields.slider("final_denoising", 0, 1, 0.01)
-    curve = fields.menu(
-        "loop_curve",
-        [
-            (label("curve_aggressive"), "Aggressive"),
-            (label("curve_linear"), "Linear"),
-            (label("curve_lazy"), "Lazy"),
-        ],
-    )
+    curve = fields.menu("loop_curve", [(label(text), name) for name, text in CURVES.items()])
     return {"loops": loops, "final_denoising": final, "loop_curve": curve}
 
 
-def _draw_outpaint(fields: FieldMaker) -> dict[str, Any]:
+def _draw_outpaint(fields: FieldMaker) -> tuple[gr.Row, dict[str, Any]]:
     sides = gr.CheckboxGroup(
         [(label(f"side_{side}"), side) for side in SIDES], value=[],
-        label=label("outpaint_sides"), elem_id=fields.id("outpaint_sides"), elem_classes="dq-sides",
+        label=label("outpaint_sides"), info=label("outpaint_hint"),
+        elem_id=fields.id("outpaint_sides"), elem_classes="dq-sides",
     )  # fmt: skip
     with gr.Row():
         pixels = fields.slider("outpaint_pixels", 8, 512, 8)
         blur = fields.slider("outpaint_blur", 0, 64, 1)
-    content = fields.menu(
-        "outpaint_content",
-        [
-            (label("content_continue"), "continue"),
-            (label("content_matched"), "matched noise"),
-            (label("content_fill"), "fill"),
-            (label("content_original"), "original"),
-            (label("content_noise"), "latent noise"),
-            (label("content_nothing"), "latent nothing"),
-        ],
-    )
-    with gr.Row():
+    contents = [(label(text), name) for name, text in OUTPAINT_CONTENTS.items()]
+    content = fields.menu("outpaint_content", contents)
+    with gr.Row(visible=False) as matched:
         noise_q = fields.slider("outpaint_noise_q", 0, 4, 0.01)
         color = fields.slider("outpaint_color", 0, 1, 0.01)
-    return {
+    return matched, {
         "outpaint_sides": sides, "outpaint_pixels": pixels, "outpaint_blur": blur,
         "outpaint_content": content, "outpaint_noise_q": noise_q, "outpaint_color": color,
     }  # fmt: skip
 
 
-def _draw_upscale(fields: FieldMaker) -> dict[str, Any]:
+def _draw_upscale(fields: FieldMaker, studio: Studio) -> dict[str, Any]:
     with gr.Row():
-        upscaler = fields.menu("upscaler", PLAIN_UPSCALERS, allow_custom_value=True)
+        upscaler = fields.menu(
+            "upscaler", studio.upscaler_names(), min_width=180, allow_custom_value=True
+        )
         scale = fields.slider("upscale_scale", 1, 4, 0.05)
     overlap = fields.slider("upscale_overlap", 0, 256, 16)
     return {"upscaler": upscaler, "upscale_scale": scale, "upscale_overlap": overlap}
@@ -174,18 +180,46 @@ def connect(panels: Panels, form: Img2ImgForm) -> None:
     """Panels follow the sub-tab and the script."""
 
     def show_inpaint(values: Values) -> dict:
-        is_folder = values[form.batch_source] == FOLDER and values[form.mode] == "batch"
-        has_masks = is_folder and bool(values[form.batch_mask_dir])
-        is_shown = has_masks or values[form.mode] in INPAINT_MODES
-        return {panels.inpaint: gr.update(visible=is_shown)}
+        return {panels.inpaint: gr.update(visible=has_mask(form.read(values)))}
 
     def show_script(values: Values) -> dict:
         chosen = values[form.script] or DEFAULTS["script"]
-        return {panel: gr.update(visible=name == chosen) for name, panel in panels.scripts.items()}
+        return {
+            column: gr.update(visible=name == chosen) for name, column in scripts.columns.items()
+        }
 
-    for part in (takes := [form.mode, form.batch_source, form.batch_mask_dir]):
+    def show_note(values: Values, request: gr.Request) -> dict:
+        note = script_note(form.read(values), language_of(request))
+        return {scripts.note: note}
+
+    def show_matched(values: Values) -> dict:
+        is_matched = values[form.outpaint_content] == MATCHED_NOISE
+        return {scripts.matched: gr.update(visible=is_matched)}
+
+    scripts = panels.scripts
+    about_masks = [form.mode, form.batch_source, form.batch_mask_dir]
+    for part in about_masks:
+        wire(part.change, show_inpaint, about_masks, [panels.inpaint], is_quiet=True)
+    for part in (*about_masks, form.script):
         wire(
-            part.change, show_inpaint, takes, [panels.inpaint],
-            is_quiet=True,
+            part.change, show_note, [*about_masks, form.script], [scripts.note], is_quiet=True,
+            trigger_mode="always_last",
         )  # fmt: skip
-    wire(form.script.change, show_script, [form.script], panels.scripts.values(), is_quiet=True)
+    wire(form.script.change, show_script, [form.script], scripts.columns.values(), is_quiet=True)
+    wire(
+        form.outpaint_content.change, show_matched, [form.outpaint_content], [scripts.matched],
+        is_quiet=True,
+    )  # fmt: skip
+
+
+def script_note(form: Mapping[str, Any], language: str) -> str:
+    """A word about a script that cannot be used where there is a mask; empty when all is well."""
+    script = form["script"]
+    if script not in WITHOUT_MASK or not has_mask(form):
+        return ""
+    name = say(_SCRIPT_TEXTS[script], language)
+    text = cards.esc(say("script_without_mask", language, script=name))
+    return f'<div class="dq-note" role="status">{text}</div>'
+
+
+_SCRIPT_TEXTS = {OUTPAINTING: "script_outpainting", SD_UPSCALE: "script_sd_upscale"}

@@ -90,8 +90,7 @@ def _draw(studio: Studio) -> Page:
 
 def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     forms = page.txt2img.form, page.img2img.form
-    menus = {menu: first for form in forms for menu, first in form.checkpoint_menus().items()}
-    quicksettings.connect(page.quick, studio, menus)
+    quicksettings.connect(page.quick, studio, forms)
     txt2img.connect(page.txt2img, studio, page.browser, page.quick)
     draft.connect(page.txt2img, studio, page.browser)
     img2img.connect(page.img2img, studio, page.browser, page.quick)

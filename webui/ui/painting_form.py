@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -47,6 +47,19 @@ PAINTING_DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class FilesThere:
+    """What the menus of files list at this moment.
+
+    Attributes:
+        checkpoints: Titles of the usable ones.
+        upscalers: Names of all that enlarge pictures: the plain ways, then networks.
+    """
+
+    checkpoints: Sequence[str]
+    upscalers: Sequence[str]
+
+
+@dataclass(frozen=True)
 class PaintingForm:
     """Components under the names of their defaults; each tab adds its own fields.
 
@@ -85,9 +98,9 @@ class PaintingForm:
     tile_overlap: gr.Slider
     tile_batch: gr.Slider
 
-    def checkpoint_menus(self) -> dict[gr.Dropdown, list[str]]:
-        """Lists of checkpoints, with the entries that stand before them."""
-        return {self.refiner_checkpoint: []}
+    def file_menus(self, there: FilesThere) -> dict[gr.Dropdown, list[Any]]:
+        """What the form's menus of files offer while these files are there."""
+        return {self.refiner_checkpoint: [*there.checkpoints]}
 
     def by_name(self) -> dict[str, Any]:
         """Every component under its field name."""

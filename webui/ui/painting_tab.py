@@ -254,10 +254,14 @@ def draw_refiner(fields: FieldMaker, studio: Studio) -> tuple[dict[str, Any], gr
 
 def draw_tiles(fields: FieldMaker) -> dict[str, Any]:
     """Painting in overlapping tiles, for sizes the checkpoint was not trained for."""
-    with gr.Accordion(label("tiles"), open=False, elem_id=fields.id("tiles")):
+    with gr.Accordion(
+        label("tiles"), open=False, elem_id=fields.id("tiles"), elem_classes="dq-fold"
+    ):
         has_tiles = fields.check("has_tiles")
         with gr.Row():
-            method = fields.menu("tile_method", ["Mixture of Diffusers", "MultiDiffusion"])
+            method = fields.menu(
+                "tile_method", ["Mixture of Diffusers", "MultiDiffusion"], min_width=190
+            )
             overlap = fields.slider("tile_overlap", 0, 512, 8)
         with gr.Row():
             width = fields.slider("tile_width", 64, 2048, 8)

@@ -17,9 +17,16 @@ from webui.prompts.styles import extract_styles
 from webui.resolve import known_sampler
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from webui.ui.img2img_form import (
+    CURVES,
     INPAINT_MASKED,
     INPAINT_NOT_MASKED,
+    LOOPBACK,
+    NO_SCRIPT,
     ONLY_MASKED,
+    OUTPAINT_CONTENTS,
+    OUTPAINTING,
+    SD_UPSCALE,
+    SIDES,
     WHOLE_PICTURE,
 )
 
@@ -58,13 +65,21 @@ _PICTURE_NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Soft inpainting mask influence": ("soft_influence", float),
     "Soft inpainting difference threshold": ("soft_threshold", float),
     "Soft inpainting difference contrast": ("soft_difference", float),
+    "Image CFG scale": ("image_cfg", float),
     "Outpaint blur": ("outpaint_blur", int),
+    "Outpaint fall-off": ("outpaint_noise_q", float),
+    "Outpaint color variation": ("outpaint_color", float),
+    "Loops": ("loops", int),
+    "Final denoising strength": ("final_denoising", float),
+    "SD upscale overlap": ("upscale_overlap", int),
+    "SD upscale factor": ("upscale_scale", float),
 }
 """Fields only img2img has; a form without them leaves them out."""
 _TEXTS = {
     "Hires upscaler": "hires_upscaler",
     "Hires prompt": "hires_prompt",
     "Hires negative prompt": "hires_negative",
+    "SD upscale upscaler": "upscaler",
 }
 
 
@@ -151,7 +166,7 @@ def _fields(params: Mapping[str, str]) -> dict[str, Any]:
             values[name] = params[key]
     if "hires_denoising" in values:  # the same key for img2img and the second pass of txt2img
         values["denoising"] = values["hires_denoising"]
-    return {**values, **_samplers(params), **_masks(params)}
+    return {**values, **_samplers(params), **_masks(params), **_script(params)}
 
 
 def _masks(params: Mapping[str, str]) -> dict[str, Any]:
@@ -165,6 +180,33 @@ def _masks(params: Mapping[str, str]) -> dict[str, Any]:
         "inpaint_area": ONLY_MASKED if is_only_masked else WHOLE_PICTURE,
         "has_soft": params.get("Soft inpainting enabled") == "True",
     }
+
+
+def _script(params: Mapping[str, str]) -> dict[str, Any]:
+    """The script that a picture was made with; none when the recipe tells of none.
+
+    The form grows all chosen sides alike; of a recipe's different widths it takes the largest.
+    """
+    if "Loops" in params:
+        curve = params.get("Denoising curve")
+        return {"script": LOOPBACK, **({"loop_curve": curve} if curve in CURVES else {})}
+    if "SD upscale overlap" in params:
+        return {"script": SD_UPSCALE}
+    grown = {side: _pixels(params.get(f"Outpaint {side}")) for side in SIDES}
+    sides = [side for side in SIDES if grown[side]]
+    if not sides:
+        return {"script": NO_SCRIPT}
+    content = params.get("Outpaint content")
+    values = {
+        "script": OUTPAINTING,
+        "outpaint_sides": sides,
+        "outpaint_pixels": max(grown.values()),
+    }
+    return {**values, **({"outpaint_content": content} if content in OUTPAINT_CONTENTS else {})}
+
+
+def _pixels(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
 
 
 def _samplers(params: Mapping[str, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from webui.settings import is_loopback
 from webui.ui import pasting, quicksettings, sending
 from webui.ui.form import DEFAULTS, make_request
 from webui.ui.img2img import Img2Img, put_picture
+from webui.ui.img2img_form import NO_SCRIPT
 from webui.ui.painting_tab import PaintingTab, fill_form
 from webui.ui.png_info import PngInfo
 from webui.ui.quicksettings import Quicksettings
@@ -70,6 +71,8 @@ def send_targets(
                 found = pasting.paste(sent.infotext, studio)
                 _tell_pasted(found, f"sent_{mode}", request)
                 changes |= fill_form(repainting, found, studio)
+                if mode == "inpaint" or not sent.has_script:
+                    changes[repainting.form.script] = NO_SCRIPT
             return {**changes, tabs: gr.Tabs(selected="img2img")}
 
         return send
@@ -98,7 +101,7 @@ def _connect_info(info: PngInfo, targets: list[SendTarget]) -> None:
     def dropped(values: Values, request: gr.Request) -> Sent:
         if not values[info.picture]:
             raise LibraryError(say("no_picture", language_of(request)))
-        return Sent(Path(values[info.picture]), values[info.text])
+        return Sent(Path(values[info.picture]), values[info.text], has_script=True)
 
     sending.connect(info.targets, targets, [info.picture, info.text], dropped)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from webui.errors import CheckpointNotFoundError
+from webui.ui.painting_form import FilesThere, PaintingForm
 from webui.ui.prompt_box import icon_button
 from webui.ui.texts import label
 from webui.ui.wiring import Values, show_warning, wire
@@ -17,7 +17,6 @@ from webui.ui.wiring import Values, show_warning, wire
 if TYPE_CHECKING:
     from webui.studio import Studio
 
-MENUS_OF_NOBODY: Mapping[gr.Dropdown, list[str]] = MappingProxyType({})
 NO_FILE = ("Automatic", "None")
 """Menu entries of the VAE list that stand for no particular file."""
 
@@ -55,13 +54,11 @@ def draw(studio: Studio) -> Quicksettings:
     return Quicksettings(checkpoint, refresh, vae, clip_skip)
 
 
-def connect(
-    parts: Quicksettings, studio: Studio, menus: Mapping[gr.Dropdown, list[str]] = MENUS_OF_NOBODY
-) -> None:
+def connect(parts: Quicksettings, studio: Studio, forms: Sequence[PaintingForm] = ()) -> None:
     """Changes of the row become options; the button looks for new files.
 
     Args:
-        menus: The tabs' lists of checkpoints, with the entries that stand before them.
+        forms: The tabs' fields; their menus of files follow, too.
 
     The checkpoint's own event is wired by painting_tab: the painting tabs follow its size.
     """
@@ -84,10 +81,11 @@ def connect(
 
     def refresh(_values: Values) -> dict:
         studio.refresh_models()
-        return {**present(parts, studio), **present_menus(menus, studio)}
+        return {**present(parts, studio), **present_menus(forms, studio)}
 
     wire(parts.vae.input, choose_vae, [parts.vae], [parts.vae])
     wire(parts.clip_skip.release, choose_clip_skip, [parts.clip_skip])
+    menus = present_menus(forms, studio)
     wire(parts.refresh.click, refresh, [], [*parts.components(), *menus])
 
 
@@ -100,10 +98,14 @@ def present(parts: Quicksettings, studio: Studio) -> dict:
     }
 
 
-def present_menus(menus: Mapping[gr.Dropdown, list[str]], studio: Studio) -> dict:
-    """Lists of checkpoints as they should stand now; what is chosen in them stays."""
-    titles = checkpoint_titles(studio)
-    return {menu: gr.update(choices=[*first, *titles]) for menu, first in menus.items()}
+def present_menus(forms: Sequence[PaintingForm], studio: Studio) -> dict[gr.Dropdown, Any]:
+    """Menus of files as they should stand now; what is chosen in them stays."""
+    there = FilesThere(checkpoint_titles(studio), studio.upscaler_names())
+    return {
+        menu: gr.update(choices=choices)
+        for form in forms
+        for menu, choices in form.file_menus(there).items()
+    }
 
 
 def read(parts: Quicksettings, values: Values) -> dict[str, Any]:
@@ -117,6 +119,12 @@ def read(parts: Quicksettings, values: Values) -> dict[str, Any]:
 def checkpoint_titles(studio: Studio) -> list[str]:
     """Every usable checkpoint."""
     return [record.title for record in studio.catalog.checkpoints() if not record.problem]
+
+
+def edits_pictures(studio: Studio) -> bool:
+    """True when the checkpoint to paint with is an InstructPix2Pix one."""
+    record = studio.current_checkpoint()
+    return record is not None and studio.catalog.inspected(record).edits_pictures
 
 
 def chosen_title(studio: Studio) -> str | None:

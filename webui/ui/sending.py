@@ -36,10 +36,13 @@ class Sent:
 
     Attributes:
         path: Its file. infotext: Its recipe, empty without one.
+        has_script: The recipe's script is to be chosen, too. Not for a result that is gone on
+            from: that would grow or enlarge it a second time.
     """
 
     path: Path
     infotext: str = ""
+    has_script: bool = False
 
     def keep(self, studio: Studio) -> str:
         """Keep the file as an input; returns its key.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.i18n import I18nData
 
+
 ENGLISH, CHINESE = "en", "zh"
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -147,7 +148,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "请在第二个框里放入蒙版图片：白色部分会被重绘。",
     ),
     "denoising_strength": ("Denoising strength", "重绘幅度"),
+    "image_cfg": ("Image CFG Scale", "图像 CFG 引导系数"),
+    "image_cfg_info": (
+        "How closely the result keeps to the input picture",
+        "结果与输入图片保持一致的程度",
+    ),
     "resize_mode": ("Resize mode", "缩放模式"),
+    "resize_upscaler": ("Upscaler, where the picture is enlarged", "放大输入图片时使用的算法"),
+    "as_in_settings": ("As in settings", "按设置"),
     "resize_just": ("Just resize", "拉伸"),
     "resize_crop": ("Crop and resize", "裁剪后缩放"),
     "resize_fill": ("Resize and fill", "缩放后填充"),
@@ -171,7 +179,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "area_masked": ("Only masked", "仅蒙版区域"),
     "padding": ("Only masked padding, pixels", "仅蒙版区域的边缘预留像素"),
     "soft": ("Soft inpainting", "柔和重绘 (Soft inpainting)"),
-    "has_soft": ("Soft inpainting", "启用柔和重绘"),
+    "has_soft": ("Blend softly at the mask's edge", "在蒙版边缘柔和过渡"),
     "soft_bias": ("Schedule bias", "调度偏移"),
     "soft_preservation": ("Preservation strength", "内容保留强度"),
     "soft_contrast": ("Transition contrast boost", "过渡对比度增强"),
@@ -183,6 +191,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "script_loopback": ("Loopback", "回送 (Loopback)"),
     "script_outpainting": ("Outpainting", "向外扩图"),
     "script_sd_upscale": ("SD upscale", "SD 放大"),
+    "script_without_mask": (
+        "{script} cannot be used together with a mask: choose the sub-tab img2img or Sketch, "
+        "or another script.",
+        "“{script}”不能与蒙版同时使用：请改用“图生图”或“涂鸦”，或选择其他脚本。",
+    ),
     "loops": ("Loops", "循环次数"),
     "final_denoising": ("Final denoising strength", "最终重绘幅度"),
     "loop_curve": ("Denoising strength curve", "重绘幅度曲线"),
@@ -190,6 +203,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "curve_linear": ("Linear", "线性"),
     "curve_lazy": ("Lazy", "缓和"),
     "outpaint_sides": ("Outpainting direction", "扩图方向"),
+    "outpaint_hint": (
+        "A denoising strength of 0.5–0.65 continues a background; more invents new things.",
+        "重绘幅度 0.5–0.65 会延续背景；更高则会画出新的内容。",
+    ),
     "side_left": ("← Left", "← 左"),
     "side_right": ("→ Right", "→ 右"),
     "side_up": ("↑ Up", "↑ 上"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from webui.params import LATENT_UPSCALE_MODES
 from webui.resolve import TextToImageRequest
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.ui import cards, painting_tab, pasting, prompt_box, quicksettings, results
@@ -16,7 +17,6 @@ from webui.ui.form import (
     SAME_CHECKPOINT,
     SAME_SAMPLER,
     SAME_SCHEDULE,
-    UPSCALERS,
     Form,
     make_request,
     target_size,
@@ -89,7 +89,8 @@ def _draw_hires(studio: Studio) -> tuple[dict[str, Any], gr.Column, gr.HTML]:
         with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
             with gr.Row():
                 upscaler = gr.Dropdown(
-                    list(UPSCALERS), value=DEFAULTS["hires_upscaler"], min_width=150,
+                    [*LATENT_UPSCALE_MODES, *studio.upscaler_names()],
+                    value=DEFAULTS["hires_upscaler"], min_width=150,
                     label=label("hires_upscaler"), elem_id="dq-hires-upscaler",
                     allow_custom_value=True,
                 )  # fmt: skip
