@@ -7,7 +7,7 @@ import io
 import time
 import weakref
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import psutil
 import torch
@@ -20,7 +20,7 @@ from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes
 from webui.errors import CheckpointError, LibraryError
-from webui.params import AnyParams, ImageToImage
+from webui.params import AnyParams, FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
@@ -34,9 +34,10 @@ from webui.pipelines.runs import run_class
 from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
-from webui.restorer import ExtrasRun, JobWeights, run_fetch
+from webui.restorer import ExtrasRun, JobWeights, PaintedFaces, run_fetch
 from webui.wire import Sender
 
+SomePainting = TypeVar("SomePainting", TextToImage, ImageToImage)
 PREVIEW_FORMATS = ("png", "jpeg", "webp")
 PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
 
@@ -120,6 +121,7 @@ class Painter:
         for files in others.values():
             _check_other(files)
         supplies = _JobSupplies(self, message, params.checkpoint)
+        params = self._possible(params, supplies, message["job"])
         facts = _model_facts(message)
         facts_of_others = {name: _model_facts(files) for name, files in others.items()}
         listener = _JobListener(self, message, params, supplies, facts, facts_of_others)
@@ -132,9 +134,23 @@ class Painter:
             "extra_generation_params": {
                 k: v for k, v in extra_pairs(params, facts_of_others).items() if v is not None
             },
+            "face_restoration_model": params.restore_faces.model if params.restore_faces else None,
             "is_using_inpainting_conditioning": mask_weight(params, facts.purpose) is not None,
             "interrupted": self._asked.interrupted,
         }
+
+    def _possible(self, params: SomePainting, supplies: _JobSupplies, job: int) -> SomePainting:
+        """The request without the face restoration whose weights are not there, which is told
+        before anything is painted: pictures without it are worth more than none."""
+        wish = params.restore_faces
+        try:
+            if wish is not None:
+                supplies.face_mender(wish)
+        except CheckpointError as err:
+            told = f"Faces were not restored: {err.message} {err.hint}".rstrip()
+            self._sender.send({"type": "warning", "job": job, "message": told})
+            return params.model_copy(update={"restore_faces": None})
+        return params
 
     def weights(self, message: dict[str, Any]) -> JobWeights:
         """Upscalers and face restorers for one job, by name."""
@@ -316,6 +332,9 @@ class _JobSupplies:
 
     def upscaler(self, name: str) -> Upscaler:
         return PLAIN[name] if name in PLAIN else self._weights.network_upscaler(name)
+
+    def face_mender(self, wish: FaceRestoration) -> PaintedFaces:
+        return self._weights.painted_faces(wish)
 
 
 class _JobListener:

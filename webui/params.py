@@ -192,6 +192,18 @@ class TiledDiffusion(Params):
         return self
 
 
+class FaceRestoration(Params):
+    """Faces of painted pictures are made clear by a face restorer.
+
+    Attributes:
+        model: «CodeFormer», «GFPGAN» (the newest that is there) or another restorer's name.
+        weight: CodeFormer's: 0 = strongest effect, 1 = most faithful.
+    """
+
+    model: str = "CodeFormer"
+    weight: Fraction = 0.5
+
+
 class Painting(Params):
     """What every request that paints has in common.
 
@@ -212,6 +224,7 @@ class Painting(Params):
         clip_skip: A1111 counting, 1 = last layer.
         emphasis: How ``(word:1.2)`` acts.
         tiling: Pictures whose edges meet.
+        restore_faces: Make painted faces clear; None = off.
         tiled_diffusion: Paint in overlapping tiles; None = whole.
         tiled_vae: Encode and decode in tiles from the start, instead of only when memory is short.
     """
@@ -242,6 +255,7 @@ class Painting(Params):
     use_old_scheduling: bool = False
     disable_extra_networks: bool = False
     tiling: bool = False
+    restore_faces: FaceRestoration | None = None
     sampling: Sampling = Sampling()
     refiner: Refiner | None = None
     tiled_diffusion: TiledDiffusion | None = None

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from webui.errors import ParamsError
 from webui.params import (
     AnyParams,
+    FaceRestoration,
     Hires,
     Inpaint,
     Loopback,
@@ -62,6 +63,7 @@ class PaintingRequest(BaseModel):
     seed_resize_from_h: int = 0
     clip_skip: int | None = None
     tiling: bool | None = None
+    restore_faces: bool | None = None
     eta: float | None = None
     s_churn: float | None = None
     s_tmin: float | None = None
@@ -175,6 +177,7 @@ def resolve(
         "subseed": draw_seed(request.subseed),
         "clip_skip": _first(request.clip_skip, options["CLIP_stop_at_last_layers"]),
         "tiling": _first(request.tiling, options["tiling"]),
+        "restore_faces": _restore_faces(request, options),
         "eta_noise_seed_delta": options["eta_noise_seed_delta"],
         "randn_source": options["randn_source"],
         "emphasis": options["emphasis"],
@@ -198,6 +201,17 @@ def resolve(
         values["hires"] = _resolve_hires(request.hires, chosen, options, find_checkpoint)
         values["first_pass_image"] = request.first_pass_image
     return build(request.kind, values)
+
+
+def _restore_faces(request: PaintingRequest, options: Mapping[str, Any]) -> FaceRestoration | None:
+    if not _first(request.restore_faces, options["face_restoration"]):
+        return None
+    try:
+        return FaceRestoration(
+            model=options["face_restoration_model"], weight=options["code_former_weight"]
+        )
+    except ValidationError as err:
+        raise params_error(err) from err
 
 
 def _picture_values(request: ImageToImageRequest, options: Mapping[str, Any]) -> dict[str, Any]:

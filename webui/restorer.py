@@ -19,16 +19,23 @@ from webui.checkpoints.known_weights import (
     missing,
 )
 from webui.errors import LibraryError, ParamsError
-from webui.params import PLAIN_UPSCALERS, Extras, FetchWeights
+from webui.params import PLAIN_UPSCALERS, Extras, FaceRestoration, FetchWeights
 from webui.pictures import encode, load_upright, read_infotext
 from webui.progress import Interrupted
-from webui.restoration.detect import Detector, open_detector
-from webui.restoration.faces import FaceRestorer, RestoredFace, load_restorer
+from webui.restoration.detect import Detector, find_faces, open_detector
+from webui.restoration.faces import (
+    FaceRestorer,
+    Pass,
+    RestoredFace,
+    load_restorer,
+    restore_faces,
+)
 from webui.restoration.first_minute import fetch_first_minute
 from webui.restoration.networks import Shelf
 from webui.restoration.pixels import (
     Pixels,
     encode_deep,
+    from_image,
     read_pixels,
     resized,
     to_image,
@@ -80,6 +87,24 @@ class _Interpolation:
         rows = (np.arange(height) * pixels.shape[0]) // height
         columns = (np.arange(width) * pixels.shape[1]) // width
         return np.ascontiguousarray(pixels[rows][:, columns])
+
+
+class PaintedFaces:
+    """Makes the faces of painted pictures clear; see ``pipelines.painting.FaceMender``."""
+
+    def __init__(self, restorer: FaceRestorer, detector: Detector) -> None:
+        self._restorer = restorer
+        self._detector = detector
+
+    def mend(self, image: Image.Image, should_stop: Callable[[], bool]) -> Image.Image:
+        """See ``FaceMender``."""
+        pixels = from_image(image)
+        faces = find_faces(pixels, self._detector, should_stop=should_stop)
+        if not faces:
+            return image
+        mended = pixels.copy()
+        restore_faces(pixels, mended, faces, [Pass(self._restorer)], should_stop=should_stop)
+        return to_image(mended)
 
 
 class JobWeights:
@@ -148,6 +173,10 @@ class JobWeights:
         if name.startswith(GFPGAN):
             self.gfpgan = chosen
         return load_restorer(chosen, Path(files[chosen]), self._shelf, weight=weight)
+
+    def painted_faces(self, wish: FaceRestoration) -> PaintedFaces:
+        """See ``pipelines.painting.Supplies.face_mender``."""
+        return PaintedFaces(self.restorer(wish.model, wish.weight), self.detector())
 
     def detector(self) -> Detector:
         """See ``restore.Tools``."""

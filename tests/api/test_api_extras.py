@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import struct
 import threading
 import zlib
@@ -17,8 +18,8 @@ from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
-from tests.api.clients import MakeStudio, client_of, wait_until
-from webui.params import Extras
+from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from webui.params import Extras, TextToImage
 from webui.pictures import read_infotext
 from webui.studio import Studio
 from webui.torch_setup import mend_torchvision
@@ -324,3 +325,64 @@ def test_picture_when_20000_wide_is_enlarged_or_refused_with_a_reason(
 
     assert fits.status_code == 200 and opened(fits.json()["image"]).size == (40_000, 8)
     assert too_large.status_code == 422 and "1280000x" in too_large.json()["detail"]
+
+
+# Faces of painted pictures
+
+
+def painted(client: TestClient, studio: Studio, **body: Any) -> TextToImage:
+    """What a painting request became."""
+    answer = client.post("/sdapi/v1/txt2img", json={**QUICK, **body})
+    assert answer.status_code == 200, answer.text
+    params = studio.params_of(studio.jobs.list(limit=1)[0])
+    assert isinstance(params, TextToImage)
+    return params
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, None),
+        ({"restore_faces": False, "override_settings": {"face_restoration": True}}, None),
+        ({"restore_faces": True}, ("CodeFormer", 0.5)),
+        ({"override_settings": {"face_restoration": True}}, ("CodeFormer", 0.5)),
+        (
+            {
+                "restore_faces": True,
+                "override_settings": {
+                    "face_restoration_model": "gfpgan", "code_former_weight": 0.25,
+                },
+            },
+            ("GFPGAN", 0.25),
+        ),
+        (
+            {
+                "infotext": "a boat\nSteps: 3, Sampler: Euler, Seed: 1, Face restoration: GFPGAN, "
+                "Size: 64x64, Face restoration weight: 0.2"
+            },
+            ("GFPGAN", 0.2),
+        ),
+    ],
+)  # fmt: skip
+def test_restore_faces_when_asked_takes_restorer_and_weight_from_the_options(
+    client: TestClient, studio: Studio, body: dict[str, Any], expected: tuple[str, float] | None
+) -> None:
+    wish = painted(client, studio, **body).restore_faces
+
+    assert (wish and (wish.model, wish.weight)) == expected
+
+
+def test_restore_faces_when_the_weights_are_not_here_paints_and_warns(
+    real: tuple[TestClient, Studio],
+) -> None:
+    client, _ = real
+
+    answer = client.post("/sdapi/v1/txt2img", json={**QUICK, "restore_faces": True})
+
+    assert answer.status_code == 200, answer.text
+    info = json.loads(answer.json()["info"])
+    assert len(answer.json()["images"]) == 1
+    (warning,) = info["warnings"]
+    assert warning.startswith("Faces were not restored: CodeFormer needs the file codeformer-")
+    assert (info["restore_faces"], info["face_restoration_model"]) == (False, None)
+    assert "Face restoration" not in info["infotexts"][0]

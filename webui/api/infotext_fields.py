@@ -106,6 +106,7 @@ def _field_values(written: Infotext, found: Infotext) -> dict[str, Any]:
     }
     if "Schedule type" not in written.params:  # an old sampler name may end in its schedule
         values.pop("scheduler", None)
+    values["restore_faces"] = "Face restoration" in written.params
     has_hires = any(key in written.params or params.get(key, "0") != "0" for key in HIRES_KEYS)
     values["enable_hr"] = "Denoising strength" in params and has_hires
     return values

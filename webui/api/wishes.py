@@ -46,6 +46,7 @@ _CLIENT_WORDS = {
     "background": "img2img_background_color",
     "clip_skip": "CLIP_stop_at_last_layers",
     "vae": "sd_vae",
+    "weight": "code_former_weight",
     "format": "samples_format",
 }
 """Our field names to the names under which clients sent the value."""
@@ -108,8 +109,6 @@ def read_wish(
     overrides = {**(extra_overrides or {}), **(body.override_settings or {})}
     overrides, notes = _known_overrides(studio, overrides)
     notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
-    if body.value("restore_faces"):
-        notes.append("restore_faces: there is no face restorer here; the pictures are as painted.")
     try:
         params = studio.resolve(make_request(studio, body, overrides))
     except ParamsError as err:
@@ -171,6 +170,7 @@ def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any])
         "seed_resize_from_w": max(0, body.value("seed_resize_from_w")),
         "seed_resize_from_h": max(0, body.value("seed_resize_from_h")),
         "tiling": body.tiling,
+        "restore_faces": body.restore_faces,
         "eta": body.eta,
         "s_min_uncond": body.s_min_uncond,
         "save": body.value("save_images"),

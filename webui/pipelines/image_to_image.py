@@ -180,7 +180,7 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
             if stop.denoised is None:
                 return []
             latents = stop.denoised
-        images = self.decoded(batch, latents)
+        images = self.with_clear_faces(batch, self.decoded(batch, latents))
         return [
             self._finished(image, source, one, before)
             for image, source, one, before in zip(images, sources, latents, begun, strict=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 from webui.checkpoints.load import LoadedModel
 from webui.errors import DeviceMemoryError
 from webui.networks.tiling import set_tiling
-from webui.params import Painting
+from webui.params import FaceRestoration, Painting
 from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncoder
 from webui.pipelines.decode import VaeWork, decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
@@ -57,6 +57,7 @@ from webui.samplers.steps import image_seeds
 logger = logging.getLogger(__name__)
 LATENT_CHANNELS = 4
 PIXELS_PER_CELL = 8
+FACES_LEFT = "The job was stopped before all faces were restored."
 SomeParams = TypeVar("SomeParams", bound=Painting)
 
 
@@ -92,6 +93,18 @@ class Listener(Protocol):
         ...
 
 
+class FaceMender(Protocol):
+    """Makes the faces of a painted picture clear."""
+
+    def mend(self, image: Image.Image, should_stop: Callable[[], bool]) -> Image.Image:
+        """The picture, RGB, with clear faces; itself when it has none.
+
+        Raises:
+            Interrupted: ``should_stop`` said so.
+        """
+        ...
+
+
 class Supplies(Protocol):
     """Where a run gets what it works with. Ask again for each use: memory may be short, and what
     is not asked for may be let go."""
@@ -117,6 +130,14 @@ class Supplies(Protocol):
 
         Raises:
             ParamsError: There is none of that name.
+        """
+        ...
+
+    def face_mender(self, wish: FaceRestoration) -> FaceMender:
+        """What makes faces clear.
+
+        Raises:
+            CheckpointError: Its weights are not there or cannot be used.
         """
         ...
 
@@ -264,7 +285,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
             if stop.denoised is None:
                 return []
             latents = stop.denoised
-        return self.decoded(batch, latents)
+        return self.with_clear_faces(batch, self.decoded(batch, latents))
 
     def decoded(
         self, batch: int, latents: Tensor, model: LoadedModel | None = None
@@ -279,6 +300,22 @@ class PaintingRun(ABC, Generic[SomeParams]):
         if self.listener.should_stop():  # what there is shall be seen whole
             work = replace(work, should_stop=lambda: False)
         return decode(model or self.model, latents, self.listener.warn, work)
+
+    def with_clear_faces(self, batch: int, images: list[Image.Image]) -> list[Image.Image]:
+        """Pictures as decoded, their faces restored when the request asks for it; as they were
+        from where the person stopped."""
+        wish = self.params.restore_faces
+        if wish is None or not images:
+            return images
+        mender = self.supplies.face_mender(wish)
+        self.say(batch, self.total_steps, self.total_steps, "faces")
+        done: list[Image.Image] = []
+        try:
+            for image in images:
+                done.append(mender.mend(image, self.listener.should_stop))
+        except Interrupted:
+            self.listener.warn(FACES_LEFT)
+        return [*done, *images[len(done) :]]
 
     def encoded(
         self, batch: int, images: list[Image.Image], model: LoadedModel | None = None

@@ -22,6 +22,9 @@ TAKES_ETA = frozenset(
 )  # fmt: skip
 TAKES_CHURN = frozenset({"Euler", "Heun", "DPM2"})
 
+USUAL_FACE_WEIGHT = 0.5
+"""Of A1111's option code_former_weight; its recipes never tell it."""
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -90,6 +93,7 @@ def _main_pairs(params: Painting, seed: int, size: tuple[int, int]) -> dict[str,
         "CFG scale": params.cfg_scale,
         "Image CFG scale": None,  # its place; see purpose_pairs
         "Seed": seed,
+        "Face restoration": params.restore_faces.model if params.restore_faces else None,
         "Size": f"{size[0]}x{size[1]}",
     }
 
@@ -127,7 +131,15 @@ def _seed_pairs(params: Painting, subseed: int) -> dict[str, Any]:
         "ENSD": ensd if ensd != 0 and uses_ensd else None,
         "RNG": params.randn_source if params.randn_source != "GPU" else None,
         "Tiling": True if params.tiling else None,
+        "Face restoration weight": _face_weight(params),
     }
+
+
+def _face_weight(params: Painting) -> float | None:
+    """CodeFormer's weight where it is not the usual one; other restorers have none."""
+    wish = params.restore_faces
+    is_told = wish is not None and wish.model == "CodeFormer" and wish.weight != USUAL_FACE_WEIGHT
+    return wish.weight if wish and is_told else None
 
 
 def _denoising_strength(params: Painting) -> float | None:

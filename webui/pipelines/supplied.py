@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from PIL import Image
 
 from webui.checkpoints.load import LoadedModel
+from webui.params import FaceRestoration
 from webui.pipelines.conditioning import PromptEncoder
-from webui.pipelines.painting import Supplies
+from webui.pipelines.painting import FaceMender, Supplies
 from webui.pipelines.upscaling import Upscaler
 
 
@@ -40,3 +41,7 @@ class WithPictures:
     def upscaler(self, name: str) -> Upscaler:
         """See ``Supplies``."""
         return self._supplies.upscaler(name)
+
+    def face_mender(self, wish: FaceRestoration) -> FaceMender:
+        """See ``Supplies``."""
+        return self._supplies.face_mender(wish)
