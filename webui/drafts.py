@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ class Drafts:
         """The form last saved, or an empty one."""
         rows = self._db.read("SELECT form FROM drafts WHERE client = ? AND tab = ?", (client, tab))
         return json.loads(rows[0]["form"]) if rows else {}
+
+    def texts(self) -> Iterator[str]:
+        """Every form that is kept, as JSON, one at a time."""
+        for row in self._db.read("SELECT client, tab FROM drafts"):
+            place = row["client"], row["tab"]
+            for found in self._db.read(
+                "SELECT form FROM drafts WHERE client = ? AND tab = ?", place
+            ):
+                yield found["form"]
 
     def close(self) -> None:
         """Close the file."""

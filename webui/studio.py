@@ -6,6 +6,7 @@ touches a worker, a database or a file of weights.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
@@ -35,7 +36,7 @@ from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
 from webui.library.faces import FoundFaces
-from webui.library.inputs import Inputs
+from webui.library.inputs import Inputs, keys_in
 from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.options import Options
@@ -48,6 +49,8 @@ from webui.settings import PROJECT_DIR, Settings
 
 logger = logging.getLogger(__name__)
 FINAL_STATES = ("done", "failed", "cancelled")
+TIDY_FIRST_SECONDS, TIDY_EVERY_SECONDS, TIDY_STOP_SECONDS = 600.0, 6 * 3600.0, 5.0
+"""When input pictures are tidied up, and how long the end waits for it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Studio:
         self._closing = threading.Event()
         self._tokenizer: ClipTokenizer | None = None
         self._tokenizer_lock = threading.Lock()
+        self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
             self.jobs,
             worker_command or [sys.executable, "-m", "webui.worker"],
@@ -118,11 +122,14 @@ class Studio:
         self.jobs.recover_at_start()
         self.supervisor.start()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
+        self._tidier.start()
 
     def stop(self) -> None:
         """End the worker and close the databases. A running job goes back to the queue."""
         self.announce_closing()
         self.supervisor.stop(grace_seconds=5)
+        if self._tidier.is_alive():
+            self._tidier.join(TIDY_STOP_SECONDS)
         with self._finished:
             self._finished.notify_all()
         self.catalog.close()
@@ -158,6 +165,26 @@ class Studio:
     def _idle_seconds(self) -> float:
         minutes = self.settings.worker_idle_minutes or self.options["worker_idle_minutes"] or 0
         return float(minutes) * 60
+
+    def tidy_inputs(self) -> int:
+        """Remove input pictures that no job, draft or found face names any more; see
+        ``Inputs.remove_unused``, whose answer and errors it has."""
+        return self.inputs.remove_unused(self._named_inputs, lambda: self.is_closing)
+
+    def _named_inputs(self) -> set[str]:
+        texts = itertools.chain(self.drafts.texts(), self.jobs.requests(), self.faces.texts())
+        return keys_in(texts)
+
+    def _tidy_now_and_then(self) -> None:
+        pause = TIDY_FIRST_SECONDS
+        while not self._closing.wait(pause):
+            pause = TIDY_EVERY_SECONDS
+            try:
+                removed = self.tidy_inputs()
+                logger.info("%d input pictures that nothing names were removed.", removed)
+            except (OSError, WebUIError):
+                if not self.is_closing:
+                    logger.warning("Input pictures could not be tidied up.", exc_info=True)
 
     # Asking for pictures
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from PIL import Image
 
 from webui.errors import LibraryError
-from webui.library.inputs import Inputs
+from webui.library.inputs import UNUSED_DAYS, Inputs, keys_in
 
 
 def png(colour: str = "red", size: tuple[int, int] = (8, 6)) -> bytes:
@@ -35,9 +37,9 @@ def test_keep_when_a_file_is_given_then_its_bytes_lie_under_their_hash(inputs: I
 
 def test_keep_when_the_same_file_comes_again_then_it_is_not_written_again(inputs: Inputs) -> None:
     key = inputs.keep(png())
-    os.utime(inputs.path(key), (1, 1))
+    before = inputs.path(key).stat().st_ino
     assert inputs.keep(png()) == key
-    assert inputs.path(key).stat().st_mtime == 1
+    assert inputs.path(key).stat().st_ino == before
 
 
 def test_keep_when_a_former_write_was_cut_off_then_the_file_is_mended(inputs: Inputs) -> None:
@@ -105,3 +107,74 @@ def test_keep_when_the_folder_cannot_be_written_then_says_why(tmp_path: Path) ->
         Inputs(tmp_path / "inputs").keep(png())
     assert "inputs" in caught.value.message
     assert caught.value.hint
+
+
+def age(inputs: Inputs, key: str, days: float) -> None:
+    then = time.time() - days * 86400
+    os.utime(inputs.path(key), (then, then))
+
+
+def test_remove_unused_when_a_key_is_named_or_new_then_it_stays(inputs: Inputs) -> None:
+    named, fresh, old = (inputs.keep(png(colour)) for colour in ("red", "green", "blue"))
+    age(inputs, named, 30)
+    age(inputs, fresh, UNUSED_DAYS - 1)
+    age(inputs, old, UNUSED_DAYS + 1)
+
+    assert inputs.remove_unused(lambda: {named}) == 1
+
+    assert inputs.image(named).size == inputs.image(fresh).size == (8, 6)
+    with pytest.raises(LibraryError, match="not in"):
+        inputs.path(old)
+
+
+def test_remove_unused_when_an_old_file_is_kept_again_then_it_stays(inputs: Inputs) -> None:
+    key = inputs.keep(png())
+    age(inputs, key, 30)
+    inputs.keep(png())
+
+    assert inputs.remove_unused(set) == 0
+    assert inputs.path(key).is_file()
+
+
+def test_remove_unused_when_a_file_is_kept_while_names_are_gathered_then_it_stays(
+    inputs: Inputs,
+) -> None:
+    key = inputs.keep(png())
+    age(inputs, key, 30)
+
+    def named() -> set[str]:
+        inputs.keep(png())
+        return set()
+
+    assert inputs.remove_unused(named) == 0
+    assert inputs.path(key).is_file()
+
+
+def test_remove_unused_when_it_is_cut_off_then_the_next_time_ends_it(inputs: Inputs) -> None:
+    keys = [inputs.keep(png(colour)) for colour in ("red", "green", "blue")]
+    for key in keys:
+        age(inputs, key, 30)
+    answers = iter([False, True])
+
+    assert inputs.remove_unused(set, lambda: next(answers)) == 1
+    assert inputs.remove_unused(set) == 2
+
+
+def test_remove_unused_when_a_write_was_cut_off_then_its_rest_goes_too(inputs: Inputs) -> None:
+    path = inputs.path(inputs.keep(png()))
+    rest = path.with_name("half.tmp")
+    rest.write_bytes(b"half")
+    os.utime(rest, (1, 1))
+
+    assert inputs.remove_unused(set) == 1
+    assert path.is_file() and not rest.exists()
+
+
+def test_remove_unused_when_there_is_no_folder_yet_then_nothing_happens(inputs: Inputs) -> None:
+    assert inputs.remove_unused(set) == 0
+
+
+def test_keys_in_finds_keys_within_json_within_json() -> None:
+    canvas = json.dumps({"picture": "a" * 64, "strokes": "0f" * 32})
+    texts = [json.dumps({"inpaint": canvas}), json.dumps({"init_images": ["c" * 64]})]
+    assert {"a" * 64, "0f" * 32, "c" * 64} <= keys_in(texts)

@@ -7,7 +7,7 @@ import random
 import sqlite3
 import string
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -460,12 +460,25 @@ class JobStore:
         )
         return rows[0][0] if rows else None
 
+    def requests(self) -> Iterator[str]:
+        """What every job in the list asks for, and asks for again, as JSON; a few at a time."""
+        last = 0
+        while rows := self._db.read(
+            "SELECT id, params, repeat FROM jobs WHERE id > ? ORDER BY id LIMIT ?",
+            (last, ROWS_AT_ONCE),
+        ):
+            last = rows[-1]["id"]
+            for row in rows:
+                yield row["params"]
+                yield row["repeat"] or ""
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state; every state is named."""
         rows = self._db.read("SELECT state, COUNT(*) AS n FROM jobs GROUP BY state")
         return {**dict.fromkeys(STATES, 0), **{row["state"]: row["n"] for row in rows}}
 
 
+ROWS_AT_ONCE = 500
 _WAITING_IN_ORDER = "SELECT * FROM jobs WHERE state = 'queued' ORDER BY priority DESC, position"
 
 

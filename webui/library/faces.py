@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,15 @@ class FoundFaces:
         except (OSError, ValueError, TypeError, KeyError) as err:
             logger.warning("The faces of job %d cannot be read: %s", job_id, err)
             return []
+
+    def texts(self) -> Iterator[str]:
+        """Every record as JSON.
+
+        Raises:
+            OSError: One cannot be read.
+        """
+        for path in self._folder.glob("*.json"):
+            yield path.read_text("utf-8")
 
     def _file(self, job_id: int) -> Path:
         return self._folder / f"{job_id}.json"

@@ -6,8 +6,14 @@ after a crash finds them unchanged, and a replaced input is never lost.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -16,12 +22,24 @@ from webui.errors import LibraryError
 from webui.library.files import explain, write_whole
 from webui.pictures import load_upright
 
+UNUSED_DAYS = 7
+"""So long a picture is kept that nothing names any more: a drawing of today can be undone and
+redone, and an upload waits for its request."""
+_KEY_ANYWHERE = re.compile(r"(?=([0-9a-f]{64}))")
+
+
+def keys_in(texts: Iterable[str]) -> set[str]:
+    """Whatever could be a key in JSON or other texts: rather one too many than one too few."""
+    return {key for text in texts for key in _KEY_ANYWHERE.findall(text)}
+
 
 class Inputs:
-    """The folder of input pictures. Nothing in it is ever changed or overwritten."""
+    """The folder of input pictures. Nothing in it is ever changed or overwritten; what nobody
+    names any more is removed after a while. One process at a time uses a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = threading.Lock()
 
     def keep(self, data: bytes) -> str:
         """Keep a picture file.
@@ -37,10 +55,10 @@ class Inputs:
         load_upright(data)
         key = hashlib.sha256(data).hexdigest()
         path = self._place(key)
-        if path.is_file() and path.stat().st_size == len(data):
-            return key
         try:
-            write_whole(path, data)
+            with self._lock:
+                if not self._is_kept_anew(path, len(data)):
+                    write_whole(path, data)
         except OSError as err:
             what, hint = explain(err)
             raise LibraryError(
@@ -49,6 +67,15 @@ class Inputs:
                 path=str(path),
             ) from err
         return key
+
+    def _is_kept_anew(self, path: Path, size: int) -> bool:
+        """True when the whole file is there; it then counts as new, so that it outlives the time
+        until a draft or a job names it."""
+        if not path.is_file() or path.stat().st_size != size:
+            return False
+        with contextlib.suppress(OSError):  # a folder that is only read keeps all it has
+            os.utime(path)
+        return True
 
     def keep_image(self, image: Image.Image) -> str:
         """Keep a picture that has no file yet, as PNG. Raises as ``keep``."""
@@ -75,7 +102,52 @@ class Inputs:
         """The picture, upright, 8-bit RGB or RGBA. Raises as ``path``."""
         return load_upright(self.path(key))
 
+    def remove_unused(
+        self, named: Callable[[], set[str]], should_stop: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Remove pictures that nothing names and that are older than ``UNUSED_DAYS``.
+
+        A crash in between leaves the rest for the next time: each file is there or not.
+
+        Args:
+            named: Every key that is still needed; asked after the old files were listed, so that
+                a key named meanwhile counts. should_stop: Asked before each file.
+        Returns:
+            How many were removed.
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        before = time.time() - UNUSED_DAYS * 86400
+        old = [path for path in self._folder.glob("??/*") if _is_older(path, before)]
+        if not old:
+            return 0
+        needed = named()
+        removed = 0
+        for path in old:
+            if should_stop():
+                break
+            if path.name not in needed:
+                removed += self._remove_when_old(path, before)
+        return removed
+
+    def _remove_when_old(self, path: Path, before: float) -> bool:
+        with self._lock:  # not between a ``keep`` that finds the file and its answer
+            if not _is_older(path, before):
+                return False
+            with contextlib.suppress(OSError):  # open in another program: next time
+                path.unlink()
+                return True
+            return False
+
     def _place(self, key: str) -> Path:
         if len(key) != 64 or not all(c in "0123456789abcdef" for c in key):
             raise LibraryError("That is not the key of an input picture.", "Choose the picture.")
         return self._folder / key[:2] / key
+
+
+def _is_older(path: Path, before: float) -> bool:
+    """True for a file last kept before that time (seconds since 1970)."""
+    try:
+        return path.is_file() and path.stat().st_mtime < before
+    except OSError:
+        return False
