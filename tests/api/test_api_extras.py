@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
 from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
-from webui.params import Extras, TextToImage
+from webui.params import Extras, ImageToImage, TextToImage
 from webui.pictures import read_infotext
 from webui.studio import Studio
 from webui.torch_setup import mend_torchvision
@@ -113,13 +113,14 @@ def test_batch_when_interrupted_hands_out_what_is_finished(
         target=lambda: answers.append(client.post(BATCH, json={"imageList": files}))
     )
     sender.start()
-    wait_until(lambda: studio.live.running())
+    wait_until(lambda: (live := studio.live.running()) and studio.library.images_of(live[0].job_id))
 
     client.post("/sdapi/v1/interrupt")
     sender.join(20)
 
     assert answers[0].status_code == 200, answers[0].text
-    assert answers[0].json()["names"] in (["one.png"], [])
+    assert answers[0].json()["names"] == ["one.png"]
+    assert len(answers[0].json()["images"]) == 1
 
 
 # What cannot be done
@@ -386,3 +387,42 @@ def test_restore_faces_when_the_weights_are_not_here_paints_and_warns(
     assert warning.startswith("Faces were not restored: CodeFormer needs the file codeformer-")
     assert (info["restore_faces"], info["face_restoration_model"]) == (False, None)
     assert "Face restoration" not in info["infotexts"][0]
+
+
+def test_hires_when_its_upscaler_is_a_network_takes_it_by_its_name(
+    real: tuple[TestClient, Studio],
+) -> None:
+    client, _ = real
+    wish = {**QUICK, "steps": 1, "enable_hr": True, "denoising_strength": 0}
+
+    answer = client.post("/sdapi/v1/txt2img", json={**wish, "hr_upscaler": MODEL})
+    unknown = client.post("/sdapi/v1/txt2img", json={**wish, "hr_upscaler": "no such"})
+    not_here = client.post("/sdapi/v1/txt2img", json={**wish, "hr_upscaler": "R-ESRGAN 2x+"})
+
+    assert answer.status_code == 200, answer.text
+    assert opened(answer.json()["images"][0]).size == (128, 128)
+    assert unknown.json()["errors"] == "could not find upscaler named no such"
+    assert not_here.status_code == 404 and "RealESRGAN_x2plus" in not_here.json()["detail"]
+
+
+def test_sd_upscale_when_asked_for_a_network_takes_its_name_or_number(
+    real: tuple[TestClient, Studio],
+) -> None:
+    client, studio = real
+    infos = client.get("/sdapi/v1/script-info").json()
+    (script,) = [info for info in infos if info["name"] == "sd upscale"]
+    choices = script["args"][2]["choices"]
+
+    for wanted in (MODEL, choices.index(MODEL)):
+        answer = client.post(
+            "/sdapi/v1/img2img",
+            json={
+                **QUICK, "steps": 1, "init_images": [encoded((32, 32))], "batch_size": 4,
+                "denoising_strength": 0, "script_name": "sd upscale",
+                "script_args": ["", 8, wanted, 2],
+            },
+        )  # fmt: skip
+        assert answer.status_code == 200, answer.text
+        params = studio.params_of(studio.jobs.list(limit=1)[0])
+        assert isinstance(params, ImageToImage) and params.sd_upscale is not None
+        assert params.sd_upscale.upscaler == MODEL

@@ -27,7 +27,7 @@ from webui.api.schemas import (
     ExtrasSingleBody,
 )
 from webui.api.waiting import WaitingRoom
-from webui.api.wishes import upscaler_error
+from webui.api.wishes import known_upscaler
 from webui.errors import JobCancelled
 from webui.infotext import write_infotext
 from webui.jobs.store import Job
@@ -37,6 +37,8 @@ from webui.studio import Studio
 
 A1111_STEP = 8
 """Sides of enlarged pictures are rounded down to multiples of this."""
+
+NO_UPSCALER = "None"
 
 
 def extras_routes(
@@ -97,8 +99,8 @@ def _common_values(studio: Studio, body: ExtrasBody) -> dict[str, Any]:
         studio.find_face_restorer("CodeFormer")
     values: dict[str, Any] = {
         "resize_mode": "to" if body.value("resize_mode") else "by",
-        "upscaler_1": _known_upscaler(studio, body.upscaler_1),
-        "upscaler_2": _known_upscaler(studio, body.upscaler_2),
+        "upscaler_1": known_upscaler(studio, body.upscaler_1 or NO_UPSCALER),
+        "upscaler_2": known_upscaler(studio, body.upscaler_2 or NO_UPSCALER),
         "multiple_of": A1111_STEP,
         "upscale_first": True,  # as in A1111, whose faces are always those of the enlarged picture
         "keep_grey": False,
@@ -111,19 +113,6 @@ def _common_values(studio: Studio, body: ExtrasBody) -> dict[str, Any]:
     ):  # fmt: skip
         values[same] = body.value(same)
     return values
-
-
-def _known_upscaler(studio: Studio, name: str | None) -> str:
-    """An upscaler as it is listed.
-
-    Raises:
-        ApiError: 500 in A1111's words, there is none of that name.
-        CheckpointNotFoundError: A well-known one whose file is not there.
-    """
-    found = studio.find_upscaler(name or "None")
-    if found is None:
-        raise upscaler_error(name or "None")
-    return found
 
 
 def _single_answer(studio: Studio, job: Job) -> Response:

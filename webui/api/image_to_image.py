@@ -69,7 +69,9 @@ def read_request(
             "image_cfg_scale": body.image_cfg_scale,
             "inpaint": _inpaint(studio, body),
             **script_values(
-                body, studio.inputs.image(inputs[0]).size if body.script_name else (0, 0)
+                body,
+                studio.inputs.image(inputs[0]).size if body.script_name else (0, 0),
+                studio.upscaler_names(),
             ),
         }
         return ImageToImageRequest.model_validate(values)

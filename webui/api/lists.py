@@ -62,11 +62,6 @@ def _add_name_lists(routes: APIRouter) -> None:
         """Script titles in lower case."""
         return script_titles()
 
-    @routes.get("/script-info")
-    def script_info() -> list[dict[str, Any]]:
-        """Scripts with their arguments."""
-        return script_infos()
-
     @routes.get("/extensions")
     def extensions() -> list[dict[str, Any]]:
         """Extensions that come from a git remote; there are none yet."""
@@ -99,6 +94,11 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
             for name in PLAIN_UPSCALERS
         ]
         return [*plain, *map(_upscaler, studio.upscalers())]
+
+    @routes.get("/script-info")
+    def script_info() -> list[dict[str, Any]]:
+        """Scripts with their arguments."""
+        return script_infos(studio.upscaler_names())
 
     @routes.get("/face-restorers")
     def face_restorers() -> list[dict[str, Any]]:
@@ -146,11 +146,6 @@ def _add_refreshes(routes: APIRouter, studio: Studio) -> None:
         routes.add_api_route(
             f"/refresh-{what}", look_again, methods=["POST"], name=f"refresh_{what}"
         )
-
-
-def upscaler_names(studio: Studio) -> tuple[str, ...]:
-    """What hires fix can enlarge with between its passes."""
-    return (*LATENT_UPSCALE_MODES, *studio.upscaler_names())
 
 
 def _checkpoint(record: Record) -> dict[str, Any]:

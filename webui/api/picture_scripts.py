@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,14 @@ class ScriptCase:
     size: tuple[int, int]
 
 
-def script_values(body: ImageToImageBody, size: tuple[int, int]) -> dict[str, Any]:
+def script_values(
+    body: ImageToImageBody, size: tuple[int, int], upscalers: Sequence[str]
+) -> dict[str, Any]:
     """Fields of an ``ImageToImageRequest`` that the chosen script sets; none without a script.
 
     Args:
         size: Width and height of the first input picture, in pixels.
+        upscalers: Names of those that are here.
     Raises:
         ApiError: 422, no script of that name.
         ParamsError: An argument that cannot be read or is out of range.
@@ -52,6 +55,7 @@ def script_values(body: ImageToImageBody, size: tuple[int, int]) -> dict[str, An
     script = selected_script(body)
     if script is None:
         return {}
+    script = script.with_upscalers(upscalers)
     arguments = script.read(body.script_args or (), "script_args")
     return _MEANINGS[script.name](ScriptCase(arguments, body, size))
 

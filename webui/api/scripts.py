@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from webui.api.errors import ApiError
@@ -89,6 +89,14 @@ class Script:
             if value is not None:
                 read[argument.name] = self._read_one(argument, value, f"{field}[{place}]")
         return read
+
+    def with_upscalers(self, names: Sequence[str]) -> Script:
+        """The same script offering these upscalers, where it offers any."""
+        arguments = (
+            replace(argument, choices=tuple(names)) if argument.name == "upscaler" else argument
+            for argument in self.arguments
+        )
+        return replace(self, arguments=tuple(arguments))
 
     def _read_one(self, argument: Argument, value: Any, place: str) -> Any:
         try:
@@ -305,8 +313,12 @@ def script_titles() -> dict[str, list[str]]:
     }
 
 
-def script_infos() -> list[dict[str, Any]]:
-    """GET /sdapi/v1/script-info."""
+def script_infos(upscalers: Sequence[str]) -> list[dict[str, Any]]:
+    """GET /sdapi/v1/script-info.
+
+    Args:
+        upscalers: Names of those that are here.
+    """
     return [
         {
             "name": script.name,
@@ -314,5 +326,5 @@ def script_infos() -> list[dict[str, Any]]:
             "is_img2img": script.is_img2img,
             "args": [argument.info() for argument in script.arguments],
         }
-        for script in SCRIPTS
+        for script in (script.with_upscalers(upscalers) for script in SCRIPTS)
     ]

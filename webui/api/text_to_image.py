@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from webui.api.answer import answer_of
 from webui.api.errors import SafeJSONResponse
-from webui.api.lists import upscaler_names
 from webui.api.other_checkpoints import other_checkpoint
 from webui.api.schemas import FAILURES, ImagesAnswer, TextToImageBody
 from webui.api.waiting import WaitingRoom
@@ -21,12 +20,12 @@ from webui.api.wishes import (
     begin,
     check_sampler,
     common_values,
+    known_upscaler,
     unknown_schedules,
-    upscaler_error,
     whole_cells,
 )
 from webui.errors import ParamsError
-from webui.params import Hires, params_error
+from webui.params import LATENT_UPSCALE_MODES, Hires, params_error
 from webui.resolve import TextToImageRequest
 from webui.studio import Studio
 
@@ -93,8 +92,8 @@ def _hires(studio: Studio, body: TextToImageBody) -> Hires | None:
     if not body.value("enable_hr"):
         return None
     upscaler = body.hr_upscaler or "Latent"
-    if upscaler not in upscaler_names(studio):
-        raise upscaler_error(upscaler)
+    if upscaler not in LATENT_UPSCALE_MODES:
+        upscaler = known_upscaler(studio, upscaler)
     sampler = None if body.hr_sampler_name in SAME else body.hr_sampler_name
     if sampler:
         check_sampler(sampler, "hr_sampler_name")

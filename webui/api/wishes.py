@@ -228,9 +228,17 @@ def unknown_schedules(asked: dict[str, str]) -> list[str]:
     ]
 
 
-def upscaler_error(name: str) -> ApiError:
-    """The answer to an upscaler that does not exist."""
-    return ApiError(
+def known_upscaler(studio: Studio, name: str) -> str:
+    """An upscaler of pictures as it is listed.
+
+    Raises:
+        ApiError: 500 in A1111's words, there is none of that name.
+        CheckpointNotFoundError: A well-known one whose file is not there.
+    """
+    found = studio.find_upscaler(name)
+    if found is not None:
+        return found
+    raise ApiError(
         500,
         f"could not find upscaler named {name}. GET /sdapi/v1/latent-upscale-modes and "
         "/sdapi/v1/upscalers list the names.",
