@@ -19,7 +19,10 @@ ACTIONS_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-act]');
   if (!button || !element.contains(button)) return;
-  trigger(button.dataset.act === 'upscale' ? 'upscale' : 'act', {...button.dataset});
+  const faces = button.closest(".dq-faces");
+  const boxes = faces ? [...faces.querySelectorAll("[data-face]:not(:checked)")] : [];
+  const data = {...button.dataset, refused: boxes.map((box) => box.dataset.face).join(",")};
+  trigger(button.dataset.act === 'upscale' ? 'upscale' : 'act', data);
 });
 """
 
@@ -31,8 +34,21 @@ _STAGES = {
     "decoding": "stage_decoding",
     "hires": "stage_hires",
     "upscaling": "stage_upscaling",
+    "reading": "stage_reading",
+    "scratches": "stage_scratches",
+    "colours": "stage_colours",
+    "finding faces": "stage_finding_faces",
+    "faces": "stage_faces",
+    "fetching": "stage_fetching",
     "saving": "stage_saving",
 }
+
+
+_IN_PARTS = ("upscaling", "scratches", "faces")
+_WITHOUT_STEPS = ("reading", "colours", "finding faces", "fetching")
+_RESTORING = (*_IN_PARTS, *_WITHOUT_STEPS)
+"""Stages whose steps are parts of a picture, those whose steps mean nothing to people, and all
+whose rounds are photographs."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,14 @@ def empty_card(language: str, examples: Sequence[str] = ()) -> str:
     return (
         f'<div class="dq-card dq-empty">{_BRUSH}<h3>{esc(say("empty", language))}</h3>'
         f"<p>{esc(say('empty_hint', language))}</p>{chips}</div>"
+    )
+
+
+def restore_empty_card(language: str) -> str:
+    """Nothing restored yet."""
+    return (
+        f'<div class="dq-card dq-empty">{_BRUSH}<h3>{esc(say("restore_empty", language))}</h3>'
+        f"<p>{esc(say('restore_empty_hint', language))}</p></div>"
     )
 
 
@@ -282,10 +306,12 @@ def progress_bar(live: LiveJob, now: float, language: str, is_repeating: bool = 
     facts = [say(_STAGES.get(live.stage, "stage_sampling"), language)]
     if live.interrupted:
         facts = [say("stopping", language)]
-    if live.steps:
-        facts.append(say("step_of", language, step=live.step, steps=live.steps))
+    if live.steps and live.stage not in _WITHOUT_STEPS:
+        text = "part_of" if live.stage in _IN_PARTS else "step_of"
+        facts.append(say(text, language, step=live.step, steps=live.steps))
     if live.batches > 1:
-        facts.append(say("batch_of", language, batch=live.batch + 1, batches=live.batches))
+        text = "photograph_of" if live.stage in _RESTORING else "batch_of"
+        facts.append(say(text, language, batch=live.batch + 1, batches=live.batches))
     if is_repeating:
         facts.append(say("repeating", language))
     left = ""

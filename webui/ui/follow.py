@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 from webui.errors import WebUIError
 from webui.follow_ups import input_of
-from webui.params import Outpaint, TextToImage
+from webui.params import Extras, FetchWeights, Outpaint, TextToImage
 from webui.settings import Folders
-from webui.ui import cards
+from webui.ui import cards, restore_cards
 from webui.ui.cards import Before, Shot, Thumb
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
     from webui.library.library import SavedPicture
+    from webui.params import AnyParams
     from webui.studio import JobView, Studio
 
+PAINTING_KINDS = ("txt2img", "img2img")
+RESTORING_KINDS = ("extras", "fetch-weights")
+"""Kinds of jobs that the painting tabs show, and those of the Restore tab."""
 EXAMPLES = ("a red apple on a yellow background", "a cat in the snow", "a castle at sunset")
 STARTER = "starter-emoji"
 EARLIER_JOBS, MOST_PICTURES = 8, 40
@@ -51,18 +55,28 @@ class Look:
     picked: int | None = None
 
 
-def look(studio: Studio, client: str, picked: int | None, language: str) -> Look:
+def look(
+    studio: Studio,
+    client: str,
+    picked: int | None,
+    language: str,
+    kinds: tuple[str, ...] = PAINTING_KINDS,
+) -> Look:
     """See what there is to show.
 
     Args:
         client: Whose jobs.
         picked: Id of the picture the person chose, or None.
+        kinds: Of which jobs: ``PAINTING_KINDS`` or ``RESTORING_KINDS``.
     """
-    job = studio.current_job(client) if client else None
+    job = _job_to_show(studio, client, kinds) if client else None
     if job is None:
-        return Look(_nothing_yet(studio, language))
+        is_restoring = kinds == RESTORING_KINDS
+        return Look(
+            cards.restore_empty_card(language) if is_restoring else _nothing_yet(studio, language)
+        )
     view = studio.view(job.id)
-    pictures = _pictures(studio, client, view)
+    pictures = _pictures(studio, client, view, kinds)
     chosen = next((p for p in pictures if p.id == picked), None)
     shown = chosen or (_newest(view) if _shows_result(view) else None)
     is_repeating = _is_repeating(studio, client, job)
@@ -73,9 +87,10 @@ def look(studio: Studio, client: str, picked: int | None, language: str) -> Look
     picked_now, first = shown.id if shown else None, len(together) + 1
     strip = cards.strip(thumbs, picked_now, language, first) if has_strip else ""
     notes = cards.warnings_list(view.job.warnings, language)
+    faces = _faces(studio, shown, language) if shown and _is_over(view, shown) else ""
     return Look(
         html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'
-        f"{body}{notes}{strip}</div>",
+        f"{body}{notes}{strip}{faces}</div>",
         infotext=cards.infotext_view(shown.infotext, language) if shown else "",
         is_busy=is_repeating or not _shows_result(view),
         is_running=view.live is not None,
@@ -84,6 +99,20 @@ def look(studio: Studio, client: str, picked: int | None, language: str) -> Look
         picture=shown,
         picked=picked if chosen else None,
     )
+
+
+def _job_to_show(studio: Studio, client: str, kinds: tuple[str, ...]) -> Job | None:
+    """The browser's job of these kinds; weights that were fetched make room for the photographs."""
+    job = studio.current_job(client, kinds)
+    if job is not None and job.kind == "fetch-weights" and job.state in ("done", "cancelled"):
+        return studio.current_job(client, ("extras",))
+    return job
+
+
+def _faces(studio: Studio, picture: SavedPicture, language: str) -> str:
+    """The faces found in a picture that was restored; nothing for one that was painted."""
+    found = studio.faces.of(picture.job_id)
+    return restore_cards.faces(found, picture.job_id, picture.index, language) if found else ""
 
 
 def _is_repeating(studio: Studio, client: str, job: Job) -> bool:
@@ -190,25 +219,33 @@ def _together(
 
 def _shot(studio: Studio, picture: SavedPicture) -> Shot:
     is_image = picture.kind == "image"
+    params = _params_of(studio, picture) if is_image else None
     return Shot(
         key=picture.id, url=picture_url(picture), width=picture.width, height=picture.height,
-        number=picture.index + 1, before=_before(studio, picture) if is_image else None,
-        can_go_on=is_image,
+        number=picture.index + 1, before=_before(params, picture) if params else None,
+        can_go_on=is_image and not isinstance(params, Extras),
     )  # fmt: skip
 
 
-def _before(studio: Studio, picture: SavedPicture) -> Before | None:
-    """The picture it was made from, and where it lies under it."""
+def _params_of(studio: Studio, picture: SavedPicture) -> AnyParams | None:
+    """How it was made; None when its job is gone, or is one of a newer version."""
     try:
-        params = studio.params_of(studio.jobs.get(picture.job_id))
-        key = input_of(params, picture.index)
-    except WebUIError:  # its job is gone, or is one of a newer version
+        return studio.params_of(studio.jobs.get(picture.job_id))
+    except WebUIError:
         return None
-    if key is None:
+
+
+def _before(params: AnyParams, picture: SavedPicture) -> Before | None:
+    """The picture it was made from, and where it lies under it."""
+    key = input_of(params, picture.index)
+    if key is None or isinstance(params, FetchWeights):
         return None
     url = f"ui/before/{picture.job_id}/{picture.index}?{key[:8]}"
     if isinstance(params, TextToImage):
         return Before(url, "cover")
+    if isinstance(params, Extras):
+        is_cut = params.resize_mode == "to" and params.upscaling_crop
+        return Before(url, "cover" if is_cut else "fill")
     if params.outpaint:
         return Before(url, "fill", _place(params.outpaint, picture.width, picture.height))
     return Before(url, _FITS.get(params.resize_mode, "fill"))
@@ -232,11 +269,13 @@ def _newest(view: JobView) -> SavedPicture | None:
     return images[0] if _shows_result(view) else images[-1]
 
 
-def _pictures(studio: Studio, client: str, view: JobView) -> list[SavedPicture]:
+def _pictures(
+    studio: Studio, client: str, view: JobView, kinds: tuple[str, ...]
+) -> list[SavedPicture]:
     """Pictures of the job on show, then those of the browser's jobs before it."""
     found = list(view.pictures)
     for job in studio.jobs.list(
-        states=("done", "cancelled", "failed"), client=client, limit=EARLIER_JOBS
+        states=("done", "cancelled", "failed"), client=client, limit=EARLIER_JOBS, kinds=kinds
     ):
         if job.id != view.job.id and len(found) < MOST_PICTURES:
             found.extend(studio.library.images_of(job.id))

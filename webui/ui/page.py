@@ -19,6 +19,7 @@ from webui.ui import (
     png_info,
     queue_tab,
     quicksettings,
+    restore,
     results,
     settings_tab,
     txt2img,
@@ -28,6 +29,8 @@ from webui.ui.login_brake import LoginBrake
 from webui.ui.png_info import PngInfo
 from webui.ui.queue_tab import QueueTab
 from webui.ui.quicksettings import Quicksettings
+from webui.ui.restore import Restore
+from webui.ui.results import Results
 from webui.ui.routes import make_routes
 from webui.ui.session import client_name, load_secret, new_browser_id
 from webui.ui.settings_tab import SettingsTab
@@ -55,6 +58,7 @@ class Page:
     quick: Quicksettings
     txt2img: Txt2Img
     img2img: Img2Img
+    restore: Restore
     png_info: PngInfo
     queue: QueueTab
     settings: SettingsTab
@@ -79,13 +83,15 @@ def _draw(studio: Studio) -> Page:
             painting = txt2img.draw(studio)
         with gr.Tab(label("tab_img2img"), id="img2img"):
             repainting = img2img.draw(studio)
+        with gr.Tab(label("tab_restore"), id="restore"):
+            restoring = restore.draw(studio)
         with gr.Tab(label("tab_png_info"), id="png_info"):
             info = png_info.draw(studio)
         with gr.Tab(label("tab_queue"), id="queue"):
             queue = queue_tab.draw(studio)
         with gr.Tab(label("tab_settings"), id="settings"):
             settings = settings_tab.draw(studio)
-    return Page(browser, tabs, quick, painting, repainting, info, queue, settings)
+    return Page(browser, tabs, quick, painting, repainting, restoring, info, queue, settings)
 
 
 def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
@@ -96,12 +102,14 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     img2img.connect(page.img2img, studio, page.browser, page.quick)
     _connect_img2img_draft(page, studio)
     painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
+    restore.connect(page.restore, studio, page.browser)
     png_info.connect(page.png_info, studio)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
     picture_buttons.connect(
-        page.txt2img, page.img2img, page.png_info, page.tabs, page.quick, page.browser, studio
-    )
+        page.txt2img, page.img2img, page.restore, page.png_info, page.tabs, page.quick,
+        page.browser, studio,
+    )  # fmt: skip
     _connect_tabs(page, studio)
     _connect_load(page, blocks, studio)
 
@@ -125,24 +133,33 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
     def open_tab(values: Values, event: gr.SelectData, request: gr.Request) -> dict:
         chosen = page.tabs.children[event.index].id
         changes: dict[Any, Any] = {page.queue.timer: gr.Timer(active=chosen == "queue")}
-        for tab in (page.txt2img, page.img2img):
-            if chosen == tab.tab:
-                changes |= results.refresh(tab.results, studio, values, page.browser, request)
+        for tab, stage in _stages(page).items():
+            if chosen == tab:
+                changes |= results.refresh(stage, studio, values, page.browser, request)
             else:
-                changes |= results.rest(tab.results, values)
+                changes |= results.rest(stage, values)
         if chosen == "queue":
             changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
         if chosen == "settings":
             changes |= settings_tab.present(page.settings, studio)
         return changes
 
-    stages = [tab.results for tab in (page.txt2img, page.img2img)]
+    stages = list(_stages(page).values())
     takes = [page.browser, page.queue.html, *(stage.shown for stage in stages)]
     gives = [
         page.queue.timer, *page.queue.gives(), *page.settings.widgets.values(),
         *(part for stage in stages for part in stage.gives()),
     ]  # fmt: skip
     wire(page.tabs.select, open_tab, takes, gives)
+
+
+def _stages(page: Page) -> dict[str, Results]:
+    """The stages of the page by their tabs' ids."""
+    return {
+        "txt2img": page.txt2img.results,
+        "img2img": page.img2img.results,
+        "restore": page.restore.results,
+    }
 
 
 def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
@@ -152,27 +169,31 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
         browser_id = values[page.browser] or new_browser_id()
         values = {**values, page.browser: browser_id}
         client = client_name(browser_id, request)
-        shown = page.txt2img.results
+        language = language_of(request)
+        changes: dict[Any, Any] = {}
+        for stage in _stages(page).values():
+            changes |= results.refresh(stage, studio, values, page.browser, request)
         return {
             page.browser: browser_id,
             **quicksettings.present(page.quick, studio),
             **draft.restore(page.txt2img, studio, client),
             **draft.restore(page.img2img, studio, client),
-            **img2img.present(page.img2img, studio, client, language_of(request)),
-            **results.refresh(shown, studio, values, page.browser, request),
-            **results.refresh(page.img2img.results, studio, values, page.browser, request),
-            **png_info.present(page.png_info, "", False, language_of(request)),
+            **img2img.present(page.img2img, studio, client, language),
+            **restore.present(page.restore, studio, client, values, language),
+            **changes,
+            **png_info.present(page.png_info, "", False, language),
         }
 
     gives = [
         page.browser, *page.quick.components(), *draft.gives(page.txt2img),
         *draft.gives(page.img2img), *img2img.presents(page.img2img),
-        *page.txt2img.results.gives(), *page.img2img.results.gives(), *page.png_info.gives(),
+        *(part for stage in _stages(page).values() for part in stage.gives()),
+        *restore.presents(page.restore), *page.png_info.gives(),
     ]  # fmt: skip
     wire(
         blocks.load,
         load,
-        [page.browser, *(tab.results.shown for tab in (page.txt2img, page.img2img))],
+        [page.browser, *(stage.shown for stage in _stages(page).values())],
         gives,
     )
 

@@ -16,13 +16,14 @@ from webui.errors import LibraryError
 from webui.follow_ups import Parent, enlarge, is_first_pass
 from webui.params import AnyParams, Hires, TextToImage
 from webui.settings import is_loopback
-from webui.ui import pasting, quicksettings, sending
+from webui.ui import pasting, quicksettings, restore, sending
 from webui.ui.form import DEFAULTS, make_request
 from webui.ui.img2img import Img2Img, put_picture
 from webui.ui.img2img_form import NO_SCRIPT
 from webui.ui.painting_tab import PaintingTab, fill_form
 from webui.ui.png_info import PngInfo
 from webui.ui.quicksettings import Quicksettings
+from webui.ui.restore import Restore
 from webui.ui.results import Results, go_on_from, refresh, shown_picture
 from webui.ui.sending import SendTarget, Sent
 from webui.ui.texts import language_of, say
@@ -36,16 +37,20 @@ if TYPE_CHECKING:
 def connect(
     painting: Txt2Img,
     repainting: Img2Img,
+    restoring: Restore,
     info: PngInfo,
     tabs: gr.Tabs,
     quick: Quicksettings,
     browser: gr.BrowserState,
     studio: Studio,
 ) -> None:
-    """Wire the rows below both stages, the paste buttons and those of PNG Info."""
+    """Wire the rows below the stages, the paste buttons and those of PNG Info."""
     targets = send_targets(painting, repainting, info, tabs, studio)
+    targets.append(restore.send_target(restoring, tabs, studio))
+    _connect_files(restoring.results, studio)
+    _connect_sending(restoring.results, targets, studio)
     for parts in (painting, repainting):
-        _connect_files(parts, studio)
+        _connect_files(parts.results, studio)
         _connect_pasting(parts, studio)
         _connect_sending(parts.results, targets, studio)
         _connect_enlarging(parts.results, painting, quick, browser, studio)
@@ -146,9 +151,7 @@ def second_pass(
     return resolved.hires if isinstance(resolved, TextToImage) else None
 
 
-def _connect_files(painting: PaintingTab, studio: Studio) -> None:
-    parts = painting.results
-
+def _connect_files(parts: Results, studio: Studio) -> None:
     def open_folder(values: Values, request: gr.Request) -> None:
         folder = shown_picture(studio, values[parts.shown], language_of(request)).path.parent
         if is_at_this_machine(studio.settings.host, request) and show_in_file_manager(folder):

@@ -9,7 +9,7 @@ import gradio as gr
 
 from webui.errors import WebUIError
 from webui.follow_ups import input_of
-from webui.params import AnyParams, TextToImage
+from webui.params import Extras, FetchWeights, ImageToImage, TextToImage
 from webui.ui import cards
 from webui.ui.cards import JobLine
 from webui.ui.follow import thumb_url
@@ -193,9 +193,16 @@ def _percent(studio: Studio, view: JobView) -> int:
 
 def _title(studio: Studio, job: Job, language: str) -> str:
     try:
-        prompt = " ".join(studio.params_of(job).prompt.split())
+        params = studio.params_of(job)
     except WebUIError:  # a job of a newer version: listed all the same
-        prompt = ""
+        return say("no_prompt", language)
+    if isinstance(params, Extras):
+        return ", ".join(dict.fromkeys(params.names))[:TITLE_CHARACTERS] or say(
+            "restoring", language
+        )
+    if isinstance(params, FetchWeights):
+        return say("fetching", language, names=", ".join(params.names))
+    prompt = " ".join(params.prompt.split())
     if len(prompt) > TITLE_CHARACTERS:
         prompt = prompt[: TITLE_CHARACTERS - 1] + "…"
     return prompt or say("no_prompt", language)
@@ -206,6 +213,11 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         params = studio.params_of(job)
     except WebUIError as err:
         return err.message
+    if isinstance(params, FetchWeights):
+        return say("tab_restore", language)
+    if isinstance(params, Extras):
+        count = say("n_pictures", language, count=params.image_count)
+        return " · ".join([say("tab_restore", language), *_repairs(params, language), count])
     facts = [say("n_steps", language, steps=params.steps)]
     if is_own:
         facts = [*_way(params, language), *facts, params.sampler]
@@ -216,7 +228,20 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
     return " · ".join(facts)
 
 
-def _way(params: AnyParams, language: str) -> list[str]:
+def _repairs(params: Extras, language: str) -> list[str]:
+    """What is done to photographs, in a few words."""
+    has_faces = max(
+        params.gfpgan_visibility, params.restoreformer_visibility, params.codeformer_visibility
+    )
+    is_larger = params.upscaler_1 != "None"
+    if has_faces and is_larger:
+        return [say("restore_both", language)]
+    if has_faces:
+        return [say("restore_faces", language)]
+    return [say("restore_whole", language)] if is_larger else []
+
+
+def _way(params: TextToImage | ImageToImage, language: str) -> list[str]:
     """What is done, and at what size where the request alone says it."""
     size = f"{params.width}×{params.height}"
     if isinstance(params, TextToImage):

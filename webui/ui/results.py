@@ -16,7 +16,7 @@ from webui.errors import JobError, LibraryError
 from webui.follow_ups import STRONG, SUBTLE, Parent, parent_of, vary
 from webui.params import AnyParams
 from webui.ui import cards, sending
-from webui.ui.follow import FOUR, Look, look
+from webui.ui.follow import FOUR, PAINTING_KINDS, Look, look
 from webui.ui.prompt_box import icon_button
 from webui.ui.session import Visitor, client_name, visitor_of
 from webui.ui.tab_ids import elem_id
@@ -46,7 +46,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Results:
-    """The stage's components. ``targets`` holds a button for each place a picture can go."""
+    """The stage's components.
+
+    Attributes:
+        targets: A button for each place a picture can go.
+        kinds: Of the jobs that it shows.
+    """
 
     stage: gr.HTML
     infotext: gr.HTML
@@ -60,6 +65,7 @@ class Results:
     interrupt: gr.Button
     skip: gr.Button
     forever: gr.Checkbox
+    kinds: tuple[str, ...] = PAINTING_KINDS
 
     def gives(self) -> list[Any]:
         """Everything a look may change."""
@@ -70,9 +76,17 @@ class Results:
 
 
 def draw(
-    interrupt: gr.Button, skip: gr.Button, forever: gr.Checkbox, tab: str = "txt2img"
+    interrupt: gr.Button,
+    skip: gr.Button,
+    forever: gr.Checkbox,
+    tab: str = "txt2img",
+    kinds: tuple[str, ...] = PAINTING_KINDS,
 ) -> Results:
-    """A tab's stage, its row of buttons and the hidden parts that drive it."""
+    """A tab's stage, its row of buttons and the hidden parts that drive it.
+
+    Args:
+        kinds: Of the jobs that it shows.
+    """
     stage = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=elem_id(tab, "stage"))
     with gr.Row(elem_classes="dq-acts"):
         with gr.Row(elem_classes="dq-sends"):
@@ -87,7 +101,7 @@ def draw(
     wake = gr.Button("wake", visible="hidden", elem_id=elem_id(tab, "wake"))
     return Results(
         stage, infotext, folder, save, zip_button, targets, timer, shown, wake, interrupt, skip,
-        forever,
+        forever, kinds,
     )  # fmt: skip
 
 
@@ -119,7 +133,7 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
         return refresh(parts, studio, values, browser, request)
 
     def stop(values: Values, request: gr.Request) -> dict:
-        studio.stop_current(client_name(values[browser], request))
+        studio.stop_current(client_name(values[browser], request), parts.kinds)
         return refresh(parts, studio, values, browser, request)
 
     def skip(values: Values, request: gr.Request) -> dict:
@@ -203,7 +217,7 @@ def refresh(
     """Look at this browser's jobs and send what changed since the last look."""
     before: Shown = values[parts.shown]
     client = client_name(values[browser], request)
-    now = look(studio, client, before.picked, language_of(request))
+    now = look(studio, client, before.picked, language_of(request), parts.kinds)
     return changes(parts, before, now)
 
 

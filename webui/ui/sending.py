@@ -25,6 +25,7 @@ TARGETS = {
     "txt2img": "send_to_txt2img",
     "img2img": "send_to_img2img",
     "inpaint": "send_to_inpaint",
+    "restore": "send_to_restore",
     "png_info": "send_to_png_info",
 }
 """Every place a picture can go, and the key of its button's text, in the buttons' order."""

@@ -30,6 +30,7 @@ TITLES = {
     "dq-folder": "open_folder", "dq-save": "save", "dq-zip": "zip",
     "dq-send-txt2img": "send_txt2img_long", "dq-send-img2img": "send_img2img_long",
     "dq-send-inpaint": "send_inpaint_long", "dq-send-png-info": "send_png_info_long",
+    "dq-send-restore": "send_restore_long",
     "dq-refresh": "refresh", "dq-paste": "paste", "dq-clear": "clear_prompt",
     "dq-style-apply": "style_apply", "dq-style-edit": "style_edit", "dq-swap": "swap",
     "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-measure": "measure",

@@ -7,7 +7,7 @@
   const byId = (id) => document.getElementById(id);
 
   // The painting tabs have the same parts, each under its own ids (tab_ids.py)
-  const PREFIXES = ['dq-', 'dq-i2i-'];
+  const PREFIXES = ['dq-', 'dq-i2i-', 'dq-rst-'];
   const isShown = (element) => Boolean(element) && element.offsetParent !== null;
   const shownPrefix = () => PREFIXES.find((prefix) => isShown(byId(`${prefix}generate`)));
   const shownStage = () => byId(`${shownPrefix() || 'dq-'}stage`);
@@ -81,7 +81,7 @@
   document.addEventListener('pointerdown', () => { focusedPick = null; }, true);
   const inGallery = (target) => {
     if (target.matches && target.matches('.dq-cut')) return false; // the cut moves by arrow keys
-    return document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage, #dq-i2i-stage'));
+    return document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage, #dq-i2i-stage, #dq-rst-stage'));
   };
 
   const step = (by) => {
@@ -133,7 +133,7 @@
   const touched = (event) => {
     const at = (selector) => event.target.closest && event.target.closest(selector);
     if (!at('.dq-ask, .dq-form, .dq-acts, .dq-sends') || at('[id$=autosave]')) return;
-    const touchedTab = at('.dq-i2i') ? 'dq-i2i-' : 'dq-';
+    const touchedTab = at('.dq-i2i') ? 'dq-i2i-' : at('.dq-rst') ? 'dq-rst-' : 'dq-';
     // A picture or recipe can be sent from one tab to the other.
     const prefixes = at('.dq-acts, .dq-sends') ? PREFIXES : [touchedTab];
     for (const prefix of prefixes) {
@@ -171,7 +171,7 @@
   if (others) {
     others.onmessage = () => setTimeout(wake, 400);
     document.addEventListener('click', (event) => {
-      if (event.target.closest && event.target.closest('#dq-generate, #dq-i2i-generate, [data-act]')) others.postMessage('asked');
+      if (event.target.closest && event.target.closest('#dq-generate, #dq-i2i-generate, #dq-rst-generate, #dq-rst-get, [data-act]')) others.postMessage('asked');
     });
   }
 
