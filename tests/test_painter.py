@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -21,9 +22,11 @@ from webui.torch_setup import prepare_torch
 
 prepare_torch()
 
+from tests.restoration.test_faces import Found, Inverted, face_at  # noqa: E402
 from webui.painter import Painter  # noqa: E402
-from webui.params import Output, Refiner, TextToImage  # noqa: E402
+from webui.params import FaceRestoration, Output, Refiner, TextToImage  # noqa: E402
 from webui.pictures import read_infotext  # noqa: E402
+from webui.restorer import JobWeights  # noqa: E402
 
 SETTINGS = {"device": "cpu"}
 
@@ -123,6 +126,31 @@ def test_model_when_used_again_is_the_one_in_memory(
 
     assert "loading" in first
     assert "loading" not in [m["stage"] for m in heard.of("progress")]
+
+
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_faces_when_wished_are_restored_or_the_job_says_why_not(
+    painter: Painter, heard: Heard, starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
+    has_weights: bool,
+) -> None:  # fmt: skip
+    if has_weights:
+        face = Found(64, [face_at(32, 32, 40)])
+        monkeypatch.setattr(JobWeights, "restorer", lambda weights, name, weight: Inverted())
+        monkeypatch.setattr(JobWeights, "detector", lambda weights: face)
+    run(painter, heard, starter_checkpoint, {})
+    plain = np.asarray(Image.open(io.BytesIO(heard.of("image")[0]["image"]))).astype(int)
+
+    wish = FaceRestoration(model="GFPGAN")
+    result = run(painter, heard, starter_checkpoint, {}, restore_faces=wish)
+
+    (picture,), warnings = heard.of("image"), [m["message"] for m in heard.of("warning")]
+    image = np.asarray(Image.open(io.BytesIO(picture["image"]))).astype(int)
+    assert (image[32, 32] == 255 - plain[32, 32]).all() == has_weights
+    assert (image[0, 0] == plain[0, 0]).all()
+    assert ("Face restoration: GFPGAN" in picture["infotext"]) == has_weights
+    assert result["face_restoration_model"] == ("GFPGAN" if has_weights else None)
+    if not has_weights:
+        assert "GFPGANv1.4.pth" in warnings[0] and (image == plain).all()
 
 
 def facts(path: Path, sha256: str) -> dict[str, Any]:
