@@ -132,7 +132,8 @@ def test_folder_of_photographs_goes_to_a_folder_under_their_names(
 
 
 def test_folders_are_refused_where_other_machines_reach_the_page(tmp_path: Path) -> None:
-    settings = read_settings(["--data-dir", str(tmp_path / "d"), "--listen", "--gradio-auth", "a:b"], environ={})
+    flags = ["--data-dir", str(tmp_path / "d"), "--listen", "--gradio-auth", "a:b"]
+    settings = read_settings(flags, environ={})
     studio = Studio(settings, worker_command=FAKE_WORKER)
     try:
         given = form(studio, 0, batch_source=batch.FOLDER, batch_input_dir=str(tmp_path))

@@ -139,5 +139,6 @@ def render(text: str, language: str) -> str:
         'loading="lazy"></span>'
         for file in files
     )
-    count = cards.esc(say("n_pictures", language, count=len(files)))
+    several = len(files) > 1
+    count = cards.esc(say("n_pictures", language, count=len(files))) if several else ""
     return f'<div class="dq-strip dq-inputs"><span class="dq-soft">{count}</span>{thumbs}</div>'

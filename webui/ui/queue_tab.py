@@ -216,8 +216,10 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
     if isinstance(params, FetchWeights):
         return say("tab_restore", language)
     if isinstance(params, Extras):
-        count = say("n_pictures", language, count=params.image_count)
-        return " · ".join([say("tab_restore", language), *_repairs(params, language), count])
+        told = [say("tab_restore", language), *_repairs(params, language)]
+        if params.image_count > 1:
+            told.append(say("n_pictures", language, count=params.image_count))
+        return " · ".join(told)
     facts = [say("n_steps", language, steps=params.steps)]
     if is_own:
         facts = [*_way(params, language), *facts, params.sampler]

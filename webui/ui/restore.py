@@ -142,13 +142,13 @@ def draw(studio: Studio) -> Restore:
                     value=DEFAULTS["upscaling_resize"], label=label("restore_scale"),
                     elem_id=_FIELDS.id("scale"), elem_classes="dq-big",
                 )  # fmt: skip
+            go, interrupt, skip, forever = _draw_actions()
             plan = gr.HTML("", elem_id=_FIELDS.id("plan"))
             with gr.Row(elem_classes="dq-tight"):
-                get = gr.Button("", visible=False, size="sm", elem_id=_FIELDS.id("get"))
+                get = gr.Button("", visible=False, size="md", elem_id=_FIELDS.id("get"))
                 again = gr.Button(
-                    label("needs_again"), visible=False, size="sm", elem_id=_FIELDS.id("again")
+                    label("needs_again"), visible=False, size="md", elem_id=_FIELDS.id("again")
                 )
-            go, interrupt, skip, forever = _draw_actions()
         with gr.Column(elem_classes="dq-form dq-rst-form", min_width=0):
             fields |= _draw_settings(studio)
         with gr.Column(elem_classes="dq-out", min_width=0):
@@ -190,19 +190,13 @@ def _draw_photographs(studio: Studio) -> tuple[dict[str, Any], dict[str, Any]]:
             label("restore_clear"), size="sm", visible=False, elem_id=_FIELDS.id("clear")
         )
     files = gr.Textbox("[]", visible="hidden", elem_id=_FIELDS.id("batch_files"))
-    with gr.Column(visible=False, min_width=0) as folders:
+    with gr.Column(visible=False, elem_classes="dq-panel dq-rst-folders", min_width=0) as folders:
         if not batch.folders_are_allowed(studio.settings):
             gr.HTML(f'<div class="dq-note">{_both("batch_refused")}</div>')
         input_dir = _FIELDS.text("batch_input_dir", placeholder=label("batch_folder_hint"))
         output_dir = _FIELDS.text("batch_output_dir", placeholder=label("batch_output_hint"))
-    source = _FIELDS.radio(
-        "batch_source",
-        [(label("batch_upload"), "Upload"), (label("batch_directory"), batch.FOLDER)],
-        "restore_source", elem_classes="dq-radio",
-    )  # fmt: skip
     fields = {
-        "batch_source": source, "batch_files": files, "batch_input_dir": input_dir,
-        "batch_output_dir": output_dir,
+        "batch_files": files, "batch_input_dir": input_dir, "batch_output_dir": output_dir
     }  # fmt: skip
     parts = {
         "drop": drop, "listed": listed, "clear": clear, "uploads": uploads, "folders": folders,
@@ -219,7 +213,14 @@ def _both(key: str) -> str:
 def _draw_settings(studio: Studio) -> dict[str, Any]:
     """Everything that can be set, below one fold."""
     with gr.Accordion(label("restore_all"), open=False, elem_id=_FIELDS.id("all")):
-        fields = _draw_size(studio)
+        fields: dict[str, Any] = {
+            "batch_source": _FIELDS.radio(
+                "batch_source",
+                [(label("batch_upload"), "Upload"), (label("batch_directory"), batch.FOLDER)],
+                "restore_source", elem_classes="dq-radio",
+            )
+        }  # fmt: skip
+        fields |= _draw_size(studio)
         fields |= _draw_faces()
         with gr.Accordion(label("restore_group_photo"), open=True, elem_classes="dq-fold"):
             fields["colour_repair"] = _FIELDS.slider("colour_repair", 0, 1, 0.05)

@@ -1,0 +1,127 @@
+"""The Restore tab in a browser: faces to refuse, weights to get; and once with the real worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.test_first_picture import Server, any_free_port, running
+from tests.ui.conftest import READY, Served, wait_until
+from webui.params import Extras
+from webui.pictures import read_infotext
+
+pytestmark = pytest.mark.browser
+TAB, STAGE = "#dq-tabs [role=tab]", "#dq-rst-stage"
+DONE = f'{STAGE} .dq-stagebox[data-state="done"]'
+
+
+def photograph(folder: Path, name: str = "grandmother.png") -> str:
+    image = Image.linear_gradient("L").resize((48, 32)).convert("RGB")
+    image.putpixel((3, 3), (200, 20, 20))
+    image.save(folder / name)
+    return str(folder / name)
+
+
+def open_tab(page: Any) -> None:
+    page.locator(TAB, has_text="Restore").first.click()
+    page.wait_for_selector("#dq-rst-drop input[type=file]", state="attached")
+
+
+def put(page: Any, *files: str) -> None:
+    page.set_input_files("#dq-rst-drop input[type=file]", list(files))
+    page.wait_for_selector("#dq-rst-listed img")
+
+
+def newest(served: Served) -> Extras:
+    jobs = served.studio.jobs.list(kinds=("extras",), limit=1)
+    params = served.studio.params_of(jobs[0])
+    assert isinstance(params, Extras)
+    return params
+
+
+def test_face_that_is_unticked_is_left_out_when_applied_again(
+    page: Any, served: Served, tmp_path: Path
+) -> None:
+    open_tab(page)
+    put(page, photograph(tmp_path))
+    page.click("#dq-rst-generate")
+    page.wait_for_selector(f"{DONE} .dq-faces")
+    boxes = page.locator(f"{STAGE} [data-face]")
+    assert [boxes.nth(k).is_checked() for k in range(boxes.count())] == [True, True]
+    assert "someone else" in page.inner_text(f"{STAGE} .dq-faces")
+    widths = page.eval_on_selector_all(
+        f"{STAGE} .dq-face img", "all => all.map(i => i.naturalWidth)"
+    )
+    assert len(widths) == 4
+    boxes.nth(1).uncheck()
+    page.click(f"{STAGE} .dq-again")
+    wait_until(lambda: newest(served).refused_faces, "nothing was asked for again")
+    assert [(r.image, r.face) for r in newest(served).refused_faces] == [(0, 1)]
+    page.wait_for_selector(f"{STAGE} .dq-face:last-child [data-face]:not(:checked)")
+
+
+def test_weights_that_are_missing_can_be_got_and_are_used(
+    make_served: Callable[..., Served], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    served = make_served()
+    page = open_page(url=served.url)
+    open_tab(page)
+    assert "Lanczos" in page.inner_text("#dq-rst-plan")
+    page.click("#dq-rst-get")
+    page.wait_for_selector(f"{STAGE} .dq-progress")
+    page.wait_for_function(
+        "document.querySelector('#dq-rst-plan').innerText.includes('Picture: R-ESRGAN 4x+')"
+    )
+    assert not page.locator("#dq-rst-get").is_visible()
+
+
+def test_form_and_photographs_survive_a_reload(page: Any, served: Served, tmp_path: Path) -> None:
+    open_tab(page)
+    put(page, photograph(tmp_path, "aunt.png"), photograph(tmp_path, "uncle.png"))
+    page.locator("#dq-rst-scale label", has_text="4 times").click()
+    wait_until(lambda: '"upscaling_resize": 4' in drafts(served), "the draft was not kept")
+    page.reload()
+    page.wait_for_selector(READY)
+    open_tab(page)
+    assert page.locator("#dq-rst-listed img").count() == 2
+    assert page.locator("#dq-rst-scale label:has(input:checked)").inner_text() == "4 times larger"
+
+
+def drafts(served: Served) -> str:
+    rows = served.studio.drafts._db.read("SELECT form FROM drafts WHERE tab = 'restore'")
+    return "\n".join(json.dumps(json.loads(row["form"])) for row in rows)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with running(tmp_path / "data", any_free_port(), has_page=True) as server:
+        yield server
+
+
+def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_reload(
+    server: Server, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = open_page(url=server.base + "/")
+    page.set_default_timeout(120_000)
+    open_tab(page)
+    put(page, photograph(tmp_path))
+    page.locator("#dq-rst-what label", has_text="Only the picture").click()
+    page.click("#dq-rst-generate")
+    page.wait_for_selector(f"{DONE} .dq-cut", state="attached")
+    page.fill(f"{STAGE} .dq-cut", "20")
+    assert "20%" in page.get_attribute(f"{STAGE} .dq-frame", "style")
+    page.reload()
+    page.wait_for_selector(READY)
+    open_tab(page)
+    page.wait_for_selector(f"{DONE} .dq-cut", state="attached")
+    assert "Postprocess upscaler: Lanczos" in page.inner_text("#dq-rst-infotext pre")
+    (file,) = (server.data / "outputs" / "extras-images").rglob("*.png")
+    with Image.open(file) as made:
+        assert made.size == (96, 64)
+    infotext, _ = read_infotext(file)
+    assert infotext is not None and "Postprocess upscale by: 2" in infotext
