@@ -20,7 +20,7 @@ from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes
 from webui.errors import CheckpointError, LibraryError
-from webui.params import AnyParams, FaceRestoration, ImageToImage, TextToImage
+from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
@@ -37,7 +37,7 @@ from webui.restoration.networks import Shelf
 from webui.restorer import ExtrasRun, JobWeights, PaintedFaces, run_fetch
 from webui.wire import Sender
 
-SomePainting = TypeVar("SomePainting", TextToImage, ImageToImage)
+SomePainting = TypeVar("SomePainting", bound=TextToImage | ImageToImage)
 PREVIEW_FORMATS = ("png", "jpeg", "webp")
 PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
 
@@ -344,7 +344,7 @@ class _JobListener:
         self,
         painter: Painter,
         message: dict[str, Any],
-        params: AnyParams,
+        params: TextToImage | ImageToImage,
         supplies: _JobSupplies,
         facts: ModelFacts,
         facts_of_others: dict[str, ModelFacts],
