@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -880,7 +881,17 @@ def test_launch_when_help_then_own_flags_and_the_apps(tiny: TinyProject) -> None
     assert "app --help" in done.stdout.splitlines()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children can be interrupted even where the tests were started with SIGINT ignored, as
+    shells do for what runs in the background: an ignored signal is inherited, a handler is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @posix_only
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, -signal.SIGTERM)])
 def test_launch_when_signalled_then_the_app_gets_it(
     tiny: TinyProject, sent: signal.Signals, code: int
@@ -900,6 +911,7 @@ def test_launch_when_signalled_then_the_app_gets_it(
 
 
 @posix_only
+@pytest.mark.usefixtures("interruptible")
 def test_wait_for_when_interrupted_then_waits_for_the_program_to_end_itself() -> None:
     code = (
         "import os, signal, subprocess, sys, threading\n"
