@@ -52,7 +52,12 @@ ALLOWED: dict[str, set[str]] = {
 WEB_ROOMS = ("words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "app")
 FOR_THE_WEB = {
     "checkpoints": {
-        "catalog", "identify", "hashes", "headers", "download", "known_weights",
+        "catalog",
+        "identify",
+        "hashes",
+        "headers",
+        "download",
+        "known_weights",
     },
     "samplers": {"names", "steps"},
 }

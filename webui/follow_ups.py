@@ -56,7 +56,7 @@ class Parent:
         seed: Its own seed.
     """
 
-    params: AnyParams
+    params: TextToImage | ImageToImage
     index: int
     key: str
     width: int
@@ -169,7 +169,7 @@ def input_of(params: AnyParams, index: int) -> str | None:
     if isinstance(params, FetchWeights):
         return None
     inputs = params.init_images
-    return inputs[index % params.batch_size] if len(inputs) > 1 else inputs[0]
+    return inputs[index % params.batch_size if len(inputs) > 1 else 0]
 
 
 def _from_picture(parent: Parent, **values: Any) -> ImageToImage:

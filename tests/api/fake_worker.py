@@ -83,9 +83,7 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
     out.send({"type": kind, "job": job, "result": result})
 
 
-def work_over(
-    out: wire.Sender, job: int, params: dict[str, Any], inputs: dict[str, str]
-) -> None:
+def work_over(out: wire.Sender, job: int, params: dict[str, Any], inputs: dict[str, str]) -> None:
     """Hand every input back as it is; one named ``stuck`` waits for an interrupt."""
     for index, key in enumerate(params["images"]):
         if params["names"] and "stuck" in params["names"][index]:

@@ -19,6 +19,7 @@ from tests.checkpoints.stripped import (
 )
 from webui.checkpoints.headers import Header, TensorInfo, read_header
 from webui.checkpoints.identify import identify, identify_vae, misplaced
+from webui.checkpoints.records import Record
 from webui.checkpoints.rules import RULES, describe
 from webui.checkpoints.specs import TextSpec, UNetSpec, VaeSpec
 from webui.errors import UnknownArchitectureError
@@ -80,6 +81,15 @@ def test_more_input_channels_show_the_purpose(name: str, purpose: str, channels:
 )
 def test_the_purpose_of_a_checkpoint_is_said_in_words(name: str, title: str) -> None:
     assert describe(read_stripped(name)).title == title
+
+
+@pytest.mark.parametrize(
+    ("name", "edits"), [("sd1-edit", True), ("sd1-inpaint", False), ("sd1-no-vae", False)]
+)
+def test_the_words_tell_whether_a_checkpoint_edits_pictures(name: str, edits: bool) -> None:
+    words = describe(read_stripped(name)).title
+    record = Record("checkpoint", name, Path(name), 1, 1, contents=words)
+    assert record.edits_pictures is edits
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,6 @@ class CfgDenoiser:
             denoised = noisy - output * spread
         return denoised.chunk(count)
 
-
     def _with_channels(self, scaled: Tensor, latents: Tensor, sees: list[bool]) -> Tensor:
         """The network's input: scaled latents (N·B, 4, h, w), then what else it takes."""
         extra = self._channels.of(self._model, latents) if self._channels else None

@@ -65,9 +65,7 @@ class TextToImageRun(PaintingRun[TextToImage]):
                 has_refiner=params.hires is None or self._refines("first pass"),
             ),
             cond,
-            self.noise(
-                indices, params.width // PIXELS_PER_CELL, params.height // PIXELS_PER_CELL
-            ),
+            self.noise(indices, params.width // PIXELS_PER_CELL, params.height // PIXELS_PER_CELL),
             sampler=params.sampler,
             schedule=params.schedule,
             steps=params.steps,

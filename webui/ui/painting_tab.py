@@ -196,7 +196,7 @@ def draw_size(fields: FieldMaker) -> tuple[dict[str, Any], gr.Button, gr.HTML]:
     return drawn, swap, aspects
 
 
-def draw_seed(fields: FieldMaker) -> tuple[dict[str, Any], dict[str, gr.Button], gr.Column]:
+def draw_seed(fields: FieldMaker) -> tuple[dict[str, Any], dict[str, Any], gr.Column]:
     """CFG scale, seed with its buttons, and the panel of the variation seed."""
     with gr.Row():
         cfg_scale = fields.slider("cfg_scale", 1, 30, 0.5, scale=3)
