@@ -125,3 +125,12 @@ def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_rel
         assert made.size == (96, 64)
     infotext, _ = read_infotext(file)
     assert infotext is not None and "Postprocess upscale by: 2" in infotext
+
+
+def test_picture_sent_from_png_info_is_the_one_to_restore(page: Any, tmp_path: Path) -> None:
+    page.locator(TAB, has_text="PNG Info").first.click()
+    page.set_input_files("#dq-png-picture input[type=file]", photograph(tmp_path, "aunt.png"))
+    page.wait_for_selector("#dq-png-send-restore:enabled")
+    page.click("#dq-png-send-restore")
+    page.wait_for_selector("#dq-rst-listed img")
+    assert page.get_attribute("#dq-rst-listed img", "alt") == "aunt"

@@ -51,7 +51,7 @@ def _weights(known: KnownWeights, models: Path, is_optional: bool, language: str
     """A file that is missing: what it is for, its licence, and how it gets here."""
     what = say(f"kind_{known.kind}", language)
     licence = say("needs_licence", language, licence=known.licence)
-    head = f"<p><b>{esc(known.name)}</b> – {esc(what)}. {esc(licence)}</p>"
+    head = f"<p><b>{esc(known.name)}</b> · {esc(what)} · {esc(licence)}</p>"
     if is_optional:
         head += f"<p>{esc(say('needs_lanczos', language, name=known.name))}</p>"
     if known.wheel:
