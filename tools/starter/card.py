@@ -29,7 +29,7 @@ PROMPT_IDEAS: Final = (
     "a red heart on a white background", "a sunflower on a blue background", "a rocket at night",
     "a penguin in the snow", "a whale in the ocean", "a yellow bus in front of mountains",
     "a ghost at night", "three stars on a purple background", "a cactus in the desert",
-    "a pumpkin on an orange background", "two bananas on a pink background",
+    "a pizza on a green background", "a unicorn on a light blue background",
     "a small strawberry on a light blue background", "a tree in a meadow",
 )  # fmt: skip
 """Shown in the page; each was looked at on the sheet or in the evaluation."""

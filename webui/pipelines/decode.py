@@ -121,7 +121,7 @@ def decode(
 
 def _decode_one(model: LoadedModel, latents: Tensor, work: VaeWork) -> Tensor:
     scaled = latents / model.scaling_factor
-    vae = model.vae
+    vae: Any = model.vae  # diffusers' annotations are narrower than its code
     pixels = _decoded(model, scaled.to(vae.dtype), work)
     if vae.dtype != torch.float32 and not bool(torch.isfinite(pixels).all()):
         work.warn(NAN_WARNING)

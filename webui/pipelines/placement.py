@@ -51,4 +51,4 @@ def clear_for(model: LoadedModel, network: nn.Module) -> None:
         return
     for other in (model.text_encoder, model.unet, model.vae):
         if other is not network:
-            other.to("cpu")
+            nn.Module.to(other, "cpu")  # the libraries' own annotations of it are wrong

@@ -171,7 +171,7 @@ def extra_pairs(
 
 def _title(name: str | None, others: Mapping[str, ModelFacts]) -> str | None:
     """How a recipe names another checkpoint, by its catalog name."""
-    return others[name].title if name in others else name
+    return others[name].title if name is not None and name in others else name
 
 
 def _refiner_pairs(params: Painting, others: Mapping[str, ModelFacts]) -> dict[str, Any]:

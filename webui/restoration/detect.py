@@ -138,7 +138,7 @@ class CenterFace:
         heat, size, offset, landmarks = (a[0] for a in self._net.forward(self._OUTPUTS))
         rows, columns = np.nonzero(heat[0] > CENTERFACE_SCORE)
         return [
-            _from_centre(heat, size, offset, landmarks, row, column)
+            _from_centre(heat, size, offset, landmarks, int(row), int(column))
             for row, column in zip(rows, columns, strict=True)
         ]
 

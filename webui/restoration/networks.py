@@ -103,7 +103,8 @@ def load_network(path: Path, tensors: dict[str, Tensor], device: torch.device) -
     for parameter in network.model.parameters():
         parameter.requires_grad_(False)
     if device.type == "cpu" and network.architecture.id in CONVOLUTIONAL:
-        network.model.to(memory_format=torch.channels_last)
+        model: torch.nn.Module = network.model
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (stub)
     return network
 
 

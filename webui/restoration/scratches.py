@@ -65,7 +65,8 @@ def _long_and_thin(marks: Array) -> Array:
     """What of a 0/1 map is thin and lies on straight pieces of at least ``LEAST_LENGTH``: an
     opening by lines of many directions."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BROAD, BROAD))
-    marks = marks & ~cv2.morphologyEx(marks, cv2.MORPH_OPEN, disc)
+    broad: Array = np.asarray(cv2.morphologyEx(marks, cv2.MORPH_OPEN, disc), dtype=marks.dtype)
+    marks = marks & ~broad
     length = max(12, round(LEAST_LENGTH * max(marks.shape)))
     certain = _straight_pieces(marks, length)
     likely = cv2.dilate(_straight_pieces(marks, max(8, length // 3)), np.ones((5, 5), np.uint8))
