@@ -410,3 +410,22 @@ def test_missing_folders_make_an_empty_catalog(tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFoundError, match="hold: none"):
         catalog.find_checkpoint("x")
     catalog.close()
+
+
+def test_prompt_ideas_when_written_beside_a_checkpoint_are_given(models: Path, make) -> None:
+    file = tiny(models / "Stable-diffusion" / "a.safetensors")
+    notes = {"prompt ideas": ["a cat", 7], "words": {"subjects": ["cat", "dog"]}}
+    file.with_suffix(".json").write_text(json.dumps(notes), encoding="utf-8")
+    catalog = make()
+    record = catalog.find_checkpoint("a")
+    assert catalog.prompt_ideas(record) == ("a cat",)
+    assert catalog.known_words(record) == ("cat", "dog")
+
+
+@pytest.mark.parametrize("notes", ["{}", "[]", "no json", '{"prompt ideas": 3, "words": [1]}'])
+def test_prompt_ideas_when_notes_hold_none_are_none(models: Path, make, notes: str) -> None:
+    file = tiny(models / "Stable-diffusion" / "a.safetensors")
+    file.with_suffix(".json").write_text(notes, encoding="utf-8")
+    catalog = make()
+    record = catalog.find_checkpoint("a")
+    assert catalog.prompt_ideas(record) == catalog.known_words(record) == ()

@@ -132,6 +132,19 @@ def old_names(record: Record) -> tuple[str, ...]:
     return (f"{old}", f"{record.name.lower()} [{old}]", f"{record.stem.lower()} [{old}]")
 
 
+def prompt_ideas(record: Record) -> tuple[str, ...]:
+    """Prompts that a checkpoint is good at, from "prompt ideas" in ``<stem>.json`` beside it."""
+    ideas = user_metadata(record).get("prompt ideas")
+    return tuple(i for i in ideas if isinstance(i, str)) if isinstance(ideas, list) else ()
+
+
+def known_words(record: Record) -> tuple[str, ...]:
+    """What a checkpoint can draw, from "words": {"subjects": […]} in ``<stem>.json`` beside it."""
+    words = user_metadata(record).get("words")
+    subjects = words.get("subjects") if isinstance(words, dict) else None
+    return tuple(w for w in subjects if isinstance(w, str)) if isinstance(subjects, list) else ()
+
+
 def user_metadata(record: Record) -> dict[str, object]:
     """What a person noted about a model in ``<stem>.json`` beside it; {} when nothing."""
     try:

@@ -112,8 +112,8 @@ def action(act: str, text: str, *, label: str = "", classes: str = "", **data: o
 # The stage: what the large space at the right shows
 
 
-def empty_card(language: str, examples: Sequence[str] = ()) -> str:
-    """Nothing painted yet; with example prompts where the starter checkpoint is chosen."""
+def empty_card(language: str, examples: Sequence[str] = (), words: Sequence[str] = ()) -> str:
+    """Nothing painted yet; with example prompts, and what can be drawn, where that is known."""
     chips = ""
     if examples:
         buttons = "".join(
@@ -125,8 +125,16 @@ def empty_card(language: str, examples: Sequence[str] = ()) -> str:
         )
     return (
         f'<div class="dq-card dq-empty">{_BRUSH}<h3>{esc(say("empty", language))}</h3>'
-        f"<p>{esc(say('empty_hint', language))}</p>{chips}</div>"
+        f"<p>{esc(say('empty_hint', language))}</p>{chips}{_word_list(words, language)}</div>"
     )
+
+
+def _word_list(words: Sequence[str], language: str) -> str:
+    if not words:
+        return ""
+    listed = esc(", ".join(words))
+    title = esc(say("can_draw", language, count=len(words)))
+    return f'<details class="dq-words"><summary>{title}</summary><p>{listed}</p></details>'
 
 
 def restore_empty_card(language: str) -> str:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 PAINTING_KINDS = ("txt2img", "img2img")
 RESTORING_KINDS = ("extras", "fetch-weights")
 """Kinds of jobs that the painting tabs show, and those of the Restore tab."""
-EXAMPLES = ("a red apple on a yellow background", "a cat in the snow", "a castle at sunset")
-STARTER = "starter-emoji"
+IDEAS_SHOWN = 8
 EARLIER_JOBS, MOST_PICTURES = 8, 40
 FOUR = 4
 """Pictures of one job that are shown together, two by two."""
@@ -133,8 +132,8 @@ def _nothing_yet(studio: Studio, language: str) -> str:
     record = studio.current_checkpoint()
     if record is None:
         return cards.no_checkpoint_card(checkpoint_folder(studio.settings.folders), language)
-    examples = EXAMPLES if record.stem == STARTER else ()
-    return cards.empty_card(language, examples)
+    ideas = studio.catalog.prompt_ideas(record)[:IDEAS_SHOWN]
+    return cards.empty_card(language, ideas, studio.catalog.known_words(record))
 
 
 def checkpoint_folder(folders: Folders) -> str:

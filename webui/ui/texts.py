@@ -308,6 +308,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "写下提示词，按“生成”。中途关闭页面也没关系，不会丢失任何内容。",
     ),
     "try_one": ("Try one of these", "试试这些"),
+    "can_draw": ("{count} things it can draw", "它会画的 {count} 种东西"),
     "no_checkpoint": ("There is no checkpoint yet", "还没有模型"),
     "no_checkpoint_hint": (
         "Put a .safetensors file into this folder, then press the refresh button beside the "
