@@ -205,7 +205,7 @@ def _run_upscale(side: int) -> dict[str, float]:
     from webui.pipelines.runs import run_class
     from webui.prompts.tokenizer import ClipTokenizer
 
-    small = 128
+    small = max(128, side // 8)  # the factor is at most 8
     image = Image.linear_gradient("L").resize((small, small)).convert("RGB")
     model = load_checkpoint(STARTER)
     supplies = _Supplies(model, PromptEncoder(model, ClipTokenizer.load()), image)

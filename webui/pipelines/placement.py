@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -49,6 +50,7 @@ def clear_for(model: LoadedModel, network: nn.Module) -> None:
     on; nothing moves on the CPU."""
     if torch.device(model.device).type == "cpu":
         return
-    for other in (model.text_encoder, model.unet, model.vae):
+    networks: tuple[Any, ...] = (model.text_encoder, model.unet, model.vae)
+    for other in networks:
         if other is not network:
-            nn.Module.to(other, "cpu")  # the libraries' own annotations of it are wrong
+            other.to("cpu")
