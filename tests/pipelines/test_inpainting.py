@@ -220,7 +220,7 @@ def test_soft_inpainting_when_a_mask_fades_then_the_change_does(
     )
     difference = np.abs(array(picture) - array(ear.pictures[0].image)).mean(axis=(0, 2))
     assert not difference[:24].any()  # the mask is black there
-    assert difference[80:].mean() > 2 * difference[28:40].mean()
+    assert difference[80:].mean() > 2 * difference[28:32].mean() > 0  # dark grey there
 
 
 def test_soft_inpainting_when_the_mask_is_hard_then_what_is_unmasked_is_kept(

@@ -137,8 +137,13 @@ def test_sketch_when_colour_is_chosen_paints_with_it(
     drag(page, (0.45, 0.5), (0.55, 0.5), where)
     assert colour_at(page, 0.5, 0.5, where) == [0, 200, 100]
     page.fill("#dq-i2i-prompt textarea", "a leaf")
+    earlier = {job.id for job in served.studio.jobs.list(limit=500)}
     page.click("#dq-i2i-generate")
-    job = wait_until(lambda: served.studio.jobs.list(limit=1), "no job")[0]
+
+    def new_jobs() -> list[Any]:
+        return [j for j in served.studio.jobs.list(limit=500) if j.id not in earlier]
+
+    job = wait_until(new_jobs, "no job")[0]
     params = served.studio.params_of(job)
     assert params.kind == "img2img" and params.inpaint is None
     assert served.studio.inputs.image(params.init_images[0]).getpixel((64, 64)) == (0, 200, 100)
