@@ -267,7 +267,7 @@ def test_vary_when_painted_subtle_is_closer_to_the_parent_than_strong(
         return [float(abs(pixels(m) - before).mean()) for m in made]
 
     subtle, strong = distances(SUBTLE), distances(STRONG)
-    assert np.mean(subtle) < np.mean(strong)
+    assert max(subtle) < min(strong)
     assert min(subtle) > 1  # new pictures, not copies
 
 

@@ -296,7 +296,8 @@ def test_client_when_it_asks_for_lists_reads_them(api: webuiapi.WebUIApi) -> Non
     assert "karras" in api.util_get_scheduler_names()
     assert {m["name"] for m in api.get_latent_upscale_modes()} >= {"Latent", "Latent (nearest)"}
     assert api.get_memory()["ram"]["total"] > 0
-    assert api.refresh_checkpoints() is None and isinstance(api.get_loras(), list)
+    assert api.refresh_checkpoints() is None
+    assert [lora["name"] for lora in api.get_loras()] == ["starter-hedgehog"]
     assert api.get_cmd_flags()["nowebui"] is True
 
 
