@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.ui.conftest import READY, Served, wait_until
+from webui.studio import Studio
+from webui.ui import results
+from webui.ui.follow import Look, look
 
 pytestmark = pytest.mark.browser
 
@@ -105,6 +109,33 @@ def test_interrupt_when_running_ends_the_job_soon(page: Any) -> None:
     page.click("#dq-interrupt")
     wait_for_state(page, "cancelled")
     page.wait_for_selector("button.dq-view img")
+
+
+def test_interrupt_when_the_next_look_is_slow_still_ends_with_the_picture(
+    page: Any, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops, seen = [], []
+
+    def stop_current(*args: Any) -> None:
+        Studio.stop_current(served.studio, *args)
+        stops.append(time.monotonic())
+
+    def slow_once(*args: Any) -> Look:
+        found = look(*args)
+        if stops and not seen:
+            seen.append(found)
+            time.sleep(3)
+        return found
+
+    generate(page, "a slow lighthouse")
+    page.wait_for_selector("#dq-preview")
+    monkeypatch.setattr(served.studio, "stop_current", stop_current)
+    monkeypatch.setattr(results, "look", slow_once)
+    page.click("#dq-interrupt")
+    wait_until(lambda: seen, "nobody looked")
+    page.wait_for_timeout(4500)
+    wait_for_state(page, "cancelled")
+    assert page.is_visible("button.dq-view img")
 
 
 def test_keys_generate_and_interrupt(page: Any) -> None:

@@ -41,7 +41,6 @@ class Look:
         is_running: It can be interrupted and skipped.
         is_repeating: "Generate forever" goes on.
         job_id: The job on show. picture: The picture on show.
-        picked: Id of the picture the person chose; None follows the newest.
     """
 
     html: str
@@ -51,7 +50,6 @@ class Look:
     is_repeating: bool = False
     job_id: int | None = None
     picture: SavedPicture | None = None
-    picked: int | None = None
 
 
 def look(
@@ -96,7 +94,6 @@ def look(
         is_repeating=is_repeating,
         job_id=job.id,
         picture=shown,
-        picked=picked if chosen else None,
     )
 
 

@@ -145,7 +145,7 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
         return changes
 
     stages = list(_stages(page).values())
-    takes = [page.browser, page.queue.html, *(stage.shown for stage in stages)]
+    takes = [page.browser, page.queue.html, *(part for stage in stages for part in stage.takes())]
     gives = [
         page.queue.timer, *page.queue.gives(), *page.settings.widgets.values(),
         *(part for stage in stages for part in stage.gives()),
@@ -190,12 +190,8 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
         *(part for stage in _stages(page).values() for part in stage.gives()),
         *restore.presents(page.restore), *page.png_info.gives(),
     ]  # fmt: skip
-    wire(
-        blocks.load,
-        load,
-        [page.browser, *(stage.shown for stage in _stages(page).values())],
-        gives,
-    )
+    takes = [page.browser, *(part for stage in _stages(page).values() for part in stage.takes())]
+    wire(blocks.load, load, takes, gives)
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:

@@ -7,7 +7,7 @@ its own stage; the rules are the same everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -321,26 +321,24 @@ def connect_asking(
         forever = bool(values[buttons.forever])
         for wish in make_wishes({**given, **corrected}, values, request):
             studio.submit(wish, client=client, forever=forever)
-        values[stage.shown] = replace(values[stage.shown], picked=None)
-        seen = results.refresh(stage, studio, values, browser, request)
-        return {**form.write(corrected), **seen}
+        return {**form.write(corrected), stage.picked: None}
 
     def generate(values: Values, request: gr.Request) -> dict:
         return submit(values, request)
 
     def use_example(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         if event._data["act"] != "example":
-            return {stage.shown: gr.skip()}
+            return {stage.picked: gr.skip()}
         prompt = event._data["prompt"]
         tokens = prompt_box.counter(*studio.count_tokens(prompt))
         changes = {form.prompt: prompt, parts.prompts.prompt_tokens: tokens}
         return {**changes, **(submit(values, request, prompt=prompt) if examples_paint else {})}
 
-    takes = [*form.components(), *quick.components(), buttons.forever, browser, stage.shown]
-    corrected_fields = [form.width, form.height, form.seed, form.subseed]
-    gives = [*corrected_fields, *stage.gives()]
-    wire(buttons.generate.click, generate, takes, gives, trigger_mode="multiple")
-    wire(stage.stage.act, use_example, takes, [form.prompt, parts.prompts.prompt_tokens, *gives])
+    takes = [*form.components(), *quick.components(), buttons.forever, browser]
+    gives = [form.width, form.height, form.seed, form.subseed, stage.picked]
+    results.wire_then_look(stage, buttons.generate.click, generate, takes, gives)
+    gives += [form.prompt, parts.prompts.prompt_tokens]
+    results.wire_then_look(stage, stage.stage.act, use_example, takes, gives)
 
 
 def _connect_size(parts: PaintingTab, studio: Studio) -> None:

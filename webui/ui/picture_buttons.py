@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from webui.ui.painting_tab import PaintingTab, fill_form
 from webui.ui.png_info import PngInfo
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.restore import Restore
-from webui.ui.results import Results, go_on_from, refresh, shown_picture
+from webui.ui.results import Results, go_on_from, shown_picture, wire_then_look
 from webui.ui.sending import SendTarget, Sent
 from webui.ui.texts import language_of, say
 from webui.ui.txt2img import Txt2Img
@@ -126,11 +125,10 @@ def _connect_enlarging(
             return enlarge(parent, hires, user=user)
 
         go_on_from(studio, int(event._data["key"]), values[browser], request, make)
-        values[stage.shown] = replace(values[stage.shown], picked=None)
-        return refresh(stage, studio, values, browser, request)
+        return {stage.picked: None}
 
-    takes = [*painting.form.components(), *quick.components(), browser, stage.shown]
-    wire(stage.stage.upscale, upscale, takes, stage.gives(), trigger_mode="multiple")
+    takes = [*painting.form.components(), *quick.components(), browser]
+    wire_then_look(stage, stage.stage.upscale, upscale, takes, [stage.picked])
 
 
 def second_pass(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -428,27 +428,18 @@ def _connect_asking(parts: Restore, studio: Studio, browser: gr.BrowserState) ->
         for wish in wishes:
             studio.submit(wish, client=client)
         studio.drafts.save(client, TAB, given)
-        return _see(parts, studio, values, browser, request)
+        return {stage.picked: None}
 
     def get(values: Values, request: gr.Request) -> dict:
         plan: Plan = make_plan(form.read(values), studio)
         if plan.to_fetch:
             wish = make_fetch(plan.to_fetch, user_of(request))
             studio.submit(wish, client=client_name(values[browser], request))
-        return _see(parts, studio, values, browser, request)
+        return {stage.picked: None}
 
-    takes = [*form.components(), browser, stage.shown]
-    wire(parts.go.click, restore, takes, stage.gives(), trigger_mode="multiple")
-    wire(parts.get.click, get, takes, stage.gives(), trigger_mode="once")
-
-
-def _see(
-    parts: Restore, studio: Studio, values: Values, browser: gr.BrowserState, request: gr.Request
-) -> dict[Any, Any]:
-    """Show what is newest."""
-    shown = parts.results.shown
-    values = {**values, shown: replace(values[shown], picked=None)}
-    return results.refresh(parts.results, studio, values, browser, request)
+    takes = [*form.components(), browser]
+    results.wire_then_look(stage, parts.go.click, restore, takes, [stage.picked])
+    results.wire_then_look(stage, parts.get.click, get, takes, [stage.picked], "once")
 
 
 def _connect_faces(parts: Restore, studio: Studio, browser: gr.BrowserState) -> None:
@@ -458,14 +449,14 @@ def _connect_faces(parts: Restore, studio: Studio, browser: gr.BrowserState) -> 
     def again(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         data = event._data
         if data["act"] != "again":
-            return {stage.shown: gr.skip()}
+            return {stage.picked: gr.skip()}
         refused = [int(number) for number in data.get("refused", "").split(",") if number]
         language, visitor = language_of(request), visitor_of(values[browser], request)
         job_id, image = int(data["job"]), int(data["image"])
         submit_again(studio, job_id, image, refused, visitor, language)
-        return _see(parts, studio, values, browser, request)
+        return {stage.picked: None}
 
-    wire(stage.stage.act, again, [browser, stage.shown], stage.gives())
+    results.wire_then_look(stage, stage.stage.act, again, [browser], [stage.picked])
 
 
 def submit_again(

@@ -1,13 +1,15 @@
 """The stage at the right: preview, progress, pictures, recipe, and what to do with a picture.
 
-The page looks (follow.py) when it is loaded, when something was submitted and, while this
+The page looks (follow.py) when it is loaded, after everything a person asked for and, while this
 browser has unfinished jobs, on every tick of a timer; what did not change is not sent again.
+Looks of one stage come one after another: of two at once the older could arrive last and stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -21,7 +23,7 @@ from webui.ui.prompt_box import icon_button
 from webui.ui.session import Visitor, client_name, visitor_of
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Handler, Values, wire
 
 if TYPE_CHECKING:
     from webui.library.library import SavedPicture
@@ -41,7 +43,6 @@ class Shown:
     job_id: int | None = None
     is_repeating: bool = False
     picture: int | None = None
-    picked: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Results:
 
     Attributes:
         targets: A button for each place a picture can go.
+        picked: Id of the picture the person chose; None follows the newest.
+        wake: Pressed by the page itself, to look now.
         kinds: Of the jobs that it shows.
     """
 
@@ -61,11 +64,16 @@ class Results:
     targets: dict[str, gr.Button]
     timer: gr.Timer
     shown: gr.State
+    picked: gr.State
     wake: gr.Button
     interrupt: gr.Button
     skip: gr.Button
     forever: gr.Checkbox
     kinds: tuple[str, ...] = PAINTING_KINDS
+
+    def takes(self) -> list[Any]:
+        """What a look needs to know."""
+        return [self.shown, self.picked]
 
     def gives(self) -> list[Any]:
         """Everything a look may change."""
@@ -97,11 +105,11 @@ def draw(
             zip_button = _act("zip", tab, link_target="_blank")
     infotext = gr.HTML("", elem_id=elem_id(tab, "infotext"))
     timer = gr.Timer(TICK_SECONDS, active=False)
-    shown = gr.State(Shown())
+    shown, picked = gr.State(Shown()), gr.State(None)
     wake = gr.Button("wake", visible="hidden", elem_id=elem_id(tab, "wake"))
     return Results(
-        stage, infotext, folder, save, zip_button, targets, timer, shown, wake, interrupt, skip,
-        forever, kinds,
+        stage, infotext, folder, save, zip_button, targets, timer, shown, picked, wake, interrupt,
+        skip, forever, kinds,
     )  # fmt: skip
 
 
@@ -117,43 +125,54 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
 
     def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         deed, data = event._data["act"], event._data
-        shown: Shown = values[parts.shown]
-        if deed == "example":  # txt2img answers that one
-            return {parts.shown: gr.skip()}
         if deed == "pick":
-            picked = int(data["key"])
-            values = {**values, parts.shown: replace(shown, picked=picked)}
-        elif deed == "vary":
+            return {parts.picked: int(data["key"])}
+        if deed == "vary":
             go_on_from(studio, int(data["key"]), values[browser], request, _variation(data["how"]))
-            values = {**values, parts.shown: replace(shown, picked=None)}
-        elif deed == "cancel":
+            return {parts.picked: None}
+        if deed == "cancel":
             cancel(studio, int(data["job"]), visitor_of(values[browser], request))
         elif deed == "retry":
             retry(studio, int(data["job"]), visitor_of(values[browser], request))
-        return refresh(parts, studio, values, browser, request)
+        return {parts.picked: gr.skip()}  # the examples are the tab's own affair
 
-    def stop(values: Values, request: gr.Request) -> dict:
+    def stop(values: Values, request: gr.Request) -> None:
         studio.stop_current(client_name(values[browser], request), parts.kinds)
-        return refresh(parts, studio, values, browser, request)
 
-    def skip(values: Values, request: gr.Request) -> dict:
+    def skip(values: Values) -> None:
         studio.skip(values[parts.shown].job_id)
-        return refresh(parts, studio, values, browser, request)
 
-    def change_forever(values: Values, request: gr.Request) -> dict:
+    def change_forever(values: Values, request: gr.Request) -> None:
         if not values[parts.forever]:
             studio.stop_repeating(client_name(values[browser], request))
-        return refresh(parts, studio, values, browser, request)
 
-    takes = [browser, parts.shown]
-    gives = parts.gives()
-    wire(parts.timer.tick, tick, takes, gives, is_quiet=True, trigger_mode="once")
-    wire(parts.wake.click, tick, takes, gives, is_quiet=True)
+    looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
+    wire(
+        looks,
+        tick,
+        [browser, *parts.takes()],
+        parts.gives(),
+        is_quiet=True,
+        trigger_mode="always_last",
+    )
     # Every press counts, also while the answer to the last one is under way.
-    wire(parts.stage.act, on_act, takes, gives, trigger_mode="multiple")
-    wire(parts.interrupt.click, stop, takes, gives)
-    wire(parts.skip.click, skip, takes, gives)
-    wire(parts.forever.input, change_forever, [*takes, parts.forever], gives)
+    wire_then_look(parts, parts.stage.act, on_act, [browser], [parts.picked])
+    wire_then_look(parts, parts.interrupt.click, stop, [browser])
+    wire_then_look(parts, parts.skip.click, skip, [parts.shown])
+    wire_then_look(parts, parts.forever.input, change_forever, [browser, parts.forever])
+
+
+def wire_then_look(
+    parts: Results,
+    trigger: Callable[..., Any],
+    handler: Handler,
+    takes: Iterable[Any],
+    gives: Iterable[Any] = (),
+    trigger_mode: str = "multiple",
+) -> None:
+    """As ``wire``, for what changes a stage's jobs: once it is done, the stage looks."""
+    done = wire(trigger, handler, takes, gives, trigger_mode=trigger_mode)
+    done.then(None, js=f"() => document.getElementById('{parts.wake.elem_id}').click()")
 
 
 def cancel(studio: Studio, job_id: int, visitor: Visitor) -> None:
@@ -217,7 +236,7 @@ def refresh(
     """Look at this browser's jobs and send what changed since the last look."""
     before: Shown = values[parts.shown]
     client = client_name(values[browser], request)
-    now = look(studio, client, before.picked, language_of(request), parts.kinds)
+    now = look(studio, client, values[parts.picked], language_of(request), parts.kinds)
     return changes(parts, before, now)
 
 
@@ -233,9 +252,8 @@ def changes(parts: Results, before: Shown, now: Look) -> dict[Any, Any]:
     """The components whose content differs from what the page shows."""
     key = now.picture.id if now.picture else None
     after = Shown(
-        now.html, now.infotext, now.is_busy, now.is_running, now.job_id, now.is_repeating, key,
-        now.picked,
-    )  # fmt: skip
+        now.html, now.infotext, now.is_busy, now.is_running, now.job_id, now.is_repeating, key
+    )
     if after == before:
         return {parts.shown: gr.skip()}
     update: dict[Any, Any] = {parts.shown: after}
