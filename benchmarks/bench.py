@@ -25,6 +25,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 STARTER = PROJECT / "models/Stable-diffusion/starter-emoji.safetensors"
 sys.path.insert(0, str(PROJECT))
 
+from benchmarks import second_passes  # noqa: E402
 from benchmarks.big_pictures import measure_sd_upscale, measure_tiled_vae  # noqa: E402
 from benchmarks.table import header, row  # noqa: E402
 
@@ -302,78 +303,13 @@ def _measure_painting(file: Path, *, side: int, steps: int, runs: int, data: Pat
     row("preview on / off", spread(_ratios(times["ours"], times["no preview"])))
 
 
-HIRES_BODY: dict[str, object] = {
-    "prompt": "a red apple on a yellow background",
-    "negative_prompt": "blurry",
-    "sampler_name": "DPM++ 2M",
-    "scheduler": "Karras",
-    "steps": 10,
-    "width": 128,
-    "height": 128,
-    "seed": 7,
-    "cfg_scale": 5,
-    "enable_hr": True,
-    "hr_scale": 2.0,
-    "hr_second_pass_steps": 10,
-    "denoising_strength": 0.7,
-}
-
-
-def measure_hires(runs: int) -> None:
-    """Hires fix over HTTP, by latents and by pictures, against its own network calls alone."""
-    kinds = {"Latent": False, "Lanczos": True}
-    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
-    bare = HiresCalls(STARTER, HIRES_BODY)
-    with serving("--nowebui") as server:
-        server.wait_for("/internal/ping")
-        for run in range(runs + 1):
-            for kind, by_pictures in kinds.items():
-                body = {**HIRES_BODY, "hr_upscaler": kind}
-                ours = _timed(lambda body=body: server.post("/sdapi/v1/txt2img", body))
-                calls = _timed(lambda by_pictures=by_pictures: bare.run(by_pictures))
-                if run:  # the first round warms everything up
-                    times[kind].append((ours, calls))
-    header("hires fix, 128×128 → 256×256, 10 + 10 steps", "request s", "bare calls s", "ratio")
-    for kind, pairs in times.items():
-        ours, calls = ([pair[i] for pair in pairs] for i in (0, 1))
-        row(kind, spread(ours), spread(calls), spread(_ratios(ours, calls)))
-
-
-class HiresCalls:
-    """The network calls of a hires request with our modules, and nothing around them: U-Net calls
-    of both passes, and the VAE calls (the text is unchanged and therefore already encoded)."""
-
-    def __init__(self, file: Path, body: dict[str, object]) -> None:
-        from webui.torch_setup import prepare_torch
-
-        prepare_torch()
-        import torch
-
-        from webui.checkpoints.load import load_checkpoint
-
-        self._torch = torch
-        self._body = body
-        self._model = load_checkpoint(file, device="cpu", dtype=torch.float32)
-
-    def run(self, by_pictures: bool) -> None:
-        """All calls of one picture; by pictures, with decoding and encoding in between."""
-        torch, model, body = self._torch, self._model, self._body
-        small = int(str(body["width"])) // 8
-        large = int(small * float(str(body["hr_scale"])))
-        with torch.inference_mode():
-            self._walk(small, int(str(body["steps"])))
-            if by_pictures:
-                model.vae.decode(torch.randn(1, 4, small, small))
-                model.vae.encode(torch.randn(1, 3, large * 8, large * 8))
-            self._walk(large, int(str(body["hr_second_pass_steps"])))
-            model.vae.decode(torch.randn(1, 4, large, large))
-
-    def _walk(self, cells: int, calls: int) -> None:
-        torch, model = self._torch, self._model
-        latents = torch.randn(2, 4, cells, cells)
-        context = torch.randn(2, 77, model.text_encoder.config.hidden_size)
-        for _ in range(calls):
-            model.unet(latents, torch.tensor([500.0, 500.0]), encoder_hidden_states=context)
+def measure_second_passes(runs: int) -> None:
+    """Hires fix and inpainting with the starter and with full-size networks."""
+    second_passes.measure(STARTER, side=128, steps=20, runs=runs)
+    with tempfile.TemporaryDirectory(prefix="danqing-full-") as folder:
+        file = Path(folder, "models/Stable-diffusion/random-sd15.safetensors")
+        _write_full_size(file)
+        second_passes.measure(file, side=256, steps=4, runs=runs)
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -463,7 +399,7 @@ MEASURES: dict[str, Callable[[int], None]] = {
     "startup": measure_startup,
     "starter": measure_starter,
     "full": measure_full,
-    "hires": measure_hires,
+    "second-passes": measure_second_passes,
     "many-files": measure_many_files,
     "tiled-vae": measure_tiled_vae,
     "sd-upscale": measure_sd_upscale,

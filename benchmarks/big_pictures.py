@@ -150,7 +150,7 @@ def _run_vae(deed: str, way: str, side: int, folder: Path) -> dict[str, float]:
     return {**found, "mean": float(apart.mean()), "largest": float(apart.max())}
 
 
-class _Supplies:
+class Supplies:
     """One loaded model and one picture; see ``pipelines.painting.Supplies``."""
 
     def __init__(self, model: Any, encoder: Any, image: Any) -> None:
@@ -171,7 +171,7 @@ class _Supplies:
         return PLAIN[name]
 
 
-class _Silent:
+class Silent:
     """Counts pictures; see ``pipelines.painting.Listener``."""
 
     def __init__(self) -> None:
@@ -208,13 +208,13 @@ def _run_upscale(side: int) -> dict[str, float]:
     small = max(128, side // 8)  # the factor is at most 8
     image = Image.linear_gradient("L").resize((small, small)).convert("RGB")
     model = load_checkpoint(STARTER)
-    supplies = _Supplies(model, PromptEncoder(model, ClipTokenizer.load()), image)
+    supplies = Supplies(model, PromptEncoder(model, ClipTokenizer.load()), image)
 
     def paint(scale: float) -> None:
         values = {"prompt": "a red apple", "width": 128, "height": 128, "steps": 2}
         wish = {"upscaler": "Lanczos", "scale": scale, "overlap": 32}
         picture = {"init_images": ["0" * 64], "denoising_strength": 0.5, "sd_upscale": wish}
-        params, told = build("img2img", {**values, **picture}), _Silent()
+        params, told = build("img2img", {**values, **picture}), Silent()
         run_class(params)(params, supplies, told).paint()
         assert told.sizes == [(int(small * scale),) * 2]
 
