@@ -8,16 +8,15 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from webui.api.answer import answer_of
-from webui.api.errors import ApiError, SafeJSONResponse
+from webui.api.errors import ApiError
+from webui.api.paint import paint
 from webui.api.picture_scripts import script_notes, script_values, soft_inpainting
 from webui.api.pictures import keep_picture
 from webui.api.schemas import FAILURES, ImagesAnswer, ImageToImageBody
 from webui.api.waiting import WaitingRoom
-from webui.api.wishes import begin, common_values
+from webui.api.wishes import common_values
 from webui.errors import ParamsError
 from webui.params import MASKED_CONTENTS, RESIZE_MODES, params_error
 from webui.resolve import ImageToImageRequest, InpaintRequest
@@ -33,13 +32,7 @@ def image_to_image_routes(
     @routes.post("/sdapi/v1/img2img", response_model=ImagesAnswer, responses=FAILURES)
     async def img2img(body: ImageToImageBody) -> Response:
         """Paint pictures from pictures; answers when they are done."""
-        body, wish, job = await run_in_threadpool(begin, studio, body, read_request)
-        notes = [*wish.notes, *script_notes(body)]
-        return await waiting_room.answer(
-            studio,
-            job,
-            lambda done: SafeJSONResponse(answer_of(studio, done, wish.params, body, notes)),
-        )
+        return await paint(studio, waiting_room, body, read_request, script_notes)
 
     return routes
 

@@ -7,17 +7,14 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from webui.api.answer import answer_of
-from webui.api.errors import SafeJSONResponse
 from webui.api.other_checkpoints import other_checkpoint
+from webui.api.paint import paint
 from webui.api.schemas import FAILURES, ImagesAnswer, TextToImageBody
 from webui.api.waiting import WaitingRoom
 from webui.api.wishes import (
     SAME,
-    begin,
     check_sampler,
     common_values,
     known_upscaler,
@@ -41,13 +38,7 @@ def text_to_image_routes(
     @routes.post("/sdapi/v1/txt2img", response_model=ImagesAnswer, responses=FAILURES)
     async def txt2img(body: TextToImageBody) -> Response:
         """Paint pictures; answers when they are done."""
-        body, wish, job = await run_in_threadpool(begin, studio, body, read_request)
-        notes = [*wish.notes, *_unknown_hires_schedule(body)]
-        return await waiting_room.answer(
-            studio,
-            job,
-            lambda done: SafeJSONResponse(answer_of(studio, done, wish.params, body, notes)),
-        )
+        return await paint(studio, waiting_room, body, read_request, _unknown_hires_schedule)
 
     return routes
 

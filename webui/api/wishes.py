@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from webui.api.errors import ApiError
-from webui.api.infotext_fields import fill_from_infotext
 from webui.api.options_routes import checked_value
 from webui.api.other_checkpoints import refiner_values
 from webui.api.schemas import PaintingBody, SomeBody
 from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
-from webui.jobs.store import Job
 from webui.options import OPTIONS, is_api_restricted
 from webui.params import ImageToImage, TextToImage
 from webui.resolve import AnyRequest, known_sampler
@@ -67,28 +65,6 @@ class Wish:
     notes: tuple[str, ...]
 
 
-def begin(
-    studio: Studio,
-    body: SomeBody,
-    make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
-) -> tuple[SomeBody, Wish, Job]:
-    """Read a request and put it into the queue.
-
-    Args:
-        make_request: (studio, body, overrides) to our request.
-    Returns:
-        The body with what its infotext filled in, what it means, and the job.
-    Raises:
-        WebUIError, ApiError: It cannot be done; nothing was changed.
-    """
-    body, extra_overrides = fill_from_infotext(studio, body)
-    wish = read_wish(studio, body, make_request, extra_overrides)
-    job = studio.submit(wish.params, origin="api", task_id=body.force_task_id or None)
-    for key, value in wish.options_to_keep.items():
-        studio.options.set(key, value)
-    return body, wish, job
-
-
 def read_wish(
     studio: Studio,
     body: SomeBody,
@@ -98,7 +74,7 @@ def read_wish(
     """Translate a client's request into complete params.
 
     Args:
-        make_request: As for ``begin``.
+        make_request: (studio, body, overrides) to our request.
         extra_overrides: From the request's infotext; the request's own overrides win.
     Raises:
         ApiError: An unknown sampler, upscaler, script or override, or a part that is not here.
