@@ -81,12 +81,13 @@ def test_launch_file_when_parsed_as_python_37_then_has_no_syntax_error() -> None
 
 
 def test_launcher_when_read_then_imports_only_the_standard_library_and_itself() -> None:
-    for file in [ROOT / "launch.py", *sorted((ROOT / "webui" / "launcher").glob("*.py"))]:
+    shared = ROOT / "webui" / "command_line.py"
+    for file in [ROOT / "launch.py", shared, *sorted((ROOT / "webui" / "launcher").glob("*.py"))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
-                is_ours = name.startswith("webui.launcher")
+                is_ours = name.startswith("webui.launcher") or name == "webui.command_line"
                 assert is_ours or name.split(".")[0] in sys.stdlib_module_names, (file.name, name)
 
 
@@ -699,6 +700,7 @@ def make_tiny_project(folder: Path, wheels: Path) -> TinyProject:
     ]:
         write_wheel(wheels, name, version, source)
     shutil.copytree(ROOT / "webui" / "launcher", folder / "webui" / "launcher")
+    shutil.copy(ROOT / "webui" / "command_line.py", folder / "webui")
     shutil.copy(ROOT / "webui" / "__init__.py", folder / "webui")
     shutil.copy(ROOT / "launch.py", folder)
     (folder / "app.py").write_text(TINY_APP, encoding="utf-8")

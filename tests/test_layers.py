@@ -28,7 +28,8 @@ ROOM_OF_FILE = {
 MODEL_ROOMS = {"checkpoints", "prompts", "samplers", "networks", "torch_setup", "words"}
 STUDIO_ROOMS = {"jobs", "library", "extensions", "checkpoints", "prompts", "samplers", "words"}
 ALLOWED: dict[str, set[str]] = {
-    "words": set(),
+    "command_line": set(),
+    "words": {"command_line"},
     "torch_setup": {"words"},
     "prompts": {"words"},
     "samplers": {"words"},
@@ -46,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "ui": STUDIO_ROOMS | {"studio"},
     "doctor": {"words", "checkpoints", "prompts", "launcher"},
     "app": {"words", "studio", "api", "ui"},
-    "launcher": set(),
+    "launcher": {"command_line"},
     "launch": {"launcher"},
 }
 WEB_ROOMS = ("words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "app")

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from webui.command_line import split_flags
 from webui.errors import CheckpointNotFoundError, ParamsError, SettingsError, WebUIError, from_json
 from webui.options import OPTION_OF_INFOTEXT_KEY, OPTIONS, Options
 from webui.params import TextToImage, build
 from webui.params import from_json as params_from_json
-from webui.settings import is_loopback, read_settings, split_flags
+from webui.settings import is_loopback, read_settings
 from webui.wire import Sender, receive
 
 # Errors

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from webui.command_line import split_flags
 from webui.errors import SettingsError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -209,19 +209,9 @@ def _ignored(flags: argparse.Namespace) -> tuple[str, ...]:
     return tuple(f"--{flag}" for flag in (*switches, *valued))
 
 
-def split_flags(text: str, is_windows: bool = os.name == "nt") -> list[str]:
-    """Split COMMANDLINE_ARGS as a shell does; on Windows a backslash is part of a path.
-
-    Raises:
-        SettingsError: A quotation mark is not closed.
-    """
-    lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    if is_windows:
-        lexer.escape, lexer.quotes = "", '"'
+def _flags_of(environ: Mapping[str, str]) -> list[str]:
     try:
-        return list(lexer)
+        return split_flags(environ.get("COMMANDLINE_ARGS", ""))
     except ValueError as err:
         raise SettingsError(
             f"COMMANDLINE_ARGS cannot be read: {err}.",
@@ -238,8 +228,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
         SystemExit: argparse's own, for ``--help`` and unknown flags.
     """
     environ = os.environ if environ is None else environ
-    extra = split_flags(environ.get("COMMANDLINE_ARGS", ""))
-    flags = make_parser().parse_args([*extra, *argv])
+    flags = make_parser().parse_args([*_flags_of(environ), *argv])
     page_logins = _logins(flags.gradio_auth, flags.gradio_auth_path, "--gradio-auth")
     settings = Settings(
         folders=_folders(flags),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from webui.command_line import split_flags
 from webui.launcher.environment import ROOT, Venv, clean_environment
 from webui.launcher.words import LaunchError, say
 
@@ -62,28 +62,15 @@ def read_wish(argv: list[str], more: str = "", is_windows: bool = os.name == "nt
         LaunchError: ``--torch`` stands without a value, or a quotation mark is not closed.
     """
     own, rest = _split_words(argv, {"command": "serve"})
-    earlier, flags = _split_words(split_flags(more, is_windows), {"command": own["command"]}, False)
-    if own["command"] != "test":
-        rest = flags + rest
-    return Wish(rest=tuple(rest), **{**earlier, **own})
-
-
-def split_flags(text: str, is_windows: bool = os.name == "nt") -> list[str]:
-    """Split COMMANDLINE_ARGS as a shell does; on Windows a backslash is part of a path.
-
-    Raises:
-        LaunchError: A quotation mark is not closed.
-    """
-    lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    if is_windows:
-        lexer.escape, lexer.quotes = "", '"'
     try:
-        return list(lexer)
+        words = split_flags(more, is_windows)
     except ValueError as err:
         message = "COMMANDLINE_ARGS cannot be read: {reason}."
         raise LaunchError(message, "Close every quotation mark in it.", reason=err) from err
+    earlier, flags = _split_words(words, {"command": own["command"]}, False)
+    if own["command"] != "test":
+        rest = flags + rest
+    return Wish(rest=tuple(rest), **{**earlier, **own})
 
 
 def _split_words(
