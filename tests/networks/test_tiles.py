@@ -10,13 +10,19 @@ import torch
 from webui.networks.tiles import (
     Mosaic,
     Span,
-    even,
     gaussian,
     grid,
     pieces,
     ring_spans,
+    soft_edged,
     spans,
 )
+
+
+def even(length: int) -> torch.Tensor:
+    """Overlaps become the mean of their tiles."""
+    return torch.ones(length)
+
 
 SIZES = [(8, 8, 0), (9, 8, 0), (9, 8, 7), (64, 16, 4), (100, 33, 32), (7, 50, 10), (1, 8, 2)]
 
@@ -79,7 +85,7 @@ def test_grid_is_in_reading_order() -> None:
     assert boxes == [(0, 0, 2, 1), (2, 0, 4, 1), (0, 1, 2, 2), (2, 1, 4, 2)]
 
 
-@pytest.mark.parametrize("weights", [even, gaussian])
+@pytest.mark.parametrize("weights", [even, soft_edged, gaussian])
 @pytest.mark.parametrize("cut", [spans, ring_spans])
 @pytest.mark.parametrize("height, width, size, overlap", [(40, 56, 16, 4), (16, 33, 16, 8)])
 def test_mosaic_when_tiles_are_cut_and_blended_gives_the_same_map(
@@ -96,6 +102,13 @@ def test_mosaic_when_tiles_are_cut_and_blended_gives_the_same_map(
         (tile, torch.ones(1, 1, tile.rows.length, tile.columns.length)) for tile in mosaic.tiles
     )
     assert torch.allclose(ones, torch.ones_like(ones), atol=1e-5)
+
+
+def test_soft_edged_rises_at_both_ends_and_is_even_between() -> None:
+    weights = soft_edged(12).tolist()
+
+    assert weights == [0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125]
+    assert min(soft_edged(3).tolist()) > 0
 
 
 def test_mosaic_when_weights_are_even_takes_the_mean_of_an_overlap() -> None:

@@ -205,22 +205,22 @@ def test_inpaint_when_interrupted_then_what_is_seen_is_pasted_back(painted: Pain
 def test_soft_inpainting_when_a_mask_fades_then_the_change_does(
     painted: Painted, sampler: str
 ) -> None:
-    picture = textured(96, 64)
-    ramp = np.tile(np.linspace(-120, 300, 96).clip(0, 255), (64, 1)).astype(np.uint8)
+    picture = textured(192, 128)
+    ramp = np.tile(np.linspace(-120, 300, 192).clip(0, 255), (128, 1)).astype(np.uint8)
     part = {"soft": {}, "blur_x": 0, "blur_y": 0}
     ear = inpaint(
         painted,
         picture,
         Image.fromarray(ramp).convert("RGB"),
         part=part,
-        width=96,
-        height=64,
-        steps=6,
+        width=192,
+        height=128,
+        steps=8,
         sampler=sampler,
     )
     difference = np.abs(array(picture) - array(ear.pictures[0].image)).mean(axis=(0, 2))
-    assert not difference[:24].any()  # the mask is black there
-    assert difference[80:].mean() > 2 * difference[28:32].mean() > 0  # dark grey there
+    assert not difference[:48].any()  # the mask is black there
+    assert difference[160:].mean() > 2 * difference[56:80].mean() > 0  # dark grey there
 
 
 def test_soft_inpainting_when_the_mask_is_hard_then_what_is_unmasked_is_kept(

@@ -142,9 +142,7 @@ def test_paint_when_the_picture_fits_into_a_tile_is_exactly_the_plain_one(painte
 @pytest.mark.parametrize("method", METHODS)
 def test_paint_when_larger_than_a_tile_has_no_seams(painted: Any, method: str) -> None:
     wish = TiledDiffusion(**SMALL, method=method, batch_size=3)
-    # a thing would be painted in every tile, and have edges of its own; a scene has none
-    scene = {"prompt": "a meadow", "width": 160, "steps": 8}
-    (picture,) = painted(**scene, tiled_diffusion=wish).pictures
+    (picture,) = painted(width=160, steps=8, tiled_diffusion=wish).pictures
     values = pixels(picture).mean(axis=2)
 
     steps = np.abs(np.diff(values, axis=1)).mean(axis=0)

@@ -22,6 +22,9 @@ GAUSSIAN_VARIANCE = 0.01
 """Of a tile's side taken as 1. Source: Jiménez 2023, "Mixture of Diffusers", arXiv 2302.02412;
 its published code."""
 
+EDGE_CELLS = 4
+"""With 2, steps at the borders of tiles are as large as elsewhere; with 4, smaller."""
+
 Weights: TypeAlias = Callable[[int], Tensor]
 """From a tile's length to the (length,) weights of its cells, all > 0."""
 
@@ -96,9 +99,11 @@ def grid(rows: Iterable[Span], columns: Iterable[Span]) -> list[Tile]:
     return [Tile(row, column) for row in rows for column in columns]
 
 
-def even(length: int) -> Tensor:
-    """Weights that are all the same: overlaps become the mean of their tiles."""
-    return torch.ones(length)
+def soft_edged(length: int) -> Tensor:
+    """Even weights but for a rise over the outermost ``EDGE_CELLS``: where two tiles disagree, an
+    edge that counts in full is a line in the picture."""
+    places = torch.arange(length, dtype=torch.float64) + 0.5
+    return torch.minimum(places, length - places).div(EDGE_CELLS).clamp(max=1).float()
 
 
 def gaussian(length: int) -> Tensor:

@@ -5,8 +5,8 @@ so samplers, guidance and masks work unchanged. Blending what the network predic
 blending clean estimates, which are linear in it at one noise level.
 
 Source:
-    Bar-Tal et al. 2023, "MultiDiffusion", arXiv 2302.08113 (even weights); Jiménez 2023,
-    "Mixture of Diffusers", arXiv 2302.02412 (Gaussian weights).
+    Bar-Tal et al. 2023, "MultiDiffusion", arXiv 2302.08113 (even weights; here with soft edges);
+    Jiménez 2023, "Mixture of Diffusers", arXiv 2302.02412 (Gaussian weights).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
-from webui.networks.tiles import Mosaic, Tile, even, gaussian, ring_spans, spans
+from webui.networks.tiles import Mosaic, Tile, gaussian, ring_spans, soft_edged, spans
 from webui.networks.tiling import wrapping_suspended
 from webui.params import TiledDiffusion
 from webui.pipelines.network_call import NetworkCall
 
 PIXELS_PER_CELL = 8
-_WEIGHTS = {"MultiDiffusion": even, "Mixture of Diffusers": gaussian}
+_WEIGHTS = {"MultiDiffusion": soft_edged, "Mixture of Diffusers": gaussian}
 
 
 class TiledCall:
