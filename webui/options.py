@@ -248,9 +248,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("sd_lora", "None", "Add network to prompt", is_live=False),
     Option("sd_hypernetwork", "None", "Add hypernetwork to prompt", is_live=False),
     Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext", is_live=False),
-    Option(
-        "textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext", is_live=False
-    ),
+    Option("textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext"),
     Option("samples_save", True, "Always save all generated images"),
     Option(
         "samples_format", "png", "File format for images", ("png", "jpg", "jpeg", "webp", "avif")

@@ -24,6 +24,7 @@ from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
+from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
 from webui.pipelines.inpaint_recipe import mask_weight
 from webui.pipelines.memory_ladder import learn_into
 from webui.pipelines.painting import Picture
@@ -80,6 +81,7 @@ class Painter:
         self._learnt: dict[tuple[str, str | None], dict[tuple[str, int], Any]] = {}
         """What each model needed when memory was short; outlives the model."""
         self._shelf = Shelf(self._device, has_half=self._dtype != torch.float32)
+        self._embeddings = EmbeddingShelf(self._tokenizer)
         self._memory = ModelMemory(
             settings.get("model_memory_bytes", 0) or None,
             self._load,
@@ -132,7 +134,9 @@ class Painter:
             "sd_vae_name": facts.vae_name,
             "sd_vae_hash": (facts.vae_sha256 or "")[:10] or None,
             "extra_generation_params": {
-                k: v for k, v in extra_pairs(params, facts_of_others).items() if v is not None
+                k: v
+                for k, v in extra_pairs(params, facts_of_others, listener.networks()).items()
+                if v is not None
             },
             "face_restoration_model": params.restore_faces.model if params.restore_faces else None,
             "is_using_inpainting_conditioning": mask_weight(params, facts.purpose) is not None,
@@ -155,6 +159,16 @@ class Painter:
     def weights(self, message: dict[str, Any]) -> JobWeights:
         """Upscalers and face restorers for one job, by name."""
         return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"))
+
+    def embeddings(self, message: dict[str, Any]) -> JobEmbeddings:
+        """Textual inversions for one job."""
+        files = map(EmbeddingFile.from_message, message.get("embeddings", ()))
+        self._embeddings.put(files)
+
+        def warn(text: str) -> None:
+            self._sender.send({"type": "warning", "job": message["job"], "message": text})
+
+        return JobEmbeddings(self._embeddings, warn)
 
     def model(self, job: int, files: dict[str, Any]) -> LoadedModel:
         """A loaded model; says so to whoever waits for the job when it must be read first.
@@ -310,6 +324,7 @@ class _JobSupplies:
     def model(self, checkpoint: str) -> LoadedModel:
         if checkpoint not in self._files:
             raise CheckpointError(
+        self.embeddings = painter.embeddings(message)
                 f"The job needs {checkpoint!r}, whose file was not looked up for it.",
                 "Ask for the picture again.",
             )
@@ -323,7 +338,9 @@ class _JobSupplies:
         return self._latest() if self._latest else None
 
     def encoder(self, model: LoadedModel) -> PromptEncoder:
-        return self._painter.encoder(model)
+        encoder = self._painter.encoder(model)
+        encoder.embeddings = self.embeddings
+        return encoder
 
     def input(self, key: str) -> Image.Image:
         if key not in self._inputs:
@@ -413,6 +430,7 @@ class _JobListener:
         output = params.output
         data = encode(
             picture.image,
+            networks=self.networks(),
             format=output.format,
             infotext=infotext if output.embed_infotext else None,
             quality=output.quality,
@@ -441,6 +459,11 @@ class _JobListener:
         self._send({"type": "warning", "message": message})
 
     def should_stop(self) -> bool:
+    def networks(self) -> dict[str, str]:
+        """What the prompts have brought in so far; see ``write_recipe``."""
+        tells = self._show.get("ti_hashes", True)
+        return {"TI hashes": self._supplies.embeddings.hashes() if tells else ""}
+
         return self._painter.asked.should_stop
 
     def takes_next_batch(self) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.brake import Brake
-from webui.checkpoints.catalog import Catalog, Record
+from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
 from webui.checkpoints.known_weights import (
     GFPGAN,
     GFPGAN_VERSIONS,
@@ -105,6 +105,8 @@ class Studio:
         self._tokenizer_lock = threading.Lock()
         self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
+        self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
+        self._table_lock = threading.Lock()
             self.jobs,
             worker_command or [sys.executable, "-m", "webui.worker"],
             env={"DANQING_WORKER": json.dumps(self._worker_settings())},
@@ -357,7 +359,30 @@ class Studio:
         self, text: str, *, steps: int = 20, is_positive: bool = True
     ) -> tuple[int, int]:
         """Tokens of a prompt and the capacity of its chunks, for the page's counters."""
-        return count_tokens(text, self.tokenizer, steps=steps, is_positive=is_positive)
+        return count_tokens(
+            text,
+            self.tokenizer,
+            steps=steps,
+            is_positive=is_positive,
+            embeddings=self._embedding_table(),
+        )
+
+    def embeddings(self) -> tuple[tuple[Record, EmbeddingFacts], ...]:
+        """Textual inversions that can be read, whichever text encoder they are for."""
+        records = self.catalog.embeddings()
+        facts = ((record, self.catalog.embedding_facts(record)) for record in records)
+        return tuple((record, found) for record, found in facts if found is not None)
+
+    def _embedding_table(self) -> EmbeddingTable:
+        """The words that stand for vectors with the chosen checkpoint."""
+        record = self.current_checkpoint()
+        width = self.catalog.text_width(record) if record else None
+        state = (self.catalog.generation, width)
+        with self._table_lock:
+            if self._table is None or self._table[0] != state:
+                fitting = {f.name: f.vectors for _, f in self.embeddings() if f.width == width}
+                self._table = (state, EmbeddingTable(fitting, self.tokenizer))
+            return self._table[1]
 
     @property
     def tokenizer(self) -> ClipTokenizer:
@@ -483,6 +508,8 @@ class Studio:
         return (*PLAIN_UPSCALERS, *(file.name for file in self.upscalers()))
 
     def find_upscaler(self, name: str) -> str | None:
+                "ti_hashes": self.options["textual_inversion_add_hashes_to_infotext"]
+                and not self.settings.no_hashing,
         """The upscaler meant by a name (see ``known_weights.find_named``), as it is listed; None
         when there is none.
 
@@ -662,4 +689,15 @@ def _file_facts(record: Record) -> dict[str, Any]:
         "path": str(record.path),
         "sha256": record.sha256,
         "size": record.size,
+    }
+
+
+def _embedding_message(record: Record, facts: EmbeddingFacts) -> dict[str, Any]:
+    return {
+        "name": facts.name,
+        "path": str(record.path),
+        "vectors": facts.vectors,
+        "width": facts.width,
+        "size": record.size,
+        "mtime_ns": record.mtime_ns,
     }

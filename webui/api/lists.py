@@ -8,15 +8,14 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from webui.api.scripts import script_infos, script_titles
-from webui.checkpoints.catalog import Record
-from webui.checkpoints.headers import read_header
+from webui.checkpoints.catalog import EmbeddingFacts, Record
 from webui.checkpoints.known_weights import (
     BY_NAME,
     FACE_RESTORERS,
     REALESRGAN_NAMES,
     NamedFile,
 )
-from webui.errors import CheckpointError, CheckpointNotFoundError
+from webui.errors import CheckpointNotFoundError
 from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS
 from webui.prompts.styles import Style
 from webui.samplers.names import SAMPLERS, SCHEDULES
@@ -123,13 +122,13 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/embeddings")
     def embeddings() -> dict[str, dict[str, Any]]:
-        """Textual inversions; skipped are those that fit no text encoder here."""
-        found = {record.stem: _embedding(record) for record in catalog.embeddings()}
-        loaded = {name: entry for name, entry in found.items() if entry["shape"] == 768}
-        return {
-            "loaded": loaded,
-            "skipped": {name: entry for name, entry in found.items() if name not in loaded},
-        }
+        """Textual inversions; skipped are those for other text encoders than the chosen one's."""
+        chosen = studio.current_checkpoint()
+        width = catalog.text_width(chosen) if chosen else None
+        found = [facts for _, facts in studio.embeddings()]
+        loaded = {f.name: _embedding(f) for f in found if width in (None, f.width)}
+        skipped = {f.name: _embedding(f) for f in found if f.name not in loaded}
+        return {"loaded": loaded, "skipped": skipped}
 
     @routes.get("/prompt-styles")
     def prompt_styles() -> list[dict[str, Any]]:
@@ -209,26 +208,11 @@ def _lora(studio: Studio, record: Record) -> dict[str, Any]:
     }
 
 
-def _embedding(record: Record) -> dict[str, Any]:
-    """Vectors and width of an embedding; 0 when the file cannot be read."""
-    vectors, width = _vectors_and_width(record)
+def _embedding(facts: EmbeddingFacts) -> dict[str, Any]:
     return {
-        "step": None,
-        "sd_checkpoint": None,
-        "sd_checkpoint_name": None,
-        "shape": width,
-        "vectors": vectors,
+        "step": facts.step,
+        "sd_checkpoint": facts.sd_checkpoint,
+        "sd_checkpoint_name": facts.sd_checkpoint_name,
+        "shape": facts.width,
+        "vectors": facts.vectors,
     }
-
-
-def _vectors_and_width(record: Record) -> tuple[int, int]:
-    try:
-        tensors = read_header(record.path).tensors.values()
-    except CheckpointError:
-        return 0, 0
-    for info in tensors:
-        if len(info.shape) == 2:
-            return info.shape[0], info.shape[1]
-        if len(info.shape) == 1:
-            return 1, info.shape[0]
-    return 0, 0

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from webui.checkpoints.embeddings import EmbeddingFacts, is_picture, read_embedding_facts
 from webui.checkpoints.filefacts import FactStore
 from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file
-from webui.checkpoints.headers import read_header
-from webui.checkpoints.identify import identify_folder, misplaced
+from webui.checkpoints.headers import Header, read_header
+from webui.checkpoints.identify import identify_file, identify_folder, misplaced
 from webui.checkpoints.records import (
     Record,
     exact_names,
@@ -35,7 +36,7 @@ from webui.checkpoints.rules import describe
 from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, scan
 from webui.errors import CheckpointError, CheckpointNotFoundError, JobCancelled
 
-__all__ = ["Catalog", "ModelFolders", "Record"]
+__all__ = ["Catalog", "EmbeddingFacts", "ModelFolders", "Record"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,10 @@ class Catalog:
         self._counter = 0
         self._thread: threading.Thread | None = None
         self._is_closed = threading.Event()
+        self._embeddings: dict[tuple[str, int, int], EmbeddingFacts | None] = {}
+        self._text_widths: dict[tuple[str, int, int], int | None] = {}
+        self.generation = 0
+        """Grows whenever the folders were looked through."""
         self.scan_seconds = 0.0
         self.refresh()
 
@@ -77,6 +82,7 @@ class Catalog:
             records[found.kind][found.path] = make_record(found, facts)
         with self._lock:
             self._records = records
+            self.generation += 1
         new = [r for r in self.checkpoints() if not r.is_inspected and not r.problem]
         for record in new[:INSPECTED_AT_ONCE]:
             self.inspect(record)
@@ -119,8 +125,45 @@ class Catalog:
         return tuple(by_stem.values())
 
     def embeddings(self) -> tuple[Record, ...]:
-        """All textual inversion files."""
-        return self.records("embedding")
+        """All textual inversion files, broken ones included. Pictures without vectors inside
+        are none; new pictures are opened for this."""
+        return tuple(
+            record
+            for record in self.records("embedding")
+            if not is_picture(record.path) or self.embedding_facts(record) is not None
+        )
+
+    def embedding_facts(self, record: Record) -> EmbeddingFacts | None:
+        """What an embedding file says of itself; None when it cannot be used (then ``inspect``
+        gives a record that says why). Files are opened once for each state they are in."""
+        key = (str(record.path), record.size, record.mtime_ns)
+        with self._lock:
+            if key in self._embeddings:
+                return self._embeddings[key]
+        try:
+            facts = None if record.problem else read_embedding_facts(record.path)
+        except CheckpointError as err:
+            if not is_picture(record.path):
+                logger.warning("%s", err)
+            facts = None
+        with self._lock:
+            self._embeddings[key] = facts
+        return facts
+
+    def text_width(self, checkpoint: Record) -> int | None:
+        """Width of the vectors a checkpoint's text encoder reads; None when it cannot be told."""
+        key = (str(checkpoint.path), checkpoint.size, checkpoint.mtime_ns)
+        with self._lock:
+            if key in self._text_widths:
+                return self._text_widths[key]
+        try:
+            spec = identify_file(checkpoint.path)
+            width = spec.text.width if spec.text else None
+        except CheckpointError:
+            width = None
+        with self._lock:
+            self._text_widths[key] = width
+        return width
 
     def hypernetworks(self) -> tuple[Record, ...]:
         """All hypernetwork files."""
@@ -258,10 +301,13 @@ class Catalog:
         try:
             if record.path.is_dir():
                 values |= _folder_facts(record)
+            elif record.kind == "embedding":
+                values |= _embedding_values(record)
+                if not is_picture(record.path):
+                    self._keep_metadata(read_header(record.path))
             else:
                 header = read_header(record.path)
-                if header.metadata:
-                    self._facts.remember_metadata(record.path, header.metadata)
+                self._keep_metadata(header)
                 finding = describe(header)
                 problem = misplaced(record.kind, header)
                 values |= {
@@ -274,6 +320,10 @@ class Catalog:
         except CheckpointError as err:
             values["problem"] = err.message
         return self._changed(record, values)
+
+    def _keep_metadata(self, header: Header) -> None:
+        if header.metadata:
+            self._facts.remember_metadata(header.path, header.metadata)
 
     def inspected(self, record: Record) -> Record:
         """The record with what is in its file; looks into it only where nobody has yet."""
@@ -374,6 +424,13 @@ def _lower_thread_priority() -> None:
     """On Linux a thread has its own niceness; elsewhere reading at normal priority is fine."""
     if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+
+
+def _embedding_values(record: Record) -> dict[str, object]:
+    facts = read_embedding_facts(record.path)
+    count = f"{facts.vectors} vectors" if facts.vectors > 1 else "one vector"
+    title = f"an embedding of {count} for {facts.family}"
+    return {"kind": "embedding", "title": title, "problem": ""}
 
 
 def _folder_facts(record: Record) -> dict[str, object]:

@@ -29,11 +29,15 @@ KIND_FOLDERS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Folder names below a models folder, A1111's and ComfyUI's, in lower case: case is ignored."""
 
+EMBEDDING_ENDINGS: Final = (".safetensors", ".pt", ".bin")
+EMBEDDING_PICTURES: Final = (".png", ".webp", ".avif", ".jxl")
+"""Pictures may hold an embedding inside."""
+
 KIND_ENDINGS: Final[dict[str, tuple[str, ...]]] = {
     "checkpoint": (".safetensors", ".ckpt"),
     "vae": (".safetensors", ".pt", ".ckpt"),
     "lora": (".safetensors", ".pt", ".ckpt"),
-    "embedding": (".safetensors", ".pt", ".bin"),
+    "embedding": (*EMBEDDING_ENDINGS, *EMBEDDING_PICTURES),
     "hypernetwork": (".pt",),
     "upscaler": (".safetensors", ".pth", ".pt"),
     "face": (".safetensors", ".pth", ".pt", ".ckpt"),
@@ -140,6 +144,9 @@ def _walk(
     except OSError as err:
         logger.warning("%s cannot be listed: %s", folder, err)
         return
+    if kind == "embedding":
+        shown = _shown_stems(entries)
+        entries = [entry for entry in entries if not _only_shows(entry.name, shown)]
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -152,6 +159,20 @@ def _walk(
                     yield found
         except OSError as err:
             logger.warning("%s cannot be looked at: %s", entry.path, err)
+
+
+def _shown_stems(entries: list[os.DirEntry[str]]) -> frozenset[str]:
+    """Stems of the weights files of a folder: pictures of these names show what they do."""
+    parts = (os.path.splitext(entry.name) for entry in entries)
+    return frozenset(stem for stem, ending in parts if ending.lower() in EMBEDDING_ENDINGS)
+
+
+def _only_shows(name: str, shown: frozenset[str]) -> bool:
+    """Whether a file among embeddings is a picture of what one does, not one itself."""
+    stem, ending = os.path.splitext(name)
+    if ending.lower() not in EMBEDDING_PICTURES:
+        return False
+    return stem in shown or stem.lower().endswith(".preview")
 
 
 def _enter(

@@ -88,6 +88,11 @@ def layer_count(text_encoder: nn.Module) -> int:
     return len(_inner(text_encoder).encoder.layers)
 
 
+def token_width(text_encoder: nn.Module) -> int:
+    """Numbers in a token's vector, which those of an embedding must have, too."""
+    return int(_inner(text_encoder).embeddings.token_embedding.weight.shape[1])
+
+
 def _inner(text_encoder: nn.Module) -> Any:
     """The module with embeddings, encoder and final norm: CLIPTextModel itself in
     transformers 5, its ``text_model`` before."""

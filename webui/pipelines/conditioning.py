@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
-from webui.networks.text_encoding import encode_chunks
+from webui.networks.text_encoding import encode_chunks, token_width
+from webui.pipelines.embeddings import JobEmbeddings, WidthTable
 from webui.pipelines.placement import on_device
 from webui.progress import Interrupted
 from webui.prompts.attention import weigh
@@ -65,18 +66,37 @@ class _How:
     comma_backtrack: int
 
 
+@dataclass(frozen=True)
+class _Encoded:
+    """What is remembered of texts encoded together.
+
+    Attributes:
+        encodings: (1, 77·k, C) of each text.
+        names: Embeddings in them. foreign: Words of embeddings for other text encoders.
+    """
+
+    encodings: tuple[Tensor, ...]
+    names: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+
 class PromptEncoder:
     """Encodes prompts with one loaded model and remembers the last ones.
 
     Args:
         model: Its text encoder is used; it is not owned.
         tokenizer: CLIP's.
+
+    Attributes:
+        embeddings: The textual inversions of the job that runs; None = words are only words.
     """
 
     def __init__(self, model: LoadedModel, tokenizer: ClipTokenizer) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self._cache: OrderedDict[tuple[object, ...], tuple[Tensor, ...]] = OrderedDict()
+        self._width = token_width(model.text_encoder)
+        self._cache: OrderedDict[tuple[object, ...], _Encoded] = OrderedDict()
+        self.embeddings: JobEmbeddings | None = None
 
     def encode(
         self,
@@ -108,11 +128,28 @@ class PromptEncoder:
     def _encode_texts(
         self, texts: tuple[str, ...], how: _How, should_stop: Callable[[], bool]
     ) -> tuple[Tensor, ...]:
-        key = (texts, how)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        chunked = [self._chunks(text, how, should_stop) for text in texts]
+        table = self.embeddings.table(self._width) if self.embeddings else None
+        key = (texts, how, table)
+        if key not in self._cache:
+            self._cache[key] = self._encoded(texts, how, table, should_stop)
+        self._cache.move_to_end(key)
+        while len(self._cache) > CACHED_PROMPTS:
+            self._cache.popitem(last=False)
+        found = self._cache[key]
+        if self.embeddings and table:
+            self.embeddings.note(table, found.names, found.foreign)
+        return found.encodings
+
+    def _encoded(
+        self,
+        texts: tuple[str, ...],
+        how: _How,
+        table: WidthTable | None,
+        should_stop: Callable[[], bool],
+    ) -> _Encoded:
+        chunked = [self._chunks(text, how, table, should_stop) for text in texts]
+        names = tuple(dict.fromkeys(n for chunks in chunked for n in chunks.embedding_names))
+        vectors = self.embeddings.vectors(table, names) if self.embeddings and table else {}
         encoder = self._model.text_encoder
         with torch.inference_mode(), on_device(encoder, self._model.device):
             together = encode_chunks(
@@ -120,18 +157,35 @@ class PromptEncoder:
                 chunked,
                 clip_skip=how.clip_skip,
                 emphasis=how.emphasis,
+                embeddings=vectors,
             )
         encodings = tuple(together[i : i + 1] for i in range(len(texts)))
-        self._cache[key] = encodings
-        while len(self._cache) > CACHED_PROMPTS:
-            self._cache.popitem(last=False)
-        return encodings
+        return _Encoded(encodings, names, self._foreign(texts, how, table))
 
-    def _chunks(self, text: str, how: _How, should_stop: Callable[[], bool]) -> PromptChunks:
+    def _chunks(
+        self,
+        text: str,
+        how: _How,
+        table: WidthTable | None,
+        should_stop: Callable[[], bool],
+    ) -> PromptChunks:
         if should_stop():
             raise Interrupted(None)
-        pieces = weigh(text, how.emphasis)
-        return chunk_prompt(pieces, self._tokenizer, comma_backtrack=how.comma_backtrack)
+        return chunk_prompt(
+            weigh(text, how.emphasis),
+            self._tokenizer,
+            comma_backtrack=how.comma_backtrack,
+            embeddings=table.table if table else None,
+        )
+
+    def _foreign(
+        self, texts: tuple[str, ...], how: _How, table: WidthTable | None
+    ) -> tuple[str, ...]:
+        if table is None or not table.others:
+            return ()
+        pieces = (piece for text in texts for piece, _ in weigh(text, how.emphasis))
+        words = (w for piece in pieces for w in table.foreign(self._tokenizer.encode(piece)))
+        return tuple(dict.fromkeys(words))
 
 
 def same_length(encodings: Sequence[Tensor]) -> bool:

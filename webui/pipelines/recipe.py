@@ -58,6 +58,7 @@ def write_recipe(
     show: Mapping[str, bool],
     others: Mapping[str, ModelFacts] = MappingProxyType({}),
     grown_to: tuple[int, int] | None = None,
+    networks: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The infotext of one picture.
 
@@ -69,13 +70,14 @@ def write_recipe(
             ``vae_hash``, ``version``, ``user``); missing ones are shown, ``user`` is not.
         others: Facts of further checkpoints, by catalog name.
         grown_to: Width and height of a picture whose size follows from its input's (outpainting).
+        networks: What the prompts brought in, with hashes, by key («TI hashes»); '' = nothing.
     """
     pairs = {
         **_main_pairs(params, seed, grown_to or (params.width, params.height)),
         **_model_pairs(model, show),
         **_seed_pairs(params, subseed),
         **purpose_pairs(params, model.purpose),
-        **extra_pairs(params, others),
+        **extra_pairs(params, others, networks),
         "Version": PROGRAM_VERSION if show.get("version", True) else None,
         "User": params.user if params.user and show.get("user", False) else None,
     }
@@ -150,18 +152,21 @@ def _denoising_strength(params: Painting) -> float | None:
 
 
 def extra_pairs(
-    params: Painting, others: Mapping[str, ModelFacts] = MappingProxyType({})
+    params: Painting,
+    others: Mapping[str, ModelFacts] = MappingProxyType({}),
+    networks: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The keys A1111 calls extra generation params, in the order they arise there.
 
     Args:
-        others: As for ``write_recipe``.
+        others, networks: As for ``write_recipe``.
     """
     hires = params.hires if isinstance(params, TextToImage) else None
     return {
         **(_hires_pairs(params, hires, others) if hires else {}),
         **(way_pairs(params) if isinstance(params, ImageToImage) else {}),
         **(inpaint_pairs(params) if isinstance(params, ImageToImage) else {}),
+        **{key: hashes or None for key, hashes in networks.items()},
         **_text_pairs(params),
         **(noise_pairs(params) if isinstance(params, ImageToImage) else {}),
         **_sampler_pairs(params),
