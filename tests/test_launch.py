@@ -906,7 +906,7 @@ def test_launch_when_signalled_then_the_app_gets_it(
         while process.stdout.readline() != "waiting\n":
             assert process.poll() is None, "the app ended"
         process.send_signal(sent)
-        assert process.wait(60) == code
+        assert process.wait(10) == code
     finally:
         process.kill()
         process.communicate()
