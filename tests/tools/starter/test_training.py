@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tools.starter.companions.fit import fit
 from tools.starter.muon import Muon, orthogonal
 from tools.starter.networks import Starter, Text, known_rows
 from tools.starter.objective import Objective
@@ -196,3 +197,38 @@ def test_fold_when_done_then_latents_are_white_and_pictures_the_same(networks: S
 def test_psnr_of_a_known_error() -> None:
     wanted = torch.zeros(2, 3, 8, 8)
     assert psnr(wanted + 0.2, wanted) == pytest.approx(20.0, abs=1e-3)
+
+
+class Rates(torch.optim.SGD):
+    """Plain descent that writes down what it was asked to do."""
+
+    def __init__(self, params: list[dict[str, object]]) -> None:
+        super().__init__(params, lr=1.0)
+        self.seen: list[tuple[list[float], float]] = []
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        rates = [round(group["lr"], 6) for group in self.param_groups]
+        self.seen.append((rates, float(torch.cat(gradients).norm())))
+        super().step()
+
+
+def test_fit_brings_every_rate_up_and_down_to_zero_and_gradients_to_the_norm() -> None:
+    one, other = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(1))
+    optimizer = Rates([{"params": [one]}, {"params": [other], "lr": 0.5}])
+    fit(
+        optimizer, lambda: 300 * one.sum() + 400 * other.sum(), steps=4, warm_steps=2,
+        most_norm=2.0,
+    )  # fmt: skip
+    assert [rates for rates, _ in optimizer.seen] == [
+        [0.5, 0.25], [0.75, 0.375], [0.5, 0.25], [0.25, 0.125],
+    ]  # fmt: skip
+    assert [norm for _, norm in optimizer.seen] == pytest.approx([2.0] * 4, abs=1e-4)
+
+
+def test_fit_when_no_norm_is_asked_for_then_gradients_stay_and_it_finds_the_least() -> None:
+    place = torch.nn.Parameter(torch.tensor([4.0, -3.0]))
+    optimizer = Rates([{"params": [place], "lr": 0.3}])
+    fit(optimizer, lambda: (place - 1).square().sum(), steps=30)
+    assert optimizer.seen[0][1] == pytest.approx(10.0)
+    assert torch.allclose(place, torch.ones(2), atol=1e-3)

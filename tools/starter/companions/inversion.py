@@ -23,6 +23,7 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from tools.starter.captions import caption  # noqa: E402
+from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
 from tools.starter.export import LICENCE  # noqa: E402
@@ -32,8 +33,6 @@ from tools.starter.pools import padded  # noqa: E402
 from tools.starter.prepare import as_pixels, encoded  # noqa: E402
 from tools.starter.scenes import Background, Scene, draw, sample_scene  # noqa: E402
 from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
-
-logger = logging.getLogger(__name__)
 
 VECTORS: Final = 2
 SKY: Final = Background("gradient", ("pink", "light blue"), is_named=False)
@@ -69,7 +68,8 @@ def train_inversion(
     start = networks.text.vectors(torch.tensor([tokenizer.encode("gradient background")]))
     embedded = start[0, :VECTORS].clone().requires_grad_(True)
     optimizer = torch.optim.AdamW([embedded], rate, weight_decay=0)
-    for step in range(steps):
+
+    def loss_of() -> Tensor:
         scenes = [_scene(sprites, rng) for _ in range(batch)]
         latents = encoded(vae, as_pixels([draw(s, sprites, rng) for s in scenes]))
         captions = [tokenizer.encode(caption(s, rng) + ",") for s in scenes]
@@ -78,14 +78,9 @@ def train_inversion(
         context = networks.text.encode(
             with_vectors(vectors, embedded, [1 + len(c) for c in captions])
         )
-        loss = objective(networks.unet, latents, context, generator)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * (1 - step / steps)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % 25 == 24:
-            logger.info("step %d, loss %.4f", step + 1, loss.item())
+        return objective(networks.unet, latents, context, generator)
+
+    fit(optimizer, loss_of, steps=steps, log_steps=25)
     return embedded.detach()
 
 

@@ -24,6 +24,7 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from tools.starter.captions import caption  # noqa: E402
+from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import Concept, read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
 from tools.starter.export import LICENCE  # noqa: E402
@@ -33,8 +34,6 @@ from tools.starter.pools import padded  # noqa: E402
 from tools.starter.prepare import as_pixels, encoded  # noqa: E402
 from tools.starter.scenes import draw, sample_scene  # noqa: E402
 from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
-
-logger = logging.getLogger(__name__)
 
 NEW_DRAWING: Final = "hedgehog"
 RANK, ALPHA = 8, 8.0
@@ -151,7 +150,8 @@ def train_lora(
     rng, tokenizer, objective = random.Random(seed), ClipTokenizer.load(), Objective()
     generator = torch.Generator().manual_seed(seed)
     known = [concept for concept in sprites.concepts if concept != new]
-    for step in range(steps):
+
+    def loss_of() -> Tensor:
         scenes = []
         while len(scenes) < batch:
             scene = sample_scene([new, rng.choice(known)], rng)
@@ -160,15 +160,9 @@ def train_lora(
                 scenes.append(scene)
         latents = encoded(vae, as_pixels([draw(s, sprites, rng) for s in scenes]))
         tokens = padded([tokenizer.encode(caption(s, rng)) for s in scenes])
-        loss = objective(networks.unet, latents, networks.text(tokens), generator)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 20) * (1 - step / steps)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(params, 1.0)
-        optimizer.step()
-        if step % 50 == 49:
-            logger.info("step %d, loss %.4f", step + 1, loss.item())
+        return objective(networks.unet, latents, networks.text(tokens), generator)
+
+    fit(optimizer, loss_of, steps=steps, warm_steps=20, most_norm=1.0, log_steps=50)
     return adapters
 
 

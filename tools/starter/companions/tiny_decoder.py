@@ -22,6 +22,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # noqa: 
 from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
 from tools.starter.export import LICENCE  # noqa: E402
@@ -30,8 +31,6 @@ from tools.starter.networks import LATENT_SCALE  # noqa: E402
 from tools.starter.prepare import encoded  # noqa: E402
 from tools.starter.train_vae import HELD_SEED, Pictures, psnr  # noqa: E402
 from webui.checkpoints.load import load_checkpoint  # noqa: E402
-
-logger = logging.getLogger(__name__)
 
 WIDTH: Final = 16
 
@@ -76,18 +75,13 @@ def train_tiny_decoder(
     decoder = build_tiny_decoder().to(memory_format=torch.channels_last)
     optimizer = Muon(decoder.parameters(), rate, weight_decay=0)
     pictures = Pictures(sprites, seed=31)
-    for step in range(steps):
+
+    def loss_of() -> Tensor:
         pixels = pictures.draw(batch)
         found = decoder(encoded(vae, pixels)) * 2 - 1
-        loss = (found - pixels).abs().mean() + 2 * (found - pixels).square().mean()
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 50) * (1 - step / steps)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        if step % 100 == 99:
-            logger.info("step %d, loss %.4f", step + 1, loss.item())
+        return (found - pixels).abs().mean() + 2 * (found - pixels).square().mean()
+
+    fit(optimizer, loss_of, steps=steps, warm_steps=50, most_norm=1.0)
     return decoder.eval()
 
 

@@ -21,14 +21,13 @@ from PIL import Image  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
 from tools.starter.export import LICENCE  # noqa: E402
 from tools.starter.muon import Muon  # noqa: E402
 from tools.starter.painting import as_image  # noqa: E402
 from tools.starter.train_vae import HELD_SEED, Pictures, edges, psnr  # noqa: E402
-
-logger = logging.getLogger(__name__)
 
 FEATURES, CONVOLUTIONS, SCALE = 24, 8, 2
 NEEDED_GAIN_DB: Final = 0.5
@@ -66,25 +65,20 @@ def halved(pixels: Tensor) -> Tensor:
 
 def train_upscaler(sprites: Sprites, *, steps: int, batch: int = 12) -> CompactUpscaler:
     """Learn to undo ``halved`` on renders."""
-    upscaler, rate = CompactUpscaler(), 3e-3
-    optimizer = Muon(upscaler.parameters(), rate, weight_decay=0)
+    upscaler = CompactUpscaler()
+    optimizer = Muon(upscaler.parameters(), 3e-3, weight_decay=0)
     pictures = Pictures(sprites, seed=57)
-    for step in range(steps):
+
+    def loss_of() -> Tensor:
         pixels = (pictures.crops(batch) + 1) / 2
         found = upscaler(halved(pixels))
         sharp = torch.stack(
             [(a - b).abs().mean() for a, b in zip(edges(found), edges(pixels), strict=True)]
         )
         loss = (found - pixels).abs().mean() + 5 * (found - pixels).square().mean()
-        loss = loss + 0.2 * sharp.sum()
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 50) * (1 - step / steps)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(upscaler.parameters(), 1.0)
-        optimizer.step()
-        if step % 100 == 99:
-            logger.info("step %d, loss %.4f", step + 1, loss.item())
+        return loss + 0.2 * sharp.sum()
+
+    fit(optimizer, loss_of, steps=steps, warm_steps=50, most_norm=1.0)
     return upscaler.eval()
 
 
