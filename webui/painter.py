@@ -80,8 +80,8 @@ class Painter:
         self._tokenizer = ClipTokenizer.load()
         self._learnt: dict[tuple[str, str | None], dict[tuple[str, int], Any]] = {}
         """What each model needed when memory was short; outlives the model."""
-        self._shelf = Shelf(self._device, has_half=self._dtype != torch.float32)
         self._embeddings = EmbeddingShelf(self._tokenizer)
+        self._shelf = Shelf(self._device, has_half=self._dtype != torch.float32)
         self._memory = ModelMemory(
             settings.get("model_memory_bytes", 0) or None,
             self._load,
@@ -156,10 +156,6 @@ class Painter:
             return params.model_copy(update={"restore_faces": None})
         return params
 
-    def weights(self, message: dict[str, Any]) -> JobWeights:
-        """Upscalers and face restorers for one job, by name."""
-        return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"))
-
     def embeddings(self, message: dict[str, Any]) -> JobEmbeddings:
         """Textual inversions for one job."""
         files = map(EmbeddingFile.from_message, message.get("embeddings", ()))
@@ -169,6 +165,10 @@ class Painter:
             self._sender.send({"type": "warning", "job": message["job"], "message": text})
 
         return JobEmbeddings(self._embeddings, warn)
+
+    def weights(self, message: dict[str, Any]) -> JobWeights:
+        """Upscalers and face restorers for one job, by name."""
+        return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"))
 
     def model(self, job: int, files: dict[str, Any]) -> LoadedModel:
         """A loaded model; says so to whoever waits for the job when it must be read first.
@@ -320,11 +320,11 @@ class _JobSupplies:
         self._latest: weakref.ref[LoadedModel] | None = None
         self._inputs = message.get("inputs", {})
         self._weights = painter.weights(message)
+        self.embeddings = painter.embeddings(message)
 
     def model(self, checkpoint: str) -> LoadedModel:
         if checkpoint not in self._files:
             raise CheckpointError(
-        self.embeddings = painter.embeddings(message)
                 f"The job needs {checkpoint!r}, whose file was not looked up for it.",
                 "Ask for the picture again.",
             )
@@ -426,11 +426,11 @@ class _JobListener:
             show=self._show,
             others=self._facts_of_others,
             grown_to=picture.image.size if is_outpainted else None,
+            networks=self.networks(),
         )
         output = params.output
         data = encode(
             picture.image,
-            networks=self.networks(),
             format=output.format,
             infotext=infotext if output.embed_infotext else None,
             quality=output.quality,
@@ -455,15 +455,15 @@ class _JobListener:
             }
         )
 
-    def warn(self, message: str) -> None:
-        self._send({"type": "warning", "message": message})
-
-    def should_stop(self) -> bool:
     def networks(self) -> dict[str, str]:
         """What the prompts have brought in so far; see ``write_recipe``."""
         tells = self._show.get("ti_hashes", True)
         return {"TI hashes": self._supplies.embeddings.hashes() if tells else ""}
 
+    def warn(self, message: str) -> None:
+        self._send({"type": "warning", "message": message})
+
+    def should_stop(self) -> bool:
         return self._painter.asked.should_stop
 
     def takes_next_batch(self) -> bool:

@@ -41,7 +41,7 @@ from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.options import Options
 from webui.params import PLAIN_UPSCALERS, AnyParams, TextToImage, from_json
-from webui.prompts.chunks import count_tokens
+from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
@@ -103,10 +103,10 @@ class Studio:
         self._closing = threading.Event()
         self._tokenizer: ClipTokenizer | None = None
         self._tokenizer_lock = threading.Lock()
-        self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
-        self.supervisor = Supervisor(
         self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
         self._table_lock = threading.Lock()
+        self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
+        self.supervisor = Supervisor(
             self.jobs,
             worker_command or [sys.executable, "-m", "webui.worker"],
             env={"DANQING_WORKER": json.dumps(self._worker_settings())},
@@ -479,6 +479,7 @@ class Studio:
                 "overlap": self.options["ESRGAN_tile_overlap"],
             },
             "fetch": self._fetch_folders(),
+            "embeddings": [_embedding_message(r, f) for r, f in self.embeddings()],
             "others": {n: self._model_files(n, params.vae) for n in params.other_checkpoints},
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
             "have": sorted(p.index for p in done if p.kind == "image"),
@@ -496,6 +497,8 @@ class Studio:
                 "vae_hash": self.options["add_vae_hash_to_info"],
                 "version": self.options["add_version_to_infotext"],
                 "user": self.options["add_user_name_to_info"],
+                "ti_hashes": self.options["textual_inversion_add_hashes_to_infotext"]
+                and not self.settings.no_hashing,
             },
         }
 
@@ -508,8 +511,6 @@ class Studio:
         return (*PLAIN_UPSCALERS, *(file.name for file in self.upscalers()))
 
     def find_upscaler(self, name: str) -> str | None:
-                "ti_hashes": self.options["textual_inversion_add_hashes_to_infotext"]
-                and not self.settings.no_hashing,
         """The upscaler meant by a name (see ``known_weights.find_named``), as it is listed; None
         when there is none.
 
