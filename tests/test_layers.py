@@ -11,7 +11,7 @@ from tests.source_tree import chain, imports, modules, reachable
 WORDS = frozenset(
     {
         "brake", "database", "errors", "hookspecs", "infotext", "options", "params", "pictures",
-        "progress", "settings", "wire",
+        "progress", "settings", "video", "wire",
     }
 )  # fmt: skip
 ROOM_OF_FILE = {
@@ -19,6 +19,7 @@ ROOM_OF_FILE = {
     "worker": "model process",
     "painter": "model process",
     "restorer": "model process",
+    "video_restorer": "model process",
     "resolve": "studio",
     "drafts": "studio",
     "follow_ups": "studio",

@@ -14,12 +14,12 @@ from webui.errors import LibraryError
 from webui.params import (
     AnyParams,
     Extras,
-    FetchWeights,
     Hires,
     ImageToImage,
     Painting,
     SdUpscale,
     TextToImage,
+    WithoutPainting,
     build,
 )
 from webui.resolve import draw_seed
@@ -78,7 +78,7 @@ def parent_of(studio: Studio, picture: SavedPicture) -> Parent:
             path=str(picture.path),
         )
     params = studio.params_of(studio.jobs.get(picture.job_id))
-    if isinstance(params, Extras | FetchWeights):
+    if isinstance(params, WithoutPainting):
         raise LibraryError(
             "A restored picture has no prompt that could be painted once more.",
             "Send it to img2img and write one there.",
@@ -166,7 +166,7 @@ def input_of(params: AnyParams, index: int) -> str | None:
         return params.first_pass_image
     if isinstance(params, Extras):
         return params.images[index] if index < len(params.images) else None
-    if isinstance(params, FetchWeights):
+    if isinstance(params, WithoutPainting):
         return None
     inputs = params.init_images
     return inputs[index % params.batch_size if len(inputs) > 1 else 0]

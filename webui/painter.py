@@ -36,6 +36,7 @@ from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
 from webui.restorer import ExtrasRun, JobWeights, PaintedFaces, run_fetch
+from webui.video_restorer import VideoRun
 from webui.wire import Sender
 
 SomePainting = TypeVar("SomePainting", bound=TextToImage | ImageToImage)
@@ -118,6 +119,9 @@ class Painter:
         if isinstance(params, requests.Extras):
             extras = ExtrasRun(params, message, self.weights(message), self._sender, self._asked)
             return extras.run(message.get("have", ()))
+        if isinstance(params, requests.RestoreVideo):
+            video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
+            return video.run()
         others: dict[str, dict[str, Any]] = message.get("others", {})
         self._memory.needs([_model_key(files) for files in (message, *others.values())])
         for files in others.values():

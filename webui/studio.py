@@ -39,8 +39,10 @@ from webui.library.faces import FoundFaces
 from webui.library.inputs import Inputs, keys_in
 from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
+from webui.library.videos import Videos
+from webui.lora_files import lora_files
 from webui.options import Options
-from webui.params import PLAIN_UPSCALERS, AnyParams, TextToImage, from_json
+from webui.params import PLAIN_UPSCALERS, AnyParams, RestoreVideo, TextToImage, from_json
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
@@ -93,6 +95,7 @@ class Studio:
         )
         self.inputs = Inputs(folders.database.parent / "inputs")
         self.faces = FoundFaces(folders.database.parent / "faces", self.inputs)
+        self.videos = Videos(folders.database, self.library, folders.data / "cache" / "videos")
         self.catalog = Catalog(folders, folders.database)
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.drafts = Drafts(folders.database)
@@ -136,6 +139,7 @@ class Studio:
             self._finished.notify_all()
         self.catalog.close()
         self.library.close()
+        self.videos.close()
         self.drafts.close()
         self.jobs.close()
         self._held.close()
@@ -183,10 +187,14 @@ class Studio:
             pause = TIDY_EVERY_SECONDS
             try:
                 removed = self.tidy_inputs()
+                self.videos.remove_parts({job.id for job in self._unfinished()})
                 logger.info("%d input pictures that nothing names were removed.", removed)
             except (OSError, WebUIError):
                 if not self.is_closing:
                     logger.warning("Input pictures could not be tidied up.", exc_info=True)
+
+    def _unfinished(self) -> list[Job]:
+        return [*self.jobs.list(states=("running",)), *self.jobs.waiting()]
 
     # Asking for pictures
 
@@ -479,6 +487,10 @@ class Studio:
                 "overlap": self.options["ESRGAN_tile_overlap"],
             },
             "fetch": self._fetch_folders(),
+            "video": {
+                "folder": str(self.videos.parts_folder(job.id)),
+                "is_made": self.videos.of(job.id) is not None,
+            },
             "embeddings": [_embedding_message(r, f) for r, f in self.embeddings()],
             "others": {n: self._model_files(n, params.vae) for n in params.other_checkpoints},
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
@@ -599,6 +611,8 @@ class Studio:
             self.live.preview(job_id, event["image"], event["format"])
         elif kind == "image":
             self._save_picture(job_id, event)
+        elif kind == "video":
+            self._save_video(job_id, event)
         elif kind == "faces":
             self.faces.keep(job_id, event["index"], event["faces"])
         elif kind in ("done", "failed", "cancelled", "requeued"):
@@ -641,6 +655,17 @@ class Studio:
         if event["index"] == params.image_count - 1 and params.image_count > 1:
             self._save_grid(job, params, facts)
 
+    def _save_video(self, job_id: int, event: dict[str, Any]) -> None:
+        job = self.jobs.get(job_id)
+        params = self.params_of(job)
+        assert isinstance(params, RestoreVideo), "no other kind makes videos"
+        saved = self.videos.keep(
+            job_id, event, params.name, params.output, self._folder(params, "samples"),
+            user=job.user, client=job.client,
+        )  # fmt: skip
+        if saved.warning:
+            self.jobs.add_warning(job_id, saved.warning)
+
     def _save_grid(self, job: Job, params: AnyParams, facts: PictureFacts) -> None:
         if not (params.output.grid and params.output.save):
             return
@@ -659,7 +684,8 @@ class Studio:
     def _folder(self, params: AnyParams, what: str) -> Path:
         if params.output.folder:
             return Path(params.output.folder)
-        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{params.kind}_{what}"]
+        kind = "extras" if isinstance(params, RestoreVideo) else params.kind
+        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{kind}_{what}"]
         return self.settings.folders.data / chosen
 
     def _small_copy_rule(self) -> SmallCopyRule | None:

@@ -499,7 +499,7 @@ class Supervisor:
             self._end_run(run, kind, result=message.get("result"), message=message)
         elif kind == "failed":
             self._end_run(run, "failed", error=message.get("error"), message=message)
-        elif kind == "image":
+        elif kind in ("image", "video"):
             self._on_image(run, message)
         else:
             if kind == "warning":

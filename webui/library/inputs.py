@@ -13,13 +13,14 @@ import os
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from webui.errors import LibraryError
-from webui.library.files import explain, write_whole
+from webui.library.files import explain, remove, write_whole
 from webui.pictures import load_upright
 
 UNUSED_DAYS = 7
@@ -66,6 +67,36 @@ class Inputs:
                 f"{hint} and try again.",
                 path=str(path),
             ) from err
+        return key
+
+    def keep_video(self, source: Path) -> str:
+        """Keep a video file, however large; whether it is one is for ffmpeg to say.
+
+        Args:
+            source: Unchanged.
+        Returns:
+            Its key; the same file gets the same key.
+        Raises:
+            LibraryError: It cannot be read, or cannot be written.
+        """
+        copy = self._folder / f".{uuid.uuid4().hex}.tmp"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            key = _copied(source, copy)
+            path = self._place(key)
+            with self._lock:
+                if not self._is_kept_anew(path, source.stat().st_size):
+                    path.parent.mkdir(exist_ok=True)
+                    os.replace(copy, path)
+        except OSError as err:
+            what, hint = explain(err)
+            raise LibraryError(
+                f"The video could not be kept in {self._folder}: {what}.",
+                f"{hint} and try again.",
+                path=str(source),
+            ) from err
+        finally:
+            remove(copy)
         return key
 
     def _is_kept_anew(self, path: Path, size: int) -> bool:
@@ -143,6 +174,18 @@ class Inputs:
         if len(key) != 64 or not all(c in "0123456789abcdef" for c in key):
             raise LibraryError("That is not the key of an input picture.", "Choose the picture.")
         return self._folder / key[:2] / key
+
+
+def _copied(source: Path, copy: Path) -> str:
+    """Copy a file piece by piece, flushed to the disk; returns its sha256."""
+    sha256 = hashlib.sha256()
+    with open(source, "rb") as file, open(copy, "wb") as goal:
+        while piece := file.read(1 << 20):
+            sha256.update(piece)
+            goal.write(piece)
+        goal.flush()
+        os.fsync(goal.fileno())
+    return sha256.hexdigest()
 
 
 def _is_older(path: Path, before: float) -> bool:

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -178,6 +179,35 @@ class Library:
         )
         facts = replace(facts, infotext=infotext, width=sheet.width, height=sheet.height)
         return self._save("grid", job_id, 0, data, facts, output, folder, client, has_long_name)
+
+    def take_in(
+        self, made: Path, extension: str, facts: PictureFacts, output: Output, folder: Path
+    ) -> tuple[Path, Path, str | None]:
+        """Move a finished file that is no picture beside the pictures, named as they are.
+
+        Args:
+            made: The file; gone from there afterwards. extension: Of its new name, with a dot.
+            folder: As for ``save_image``.
+        Returns:
+            Where it lies now, the output folder it lies below, and a warning or None.
+        Raises:
+            LibraryError: It could be moved nowhere; it stays where it is (``path``).
+        """
+        failures: list[tuple[_Place, OSError]] = []
+        for place in self._places(facts, output, folder):
+            try:
+                place.folder.mkdir(parents=True, exist_ok=True)
+                names, _ = self._names("video", 0, 0, facts, output, place.folder, True)
+                path = files.reserve(place.folder, names, extension)
+                with _removed_on_failure(path):
+                    shutil.move(made, path)
+                self._note_number(path)
+            except OSError as err:
+                logger.warning("%s cannot be written: %s", place.folder, err)
+                failures.append((place, err))
+                continue
+            return path, place.root, _moved_warning(failures[0], path) if failures else None
+        raise _nowhere(failures)
 
     def _opened(self, picture: SavedPicture) -> Image.Image | None:
         try:

@@ -51,6 +51,8 @@ from webui.params.without_painting import (
     Extras,
     FetchWeights,
     RefusedFace,
+    Repairs,
+    RestoreVideo,
     WithoutPainting,
 )
 
@@ -80,7 +82,9 @@ __all__ = [
     "Prompt",
     "Refiner",
     "RefusedFace",
+    "Repairs",
     "ResizeMode",
+    "RestoreVideo",
     "Sampling",
     "SdUpscale",
     "SoftInpainting",
@@ -92,11 +96,12 @@ __all__ = [
     "params_error",
 ]
 
-AnyParams = TextToImage | ImageToImage | Extras | FetchWeights
-_KINDS: dict[str, type[TextToImage] | type[ImageToImage] | type[Extras] | type[FetchWeights]] = {
+AnyParams = TextToImage | ImageToImage | Extras | RestoreVideo | FetchWeights
+_KINDS: dict[str, type[AnyParams]] = {
     "txt2img": TextToImage,
     "img2img": ImageToImage,
     "extras": Extras,
+    "restore-video": RestoreVideo,
     "fetch-weights": FetchWeights,
 }
 

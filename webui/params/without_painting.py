@@ -42,14 +42,10 @@ class RefusedFace(Params):
     face: int = Field(ge=0)
 
 
-class Extras(WithoutPainting):
-    """Repair and enlarge finished pictures: A1111's extras, and old photographs.
-
-    Field names are the API's where it has them.
+class Repairs(WithoutPainting):
+    """How pictures are repaired and enlarged, whichever they are; names are the API's.
 
     Attributes:
-        images: Input pictures; each gives one result.
-        names: File names of the inputs, for naming the results; empty or as many as images.
         resize_mode: ``by`` a factor, or ``to`` a size (which needs an upscaler, too).
         upscaling_resize: The factor. upscaling_resize_w, upscaling_resize_h: The size in pixels.
         upscaling_crop: With ``to``: cover the size and cut what is over; else fit inside it.
@@ -64,16 +60,11 @@ class Extras(WithoutPainting):
         only_centre_face: Leave all faces but the one nearest to the middle alone.
         is_aligned: The picture is itself one cropped, aligned face.
         all_directions: Look for lying and upside-down faces even when upright ones are found.
-        refused_faces: Faces that stay as they are.
         colour_repair: 0–1, fading and colour cast.
         scratch_repair: 0 = off; else how much is taken for a scratch, up to 1.
-        scratch_mask: Own mask, white = repair; for a single picture.
         keep_grey: A black-and-white picture stays black-and-white.
     """
 
-    kind: Literal["extras"] = "extras"
-    images: tuple[PictureKey, ...] = Field(min_length=1, max_length=1000)
-    names: tuple[str, ...] = ()
     resize_mode: Literal["by", "to"] = "by"
     upscaling_resize: Annotated[float, Field(gt=0, le=64, allow_inf_nan=False)] = 2.0
     upscaling_resize_w: int = Field(default=512, ge=1, le=65_535)
@@ -94,11 +85,26 @@ class Extras(WithoutPainting):
     only_centre_face: bool = False
     is_aligned: bool = False
     all_directions: bool = False
-    refused_faces: tuple[RefusedFace, ...] = ()
     colour_repair: Fraction = 0.0
     scratch_repair: Fraction = 0.0
-    scratch_mask: PictureKey | None = None
     keep_grey: bool = True
+
+
+class Extras(Repairs):
+    """Repair and enlarge finished pictures: A1111's extras, and old photographs.
+
+    Attributes:
+        images: Input pictures; each gives one result.
+        names: File names of the inputs, for naming the results; empty or as many as images.
+        refused_faces: Faces that stay as they are.
+        scratch_mask: Own mask, white = repair; for a single picture.
+    """
+
+    kind: Literal["extras"] = "extras"
+    images: tuple[PictureKey, ...] = Field(min_length=1, max_length=1000)
+    names: tuple[str, ...] = ()
+    refused_faces: tuple[RefusedFace, ...] = ()
+    scratch_mask: PictureKey | None = None
 
     @model_validator(mode="after")
     def _goes_together(self) -> Extras:
@@ -121,6 +127,23 @@ class Extras(WithoutPainting):
         """See ``Painting``."""
         mask = (self.scratch_mask,) if self.scratch_mask else ()
         return tuple(dict.fromkeys((*self.images, *mask)))
+
+
+class RestoreVideo(Repairs):
+    """Repair and enlarge every frame of a video; its sound and its frame rate stay.
+
+    Attributes:
+        video: Key of the kept file. name: Its own name, for naming the result.
+    """
+
+    kind: Literal["restore-video"] = "restore-video"
+    video: PictureKey
+    name: str = ""
+
+    @property
+    def input_keys(self) -> tuple[str, ...]:
+        """See ``Painting``."""
+        return (self.video,)
 
 
 class FetchWeights(WithoutPainting):

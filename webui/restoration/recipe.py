@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from webui.infotext import write_infotext
-from webui.params import Extras
+from webui.params import Extras, Repairs
 
 
-def extras_pairs(params: Extras, image: int, gfpgan: str = "") -> dict[str, Any]:
+def extras_pairs(params: Repairs, image: int = 0, gfpgan: str = "") -> dict[str, Any]:
     """Keys and values of one picture, in A1111's order; None values are left out.
 
     Args:
@@ -20,7 +20,8 @@ def extras_pairs(params: Extras, image: int, gfpgan: str = "") -> dict[str, Any]
     to_size = params.resize_mode == "to"
     size = f"{params.upscaling_resize_w}x{params.upscaling_resize_h}"
     has_second = params.upscaler_2 != "None" and params.extras_upscaler_2_visibility > 0
-    refused = [str(r.face) for r in params.refused_faces if r.image == image]
+    faces = params.refused_faces if isinstance(params, Extras) else ()
+    refused = [str(r.face) for r in faces if r.image == image]
     has_faces = params.gfpgan_visibility or params.codeformer_visibility
     has_faces = bool(has_faces or params.restoreformer_visibility)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from webui.params import Extras
+from webui.params import Repairs
 from webui.restoration.colour import repair_colours
 from webui.restoration.detect import Detector, Face, centre_face, find_faces
 from webui.restoration.faces import (
@@ -28,6 +28,11 @@ from webui.restoration.scratches import find_scratches, repair_scratches
 from webui.restoration.upscalers import check_size
 
 NO_UPSCALER = "None"
+NO_FACE = (
+    "No face was found, so none was restored. A face must be at least about 24 pixels high; a "
+    "picture that is one cropped face needs «aligned input»."
+)
+"""What a watcher is told when faces were to be restored and there are none."""
 
 
 class PixelUpscaler(Protocol):
@@ -80,7 +85,7 @@ class Restored:
 
 def restore(
     pixels: Pixels,
-    settings: Extras,
+    settings: Repairs,
     tools: Tools,
     watcher: Watcher,
     *,
@@ -117,7 +122,7 @@ def restore(
     return Restored(_cropped(enlarged, settings), faces)
 
 
-def face_passes(settings: Extras, tools: Tools) -> list[Pass]:
+def face_passes(settings: Repairs, tools: Tools) -> list[Pass]:
     """The face restorers that are asked for, in A1111's order."""
     asked = (
         (settings.gfpgan_model, settings.gfpgan_visibility),
@@ -132,7 +137,7 @@ def face_passes(settings: Extras, tools: Tools) -> list[Pass]:
 
 
 def _repaired(
-    pixels: Pixels, settings: Extras, watcher: Watcher, scratch_mask: Image.Image | None
+    pixels: Pixels, settings: Repairs, watcher: Watcher, scratch_mask: Image.Image | None
 ) -> Pixels:
     if settings.scratch_repair > 0 or scratch_mask is not None:
         watcher.stage("scratches", 0, 1)
@@ -151,7 +156,7 @@ def _repaired(
 # Enlarging
 
 
-def goal_size(width: int, height: int, settings: Extras) -> tuple[int, int]:
+def goal_size(width: int, height: int, settings: Repairs) -> tuple[int, int]:
     """Size after enlarging, before cropping; the input's own when no upscaler is chosen.
 
     Source:
@@ -177,7 +182,7 @@ def goal_size(width: int, height: int, settings: Extras) -> tuple[int, int]:
     return wide, high
 
 
-def _enlarged(pixels: Pixels, settings: Extras, tools: Tools, watcher: Watcher) -> Pixels:
+def _enlarged(pixels: Pixels, settings: Repairs, tools: Tools, watcher: Watcher) -> Pixels:
     """At the goal size; the very same array when there is nothing to do."""
     if settings.upscaler_1 == NO_UPSCALER:
         return pixels
@@ -199,7 +204,7 @@ def _enlarged(pixels: Pixels, settings: Extras, tools: Tools, watcher: Watcher) 
     return first
 
 
-def _cropped(pixels: Pixels, settings: Extras) -> Pixels:
+def _cropped(pixels: Pixels, settings: Repairs) -> Pixels:
     """Exactly the size asked for: cut from the middle, black where the picture does not reach."""
     if settings.resize_mode != "to" or not settings.upscaling_crop:
         return pixels
@@ -222,7 +227,7 @@ def _cropped(pixels: Pixels, settings: Extras) -> Pixels:
 def _with_faces(
     original: Pixels,
     enlarged: Pixels,
-    settings: Extras,
+    settings: Repairs,
     passes: Sequence[Pass],
     detector: Detector,
     watcher: Watcher,
@@ -237,10 +242,7 @@ def _with_faces(
     if settings.only_centre_face:
         found = centre_face(found, original.shape[1], original.shape[0])
     if not found:
-        watcher.warn(
-            "No face was found, so none was restored. A face must be at least about 24 pixels "
-            "high; a picture that is one cropped face needs «aligned input»."
-        )
+        watcher.warn(NO_FACE)
     source, faces = original, found
     if settings.upscale_first:
         source, faces = enlarged.copy(), [_grown(face, original, enlarged) for face in found]
