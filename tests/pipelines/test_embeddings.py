@@ -157,6 +157,6 @@ def test_picture_when_painted_with_the_companions_word_turns_pink_above(
 
     plain = top_rows("a cat, candy-sky")
     desk.job(entry(CANDY))
-    red, green, blue = (top_rows("a cat, candy-sky") - plain).tolist()
+    red, green, _ = (top_rows("a cat, candy-sky") - plain).tolist()
 
     assert green < -60 < red  # from light blue to pink: much less green
