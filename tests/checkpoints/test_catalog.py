@@ -15,7 +15,8 @@ import pytest
 
 from tests.checkpoints.model_files import STARTER, TINY_HEADER, SomeFolders, write_raw
 from webui.checkpoints import catalog as catalog_module
-from webui.checkpoints.catalog import Catalog
+from webui.checkpoints.catalog import Catalog, repertoire
+from webui.checkpoints.records import Repertoire
 from webui.errors import CheckpointNotFoundError
 
 STARTER_SHA256 = hashlib.sha256(STARTER.read_bytes()).hexdigest()
@@ -412,20 +413,19 @@ def test_missing_folders_make_an_empty_catalog(tmp_path: Path) -> None:
     catalog.close()
 
 
-def test_prompt_ideas_when_written_beside_a_checkpoint_are_given(models: Path, make) -> None:
+def test_repertoire_when_written_beside_a_checkpoint_is_given(models: Path, make) -> None:
     file = tiny(models / "Stable-diffusion" / "a.safetensors")
     notes = {"prompt ideas": ["a cat", 7], "words": {"subjects": ["cat", "dog"]}}
     file.with_suffix(".json").write_text(json.dumps(notes), encoding="utf-8")
     catalog = make()
     record = catalog.find_checkpoint("a")
-    assert catalog.prompt_ideas(record) == ("a cat",)
-    assert catalog.known_words(record) == ("cat", "dog")
+    assert repertoire(record) == Repertoire(("a cat",), ("cat", "dog"))
 
 
 @pytest.mark.parametrize("notes", ["{}", "[]", "no json", '{"prompt ideas": 3, "words": [1]}'])
-def test_prompt_ideas_when_notes_hold_none_are_none(models: Path, make, notes: str) -> None:
+def test_repertoire_when_notes_hold_none_is_empty(models: Path, make, notes: str) -> None:
     file = tiny(models / "Stable-diffusion" / "a.safetensors")
     file.with_suffix(".json").write_text(notes, encoding="utf-8")
     catalog = make()
     record = catalog.find_checkpoint("a")
-    assert catalog.prompt_ideas(record) == catalog.known_words(record) == ()
+    assert repertoire(record) == Repertoire()

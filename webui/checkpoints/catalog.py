@@ -25,18 +25,17 @@ from webui.checkpoints.identify import identify_file, identify_folder, misplaced
 from webui.checkpoints.records import (
     Record,
     exact_names,
-    known_words,
     loose_names,
     make_record,
     old_names,
-    prompt_ideas,
+    repertoire,
     user_metadata,
 )
 from webui.checkpoints.rules import describe
 from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, scan
 from webui.errors import CheckpointError, CheckpointNotFoundError, JobCancelled
 
-__all__ = ["Catalog", "EmbeddingFacts", "ModelFolders", "Record"]
+__all__ = ["Catalog", "EmbeddingFacts", "ModelFolders", "Record", "repertoire"]
 
 logger = logging.getLogger(__name__)
 
@@ -219,14 +218,6 @@ class Catalog:
             if name in (record.name, base, record.stem, record.title, record.sha256):
                 return record
         raise self._not_found("VAE", name, records)
-
-    def prompt_ideas(self, checkpoint: Record) -> tuple[str, ...]:
-        """Prompts that a checkpoint is good at; none when nobody wrote some beside it."""
-        return prompt_ideas(checkpoint)
-
-    def known_words(self, checkpoint: Record) -> tuple[str, ...]:
-        """What a checkpoint can draw, where that is a short list; none when unknown."""
-        return known_words(checkpoint)
 
     def automatic_vae(self, checkpoint: Record) -> Record | None:
         """The VAE that belongs to a checkpoint: named in ``<stem>.json`` beside it ("vae"), else

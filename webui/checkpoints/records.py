@@ -132,17 +132,28 @@ def old_names(record: Record) -> tuple[str, ...]:
     return (f"{old}", f"{record.name.lower()} [{old}]", f"{record.stem.lower()} [{old}]")
 
 
-def prompt_ideas(record: Record) -> tuple[str, ...]:
-    """Prompts that a checkpoint is good at, from "prompt ideas" in ``<stem>.json`` beside it."""
-    ideas = user_metadata(record).get("prompt ideas")
-    return tuple(i for i in ideas if isinstance(i, str)) if isinstance(ideas, list) else ()
+@dataclass(frozen=True)
+class Repertoire:
+    """What a checkpoint can draw, as far as somebody wrote it down.
+
+    Attributes:
+        prompt_ideas: Prompts that it is good at. words: Its subjects, where that is a short list.
+    """
+
+    prompt_ideas: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
-def known_words(record: Record) -> tuple[str, ...]:
-    """What a checkpoint can draw, from "words": {"subjects": […]} in ``<stem>.json`` beside it."""
-    words = user_metadata(record).get("words")
+def repertoire(record: Record) -> Repertoire:
+    """From "prompt ideas": […] and "words": {"subjects": […]} in ``<stem>.json`` beside it."""
+    notes = user_metadata(record)
+    words = notes.get("words")
     subjects = words.get("subjects") if isinstance(words, dict) else None
-    return tuple(w for w in subjects if isinstance(w, str)) if isinstance(subjects, list) else ()
+    return Repertoire(_texts(notes.get("prompt ideas")), _texts(subjects))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(t for t in value if isinstance(t, str)) if isinstance(value, list) else ()
 
 
 def user_metadata(record: Record) -> dict[str, object]:

@@ -6,22 +6,24 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webui.checkpoints.catalog import repertoire
 from webui.errors import WebUIError
 from webui.follow_ups import input_of
-from webui.params import Extras, FetchWeights, Outpaint, TextToImage
+from webui.params import Extras, ImageToImage, Outpaint, TextToImage, WithoutPainting
 from webui.settings import Folders
-from webui.ui import cards, restore_cards
+from webui.ui import cards, restore_cards, restore_videos
 from webui.ui.cards import Before, Shot, Thumb
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
     from webui.library.library import SavedPicture
+    from webui.library.videos import SavedVideo
     from webui.params import AnyParams
     from webui.studio import JobView, Studio
 
 PAINTING_KINDS = ("txt2img", "img2img")
-RESTORING_KINDS = ("extras", "fetch-weights")
+RESTORING_KINDS = ("extras", "restore-video", "fetch-weights")
 """Kinds of jobs that the painting tabs show, and those of the Restore tab."""
 IDEAS_SHOWN = 8
 EARLIER_JOBS, MOST_PICTURES = 8, 40
@@ -79,6 +81,10 @@ def look(
     is_repeating = _is_repeating(studio, client, job)
     together = _four_of(pictures, shown) if shown and _is_over(view, shown) else []
     body = _stage(studio, view, together, chosen, shown, is_repeating, language)
+    film = studio.videos.of(job.id) if kinds == RESTORING_KINDS and _shows_result(view) else None
+    if film and not chosen:
+        body = _film(view, film, language)
+    films = _other_films(studio, client, film, language) if kinds == RESTORING_KINDS else ""
     thumbs = [_thumb(p, p.job_id != job.id) for p in pictures if p not in together]
     has_strip = len(thumbs) > 1 or (thumbs and (shown is None or together))
     picked_now, first = shown.id if shown else None, len(together) + 1
@@ -87,8 +93,8 @@ def look(
     faces = _faces(studio, shown, language) if shown and _is_over(view, shown) else ""
     return Look(
         html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'
-        f"{body}{notes}{strip}{faces}</div>",
-        infotext=cards.infotext_view(shown.infotext, language) if shown else "",
+        f"{body}{notes}{strip}{faces}{films}</div>",
+        infotext=cards.infotext_view((shown or film).infotext, language) if shown or film else "",
         is_busy=is_repeating or not _shows_result(view),
         is_running=view.live is not None,
         is_repeating=is_repeating,
@@ -101,8 +107,22 @@ def _job_to_show(studio: Studio, client: str, kinds: tuple[str, ...]) -> Job | N
     """The browser's job of these kinds; weights that were fetched make room for the photographs."""
     job = studio.current_job(client, kinds)
     if job is not None and job.kind == "fetch-weights" and job.state in ("done", "cancelled"):
-        return studio.current_job(client, ("extras",))
+        return studio.current_job(client, ("extras", "restore-video"))
     return job
+
+
+def _film(view: JobView, film: SavedVideo, language: str) -> str:
+    """The video a job made, below what went wrong with it."""
+    job, card = view.job, restore_videos.gone_card
+    failure = cards.failure_card(job.error or {}, job.id, language) if job.state == "failed" else ""
+    if film.is_there:
+        card = restore_videos.video_view
+    return failure + card(film, language)
+
+
+def _other_films(studio: Studio, client: str, film: SavedVideo | None, language: str) -> str:
+    others = [o for o in studio.videos.recent(client) if film is None or o.job_id != film.job_id]
+    return restore_videos.earlier(others, language)
 
 
 def _faces(studio: Studio, picture: SavedPicture, language: str) -> str:
@@ -129,8 +149,8 @@ def _nothing_yet(studio: Studio, language: str) -> str:
     record = studio.current_checkpoint()
     if record is None:
         return cards.no_checkpoint_card(checkpoint_folder(studio.settings.folders), language)
-    ideas = studio.catalog.prompt_ideas(record)[:IDEAS_SHOWN]
-    return cards.empty_card(language, ideas, studio.catalog.known_words(record))
+    known = repertoire(record)
+    return cards.empty_card(language, known.prompt_ideas[:IDEAS_SHOWN], known.words)
 
 
 def checkpoint_folder(folders: Folders) -> str:
@@ -219,7 +239,7 @@ def _shot(studio: Studio, picture: SavedPicture) -> Shot:
     return Shot(
         key=picture.id, url=picture_url(picture), width=picture.width, height=picture.height,
         number=picture.index + 1, before=_before(params, picture) if params else None,
-        can_go_on=is_image and not isinstance(params, Extras),
+        can_go_on=is_image and not isinstance(params, WithoutPainting),
     )  # fmt: skip
 
 
@@ -234,7 +254,7 @@ def _params_of(studio: Studio, picture: SavedPicture) -> AnyParams | None:
 def _before(params: AnyParams, picture: SavedPicture) -> Before | None:
     """The picture it was made from, and where it lies under it."""
     key = input_of(params, picture.index)
-    if key is None or isinstance(params, FetchWeights):
+    if key is None:
         return None
     url = f"ui/before/{picture.job_id}/{picture.index}?{key[:8]}"
     if isinstance(params, TextToImage):
@@ -242,6 +262,8 @@ def _before(params: AnyParams, picture: SavedPicture) -> Before | None:
     if isinstance(params, Extras):
         is_cut = params.resize_mode == "to" and params.upscaling_crop
         return Before(url, "cover" if is_cut else "fill")
+    if not isinstance(params, ImageToImage):
+        return None
     if params.outpaint:
         return Before(url, "fill", _place(params.outpaint, picture.width, picture.height))
     return Before(url, _FITS.get(params.resize_mode, "fill"))
