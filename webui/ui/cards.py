@@ -40,12 +40,14 @@ _STAGES = {
     "finding faces": "stage_finding_faces",
     "faces": "stage_faces",
     "fetching": "stage_fetching",
+    "frames": "stage_frames",
+    "joining": "stage_joining",
     "saving": "stage_saving",
 }
 
 
 _IN_PARTS = ("upscaling", "scratches", "faces")
-_WITHOUT_STEPS = ("reading", "colours", "finding faces", "fetching")
+_WITHOUT_STEPS = ("reading", "colours", "finding faces", "fetching", "joining")
 _RESTORING = (*_IN_PARTS, *_WITHOUT_STEPS)
 """Stages whose steps are parts of a picture, those whose steps mean nothing to people, and all
 whose rounds are photographs."""
@@ -316,6 +318,7 @@ def progress_bar(live: LiveJob, now: float, language: str, is_repeating: bool = 
         facts = [say("stopping", language)]
     if live.steps and live.stage not in _WITHOUT_STEPS:
         text = "part_of" if live.stage in _IN_PARTS else "step_of"
+        text = "frame_of" if live.stage == "frames" else text
         facts.append(say(text, language, step=live.step, steps=live.steps))
     if live.batches > 1:
         text = "photograph_of" if live.stage in _RESTORING else "batch_of"

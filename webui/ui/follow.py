@@ -85,6 +85,7 @@ def look(
     if film and not chosen:
         body = _film(view, film, language)
     films = _other_films(studio, client, film, language) if kinds == RESTORING_KINDS else ""
+    told = shown or film
     thumbs = [_thumb(p, p.job_id != job.id) for p in pictures if p not in together]
     has_strip = len(thumbs) > 1 or (thumbs and (shown is None or together))
     picked_now, first = shown.id if shown else None, len(together) + 1
@@ -94,7 +95,7 @@ def look(
     return Look(
         html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'
         f"{body}{notes}{strip}{faces}{films}</div>",
-        infotext=cards.infotext_view((shown or film).infotext, language) if shown or film else "",
+        infotext=cards.infotext_view(told.infotext, language) if told else "",
         is_busy=is_repeating or not _shows_result(view),
         is_running=view.live is not None,
         is_repeating=is_repeating,

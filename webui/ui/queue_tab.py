@@ -9,7 +9,14 @@ import gradio as gr
 
 from webui.errors import WebUIError
 from webui.follow_ups import input_of
-from webui.params import Extras, FetchWeights, ImageToImage, TextToImage
+from webui.params import (
+    Extras,
+    FetchWeights,
+    ImageToImage,
+    Repairs,
+    RestoreVideo,
+    TextToImage,
+)
 from webui.ui import cards
 from webui.ui.cards import JobLine
 from webui.ui.follow import thumb_url
@@ -200,6 +207,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return ", ".join(dict.fromkeys(params.names))[:TITLE_CHARACTERS] or say(
             "restoring", language
         )
+    if isinstance(params, RestoreVideo):
+        return say("video_of", language, name=params.name[:TITLE_CHARACTERS])
     if isinstance(params, FetchWeights):
         return say("fetching", language, names=", ".join(params.names))
     prompt = " ".join(params.prompt.split())
@@ -215,7 +224,7 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return err.message
     if isinstance(params, FetchWeights):
         return say("tab_restore", language)
-    if isinstance(params, Extras):
+    if isinstance(params, Repairs):
         told = [say("tab_restore", language), *_repairs(params, language)]
         if params.image_count > 1:
             told.append(say("n_pictures", language, count=params.image_count))
@@ -230,7 +239,7 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
     return " · ".join(facts)
 
 
-def _repairs(params: Extras, language: str) -> list[str]:
+def _repairs(params: Repairs, language: str) -> list[str]:
     """What is done to photographs, in a few words."""
     has_faces = max(
         params.gfpgan_visibility, params.restoreformer_visibility, params.codeformer_visibility

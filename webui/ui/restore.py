@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import gradio as gr
 from webui.checkpoints.known_weights import GFPGAN, GFPGAN_VERSIONS
 from webui.errors import JobError
 from webui.params import Extras
-from webui.ui import batch, batch_panel, cards, restore_cards, results
+from webui.ui import batch, batch_panel, cards, restore_cards, restore_videos, results
 from webui.ui.follow import RESTORING_KINDS
 from webui.ui.painting_tab import FieldMaker
 from webui.ui.restore_form import (
@@ -30,6 +30,7 @@ from webui.ui.restore_form import (
     make_requests,
     refuse,
 )
+from webui.ui.restore_videos import is_video
 from webui.ui.results import Results
 from webui.ui.sending import SendTarget, Sent
 from webui.ui.session import client_name, user_of, visitor_of
@@ -51,6 +52,7 @@ class RestoreForm:
     what: gr.Radio
     batch_source: gr.Radio
     batch_files: gr.Textbox
+    video_files: gr.Textbox
     batch_input_dir: gr.Textbox
     batch_output_dir: gr.Textbox
     resize_mode: gr.Radio
@@ -83,6 +85,10 @@ class RestoreForm:
     def components(self) -> list[Any]:
         """Every component."""
         return list(self.by_name().values())
+
+    def read_files(self, values: Values) -> dict[str, Any]:
+        """What is to be restored, of a handler that was given these two fields."""
+        return {name: values[getattr(self, name)] for name in ("batch_files", "video_files")}
 
     def read(self, values: Values) -> dict[str, Any]:
         """What the fields hold, by name."""
@@ -119,7 +125,7 @@ class Restore:
     def plan_gives(self) -> list[Any]:
         """What a new plan may change."""
         return [
-            self.plan, self.get, self.again, self.shown_plan, self.form.upscaler_1,
+            self.plan, self.get, self.again, self.go, self.shown_plan, self.form.upscaler_1,
             self.form.upscaler_2, self.form.gfpgan_model,
         ]  # fmt: skip
 
@@ -182,7 +188,8 @@ def _draw_photographs(studio: Studio) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields and parts for what is to be restored."""
     with gr.Column(min_width=0) as uploads:
         drop = gr.File(
-            file_count="multiple", file_types=["image"], label=label("restore_drop"), height=150,
+            file_count="multiple", file_types=["image", "video"], label=label("restore_drop"),
+            height=150,
             elem_id=_FIELDS.id("drop"), elem_classes="dq-rst-drop",
         )  # fmt: skip
         listed = gr.HTML("", elem_id=_FIELDS.id("listed"))
@@ -190,13 +197,15 @@ def _draw_photographs(studio: Studio) -> tuple[dict[str, Any], dict[str, Any]]:
             label("restore_clear"), size="sm", visible=False, elem_id=_FIELDS.id("clear")
         )
     files = gr.Textbox("[]", visible="hidden", elem_id=_FIELDS.id("batch_files"))
+    videos = gr.Textbox("[]", visible="hidden", elem_id=_FIELDS.id("video_files"))
     with gr.Column(visible=False, elem_classes="dq-panel dq-rst-folders", min_width=0) as folders:
         if not batch.folders_are_allowed(studio.settings):
             gr.HTML(f'<div class="dq-note">{_both("batch_refused")}</div>')
         input_dir = _FIELDS.text("batch_input_dir", placeholder=label("batch_folder_hint"))
         output_dir = _FIELDS.text("batch_output_dir", placeholder=label("batch_output_hint"))
     fields = {
-        "batch_files": files, "batch_input_dir": input_dir, "batch_output_dir": output_dir
+        "batch_files": files, "video_files": videos, "batch_input_dir": input_dir,
+        "batch_output_dir": output_dir,
     }  # fmt: skip
     parts = {
         "drop": drop, "listed": listed, "clear": clear, "uploads": uploads, "folders": folders,
@@ -309,14 +318,17 @@ def _connect_photographs(parts: Restore, studio: Studio) -> None:
 
     def take(values: Values) -> dict:
         paths = [Path(name) for name in values[parts.drop] or []]
-        text = add_files(studio, values[form.batch_files], paths)
-        return {parts.drop: None, form.batch_files: text}
+        films = [path for path in paths if is_video(path)]
+        pictures = [path for path in paths if not is_video(path)]
+        text = add_files(studio, values[form.batch_files], pictures)
+        videos = add_videos(studio, values[form.video_files], films)
+        return {parts.drop: None, form.batch_files: text, form.video_files: videos}
 
     def clear(_values: Values) -> dict:
-        return {form.batch_files: "[]"}
+        return {form.batch_files: "[]", form.video_files: "[]"}
 
     def show(values: Values, request: gr.Request) -> dict:
-        return show_files(parts, values[form.batch_files], language_of(request))
+        return show_files(parts, form.read_files(values), language_of(request))
 
     def show_source(values: Values) -> dict:
         is_folder = values[form.batch_source] == batch.FOLDER
@@ -325,11 +337,13 @@ def _connect_photographs(parts: Restore, studio: Studio) -> None:
             parts.folders: gr.update(visible=is_folder),
         }
 
-    taken = [parts.drop, form.batch_files]
+    files = [form.batch_files, form.video_files]
+    taken = [parts.drop, *files]
     wire(parts.drop.upload, take, taken, taken)
-    wire(parts.clear.click, clear, [], [form.batch_files])
+    wire(parts.clear.click, clear, [], files)
     listed = [parts.listed, parts.clear]
-    wire(form.batch_files.change, show, [form.batch_files], listed, is_quiet=True)
+    for field in files:
+        wire(field.change, show, files, listed, is_quiet=True, trigger_mode="always_last")
     source = [parts.uploads, parts.folders]
     wire(form.batch_source.change, show_source, [form.batch_source], source, is_quiet=True)
 
@@ -344,11 +358,29 @@ def add_files(studio: Studio, listed: Any, paths: Sequence[Path]) -> str:
     return batch.write_uploads([*files, *(f for f in kept if (f.key, f.stem) not in known)])
 
 
-def show_files(parts: Restore, text: Any, language: str) -> dict[Any, Any]:
-    """The small copies of what is to be restored."""
+def add_videos(studio: Studio, text: Any, paths: Sequence[Path]) -> str:
+    """The list of videos with more of them; bad files are told of."""
+    kept, bad = restore_videos.keep_videos(studio, paths)
+    for sentence in bad:
+        show_warning(sentence)
+    files = restore_videos.read_videos(text)
+    known = {(file.key, file.stem) for file in files}
+    new = [file for file in kept if (file.key, file.stem) not in known]
+    return restore_videos.write_videos([*files, *new])
+
+
+def show_files(parts: Restore, files: Mapping[str, Any], language: str) -> dict[Any, Any]:
+    """Small copies of the photographs that are to be restored, and the videos by name.
+
+    Args:
+        files: The fields ``batch_files`` and ``video_files``.
+    """
+    pictures, films = files["batch_files"], files["video_files"]
+    has_any = batch.read_uploads(pictures) or restore_videos.read_videos(films)
     return {
-        parts.listed: batch_panel.render(text, language),
-        parts.clear: gr.update(visible=bool(batch.read_uploads(text))),
+        parts.listed: batch_panel.render(pictures, language)
+        + restore_videos.listed(films, language),
+        parts.clear: gr.update(visible=bool(has_any)),
     }
 
 
@@ -386,7 +418,7 @@ def _connect_plan(parts: Restore, studio: Studio) -> None:
     fields = (
         form.what, form.upscaler_1, form.upscaler_2, form.extras_upscaler_2_visibility,
         form.gfpgan_visibility, form.gfpgan_model, form.restoreformer_visibility,
-        form.codeformer_visibility, form.is_aligned,
+        form.codeformer_visibility, form.is_aligned, form.video_files, form.batch_source,
     )  # fmt: skip
     for field in fields:
         wire(field.change, tell_plan, takes, gives, is_quiet=True, trigger_mode="always_last")
@@ -409,7 +441,8 @@ def present_plan(parts: Restore, studio: Studio, values: Values, language: str) 
             visible=bool(plan.to_fetch),
             value=say("needs_get", language, size=plan.fetch_megabytes),
         ),
-        parts.again: gr.update(visible=bool(plan.missing)),
+        parts.again: gr.update(visible=bool(plan.missing or plan.programs)),
+        parts.go: gr.update(interactive=not plan.programs),
         parts.size: gr.update(visible=form["what"] != FACES),
         parts.form.upscaler_1: gr.update(choices=upscaler_choices(studio)),
         parts.form.upscaler_2: gr.update(choices=list(studio.upscaler_names())),
@@ -496,7 +529,7 @@ def present(
     changes = {by_name[name]: value for name, value in form.items()}
     for menu in (parts.form.upscaler_1, parts.form.upscaler_2):
         plan[menu] = {**plan[menu], "value": changes[menu]}
-    return {**changes, **plan, **show_files(parts, form["batch_files"], language)}
+    return {**changes, **plan, **show_files(parts, form, language)}
 
 
 def presents(parts: Restore) -> list[Any]:
@@ -514,8 +547,9 @@ def send_target(parts: Restore, tabs: gr.Tabs, studio: Studio) -> SendTarget:
         tell("sent_restore", request)
         return {
             form.batch_files: batch.write_uploads([file]),
+            form.video_files: DEFAULTS["video_files"],
             form.batch_source: DEFAULTS["batch_source"],
             tabs: gr.Tabs(selected=TAB),
         }
 
-    return SendTarget(TAB, [form.batch_files, form.batch_source, tabs], send)
+    return SendTarget(TAB, [form.batch_files, form.video_files, form.batch_source, tabs], send)

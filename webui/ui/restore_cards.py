@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from webui.library.faces import FoundFace
 from webui.ui import cards
 from webui.ui.cards import esc
+from webui.ui.restore_videos import needs_card
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def plan_view(plan: Plan, models: Path, language: str) -> str:
     else:
         facts.append(say("plan_picture_stays", language))
     line = f'<p class="dq-soft dq-plan">{esc(" · ".join(facts))}</p>'
-    return line + _needs(plan, models, language)
+    return line + needs_card(plan.programs, language) + _needs(plan, models, language)
 
 
 def _needs(plan: Plan, models: Path, language: str) -> str:

@@ -14,10 +14,12 @@ from webui.checkpoints.known_weights import (
     missing,
 )
 from webui.errors import CheckpointNotFoundError, ParamsError
-from webui.params import Extras, FetchWeights, build
+from webui.params import Extras, FetchWeights, RestoreVideo, build
 from webui.resolve import output_of_extras
 from webui.ui.batch import BatchFile, files_of, output_folder
+from webui.ui.restore_videos import needed_programs, videos_of
 from webui.ui.texts import say
+from webui.video import find_programs
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -41,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "what": BOTH,
     "batch_source": "Upload",
     "batch_files": "[]",
+    "video_files": "[]",
     "batch_input_dir": "",
     "batch_output_dir": "",
     "resize_mode": "by",
@@ -66,7 +69,9 @@ DEFAULTS: dict[str, Any] = {
     "scratch_repair": 0.0,
     "keep_grey": True,
 }
-_NOT_IN_A_REQUEST = {"what", "batch_source", "batch_files", "batch_input_dir", "batch_output_dir"}
+_NOT_IN_A_REQUEST = {
+    "what", "batch_source", "batch_files", "video_files", "batch_input_dir", "batch_output_dir",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,14 @@ class Plan:
         upscalers: Names of what enlarges; empty = the size stays.
         missing: Weights without which it cannot be done.
         better: Weights with which it would be done better.
+        programs: Programs without which the videos cannot be restored.
     """
 
     faces: tuple[str, ...] = ()
     upscalers: tuple[str, ...] = ()
     missing: tuple[KnownWeights, ...] = ()
     better: tuple[KnownWeights, ...] = ()
+    programs: tuple[str, ...] = ()
 
     @property
     def to_fetch(self) -> tuple[str, ...]:
@@ -122,24 +129,28 @@ def make_plan(form: Mapping[str, Any], studio: Studio) -> Plan:
         if form["upscaler_1"] == AUTOMATIC and upscalers[0] == "Lanczos":
             better.append(BY_NAME[BEST[0]])
     known = tuple(weights for weights in lacking if weights is not None)
-    return Plan(faces, upscalers, known, tuple(better))
+    return Plan(faces, upscalers, known, tuple(better), needed_programs(form))
 
 
 def make_requests(
     form: Mapping[str, Any], studio: Studio, language: str, *, user: str
-) -> tuple[list[Extras], list[str]]:
-    """The requests for all photographs of the form.
+) -> tuple[list[Extras | RestoreVideo], list[str]]:
+    """The requests for all photographs and videos of the form.
 
     Returns:
-        One for ``MOST_IN_ONE_JOB`` photographs, or for each that goes to a folder; sentences
-        about files that were skipped.
+        One for ``MOST_IN_ONE_JOB`` photographs, or for each that goes to a folder, and one for
+        each video; sentences about files that were skipped.
     Raises:
         ParamsError: No photograph, nothing to do, or a value out of range.
         CheckpointNotFoundError: Weights that were chosen are not there.
+        LibraryError: There are videos, and ffmpeg is missing.
     """
     skipped: list[str] = []
+    videos = videos_of(form)
+    if videos:
+        find_programs()
     files = list(files_of(form, studio, language, skipped))
-    if not files:
+    if not files and not videos:
         raise ParamsError(
             say("restore_no_files", language) + "".join(f" {text}" for text in skipped),
             say("restore_no_files_hint", language),
@@ -147,6 +158,10 @@ def make_requests(
         )
     values = {**_values(form, studio, language), "user": user}
     output = output_of_extras(studio.options.with_overrides({}), save=True)
+    films = [
+        _video({**values, "output": output, "video": file.key, "name": file.stem})
+        for file in videos
+    ]
     folder = output_folder(form, studio.settings, language)
     if folder:  # each under its own name, never over a file that is there: one job each
         own = {"folder": folder, "directory_pattern": ""}
@@ -154,7 +169,7 @@ def make_requests(
         pairs = zip(files, outputs, strict=True)
         return [_request([file], {**values, "output": out}) for file, out in pairs], skipped
     parts = [files[at : at + MOST_IN_ONE_JOB] for at in range(0, len(files), MOST_IN_ONE_JOB)]
-    return [_request(part, {**values, "output": output}) for part in parts], skipped
+    return [*(_request(part, {**values, "output": output}) for part in parts), *films], skipped
 
 
 def refuse(params: Extras, image: int, refused: Sequence[int], user: str) -> Extras:
@@ -268,6 +283,12 @@ def _request(files: Sequence[BatchFile], values: Mapping[str, Any]) -> Extras:
 def _built(values: Mapping[str, Any]) -> Extras:
     params = build("extras", dict(values))
     assert isinstance(params, Extras)
+    return params
+
+
+def _video(values: Mapping[str, Any]) -> RestoreVideo:
+    params = build("restore-video", dict(values))
+    assert isinstance(params, RestoreVideo)
     return params
 
 

@@ -9,8 +9,8 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
         "让旧照片、模糊的照片重新清晰",
     ),
     "restore_drop": (
-        "Drop one or several photographs here, or click to choose",
-        "把一张或多张照片拖到这里，或点击选择",
+        "Drop one or several photographs here, or a video, or click to choose",
+        "把一张或多张照片（或一段视频）拖到这里，或点击选择",
     ),
     "restore_clear": ("Take the photographs away", "移除这些照片"),
     "restore_what": ("What shall become clear?", "要修复什么？"),
@@ -74,6 +74,31 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
     "kind_face": ("restores faces", "修复人脸"),
     "kind_face-detector": ("finds faces", "查找人脸"),
     "kind_upscaler": ("enlarges pictures", "放大图片"),
+    # Videos
+    "video_frames": ("{frames} frames", "{frames} 帧"),
+    "video_note": (
+        "Every frame is restored by itself; sound and frame rate stay. Faces may flicker a little.",
+        "逐帧修复，声音和帧率不变。人脸可能会有轻微闪烁。",
+    ),
+    "video_long": (
+        "This is long: without a graphics card it can take hours. You may interrupt at any time; "
+        "what is finished then is a video that plays.",
+        "这段视频较长：没有显卡时可能需要数小时。可以随时中断，已完成的部分会成为可播放的视频。",
+    ),
+    "video_needs": ("A video needs {names}", "处理视频需要 {names}"),
+    "video_needs_hint": (
+        "This machine does not have it. Install it (it is free), then press “Look again”; if "
+        "that does not find it, start this program anew.",
+        "本机没有安装。请先安装（免费），再按“重新查找”；如果仍找不到，请重新启动本程序。",
+    ),
+    "video_part": ("first part", "前一部分"),
+    "video_download": ("Download", "下载"),
+    "video_gone": (
+        "This video is no longer where it was written: moved or deleted.",
+        "这段视频已不在原处：被移动或删除了。",
+    ),
+    "video_earlier": ("Earlier videos", "之前的视频"),
+    "video_of": ("Video “{name}”", "视频“{name}”"),
     # All settings
     "restore_all": ("All settings", "全部设置"),
     "restore_group_size": ("Size", "尺寸"),
@@ -127,6 +152,9 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
     "stage_finding_faces": ("Looking for faces", "正在查找人脸"),
     "stage_faces": ("Restoring faces", "正在修复人脸"),
     "stage_fetching": ("Getting files", "正在获取文件"),
+    "stage_frames": ("Restoring frames", "正在逐帧修复"),
+    "stage_joining": ("Joining picture and sound", "正在合并画面与声音"),
+    "frame_of": ("frame {step}/{steps}", "第 {step}/{steps} 帧"),
     "part_of": ("part {step}/{steps}", "第 {step}/{steps} 部分"),
     "photograph_of": ("photograph {batch}/{batches}", "第 {batch}/{batches} 张照片"),
     "restoring": ("Photographs", "照片修复"),

@@ -87,6 +87,19 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
             data, mime = _shrink(data), "image/webp"
         return Response(data, media_type=mime, headers=FOR_A_DAY)
 
+    @router.get("/video/{job_id}")
+    async def film(job_id: int, download: bool = False, user: str = login) -> Response:
+        """A restored video, in ranges as players ask for them."""
+        await asyncio.to_thread(_find_job, studio, job_id, user)
+        found = await asyncio.to_thread(studio.videos.of, job_id)
+        if found is None or not await asyncio.to_thread(lambda: found.is_there):
+            raise HTTPException(404, f"Job {job_id} has no video, or it was moved or deleted.")
+        how = "attachment" if download else "inline"
+        return FileResponse(
+            found.path, filename=found.path.name, media_type="video/mp4",
+            content_disposition_type=how, headers={"Cache-Control": "private"},
+        )  # fmt: skip
+
     @router.get("/zip/{job_id}")
     async def packed(job_id: int, user: str = login) -> Response:
         await asyncio.to_thread(_find_job, studio, job_id, user)
