@@ -6,11 +6,15 @@ import ctypes.util
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
 
 PROJECT = Path(__file__).resolve().parent.parent
 STARTER = PROJECT / "models" / "Stable-diffusion" / "starter-emoji.safetensors"
@@ -83,6 +87,19 @@ def data_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "data-dir"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    """A studio over ``data`` in the test's own folder, with a model process that only pretends."""
+    from tests.ui.serve import FAKE_WORKER
+    from webui.settings import read_settings
+    from webui.studio import Studio
+
+    settings = read_settings(["--data-dir", str(tmp_path / "data")], environ={})
+    made = Studio(settings, worker_command=FAKE_WORKER)
+    yield made
+    made.stop()
 
 
 @pytest.fixture

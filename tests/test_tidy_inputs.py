@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,6 @@ from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui.canvas import Drawing
 from webui.ui.input_history import KEPT_AS
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    made = Studio(
-        read_settings(["--data-dir", str(tmp_path / "data")], environ={}),
-        worker_command=FAKE_WORKER,
-    )
-    yield made
-    made.stop()
 
 
 def old_input(studio: Studio, shade: int) -> str:

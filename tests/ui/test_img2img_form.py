@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +29,6 @@ from webui.ui.img2img_form import (
 )
 
 SIZE = (96, 64)
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    made = Studio(
-        read_settings(["--data-dir", str(tmp_path / "data")], environ={}),
-        worker_command=FAKE_WORKER,
-    )
-    yield made
-    made.stop()
 
 
 def put(studio: Studio, colour: str = "#406080", size: tuple[int, int] = SIZE) -> str:

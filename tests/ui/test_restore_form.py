@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,6 @@ from webui.ui.restore_form import (
     refuse,
 )
 from webui.ui.session import Visitor
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    made = Studio(
-        read_settings(["--data-dir", str(tmp_path / "data")], environ={}),
-        worker_command=FAKE_WORKER,
-    )
-    yield made
-    made.stop()
 
 
 def form(studio: Studio, count: int = 1, **changed: Any) -> dict[str, Any]:

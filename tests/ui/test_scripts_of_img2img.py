@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ui.serve import FAKE_WORKER
 from webui.params import MASKED_CONTENTS, Loopback, Outpaint
 from webui.pipelines.way_recipe import way_pairs
 from webui.resolve import ImageToImageRequest
-from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui import img2img_panels, pasting
 from webui.ui.img2img_form import (
@@ -28,16 +24,6 @@ from webui.ui.img2img_form import (
     has_mask,
     make_request,
 )
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    made = Studio(
-        read_settings(["--data-dir", str(tmp_path / "data")], environ={}),
-        worker_command=FAKE_WORKER,
-    )
-    yield made
-    made.stop()
 
 
 def ask(**changed: Any) -> ImageToImageRequest:
