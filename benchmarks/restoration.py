@@ -32,6 +32,7 @@ mend_torchvision()
 
 import torch  # noqa: E402
 
+from webui.checkpoints.precision import has_quick_half  # noqa: E402
 from webui.restoration.detect import CenterFace, find_faces  # noqa: E402
 from webui.restoration.networks import Shelf  # noqa: E402
 from webui.restoration.upscalers import Tiling, load_upscaler  # noqa: E402
@@ -42,6 +43,7 @@ PAIRS = {
     "RealESRGAN_x4plus": "realesrgan-x4plus",
 }
 SIDE = 128
+CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -75,13 +77,12 @@ def compare_with_ncnn(weights: Path, models: Path, runs: int, threads: int) -> N
     """The same picture by our upscaler and by ncnn on the CPU, in turns."""
     import ncnn
 
+    shelf = Shelf(CPU, has_half=has_quick_half(CPU))  # as the program does
     picture = photograph()[20 : 20 + SIDE, 160 : 160 + SIDE]
     row("weights", "mean difference of 255", "largest", "ours, s", "ncnn, s", "ours : ncnn")
     row(*["---"] * 6)
     for ours, theirs in PAIRS.items():
-        upscaler = load_upscaler(
-            ours, weights / f"{ours}.safetensors", Shelf(torch.device("cpu")), tiling=Tiling(0, 0)
-        )
+        upscaler = load_upscaler(ours, weights / f"{ours}.safetensors", shelf, tiling=Tiling(0, 0))
         net = ncnn.Net()
         net.opt.num_threads = threads
         net.opt.use_fp16_storage = net.opt.use_fp16_packed = net.opt.use_fp16_arithmetic = False
@@ -115,7 +116,7 @@ def compare_with_ncnn(weights: Path, models: Path, runs: int, threads: int) -> N
 def measure_memory(weights: Path) -> None:
     """Peak memory while a 4000×3000 photograph is enlarged to 8000×6000 by a ×4 network."""
     upscaler = load_upscaler(
-        "x", weights / "realesr-animevideov3.safetensors", Shelf(torch.device("cpu"))
+        "x", weights / "realesr-animevideov3.safetensors", Shelf(CPU, has_half=has_quick_half(CPU))
     )
     picture = cv2.resize(photograph(), (4000, 3000), interpolation=cv2.INTER_CUBIC)
     upscaler.enlarge_pixels(picture[:400, :400], 800, 800)

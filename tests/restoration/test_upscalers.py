@@ -47,6 +47,21 @@ def test_network_when_saved_and_loaded_then_enlarges_as_the_module_does(
     assert np.abs(got - expected * 255).max() <= 1.0
 
 
+def test_cpu_when_half_precision_is_on_then_only_8_bit_pictures_are_quick_and_hardly_differ(
+    saved: Any, photograph: np.ndarray
+) -> None:
+    path, small = saved("compact"), photograph[:40, :48]
+    exact, quick = (
+        load_upscaler("x", path, Shelf(torch.device("cpu"), has_half=half), tiling=WHOLE)
+        for half in (False, True)
+    )
+    apart = np.abs(enlarged(exact, small, 2).astype(int) - enlarged(quick, small, 2))
+    assert 0 < apart.mean() < 0.5
+
+    deep = small.astype(np.uint16) * 257
+    assert np.array_equal(enlarged(exact, deep, 2), enlarged(quick, deep, 2))
+
+
 def test_pth_when_weights_lie_under_params_ema_then_loads(saved: Any, shelf: Shelf) -> None:
     assert load_upscaler("x", saved("compact", "x.pth"), shelf).scale == 2
 

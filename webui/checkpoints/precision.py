@@ -92,6 +92,16 @@ def supports_bfloat16(device: torch.device) -> bool:
     return device.type in ("cpu", "xpu")
 
 
+def has_quick_half(device: torch.device) -> bool:
+    """True where half precision saves time: on GPUs, and on CPUs with instructions for bfloat16
+    (AVX-512 BF16, AMX)."""
+    if device.type != "cpu":
+        return not _has_broken_half(device)
+    # torch has no public name for these questions
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in asked)
+
+
 def _has_broken_half(device: torch.device) -> bool:
     """GeForce 16 cards return NaN from float16 convolutions (cuDNN), a fault known since 2022."""
     if device.type != "cuda":

