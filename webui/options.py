@@ -247,7 +247,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("sd_lora", "None", "Add network to prompt", is_live=False),
     Option("sd_hypernetwork", "None", "Add hypernetwork to prompt", is_live=False),
-    Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext", is_live=False),
+    Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext"),
     Option("textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext"),
     Option("samples_save", True, "Always save all generated images"),
     Option(
@@ -316,7 +316,12 @@ OPTIONS: tuple[Option, ...] = (
         "Show a new preview every N steps, -1 = per batch",
         minimum=-1,
     ),
-    Option("show_progress_type", "Approx cheap", "Live preview method", ("Approx cheap", "Full")),
+    Option(
+        "show_progress_type",
+        "Approx cheap",
+        "Live preview method",
+        ("Full", "Approx NN", "Approx cheap", "TAESD"),
+    ),
     Option("show_progress_grid", True, "Show previews of all images of a batch as a grid"),
     Option("disable_weights_auto_swap", True, "Ignore the checkpoint of a pasted infotext"),
     Option(

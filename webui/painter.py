@@ -6,6 +6,7 @@ import gc
 import io
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,19 +18,22 @@ from torch import Tensor
 from webui import params as requests
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
+from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import ModelMemory
-from webui.checkpoints.precision import choose_device, choose_dtypes
+from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, LibraryError
+from webui.networks.lora.files import LoraFile
 from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
 from webui.pipelines.inpaint_recipe import mask_weight
+from webui.pipelines.loras import JobLoras
 from webui.pipelines.memory_ladder import learn_into
 from webui.pipelines.painting import Picture
 from webui.pipelines.placement import put_aside
-from webui.pipelines.preview import CheapPreview, side_by_side
+from webui.pipelines.preview import PreviewMaker, preview_maker, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
 from webui.pipelines.runs import run_class
 from webui.pipelines.upscaling import PLAIN, Upscaler
@@ -42,6 +46,7 @@ from webui.wire import Sender
 SomePainting = TypeVar("SomePainting", bound=TextToImage | ImageToImage)
 PREVIEW_FORMATS = ("png", "jpeg", "webp")
 PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
+PREVIEW_PAUSE = 4.0  # times what the last preview took: they take a fifth of the time at most
 
 
 class Asked(Protocol):
@@ -82,7 +87,9 @@ class Painter:
         self._learnt: dict[tuple[str, str | None], dict[tuple[str, int], Any]] = {}
         """What each model needed when memory was short; outlives the model."""
         self._embeddings = EmbeddingShelf(self._tokenizer)
-        self._shelf = Shelf(self._device, has_half=self._dtype != torch.float32)
+        self._told: set[str] = set()
+        may_halve = not settings.get("no_half", False)
+        self._shelf = Shelf(self._device, has_half=may_halve and has_quick_half(self._device))
         self._memory = ModelMemory(
             settings.get("model_memory_bytes", 0) or None,
             self._load,
@@ -131,7 +138,10 @@ class Painter:
         facts = _model_facts(message)
         facts_of_others = {name: _model_facts(files) for name, files in others.items()}
         listener = _JobListener(self, message, params, supplies, facts, facts_of_others)
-        run_class(params)(params, supplies, listener).paint(message.get("have", ()))
+        try:
+            run_class(params)(params, supplies, listener).paint(message.get("have", ()))
+        finally:
+            supplies.loras.take_off()
         return {
             "sd_model_name": facts.name,
             "sd_model_hash": (facts.sha256 or "")[:10] or None,
@@ -219,11 +229,18 @@ class Painter:
             model.extras["prompt_encoder"] = PromptEncoder(model, self._tokenizer)
         return model.extras["prompt_encoder"]
 
-    def preview_maker(self, model: LoadedModel) -> CheapPreview:
-        """The preview matrix of a model's VAE, fitted at first use."""
-        if "preview" not in model.extras:
-            model.extras["preview"] = CheapPreview(model)
-        return model.extras["preview"]
+    def preview_maker(
+        self, model: LoadedModel, wishes: dict[str, Any], warn: Callable[[str], None]
+    ) -> PreviewMaker:
+        """What draws previews of a model as wished; why it is another way is told once."""
+
+        def tell(text: str) -> None:
+            if text not in self._told:
+                self._told.add(text)
+                warn(text)
+
+        paths = [Path(path) for path in wishes.get("decoders", ())]
+        return preview_maker(model, wishes.get("method", ""), paths, tell)
 
     @property
     def sender(self) -> Sender:
@@ -325,6 +342,26 @@ class _JobSupplies:
         self._inputs = message.get("inputs", {})
         self._weights = painter.weights(message)
         self.embeddings = painter.embeddings(message)
+        self._lora_files: dict[str, dict[str, Any]] = message.get("loras", {})
+        self.loras = JobLoras(self._lora, self._warn)
+
+    def _warn(self, text: str) -> None:
+        self._painter.sender.send({"type": "warning", "job": self._job, "message": text})
+
+    def _lora(self, name: str) -> LoraFile:
+        """The LoRA of a name in a prompt; see ``pipelines.loras.LoraShelf``."""
+        facts = self._lora_files.get(name)
+        if facts is None or "problem" in facts:
+            facts = facts or {"problem": f"No LoRA named {name!r} was looked up for this job."}
+            raise CheckpointError(facts["problem"], facts.get("hint", "Ask for it again."))
+        return read_lora(Path(facts["path"]))
+
+    @property
+    def lora_hashes(self) -> str:
+        """``name: hash, …`` of the LoRAs that are there, as recipes tell it."""
+        known = {name: facts.get("hash") for name, facts in self._lora_files.items()}
+        cut = str.maketrans("", "", ":,")
+        return ", ".join(f"{name.translate(cut)}: {h}" for name, h in known.items() if h)
 
     def model(self, checkpoint: str) -> LoadedModel:
         if checkpoint not in self._files:
@@ -380,7 +417,7 @@ class _JobListener:
         self._show = message.get("infotext", {})
         self._batch = -1
         self._step = 0
-        self._last_preview = 0.0
+        self._next_preview = 0.0
 
     def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
         self._batch, self._step = batch, step
@@ -397,18 +434,20 @@ class _JobListener:
 
     def preview(self, latents: Tensor) -> None:
         every = self._wishes.get("every_n_steps", 1)
-        now = time.monotonic()
+        began = time.monotonic()
         if not self._wishes.get("enabled", True) or every <= 0 or self._step % every:
             return
         model = self._supplies.latest
-        if model is None or now - self._last_preview < PREVIEW_SECONDS:
+        if model is None or began < self._next_preview:
             return
         if not self._wishes.get("grid", True):
             latents = latents[:1]
-        if self._wishes.get("full"):
+        if self._wishes.get("method") == "Full":
             pictures = decode(model, latents, self.warn)
         else:
-            pictures = self._painter.preview_maker(model).draw(latents)
+            maker = self._painter.preview_maker(model, self._wishes, self.warn)
+            began = time.monotonic()  # choosing it happens once
+            pictures = maker.draw(latents)
         image = side_by_side(pictures)
         image_format = self._wishes.get("format", "jpeg")
         if image_format not in PREVIEW_FORMATS:
@@ -416,7 +455,8 @@ class _JobListener:
         data = io.BytesIO()
         image.save(data, image_format, **({"quality": 80} if image_format != "png" else {}))
         self._send({"type": "preview", "image": data.getvalue(), "format": image_format})
-        self._last_preview = time.monotonic()
+        ended = time.monotonic()
+        self._next_preview = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
 
     def finished(self, picture: Picture) -> None:
         params = self._params
@@ -461,8 +501,11 @@ class _JobListener:
 
     def networks(self) -> dict[str, str]:
         """What the prompts have brought in so far; see ``write_recipe``."""
-        tells = self._show.get("ti_hashes", True)
-        return {"TI hashes": self._supplies.embeddings.hashes() if tells else ""}
+        tells_loras, tells = (self._show.get(f"{kind}_hashes", True) for kind in ("lora", "ti"))
+        return {
+            "Lora hashes": self._supplies.lora_hashes if tells_loras else "",
+            "TI hashes": self._supplies.embeddings.hashes() if tells else "",
+        }
 
     def warn(self, message: str) -> None:
         self._send({"type": "warning", "message": message})

@@ -492,6 +492,7 @@ class Studio:
                 "is_made": self.videos.of(job.id) is not None,
             },
             "embeddings": [_embedding_message(r, f) for r, f in self.embeddings()],
+            "loras": lora_files(params, self.catalog, has_hashes=not self.settings.no_hashing),
             "others": {n: self._model_files(n, params.vae) for n in params.other_checkpoints},
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
             "have": sorted(p.index for p in done if p.kind == "image"),
@@ -499,7 +500,8 @@ class Studio:
                 "enabled": self.options["live_previews_enable"],
                 "every_n_steps": self.options["show_progress_every_n_steps"],
                 "format": self.options["live_previews_image_format"],
-                "full": self.options["show_progress_type"] == "Full",
+                "method": self.options["show_progress_type"],
+                "decoders": [str(r.path) for r in self.catalog.records("vae-approx")],
                 "grid": self.options["show_progress_grid"],
             },
             "infotext": {
@@ -509,6 +511,7 @@ class Studio:
                 "vae_hash": self.options["add_vae_hash_to_info"],
                 "version": self.options["add_version_to_infotext"],
                 "user": self.options["add_user_name_to_info"],
+                "lora_hashes": self.options["lora_add_hashes_to_infotext"],
                 "ti_hashes": self.options["textual_inversion_add_hashes_to_infotext"]
                 and not self.settings.no_hashing,
             },

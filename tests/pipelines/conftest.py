@@ -15,9 +15,10 @@ from webui.torch_setup import prepare_torch
 prepare_torch()  # before anything imports diffusers
 
 from webui.checkpoints.load import load_checkpoint  # noqa: E402
-from webui.errors import ParamsError  # noqa: E402
+from webui.errors import CheckpointNotFoundError, ParamsError  # noqa: E402
 from webui.params import build  # noqa: E402
 from webui.pipelines.conditioning import PromptEncoder  # noqa: E402
+from webui.pipelines.loras import JobLoras  # noqa: E402
 from webui.pipelines.painting import Picture  # noqa: E402
 from webui.pipelines.runs import run_class  # noqa: E402
 from webui.pipelines.upscaling import PLAIN, Upscaler  # noqa: E402
@@ -78,6 +79,10 @@ def encoder(starter: Any, tokenizer: ClipTokenizer) -> PromptEncoder:
     return PromptEncoder(starter, tokenizer)
 
 
+def _no_lora(name: str) -> Any:
+    raise CheckpointNotFoundError(f"No LoRA named {name!r}.")
+
+
 @dataclass
 class Shelf:
     """Supplies of one loaded model for every name, and pictures by key."""
@@ -85,6 +90,7 @@ class Shelf:
     loaded: Any
     prompt_encoder: PromptEncoder
     inputs: dict[str, Image.Image] = field(default_factory=dict)
+    loras: Any = field(default_factory=lambda: JobLoras(_no_lora, print), kw_only=True)
 
     def model(self, checkpoint: str) -> Any:
         return self.loaded
@@ -118,7 +124,8 @@ def painted(starter: Any, encoder: PromptEncoder) -> Iterator[Callable[..., Ear]
         ear = ear or Ear()
         small = {"width": 64, "height": 64, "steps": 4, "prompt": "a red apple", "seed": 1}
         params = build(kind, {**small, **values})
-        run_class(params)(params, Shelf(starter, encoder, inputs or {}), ear).paint(have)
+        shelf = Shelf(starter, encoder, inputs or {}, loras=JobLoras(_no_lora, ear.warn))
+        run_class(params)(params, shelf, ear).paint(have)
         return ear
 
     yield run

@@ -18,6 +18,7 @@ stays right. Code that walks over ``parameters()`` or ``state_dict()`` must call
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -164,6 +165,66 @@ def unpack_weights(network: nn.Module) -> None:
             _restore(layer)
             del layer.__dict__["_packed"]
             layer.__class__ = originals[type(layer)]
+
+
+@dataclass
+class HeldLayer:
+    """A layer's own weight and bias, kept while others stand in their place.
+
+    Attributes:
+        weight: The parameter; None while it is packed. packed: In oneDNN's layout, or None.
+    """
+
+    weight: nn.Parameter | None
+    packed: Tensor | None
+    bias: nn.Parameter | None
+
+    def wait_aside(self) -> None:
+        """Wait in main memory when the device is another one."""
+        for parameter in (self.weight, self.bias):
+            if parameter is not None and parameter.device.type != "cpu":
+                parameter.data = parameter.data.to("cpu")
+
+
+def hold_layer(layer: nn.Module) -> HeldLayer:
+    """What a layer has now. Nothing is copied and nothing unpacked."""
+    held = layer._parameters
+    packed = getattr(layer, "_packed", None)
+    return HeldLayer(held.get("weight"), packed, held.get("bias"))
+
+
+def dense_weight(layer: nn.Module, held: HeldLayer) -> Tensor:
+    """A held layer's own weight as an ordinary tensor, where the layer is now; do not change it."""
+    if held.packed is not None:
+        return held.packed.to_dense()
+    assert held.weight is not None
+    return held.weight.detach().to(_home(layer))
+
+
+def put_back(layer: nn.Module, held: HeldLayer) -> None:
+    """Give a layer its own weight and bias again, bit for bit, on the device where it is now."""
+    home = _home(layer)
+    for parameter in (held.weight, held.bias):
+        if parameter is not None and parameter.device != home:
+            parameter.data = parameter.data.to(home)
+    weight, packed = held.weight, held.packed
+    if packed is not None and not isinstance(layer, _Packed):  # it was unpacked meanwhile
+        weight, packed = _parameter(packed.to_dense()), None
+    if isinstance(layer, _Packed):
+        layer._packed = packed
+    layer._parameters.pop("weight", None)
+    if packed is None:
+        layer._parameters["weight"] = weight
+    if held.bias is not None or "bias" in layer._parameters:
+        layer._parameters["bias"] = held.bias
+
+
+def _home(layer: nn.Module) -> torch.device:
+    """The device a layer calculates on now."""
+    if getattr(layer, "_packed", None) is not None:
+        return torch.device("cpu")
+    present = layer._parameters.get("weight")
+    return present.device if present is not None else torch.device("cpu")
 
 
 def packed_bytes(network: nn.Module) -> int:

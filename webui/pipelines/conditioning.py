@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.networks.lora.applying import changes_in
 from webui.networks.text_encoding import encode_chunks, token_width
 from webui.pipelines.embeddings import JobEmbeddings, WidthTable
 from webui.pipelines.placement import on_device
@@ -129,7 +130,7 @@ class PromptEncoder:
         self, texts: tuple[str, ...], how: _How, should_stop: Callable[[], bool]
     ) -> tuple[Tensor, ...]:
         table = self.embeddings.table(self._width) if self.embeddings else None
-        key = (texts, how, table)
+        key = (texts, how, table, changes_in(self._model.text_encoder))
         if key not in self._cache:
             self._cache[key] = self._encoded(texts, how, table, should_stop)
         self._cache.move_to_end(key)

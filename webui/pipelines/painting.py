@@ -29,6 +29,7 @@ from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncode
 from webui.pipelines.decode import VaeWork, decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.latent_blend import Blend
+from webui.pipelines.loras import JobLoras
 from webui.pipelines.memory_ladder import (
     SMALLER_GROUPS,
     LadderCall,
@@ -44,7 +45,6 @@ from webui.pipelines.picture_channels import PictureChannels, ShownPicture
 from webui.pipelines.takeover import Successor, Takeover
 from webui.pipelines.tiled_diffusion import TiledCall
 from webui.pipelines.upscaling import Upscaler
-from webui.prompts.networks import cut_networks
 from webui.prompts.read import ReadPrompt, read_prompt
 from webui.samplers.names import model_calls_per_step
 from webui.samplers.noise import ImageNoise
@@ -141,6 +141,11 @@ class Supplies(Protocol):
         """
         ...
 
+    @property
+    def loras(self) -> JobLoras:
+        """Puts on models what prompts ask for; whoever owns the job takes it off again."""
+        ...
+
 
 class PaintingRun(ABC, Generic[SomeParams]):
     """One request on its way to pictures; what stays the same over all its batches.
@@ -172,6 +177,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         if self.params.tiling and all(known() is not model for known in self._tiled):
             set_tiling(model, True)
             self._tiled.append(weakref.ref(model))
+        self.supplies.loras.put_on(model)
         return model
 
     def paint(self, have: Collection[int] = ()) -> None:
@@ -183,10 +189,6 @@ class PaintingRun(ABC, Generic[SomeParams]):
         Raises:
             DeviceMemoryError: Not even one picture at a time fits.
         """
-        for mention in mentioned_networks(self.prompts()):
-            self.listener.warn(
-                f"<{mention}> was read and kept in the recipe; this version does not apply it yet."
-            )
         for batch in range(self.params.batch_count):
             indices = self._batch_indices(batch)
             if all(index in have for index in indices):
@@ -195,10 +197,6 @@ class PaintingRun(ABC, Generic[SomeParams]):
                 return
             for picture in self.batch(batch, indices):
                 self.listener.finished(picture)
-
-    def prompts(self) -> tuple[str, ...]:
-        """All prompts of the request that may name extra networks."""
-        return (self.params.prompt,)
 
     @abstractmethod
     def images(self, batch: int, indices: list[int]) -> list[Image.Image]:
@@ -347,14 +345,22 @@ class PaintingRun(ABC, Generic[SomeParams]):
     def encode(
         self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
     ) -> Conditioning:
-        """Prompts as the U-Net reads them, following their schedule.
+        """Prompts as the U-Net reads them, following their schedule. The networks that they name
+        act on the model from now on, until other prompts are encoded.
 
         Args:
             hires_steps: Steps of a second pass, which prompt schedules count on from the first.
         """
+        read = self._read(prompt, negative, sampler, hires_steps)
+        self.supplies.loras.want(() if self.params.disable_extra_networks else read.networks)
+        return self._encode_read(read)
+
+    def _read(
+        self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
+    ) -> ReadPrompt:
         params = self.params
         calls = model_calls_per_step(sampler)
-        read = read_prompt(
+        return read_prompt(
             prompt,
             negative,
             steps=params.steps * calls,
@@ -362,7 +368,6 @@ class PaintingRun(ABC, Generic[SomeParams]):
             emphasis=params.emphasis,
             old_timelines=params.use_old_scheduling,
         )
-        return self._encode_read(read)
 
     def _encode_read(self, read: ReadPrompt) -> Conditioning:
         cond = self.supplies.encoder(self.model).encode(
@@ -429,7 +434,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
     def _empty_prompt(self) -> Tensor | None:
         if not self.params.sampling.pad_cond_uncond:
             return None
-        return self.encode("", "", self.params.sampler).negative.at(0)
+        return self._encode_read(self._read("", "", self.params.sampler)).negative.at(0)
 
     def _takeover(self) -> Takeover | None:
         refiner = self.params.refiner
@@ -514,12 +519,6 @@ class PaintingRun(ABC, Generic[SomeParams]):
     def say(self, batch: int, step: int, steps: int, stage: str) -> None:
         """Report progress."""
         self.listener.progress(batch, self.params.batch_count, step, steps, stage)
-
-
-def mentioned_networks(prompts: Collection[str]) -> list[str]:
-    """Extra networks named in prompts, as ``lora:name``, each once."""
-    mentions = [m for prompt in prompts for m in cut_networks(prompt)[1]]
-    return list(dict.fromkeys(f"{m.type}:{m.name}" for m in mentions))
 
 
 def noise_source(params: Painting, model: LoadedModel) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 from webui.checkpoints.load import LoadedModel
 from webui.params import FaceRestoration
 from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.loras import JobLoras
 from webui.pipelines.painting import FaceMender, Supplies
 from webui.pipelines.upscaling import Upscaler
 
@@ -45,3 +46,8 @@ class WithPictures:
     def face_mender(self, wish: FaceRestoration) -> FaceMender:
         """See ``Supplies``."""
         return self._supplies.face_mender(wish)
+
+    @property
+    def loras(self) -> JobLoras:
+        """See ``Supplies``."""
+        return self._supplies.loras

@@ -16,11 +16,6 @@ from webui.samplers.steps import HiresTarget, hires_target, img2img_steps
 class TextToImageRun(PaintingRun[TextToImage]):
     """One txt2img request, with hires fix when it asks for it."""
 
-    def prompts(self) -> tuple[str, ...]:
-        """See ``PaintingRun``."""
-        hires = self.params.hires
-        return (self.params.prompt, hires.prompt) if hires else (self.params.prompt,)
-
     def images(self, batch: int, indices: list[int]) -> list[Image.Image]:
         """See ``PaintingRun``."""
         hires = self.params.hires

@@ -1,0 +1,57 @@
+"""Read a file of the LoRA family."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+from webui.checkpoints.rules import describe
+from webui.checkpoints.weights import open_weights
+from webui.errors import CheckpointError
+from webui.networks.lora.files import LoraFile, read_layers
+
+logger = logging.getLogger(__name__)
+ADAPTER_CONFIG: Final = "adapter_config.json"
+"""What PEFT writes beside its weights."""
+
+
+def read_lora(path: Path) -> LoraFile:
+    """Read a LoRA of any format into main memory, at its stored precision.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or no LoRA.
+        UnsafeCheckpointError: A pickle that asks for more than tensors.
+    """
+    with open_weights(path) as weights:
+        header = weights.header
+        tensors = {name: weights.read(name).clone() for name in header.tensors}
+    stat = path.stat()
+    file = read_layers(
+        tensors,
+        key=(str(path), stat.st_size, stat.st_mtime_ns),
+        name=path.stem,
+        metadata=header.metadata,
+        adapter_config=_adapter_config(path),
+        family=describe(header).family,
+    )
+    if not file.layers:
+        raise CheckpointError(
+            f"{path.name} holds no LoRA: it is {describe(header).title}.",
+            "Put it into the folder it belongs in, or download the LoRA again.",
+            path=str(path),
+        )
+    return file
+
+
+def _adapter_config(path: Path) -> dict[str, Any]:
+    beside = path.with_name(ADAPTER_CONFIG)
+    if not beside.exists():
+        return {}
+    try:
+        values = json.loads(beside.read_text("utf-8-sig"))
+    except (OSError, ValueError) as err:
+        logger.warning("%s cannot be read (%s); alpha is taken as rank.", beside, err)
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,48 @@
+"""The LoRA files that prompts name, looked up for the model process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from webui.checkpoints.catalog import Catalog
+from webui.errors import CheckpointError
+from webui.params import AnyParams, TextToImage
+from webui.prompts.networks import LORA_TYPES, cut_networks
+
+logger = logging.getLogger(__name__)
+
+
+def lora_names(prompts: Iterable[str]) -> list[str]:
+    """Names in the LoRA tags of prompts, each once, in reading order."""
+    mentions = [m for prompt in prompts for m in cut_networks(prompt)[1] if m.type in LORA_TYPES]
+    return [name for name in dict.fromkeys(m.name for m in mentions) if name]
+
+
+def lora_files(params: AnyParams, catalog: Catalog, *, has_hashes: bool) -> dict[str, Any]:
+    """What the model process must know about the LoRAs of a request.
+
+    Args:
+        has_hashes: Work out hashes that are not known yet, for recipes; a large file takes a
+            second or so, once.
+    Returns:
+        Name as in the prompt → ``path`` and ``hash`` (12 digits or None); or ``problem`` and
+        ``hint`` when there is no such file.
+    """
+    found: dict[str, Any] = {}
+    if getattr(params, "disable_extra_networks", True):
+        return found
+    prompts = [params.prompt]
+    if isinstance(params, TextToImage) and params.hires is not None:
+        prompts.append(params.hires.prompt)
+    for name in lora_names(prompts):
+        try:
+            record = catalog.find_lora(name)
+            if has_hashes:
+                record = catalog.hash_now(record)
+            found[name] = {"path": str(record.path), "hash": record.short_hash}
+        except CheckpointError as err:
+            logger.info("%s", err)
+            found[name] = {"problem": err.message, "hint": err.hint}
+    return found

@@ -1,0 +1,106 @@
+"""Change a network's weights for a while, and put back exactly what was there.
+
+The changed weights are calculated once, in float32, and stand in the layers until other changes
+are asked for; what they replaced is kept untouched beside them (on GPUs in main memory). A
+network remembers what is in it, so asking for the same again costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from webui.networks.lora.changes import LayerChange
+from webui.networks.packing import HeldLayer, dense_weight, hold_layer, put_back
+
+_STATE = "_changed_for_a_while"
+
+
+@dataclass(frozen=True)
+class NetworkChange:
+    """What one file does to one network.
+
+    Attributes:
+        key: Equal for equal changes: file, weight, and all else that has an influence.
+        layers: Path of a module → its change; all of them fit.
+        weight: Multiplies every change; 0 = none.
+        rank_limit: See ``changes.Change``.
+        share: Multiplies the weight of single layers, by path.
+    """
+
+    key: Hashable
+    layers: Mapping[str, LayerChange]
+    weight: float
+    rank_limit: int | None = None
+    share: Callable[[str], float] = lambda path: 1.0
+
+
+@dataclass
+class _State:
+    key: tuple[Hashable, ...] = ()
+    held: dict[str, HeldLayer] = field(default_factory=dict[str, HeldLayer])
+
+
+def set_changes(network: nn.Module, changes: Sequence[NetworkChange]) -> None:
+    """Make a network's weights its own plus these changes, applied in order.
+
+    Args:
+        network: Its layers' weights are replaced, never written into.
+        changes: Empty = its own weights again, bit for bit. Those of weight 0 do not count.
+    """
+    wanted = [change for change in changes if change.weight != 0]
+    key = tuple(change.key for change in wanted)
+    if key == changes_in(network):
+        return
+    state = network.__dict__.setdefault(_STATE, _State())
+    paths = dict.fromkeys(path for change in wanted for path in change.layers)
+    state.key = ("unfinished",)  # should it end here, the next call begins anew
+    try:
+        for path in [path for path in state.held if path not in paths]:
+            put_back(network.get_submodule(path), state.held.pop(path))
+        with torch.inference_mode(False), torch.no_grad():
+            for path in paths:
+                layer = network.get_submodule(path)
+                held = state.held.get(path) or hold_layer(layer)
+                state.held[path] = held
+                _change(layer, held, path, wanted)
+    except BaseException:
+        for path in list(state.held):
+            put_back(network.get_submodule(path), state.held.pop(path))
+        raise
+    state.key = key
+    for held in state.held.values():
+        held.wait_aside()
+
+
+def changes_in(network: nn.Module) -> tuple[Hashable, ...]:
+    """Stands for the changes that are in a network now; () = its own weights."""
+    state: _State | None = network.__dict__.get(_STATE)
+    return state.key if state is not None else ()
+
+
+def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[NetworkChange]) -> None:
+    own = dense_weight(layer, held)
+    weight = own.to(torch.float32, copy=True)
+    bias: Tensor | None = None
+    for change in changes:
+        part = change.layers.get(path)
+        amount = change.weight * change.share(path)
+        if part is None or amount == 0:
+            continue
+        if part.weight is not None:
+            weight.add_(part.weight.delta(weight, change.rank_limit), alpha=amount)
+        if part.bias is not None:
+            added = part.bias.to(own.device, torch.float32).flatten() * amount
+            bias = added if bias is None else bias + added
+    changed = torch.empty_like(own).copy_(weight)  # dtype and memory format stay
+    layer.weight = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
+    if bias is not None:
+        old = held.bias
+        total = bias if old is None else bias + old.to(bias)
+        layer.bias = nn.Parameter(total.to(own.dtype), requires_grad=False)  # type: ignore
+    elif layer._parameters.get("bias") is not held.bias:
+        layer.bias = held.bias  # type: ignore[assignment]

@@ -1,0 +1,169 @@
+"""The LoRAs of one job: put on whichever model is in use, taken off again when it ends."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from torch import nn
+
+from webui.checkpoints.load import LoadedModel
+from webui.errors import CheckpointError, PromptSyntaxError
+from webui.networks.lora.applying import NetworkChange, set_changes
+from webui.networks.lora.files import LoraFile, some
+from webui.networks.lora.matching import LayerTable, Match, match_layers, text_layers, unet_layers
+from webui.prompts.networks import LORA_TYPES, LoraMention, NetworkMention, lora_weights
+
+UNET, TEXT = "unet", "text_encoder"
+FAMILY_WORDS: Final[Mapping[str, str]] = {
+    "sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL", "sd3": "SD3", "flux": "FLUX",
+}  # fmt: skip
+
+
+LoraShelf = Callable[[str], LoraFile]
+"""Gives the file of a name in a prompt, or raises CheckpointError: there is none, or it cannot
+be read."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    mention: LoraMention
+    file: LoraFile
+
+
+@dataclass
+class _Dressed:
+    """A model that wears, or wore, something; it is not kept in memory for that."""
+
+    model: weakref.ref[LoadedModel]
+    wanted: tuple[_Wanted, ...] = ()
+    matches: dict[Hashable, Match] = field(default_factory=dict[Hashable, Match])
+
+
+class JobLoras:
+    """What the prompt in use asks for, over all runs of one job.
+
+    Args:
+        shelf: Gives the files; asked once for each name.
+        warn: Told once about everything that is not applied.
+    """
+
+    def __init__(self, shelf: LoraShelf, warn: Callable[[str], None]) -> None:
+        self._shelf = shelf
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._files: dict[str, LoraFile | None] = {}
+        self._wanted: tuple[_Wanted, ...] = ()
+        self._dressed: list[_Dressed] = []
+
+    def want(self, mentions: Sequence[NetworkMention]) -> None:
+        """From now on models wear what these tags ask for. A tag that cannot be followed is
+        told about and left out, the others count."""
+        read = [r for m in mentions if m.type in LORA_TYPES and (r := self._read(m)) is not None]
+        last = {mention.name: mention for mention in read}
+        # one name in two tags counts twice, both times with the last one's weights (A1111)
+        found = ((last[m.name], self._file(m.name)) for m in read)
+        wanted = tuple(_Wanted(mention, file) for mention, file in found if file is not None)
+        if wanted != self._wanted:
+            self._wanted = wanted
+        for mention in mentions:
+            if mention.type not in LORA_TYPES:
+                self._tell(f"<{mention.type}:{mention.name}> was left out: only LoRAs are applied.")
+
+    def put_on(self, model: LoadedModel) -> None:
+        """Make a model's weights what is wanted; costs nothing when they are already."""
+        dressed = next((d for d in self._dressed if d.model() is model), None)
+        if dressed is None:
+            if not self._wanted:
+                return
+            dressed = _Dressed(weakref.ref(model))
+            self._dressed.append(dressed)
+        if dressed.wanted is self._wanted:
+            return
+        changes: dict[str, list[NetworkChange]] = {UNET: [], TEXT: []}
+        for wanted in self._wanted:
+            for network, change in self._changes(model, dressed, wanted):
+                changes[network].append(change)
+        for network, module in _networks(model).items():
+            set_changes(module, changes[network])
+        dressed.wanted = self._wanted
+
+    def take_off(self) -> None:
+        """Give every model its own weights again."""
+        self._wanted = ()
+        for dressed in self._dressed:
+            if (model := dressed.model()) is not None:
+                for module in _networks(model).values():
+                    set_changes(module, ())
+        self._dressed.clear()
+
+    def _read(self, mention: NetworkMention) -> LoraMention | None:
+        try:
+            return lora_weights(mention)
+        except PromptSyntaxError as err:
+            self._tell(f"{mention} was left out. {err.message} {err.hint}")
+            return None
+
+    def _file(self, name: str) -> LoraFile | None:
+        if name not in self._files:
+            self._files[name] = None
+            try:
+                self._files[name] = self._shelf(name)
+            except CheckpointError as err:
+                self._tell(f"<lora:{name}> was left out. {err.message} {err.hint}".rstrip())
+        return self._files[name]
+
+    def _changes(
+        self, model: LoadedModel, dressed: _Dressed, wanted: _Wanted
+    ) -> Iterator[tuple[str, NetworkChange]]:
+        mention, file = wanted.mention, wanted.file
+        if file.key not in dressed.matches:
+            dressed.matches[file.key] = match_layers(file, _tables(model))
+        match = dressed.matches[file.key]
+        is_foreign = file.family not in ("", model.spec.family)
+        is_left_out = not match.applied or (is_foreign and match.applied < match.total)
+        self._tell_of(file, match, model, is_left_out)
+        if is_left_out:
+            return
+        for network, weight in ((UNET, mention.unet), (TEXT, mention.te)):
+            if match.layers[network]:
+                key = (file.key, weight, mention.dyn)
+                yield network, NetworkChange(key, match.layers[network], weight, mention.dyn)
+
+    def _tell_of(self, file: LoraFile, match: Match, model: LoadedModel, is_left_out: bool) -> None:
+        name, places = f"<lora:{file.name}>", match.strangers + match.unfit
+        here = f"{model.path.stem} ({FAMILY_WORDS.get(model.spec.family, model.spec.family)})"
+        if is_left_out:
+            family = FAMILY_WORDS.get(file.family, file.family)
+            made_for = f"It was made for {family}; c" if family else "C"
+            self._tell(
+                f"{name} was not applied: {match.applied} of its {match.total} layers fit "
+                f"{here}. {made_for}hoose a LoRA or a checkpoint of the same family."
+            )
+        elif places or file.unknown:
+            self._tell(
+                f"{name}: {match.applied} of {match.total} layers were applied to {here}; there "
+                f"is no use here for {some(places + file.unknown)}."
+            )
+        if file.embeddings:
+            self._tell(f"{name}: the embeddings in it ({some(file.embeddings)}) are not used.")
+
+    def _tell(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            self._warn(message)
+
+
+def _networks(model: LoadedModel) -> dict[str, nn.Module]:
+    return {UNET: model.unet, TEXT: model.text_encoder}
+
+
+def _tables(model: LoadedModel) -> dict[str, LayerTable]:
+    if "lora_tables" not in model.extras:
+        model.extras["lora_tables"] = {
+            UNET: unet_layers(model.unet),
+            TEXT: text_layers(model.text_encoder),
+        }
+    return model.extras["lora_tables"]
