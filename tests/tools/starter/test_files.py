@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.conftest import STARTER
+from tools.starter.companions.files import write_companion
 from tools.starter.companions.inversion import VECTORS, train_inversion, with_vectors
 from tools.starter.companions.lora import (
     apply_lora,
@@ -177,6 +178,17 @@ def test_companion_says_what_it_is_and_under_which_licence(pattern: str, keys: s
         assert keys <= set(opened.keys())
     assert "MIT" in metadata["licence"] and metadata["what"]
     assert file.stat().st_size < 4_000_000
+
+
+def test_companion_when_written_is_fp16_and_says_what_it_is(tmp_path: Path) -> None:
+    file, weights = tmp_path / "made.safetensors", torch.arange(6.0).reshape(2, 3)
+    write_companion(file, {"a.weight": weights.T}, "Doubles the size", figures="41 dB")
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+        written = opened.get_tensor("a.weight")
+    assert written.dtype == torch.float16 and torch.equal(written.float(), weights.T)
+    assert (metadata["what"], metadata["figures"]) == ("Doubles the size", "41 dB")
+    assert "MIT" in metadata["licence"] and metadata["format"] == "pt"
 
 
 def test_shipped_lora_fits_the_shipped_starter() -> None:

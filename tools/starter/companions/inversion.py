@@ -19,14 +19,13 @@ prepare_torch()
 
 import torch  # noqa: E402
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from tools.starter.captions import caption  # noqa: E402
+from tools.starter.companions.files import write_companion  # noqa: E402
 from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
-from tools.starter.export import LICENCE  # noqa: E402
 from tools.starter.networks import Starter, from_checkpoint  # noqa: E402
 from tools.starter.objective import Objective  # noqa: E402
 from tools.starter.pools import padded  # noqa: E402
@@ -108,12 +107,9 @@ def main() -> None:
     if networks.vae is None:
         parser.error(f"{arguments.checkpoint} holds no VAE")
     vectors = train_inversion(networks, networks.vae.eval(), sprites, steps=arguments.steps)
-    save_file(
-        {"emb_params": vectors.half().contiguous()}, arguments.file,
-        metadata={
-            "format": "pt", "licence": LICENCE,
-            "what": "Textual inversion for starter-emoji: a pink and light blue sky",
-        },
+    write_companion(
+        arguments.file, {"emb_params": vectors},
+        what="Textual inversion for starter-emoji: a pink and light blue sky",
     )  # fmt: skip
 
 

@@ -20,14 +20,13 @@ prepare_torch()
 
 import torch  # noqa: E402
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from tools.starter.captions import caption  # noqa: E402
+from tools.starter.companions.files import write_companion  # noqa: E402
 from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import Concept, read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
-from tools.starter.export import LICENCE  # noqa: E402
 from tools.starter.networks import Starter, from_checkpoint  # noqa: E402
 from tools.starter.objective import Objective  # noqa: E402
 from tools.starter.pools import padded  # noqa: E402
@@ -185,14 +184,11 @@ def main() -> None:
     if vae is None:
         parser.error(f"{arguments.checkpoint} holds no VAE")
     adapters = train_lora(networks, vae.eval(), sprites, new, steps=arguments.steps)
-    save_file(
-        lora_tensors(adapters), arguments.file,
-        metadata={
-            "format": "pt", "licence": LICENCE, "what": f"Teaches starter-emoji: a {new.word}",
-            "ss_base_model_version": "sd_v1", "ss_network_module": "networks.lora",
-            "ss_network_dim": str(RANK), "ss_network_alpha": str(ALPHA),
-            "ss_output_name": arguments.file.stem, "ss_sd_model_name": arguments.checkpoint.name,
-        },
+    write_companion(
+        arguments.file, lora_tensors(adapters), what=f"Teaches starter-emoji: a {new.word}",
+        ss_base_model_version="sd_v1", ss_network_module="networks.lora",
+        ss_network_dim=str(RANK), ss_network_alpha=str(ALPHA),
+        ss_output_name=arguments.file.stem, ss_sd_model_name=arguments.checkpoint.name,
     )  # fmt: skip
 
 

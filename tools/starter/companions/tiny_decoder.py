@@ -19,13 +19,12 @@ prepare_torch()
 
 import torch  # noqa: E402
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from tools.starter.companions.files import write_companion  # noqa: E402
 from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
-from tools.starter.export import LICENCE  # noqa: E402
 from tools.starter.muon import Muon  # noqa: E402
 from tools.starter.networks import LATENT_SCALE  # noqa: E402
 from tools.starter.prepare import encoded  # noqa: E402
@@ -121,11 +120,9 @@ def main() -> None:
     decoder = train_tiny_decoder(vae, sprites, steps=arguments.steps)
     figures = measure(decoder, vae, sprites)
     print(figures)
-    tensors = {name: t.half().contiguous() for name, t in decoder.state_dict().items()}
-    about = "Preview decoder (TAESD layout) for starter-emoji, VAE-scaled latents to 0..1"
-    save_file(
-        tensors, arguments.file,
-        metadata={"format": "pt", "licence": LICENCE, "what": about, "figures": str(figures)},
+    write_companion(
+        arguments.file, decoder.state_dict(), figures=str(figures),
+        what="Preview decoder (TAESD layout) for starter-emoji, VAE-scaled latents to 0..1",
     )  # fmt: skip
 
 

@@ -18,13 +18,12 @@ prepare_torch()
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from PIL import Image  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from tools.starter.companions.files import write_companion  # noqa: E402
 from tools.starter.companions.fit import fit  # noqa: E402
 from tools.starter.concepts import read_concepts  # noqa: E402
 from tools.starter.drawings import IconPackage, Sprites  # noqa: E402
-from tools.starter.export import LICENCE  # noqa: E402
 from tools.starter.muon import Muon  # noqa: E402
 from tools.starter.painting import as_image  # noqa: E402
 from tools.starter.train_vae import HELD_SEED, Pictures, edges, psnr  # noqa: E402
@@ -119,11 +118,9 @@ def main() -> None:
     print(figures)
     if figures["upscaler_db"] < figures["lanczos_db"] + NEEDED_GAIN_DB:
         parser.exit(1, "Not better than Lanczos; nothing was written.\n")
-    tensors = {name: t.half().contiguous() for name, t in upscaler.state_dict().items()}
-    about = "2x upscaler for flat art (SRVGGNetCompact, 24 features, 8 convolutions)"
-    save_file(
-        tensors, arguments.file,
-        metadata={"format": "pt", "licence": LICENCE, "what": about, "figures": str(figures)},
+    write_companion(
+        arguments.file, upscaler.state_dict(), figures=str(figures),
+        what="2x upscaler for flat art (SRVGGNetCompact, 24 features, 8 convolutions)",
     )  # fmt: skip
 
 
