@@ -73,7 +73,7 @@ def run(
     return painter.run(message)
 
 
-@pytest.mark.parametrize("preview", [{}, {"full": True}, {"format": "png"}, {"format": "exe"}])
+@pytest.mark.parametrize("preview", [{}, {"method": "Full"}, {"format": "png"}, {"format": "exe"}])
 def test_preview_when_wished_is_a_picture(
     painter: Painter, heard: Heard, starter_checkpoint: Path, preview: dict[str, Any]
 ) -> None:
@@ -229,3 +229,37 @@ def test_refiner_when_it_is_of_another_kind_is_refused_before_anything_is_loaded
     with pytest.raises(UnknownArchitectureError, match=r"with big: .*SDXL"):
         run_two(painter, heard, starter_checkpoint, big)
     assert heard.of("progress") == []
+
+
+def test_preview_when_its_network_is_missing_is_told_in_the_first_job_only(
+    painter: Painter, heard: Heard, starter_checkpoint: Path
+) -> None:
+    told = []
+    for _ in range(2):
+        run(painter, heard, starter_checkpoint, {"method": "TAESD", "decoders": []})
+        told.append([m["message"] for m in heard.of("warning")])
+        assert heard.of("preview")
+
+    assert len(told[0]) == 1 and "models/VAE-approx" in told[0][0] and told[1] == []
+
+
+def test_previews_when_they_are_slow_leave_painting_most_of_the_time(
+    painter: Painter, heard: Heard, starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any) -> list[Image.Image]:
+        clock[0] += 2.0
+        return [Image.new("RGB", (8, 8))]
+
+    clock = [100.0]  # seconds; a step takes one more, a preview two
+    progress = heard.send
+
+    def told(message: dict[str, Any]) -> None:
+        clock[0] += message["type"] == "progress" and message["stage"] == "sampling"
+        progress(message)
+
+    monkeypatch.setattr("webui.painter.decode", slow)
+    monkeypatch.setattr("webui.painter.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(heard, "send", told)
+    run(painter, heard, starter_checkpoint, {"method": "Full"}, steps=20)
+
+    assert len(heard.of("preview")) == 3  # at steps 1, 9 and 17: two seconds, then eight without

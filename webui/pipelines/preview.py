@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from webui.checkpoints.load import LoadedModel
+from webui.checkpoints.load_preview import load_preview_decoder, preview_decoders
+from webui.errors import CheckpointError
+from webui.networks.preview_decoders import APPROX_NN, TAESD
 from webui.pipelines.placement import on_device
 
+logger = logging.getLogger(__name__)
 FIT_SIDE = 96  # pixels of the fitting picture: (96/8)² = 144 samples for 15 unknowns
 LONGEST_SIDE = 512
+LONGEST_LATENTS: Final = 128
+"""Cells on the longer side that a network still decodes one by one: 1024 pixels."""
+GOOD_FIT: Final = 0.5
+"""Share of a colour picture's variance that a decoder must explain. Measured with the starter:
+0.93 for its own decoder, less than 0 for networks of random numbers."""
+FILE_NAMES: Final = {TAESD: "taesd_decoder", APPROX_NN: "model.pt"}
+
+
+class PreviewMaker(Protocol):
+    """Draws unfinished latents."""
+
+    def draw(self, latents: Tensor) -> list[Image.Image]:
+        """(B, C, h, w) latents to B pictures."""
+        ...
 
 
 class CheapPreview:
@@ -24,11 +47,8 @@ class CheapPreview:
     """
 
     def __init__(self, model: LoadedModel) -> None:
-        pixels = _colour_picture()
-        vae = model.vae
-        with torch.inference_mode(), on_device(vae, model.device):
-            (posterior,) = vae.encode(pixels.to(model.device, vae.dtype), return_dict=False)
-        latents = (posterior.mean.float() * model.scaling_factor)[0].flatten(1).T.cpu()  # (n, 4)
+        pixels, encoded = _colours(model)
+        latents = encoded[0].flatten(1).T  # (n, 4)
         colours = torch.nn.functional.avg_pool2d(pixels, 8)[0].flatten(1).T  # (n, 3)
         ones = torch.ones(len(latents), 1)
         self._matrix = torch.linalg.lstsq(
@@ -39,8 +59,124 @@ class CheapPreview:
         """(B, 4, h, w) latents to B pictures of 8h×8w pixels, at most 512 on the longer side."""
         small = latents.detach().float().cpu()
         rgb = torch.einsum("bchw,cd->bhwd", small, self._matrix[:4]) + self._matrix[4]
-        values = ((rgb + 1) * 127.5).nan_to_num(0.0).clamp(0, 255).to(torch.uint8).numpy()
-        return [_enlarge(Image.fromarray(array)) for array in values]
+        return [_enlarge(image) for image in _images(rgb)]
+
+
+class NetworkPreview:
+    """Latents to RGB by a small network made for the VAE's latents (TAESD, Approx NN).
+
+    Args:
+        network: Latents (B, C, h, w) to pixels about [-1, 1].
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._weight = next(network.parameters())
+
+    def pixels(self, latents: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 on the CPU, about [-1, 1]; H and W multiples of the latents'."""
+        small = latents.detach().to(self._weight.device, self._weight.dtype)
+        with torch.inference_mode():
+            return self._network(small).float().cpu()
+
+    def draw(self, latents: Tensor) -> list[Image.Image]:
+        """(B, C, h, w) latents to B pictures of 8h×8w pixels, of larger latents smaller ones."""
+        height, width = latents.shape[-2:]
+        factor = min(1.0, LONGEST_LATENTS / max(height, width))
+        if factor < 1:
+            size = (round(height * factor), round(width * factor))
+            latents = nn.functional.interpolate(latents.float(), size=size, mode="area")
+        size = (8 * latents.shape[-1], 8 * latents.shape[-2])
+        images = _images(self.pixels(latents).permute(0, 2, 3, 1))
+        return [image.resize(size, Image.Resampling.BILINEAR) for image in images]
+
+
+def fitting_network(
+    model: LoadedModel, layout: str, paths: Sequence[Path]
+) -> NetworkPreview | None:
+    """The preview network of a layout that suits a model's VAE best; None when none does.
+
+    Which VAE a network was made for does not show in its weights, and people give the files any
+    name: each candidate decodes a known picture that the VAE encoded.
+
+    Args:
+        layout: TAESD or APPROX_NN.
+        paths: Candidate files; others than of that layout are passed over.
+    """
+    found = preview_decoders(paths, layout)
+    if not found:
+        return None
+    pixels, latents = _colours(model)
+    dtype = torch.float32 if torch.device(model.device).type == "cpu" else model.dtype
+    best: tuple[float, NetworkPreview | None] = (GOOD_FIT, None)
+    for path in found:
+        try:
+            maker = NetworkPreview(load_preview_decoder(path, device=model.device, dtype=dtype))
+            fit = _explained(maker, latents, pixels)
+        except (CheckpointError, RuntimeError) as err:  # the latter: latents of other channels
+            logger.warning("%s cannot show previews: %s", path, err)
+            continue
+        logger.info("Preview decoder %s explains %.3f of the colours.", path.name, fit)
+        best = max(best, (fit, maker), key=lambda pair: pair[0])
+    return best[1]
+
+
+def preview_maker(
+    model: LoadedModel, method: str, paths: Sequence[Path], tell: Callable[[str], None]
+) -> PreviewMaker:
+    """What draws previews of a model in the way that is wished; the cheap way where it cannot.
+
+    Kept with the model until the files to choose from are others.
+
+    Args:
+        method: TAESD or APPROX_NN; anything else is the cheap way.
+        paths: Files that may be networks for it.
+        tell: Told why it is the cheap way instead.
+    """
+    makers: dict[object, PreviewMaker | None] = model.extras.setdefault("previews", {})
+    if method in FILE_NAMES:
+        key = (method, tuple(paths))
+        if key not in makers:
+            makers[key] = fitting_network(model, method, paths)
+        if (maker := makers[key]) is not None:
+            return maker
+        tell(absent(method, preview_decoders(paths, method)))
+    cheap = makers.get("cheap") or CheapPreview(model)
+    makers["cheap"] = cheap
+    return cheap
+
+
+def absent(layout: str, paths: Sequence[Path]) -> str:
+    """Why previews of a layout are drawn the cheap way instead, for people."""
+    there = "none of those there fits this checkpoint's VAE" if paths else "there is none"
+    return (
+        f"Live previews by {layout} were asked for, but {there}; they are drawn the cheap way. "
+        f"Put {FILE_NAMES[layout]} into models/VAE-approx and press Refresh, or choose another "
+        "live preview method."
+    )
+
+
+def _explained(maker: NetworkPreview, latents: Tensor, pixels: Tensor) -> float:
+    """Share of a picture's variance that a decoder explains, 1 = all; -inf for broken values."""
+    drawn = maker.pixels(latents)
+    wanted = nn.functional.interpolate(pixels, size=drawn.shape[-2:], mode="area")
+    missing = (drawn - wanted).square().mean() / wanted.var()
+    return float((1 - missing).nan_to_num(nan=-torch.inf))
+
+
+def _colours(model: LoadedModel) -> tuple[Tensor, Tensor]:
+    """The colour picture (1, 3, 96, 96), and its VAE-scaled latents (1, C, 12, 12); on the CPU."""
+    pixels = _colour_picture()
+    vae = model.vae
+    with torch.inference_mode(), on_device(vae, model.device):
+        (posterior,) = vae.encode(pixels.to(model.device, vae.dtype), return_dict=False)
+    return pixels, (posterior.mean.float() * model.scaling_factor).cpu()
+
+
+def _images(rgb: Tensor) -> list[Image.Image]:
+    """(B, H, W, 3) about [-1, 1] to pictures."""
+    values = ((rgb + 1) * 127.5).nan_to_num(0.0).clamp(0, 255).to(torch.uint8).numpy()
+    return [Image.fromarray(array) for array in values]
 
 
 def _enlarge(image: Image.Image) -> Image.Image:

@@ -1,0 +1,54 @@
+"""Load the small networks that show unfinished pictures (models/VAE-approx)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from webui.checkpoints.headers import read_header
+from webui.checkpoints.weights import open_weights
+from webui.errors import CheckpointError
+from webui.networks.preview_decoders import build_decoder, decoder_layout
+
+
+def preview_decoders(paths: Iterable[Path], layout: str) -> list[Path]:
+    """Those of the files that are preview decoders of one layout; unreadable ones are not.
+
+    Args:
+        layout: ``preview_decoders.TAESD`` or ``APPROX_NN``.
+    """
+    found: list[Path] = []
+    for path in paths:
+        try:
+            if decoder_layout(read_header(path).tensors) == layout:
+                found.append(path)
+        except CheckpointError:
+            continue
+    return found
+
+
+def load_preview_decoder(
+    path: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """A preview decoder of either layout: VAE-scaled latents to pixels about [-1, 1].
+
+    Raises:
+        CheckpointError: Unreadable, damaged, or something else.
+        UnsafeCheckpointError: A pickle that asks for more than tensors.
+    """
+    with open_weights(path) as opened:
+        weights = {
+            name: opened.read(name).to(device=device, dtype=dtype, copy=True)
+            for name in opened.header.tensors
+        }
+    try:
+        return build_decoder(weights)
+    except ValueError as err:
+        raise CheckpointError(
+            f"{path} is no preview decoder: {err}.",
+            "Get taesd_decoder (for SDXL taesdxl_decoder), .pth or .safetensors, again.",
+            path=str(path),
+        ) from err
