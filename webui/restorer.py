@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -18,7 +21,7 @@ from webui.checkpoints.known_weights import (
     GFPGAN_VERSIONS,
     missing,
 )
-from webui.errors import LibraryError, ParamsError
+from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
 from webui.params import PLAIN_UPSCALERS, Extras, FaceRestoration, FetchWeights
 from webui.pictures import encode, load_upright, read_infotext
 from webui.progress import Interrupted
@@ -51,6 +54,9 @@ from webui.restoration.upscalers import (
 )
 from webui.wire import Sender
 
+logger = logging.getLogger(__name__)
+_OF_ONE_PICTURE = (WebUIError, OSError, ValueError, RuntimeError, MemoryError, cv2.error)
+"""What a single bad picture can cause: libraries that read and resize raise all of these."""
 CROP_SIDE = 256
 """Pixels of the before/after crops that are shown; they are kept as JPEG."""
 
@@ -222,9 +228,11 @@ class ExtrasRun:
         Returns:
             Facts for the job row: the recipe's pairs of the last picture that was finished.
         Raises:
-            WebUIError: A picture cannot be worked on.
+            WebUIError: A picture cannot be worked on; with ``skips_bad`` none of them can, or
+                weights are missing.
         """
         pairs: dict[str, Any] = {}
+        failures: list[Exception] = []
         for image, key in enumerate(self._params.images):
             self._image = image
             if image in have:
@@ -234,15 +242,36 @@ class ExtrasRun:
             self._asked.clear_skip()
             try:
                 restored, source = self._restore(image, key)
+                made = extras_pairs(self._params, image, self._weights.gfpgan)
+                self._send_faces(image, restored.faces)
+                self._send_picture(image, source, restored, made)
+                pairs = made
             except Interrupted:
                 continue
-            pairs = extras_pairs(self._params, image, self._weights.gfpgan)
-            self._send_faces(image, restored.faces)
-            self._send_picture(image, source, restored, pairs)
+            except _OF_ONE_PICTURE as err:
+                if isinstance(err, CheckpointError) or not self._skips_bad:
+                    raise
+                failures.append(err)
+                self._tell_failure(err)
+        if failures and len(failures) == self._params.image_count:
+            raise failures[0]
         return {
             "extra_generation_params": dict(shown_pairs(pairs)),
             "interrupted": self._asked.interrupted,
         }
+
+    @property
+    def _skips_bad(self) -> bool:
+        return self._params.skips_bad and self._params.image_count > 1
+
+    def _tell_failure(self, err: Exception) -> None:
+        """Name a picture that was left out, and why."""
+        if isinstance(err, WebUIError):
+            self.warn(f"Left out. {err}")
+            return
+        short_id = uuid.uuid4().hex[:8]
+        logger.error("Picture %d was left out (%s).", self._image, short_id, exc_info=err)
+        self.warn(f"Left out: {type(err).__name__}: {err} (in log/worker.log under {short_id}).")
 
     def _restore(self, image: int, key: str) -> tuple[Restored, Path]:
         source = self._path(key)

@@ -124,6 +124,101 @@ def test_job_when_many_pictures_then_stopping_keeps_what_is_finished(jobs: Jobs)
     assert result["interrupted"]
 
 
+def broken(jobs: Jobs, data: bytes) -> str:
+    """A file that was whole when it was kept and is not any more."""
+    key = jobs.inputs.keep(png(Image.new("RGB", (8, 8), (len(data) % 256, 9, 7))))
+    jobs.inputs.path(key).write_bytes(data)
+    return key
+
+
+def bad_files() -> dict[str, bytes]:
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(whole, "JPEG")
+    wide = io.BytesIO()
+    Image.new("1", (20_000, 9_000)).save(wide, "PNG")
+    return {
+        "text": b"no picture at all",
+        "empty": b"",
+        "cut": whole.getvalue()[:600],
+        "wide": wide.getvalue(),
+    }
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "cut", "wide"])
+def test_batch_when_one_picture_is_bad_then_the_others_are_made_and_it_is_named(
+    jobs: Jobs, kind: str
+) -> None:
+    good = [jobs.inputs.keep(png(Image.new("RGB", (8, 8), (i, 0, 0)))) for i in range(2)]
+    keys = [good[0], broken(jobs, bad_files()[kind]), good[1]]
+    names = ["first.png", "grandfather.jpg", "last.png"]
+    result = jobs.run(keys, names=names, upscaler_1="Nearest", skips_bad=True)
+    assert [m["index"] for m in jobs.sent.of("image")] == [0, 2]
+    (warning,) = jobs.sent.of("warning")
+    assert warning["message"].startswith("grandfather: Left out. ")
+    assert result["extra_generation_params"]["Postprocess upscaler"] == "Nearest"
+
+
+def test_batch_when_one_result_would_be_too_large_then_only_that_one_is_left_out(
+    jobs: Jobs,
+) -> None:
+    small = jobs.inputs.keep(png(Image.new("RGB", (8, 8))))
+    wide = jobs.inputs.keep(png(Image.new("L", (20_000, 600))))
+    jobs.run([wide, small], upscaler_1="Nearest", upscaling_resize=16, skips_bad=True)
+    assert [m["index"] for m in jobs.sent.of("image")] == [1]
+    (warning,) = jobs.sent.of("warning")
+    assert warning["message"].startswith("Picture 1: Left out. ")
+    assert "320000x9600" in warning["message"] and "smaller factor" in warning["message"]
+
+
+@pytest.mark.parametrize(
+    "err", [MemoryError("no memory"), RuntimeError("not enough memory"), OSError("a bad disk")]
+)
+def test_batch_when_a_library_fails_on_one_picture_then_it_is_named_with_an_id(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, err: Exception
+) -> None:
+    keys = [jobs.inputs.keep(png(Image.new("RGB", (8, 8), (i, 0, 0)))) for i in range(2)]
+    original = restorer.restore
+
+    def fails(pixels: np.ndarray, *args: Any, **more: Any) -> Any:
+        if pixels[0, 0, 0] == 0:
+            raise err
+        return original(pixels, *args, **more)
+
+    monkeypatch.setattr(restorer, "restore", fails)
+    jobs.run(keys, upscaler_1="Nearest", skips_bad=True)
+    assert [m["index"] for m in jobs.sent.of("image")] == [1]
+    (warning,) = jobs.sent.of("warning")
+    number = warning["message"].rpartition(" ")[2].rstrip(").")
+    assert str(err) in warning["message"] and number in caplog.text
+
+
+def test_batch_when_all_pictures_are_bad_then_the_job_fails_with_the_first_reason(
+    jobs: Jobs,
+) -> None:
+    keys = [broken(jobs, b"no picture"), broken(jobs, b"no picture either")]
+    with pytest.raises(LibraryError):
+        jobs.run(keys, upscaler_1="Nearest", skips_bad=True)
+
+
+@pytest.mark.parametrize("skips_bad", [False, True])
+def test_batch_when_a_single_or_unforgiving_job_has_a_bad_picture_then_it_fails(
+    jobs: Jobs, skips_bad: bool
+) -> None:
+    keys = [broken(jobs, b"no picture")]
+    if not skips_bad:
+        keys.append(jobs.inputs.keep(png(Image.new("RGB", (8, 8)))))
+    with pytest.raises(LibraryError):
+        jobs.run(keys, upscaler_1="Nearest", skips_bad=skips_bad)
+    assert jobs.sent.of("image") == []
+
+
+def test_batch_when_weights_are_missing_then_it_fails_as_a_whole(jobs: Jobs) -> None:
+    keys = [jobs.inputs.keep(png(Image.new("RGB", (8, 8), (i, 0, 0)))) for i in range(2)]
+    with pytest.raises(CheckpointNotFoundError):
+        jobs.run(keys, upscaler_1="R-ESRGAN 4x+", skips_bad=True)
+    assert jobs.sent.of("warning") == []
+
+
 def test_job_when_taken_up_again_then_makes_only_what_is_missing(jobs: Jobs) -> None:
     keys = [jobs.inputs.keep(png(Image.new("RGB", (8, 8), (i, 0, 0)))) for i in range(3)]
     jobs.run(keys, have=(0, 2), upscaler_1="Nearest")

@@ -98,6 +98,8 @@ class Extras(Repairs):
         names: File names of the inputs, for naming the results; empty or as many as images.
         refused_faces: Faces that stay as they are.
         scratch_mask: Own mask, white = repair; for a single picture.
+        skips_bad: Of several pictures, those that cannot be worked on are left out and named;
+            otherwise one of them fails the whole job.
     """
 
     kind: Literal["extras"] = "extras"
@@ -105,6 +107,7 @@ class Extras(Repairs):
     names: tuple[str, ...] = ()
     refused_faces: tuple[RefusedFace, ...] = ()
     scratch_mask: PictureKey | None = None
+    skips_bad: bool = False
 
     @model_validator(mode="after")
     def _goes_together(self) -> Extras:

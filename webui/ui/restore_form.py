@@ -277,7 +277,8 @@ def _check_faces(form: Mapping[str, Any], studio: Studio, language: str) -> None
 
 def _request(files: Sequence[BatchFile], values: Mapping[str, Any]) -> Extras:
     names = [file.stem for file in files]
-    return _built({**values, "images": [file.key for file in files], "names": names})
+    keys = [file.key for file in files]
+    return _built({**values, "images": keys, "names": names, "skips_bad": True})
 
 
 def _built(values: Mapping[str, Any]) -> Extras:
