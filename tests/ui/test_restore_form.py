@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from tests.ui.serve import FAKE_WORKER
-from webui.errors import CheckpointNotFoundError, JobError, ParamsError
+from webui import video
+from webui.errors import CheckpointNotFoundError, JobError, LibraryError, ParamsError
 from webui.library.faces import FoundFace
-from webui.params import Extras
+from webui.params import Extras, RestoreVideo, build, from_json
 from webui.settings import read_settings
 from webui.studio import Studio
-from webui.ui import batch, cards, queue_tab, restore, restore_cards
+from webui.ui import batch, cards, queue_tab, restore, restore_cards, restore_videos
 from webui.ui.restore_form import (
     DEFAULTS,
     FACES,
@@ -26,6 +27,7 @@ from webui.ui.restore_form import (
     make_requests,
     refuse,
 )
+from webui.ui.restore_videos import VideoFile, write_videos
 from webui.ui.session import Visitor
 
 
@@ -41,6 +43,7 @@ def form(studio: Studio, count: int = 1, **changed: Any) -> dict[str, Any]:
 
 def ask(studio: Studio, count: int = 1, **changed: Any) -> Extras:
     (request,), _ = make_requests(form(studio, count, **changed), studio, "en", user="")
+    assert isinstance(request, Extras)
     return request
 
 
@@ -58,6 +61,87 @@ def test_whole_picture_without_networks_is_enlarged_with_lanczos_and_the_card_sa
     assert plan.upscalers == ("Lanczos",) and plan.to_fetch == ("R-ESRGAN 4x+",)
     html = restore_cards.plan_view(plan, Path("/models"), "en")
     assert "adds no detail" in html and "BSD-3-Clause" in html
+
+
+def test_batch_of_the_page_leaves_bad_pictures_out_and_goes_on(studio: Studio) -> None:
+    assert ask(studio, 3, what=WHOLE).skips_bad
+
+
+# Videos
+
+
+def film(studio: Studio, folder: Path) -> str:
+    (folder / "home.mp4").write_bytes(b"moving pictures")
+    key = studio.inputs.keep_video(folder / "home.mp4")
+    return write_videos([VideoFile(key, "home", 64, 48, 25, 1.0)])
+
+
+def test_videos_and_photographs_become_a_job_each_kind(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "_which", lambda name: f"/bin/{name}")
+    given = form(studio, 2, what=WHOLE, video_files=film(studio, tmp_path))
+    (photographs, moving), skipped = make_requests(given, studio, "en", user="ann")
+    assert isinstance(photographs, Extras) and len(photographs.images) == 2
+    assert isinstance(moving, RestoreVideo) and skipped == []
+    assert (moving.name, moving.user, moving.upscaler_1) == ("home", "ann", "Lanczos")
+    assert from_json(moving.to_json()) == moving
+    assert studio.inputs.path(moving.input_keys[0]).read_bytes() == b"moving pictures"
+
+
+def test_video_alone_is_enough_and_a_folder_takes_its_place(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "_which", lambda name: f"/bin/{name}")
+    given = form(studio, 0, what=WHOLE, video_files=film(studio, tmp_path))
+    (moving,), _ = make_requests(given, studio, "en", user="")
+    assert isinstance(moving, RestoreVideo)
+    with pytest.raises(ParamsError):
+        make_requests({**given, "batch_source": "From directory"}, studio, "en", user="")
+
+
+def test_video_without_ffmpeg_is_no_request_and_the_plan_names_what_is_missing(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "_which", lambda name: None)
+    given = form(studio, 1, what=WHOLE, video_files=film(studio, tmp_path))
+    assert make_plan(given, studio).programs == ("ffmpeg", "ffprobe")
+    assert make_plan({**given, "video_files": "[]"}, studio).programs == ()
+    with pytest.raises(LibraryError, match="ffmpeg and ffprobe"):
+        make_requests(given, studio, "en", user="")
+    html = restore_cards.plan_view(make_plan(given, studio), Path("/models"), "zh")
+    assert "处理视频需要 ffmpeg, ffprobe" in html and "winget install ffmpeg" in html
+
+
+def test_finished_video_lies_beside_the_pictures_is_listed_and_its_parts_go(
+    studio: Studio, tmp_path: Path
+) -> None:
+    params = build("restore-video", {"video": "a" * 64, "name": "home"})
+    assert isinstance(params, RestoreVideo)
+    folder = studio.videos.parts_folder(4)
+    folder.mkdir(parents=True)
+    (folder / "finished.mp4").write_bytes(b"film")
+    event = {
+        "path": str(folder / "finished.mp4"), "width": 64, "height": 48, "frames": 25, "rate": 25.0,
+        "seconds": 1.0, "is_part": True, "infotext": "Postprocess upscaler: Lanczos",
+    }  # fmt: skip
+    outputs = tmp_path / "outputs"
+    saved = studio.videos.keep(4, event, "home", params.output, outputs, client="me")
+    assert saved.path.read_bytes() == b"film" and saved.path.name == "00000-home.mp4"
+    assert saved.path.is_relative_to(outputs) and not folder.exists()
+    assert studio.videos.of(4) == saved and studio.videos.recent("me") == [saved]
+    assert studio.videos.recent("somebody else") == []
+    view = restore_videos.video_view(saved, "en")
+    assert "first part" in view and "0:01" in view and "ui/video/4" in view
+    saved.path.unlink()
+    assert studio.videos.recent("me") == [] and not saved.is_there
+
+
+def test_parts_of_videos_that_nobody_finishes_are_removed(studio: Studio) -> None:
+    for job in (3, 5):
+        studio.videos.parts_folder(job).mkdir(parents=True)
+    studio.videos.remove_parts({5})
+    assert not studio.videos.parts_folder(3).exists() and studio.videos.parts_folder(5).exists()
 
 
 def test_faces_without_weights_name_file_licence_and_folder(studio: Studio) -> None:

@@ -12,7 +12,7 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
         "Drop one or several photographs here, or a video, or click to choose",
         "把一张或多张照片（或一段视频）拖到这里，或点击选择",
     ),
-    "restore_clear": ("Take the photographs away", "移除这些照片"),
+    "restore_clear": ("Take the files away", "移除这些文件"),
     "restore_what": ("What shall become clear?", "要修复什么？"),
     "restore_both": ("Faces and picture", "人脸和整张图"),
     "restore_faces": ("Only the faces", "只修复人脸"),
