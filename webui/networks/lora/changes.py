@@ -375,7 +375,9 @@ class Directed:
         changed = weight + self.inner.delta(weight, rank_limit)
         kept = 0 if self._is_of_outputs(weight.shape) else 1
         others = [axis for axis in range(weight.ndim) if axis != kept]
-        length = changed.norm(dim=others, keepdim=True)  # (o, 1, …) or (1, i, …)
+        length = torch.linalg.vector_norm(
+            changed, dim=others, keepdim=True
+        )  # (o, 1, …) or (1, i, …)
         (magnitude,) = _on(weight, self.magnitude.reshape(length.shape))
         return changed * (magnitude / (length + torch.finfo(torch.float32).eps)) - weight
 

@@ -30,7 +30,7 @@ TEXT_PREFIXES: Final = {
     ),
 }  # fmt: skip
 
-_BLOCK: Final = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions)\.(\d+)$")
+_BLOCK: Final = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions)\.(\d+)(?:\.|$)")
 _RESIZER: Final = re.compile(r"(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.conv$")
 _RESNET_PARTS: Final = {
     "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
