@@ -18,9 +18,7 @@ from webui.ui import (
     input_history,
     painting_tab,
     pasting,
-    prompt_box,
     quicksettings,
-    results,
 )
 from webui.ui.img2img_form import (
     CANVASES,
@@ -77,11 +75,7 @@ class Img2Img(PaintingTab):
 def draw(studio: Studio) -> Img2Img:
     """Three areas, placed by style.css: what is asked, how it is made, what came out."""
     with gr.Row(elem_classes="dq-studio dq-i2i"):
-        with gr.Column(elem_classes="dq-ask", min_width=0):
-            prompts = prompt_box.draw_prompts(TAB)
-            actions = painting_tab.draw_actions(TAB)
-            style_row = prompt_box.draw_styles(list(studio.styles.by_name()), TAB)
-            overrides = painting_tab.draw_overrides(TAB)
+        ask = painting_tab.draw_ask(TAB, studio)
         with gr.Column(elem_classes="dq-form", min_width=0):
             canvases, copies, earlier, several = _draw_modes(studio)
             inpaint_panel, panel_fields = img2img_panels.draw_inpaint(_FIELDS)
@@ -97,20 +91,18 @@ def draw(studio: Studio) -> Img2Img:
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
             tile_fields = painting_tab.draw_tiles(_FIELDS)
             scripts, script_fields = img2img_panels.draw_scripts(_FIELDS, studio)
-        with gr.Column(elem_classes="dq-out", min_width=0):
-            stage = results.draw(actions["interrupt"], actions["skip"], actions["forever"], TAB)
+        stage = painting_tab.draw_out(ask)
     form = Img2ImgForm(
-        prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
-        overrides=overrides, denoising=denoising, image_cfg=image_cfg, resize_mode=resize_mode,
-        **canvases, **fields, **size["fields"], **seed_fields, **refiner_fields, **tile_fields,
-        **panel_fields, **script_fields,
+        denoising=denoising, image_cfg=image_cfg, resize_mode=resize_mode,
+        **ask.fields, **canvases, **fields, **size["fields"], **seed_fields, **refiner_fields,
+        **tile_fields, **panel_fields, **script_fields,
     )  # fmt: skip
     buttons = Buttons(
-        **actions, swap=size["swap"], aspects=size["aspects"], **seed_buttons,
+        **ask.buttons, swap=size["swap"], aspects=size["aspects"], **seed_buttons,
         autosave=painting_tab.draw_autosave(TAB),
     )  # fmt: skip
     return Img2Img(
-        tab=TAB, form=form, prompts=prompts, style_row=style_row, buttons=buttons,
+        tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel, results=stage,
         copies=copies, earlier=earlier,
         measure=size["measure"], size_to=size["to"], size_by=size["by"],

@@ -121,7 +121,47 @@ class FieldMaker:
         )  # fmt: skip
 
 
-def draw_actions(tab: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Ask:
+    """The first of a tab's three areas: what is asked.
+
+    Attributes:
+        buttons: Those of ``Buttons`` that lie here, by name.
+    """
+
+    tab: str
+    prompts: PromptBox
+    buttons: dict[str, Any]
+    style_row: StyleRow
+    overrides: gr.Dropdown
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The form's fields that lie here, by name."""
+        return {
+            "prompt": self.prompts.prompt, "negative_prompt": self.prompts.negative_prompt,
+            "styles": self.style_row.styles, "overrides": self.overrides,
+        }  # fmt: skip
+
+
+def draw_ask(tab: str, studio: Studio) -> Ask:
+    """Prompts, what can be pressed below them, styles, chips of settings."""
+    with gr.Column(elem_classes="dq-ask", min_width=0):
+        prompts = prompt_box.draw_prompts(tab)
+        buttons = _draw_actions(tab)
+        style_row = prompt_box.draw_styles(list(studio.styles.by_name()), tab)
+        overrides = _draw_overrides(tab)
+    return Ask(tab, prompts, buttons, style_row, overrides)
+
+
+def draw_out(ask: Ask) -> Results:
+    """The last area: what came out."""
+    with gr.Column(elem_classes="dq-out", min_width=0):
+        buttons = ask.buttons
+        return results.draw(buttons["interrupt"], buttons["skip"], buttons["forever"], ask.tab)
+
+
+def _draw_actions(tab: str) -> dict[str, Any]:
     """Generate, Interrupt, Skip, and the small row below."""
     with gr.Row(elem_classes="dq-actions"):
         generate = gr.Button(
@@ -153,7 +193,7 @@ def draw_actions(tab: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw_overrides(tab: str) -> gr.Dropdown:
+def _draw_overrides(tab: str) -> gr.Dropdown:
     """Chips of settings that a pasted recipe brought along; hidden while there are none."""
     return gr.Dropdown(
         [], value=[], multiselect=True, allow_custom_value=True, visible=False,

@@ -11,7 +11,7 @@ import gradio as gr
 from webui.params import LATENT_UPSCALE_MODES
 from webui.resolve import TextToImageRequest
 from webui.samplers.names import SAMPLERS, SCHEDULES
-from webui.ui import cards, painting_tab, pasting, prompt_box, quicksettings, results
+from webui.ui import cards, painting_tab, pasting, quicksettings
 from webui.ui.form import (
     DEFAULTS,
     SAME_CHECKPOINT,
@@ -47,11 +47,7 @@ class Txt2Img(PaintingTab):
 def draw(studio: Studio) -> Txt2Img:
     """Three areas, placed by style.css: what is asked, how it is made, what came out."""
     with gr.Row(elem_classes="dq-studio"):
-        with gr.Column(elem_classes="dq-ask", min_width=0):
-            prompts = prompt_box.draw_prompts(TAB)
-            actions = painting_tab.draw_actions(TAB)
-            style_row = prompt_box.draw_styles(list(studio.styles.by_name()), TAB)
-            overrides = painting_tab.draw_overrides(TAB)
+        ask = painting_tab.draw_ask(TAB, studio)
         with gr.Column(elem_classes="dq-form", min_width=0):
             fields = painting_tab.draw_sampling(_FIELDS)
             size_fields, swap, aspects = painting_tab.draw_size(_FIELDS)
@@ -59,19 +55,17 @@ def draw(studio: Studio) -> Txt2Img:
             hires_fields, hires_panel, hires_size = _draw_hires(studio)
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
             tile_fields = painting_tab.draw_tiles(_FIELDS)
-        with gr.Column(elem_classes="dq-out", min_width=0):
-            stage = results.draw(actions["interrupt"], actions["skip"], actions["forever"], TAB)
+        stage = painting_tab.draw_out(ask)
     form = Form(
-        prompt=prompts.prompt, negative_prompt=prompts.negative_prompt, styles=style_row.styles,
-        overrides=overrides, **fields, **size_fields, **seed_fields, **hires_fields,
-        **refiner_fields, **tile_fields,
+        **ask.fields, **fields, **size_fields, **seed_fields, **hires_fields, **refiner_fields,
+        **tile_fields,
     )  # fmt: skip
     buttons = Buttons(
-        **actions, swap=swap, aspects=aspects, **seed_buttons,
+        **ask.buttons, swap=swap, aspects=aspects, **seed_buttons,
         autosave=painting_tab.draw_autosave(TAB),
     )  # fmt: skip
     return Txt2Img(
-        tab=TAB, form=form, prompts=prompts, style_row=style_row, buttons=buttons,
+        tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel,
         hires_panel=hires_panel, hires_size=hires_size, results=stage,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
