@@ -23,6 +23,7 @@ ROOM_OF_FILE = {
     "resolve": "studio",
     "drafts": "studio",
     "follow_ups": "studio",
+    "vae_choice": "studio",
     "lora_files": "studio",
 }
 """Single files of webui/ that belong to a room of another name; the others are their own room."""

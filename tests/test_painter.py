@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests.checkpoints.stripped import read_stripped
+from webui.checkpoints.rules import VAE
 from webui.errors import UnknownArchitectureError
 from webui.torch_setup import prepare_torch
 
@@ -56,7 +58,12 @@ def painter(heard: Heard) -> Painter:
 
 
 def run(
-    painter: Painter, heard: Heard, checkpoint: Path, preview: dict[str, Any], **values: Any
+    painter: Painter,
+    heard: Heard,
+    checkpoint: Path,
+    preview: dict[str, Any],
+    vae: dict[str, Any] | None = None,
+    **values: Any,
 ) -> dict[str, Any]:
     heard.messages.clear()
     params = TextToImage(**{"prompt": "a cat", "width": 64, "height": 64, "steps": 3, **values})
@@ -67,7 +74,7 @@ def run(
             "path": str(checkpoint), "name": checkpoint.name, "stem": checkpoint.stem,
             "sha256": "ab" * 32, "size": 1,
         },
-        "vae": None,
+        "vae": vae,
         "preview": preview,
     }  # fmt: skip
     return painter.run(message)
@@ -263,3 +270,25 @@ def test_previews_when_they_are_slow_leave_painting_most_of_the_time(
     run(painter, heard, starter_checkpoint, {"method": "Full"}, steps=20)
 
     assert len(heard.of("preview")) == 3  # at steps 1, 9 and 17: two seconds, then eight without
+
+
+def test_vae_when_another_is_chosen_draws_the_picture_and_is_named(
+    painter: Painter, heard: Heard, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    tensors = {
+        name.removeprefix(VAE): tensor
+        for name, tensor in load_file(starter_checkpoint).items()
+        if name.startswith(VAE)
+    }
+    tensors["decoder.conv_out.bias"] = tensors["decoder.conv_out.bias"] + 0.5
+    save_file(tensors, tmp_path / "brighter.vae.safetensors")
+    run(painter, heard, starter_checkpoint, {"enabled": False})
+    own = heard.of("image")[0]
+    vae = {"path": str(tmp_path / "brighter.vae.safetensors"), "sha256": "cd" * 32}
+    run(painter, heard, starter_checkpoint, {"enabled": False}, vae=vae)
+    other = heard.of("image")[0]
+
+    shades = [np.asarray(Image.open(io.BytesIO(p["image"]))).mean() for p in (own, other)]
+    assert shades[1] > shades[0] + 20
+    assert "VAE" not in own["infotext"]
+    assert "VAE hash: cdcdcdcdcd, VAE: brighter.vae.safetensors" in other["infotext"]

@@ -47,6 +47,11 @@ class Option:
 OPTIONS: tuple[Option, ...] = (
     Option("sd_model_checkpoint", None, "Stable Diffusion checkpoint", infotext="Model hash"),
     Option("sd_vae", "Automatic", "SD VAE", infotext="VAE"),
+    Option(
+        "sd_vae_overrides_per_model_preferences",
+        True,
+        "The chosen VAE wins over what is noted for a checkpoint",
+    ),
     Option("CLIP_stop_at_last_layers", 1, "Clip skip", infotext="Clip skip", minimum=1, maximum=12),
     Option(
         "randn_source", "NV", "Random number generator source", ("GPU", "CPU", "NV"), infotext="RNG"

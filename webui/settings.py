@@ -79,6 +79,7 @@ class Settings:
     threads: int = 0
     styles_files: tuple[str, ...] = ()
     preferred_checkpoint: str = ""
+    usual_vae: str = ""
     tls_keyfile: str | None = None
     tls_certfile: str | None = None
     cors_origins: tuple[str, ...] = ()
@@ -145,7 +146,7 @@ def _add_folder_flags(group: Any) -> None:
     add("--models-dir", default=None, metavar="DIR", help="another models folder")
     for flag in ("ckpt", "vae", "lora", "embeddings", "hypernetwork"):
         add(f"--{flag}-dir", default=None, metavar="DIR", help=f"an extra {flag} folder")
-    add("--vae-path", default=None, metavar="FILE", help="a VAE file; its folder is searched, too")
+    add("--vae-path", default=None, metavar="FILE", help="what «Automatic» means as VAE")
     add("--esrgan-models-path", default=None, metavar="DIR", help="an extra upscaler folder")
     add("--realesrgan-models-path", default=None, metavar="DIR")
     add("--ckpt", default=None, metavar="FILE", help="checkpoint to begin with")
@@ -256,6 +257,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
         threads=flags.threads,
         styles_files=tuple(flags.styles_file or ()),
         preferred_checkpoint=flags.ckpt or "",
+        usual_vae=_file_in_folder(flags.vae_path) if flags.vae_path else "",
         tls_keyfile=flags.tls_keyfile,
         tls_certfile=flags.tls_certfile,
         cors_origins=tuple(o.strip() for o in flags.cors_allow_origins.split(",") if o.strip()),
@@ -271,6 +273,12 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
     )
     _check(settings)
     return settings
+
+
+def _file_in_folder(file: str) -> str:
+    """A file's path as it is listed: its folder followed to the end, a link's own name kept."""
+    path = Path(file).expanduser()
+    return str(path.parent.resolve() / path.name)
 
 
 def _folders(flags: argparse.Namespace) -> Folders:

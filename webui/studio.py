@@ -48,6 +48,7 @@ from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
 from webui.settings import PROJECT_DIR, Settings
+from webui.vae_choice import choose_vae
 
 logger = logging.getLogger(__name__)
 FINAL_STATES = ("done", "failed", "cancelled")
@@ -480,7 +481,7 @@ class Studio:
         params = self.params_of(job)
         done = self.library.images_of(job.id)
         return {
-            **(self._model_files(params.checkpoint, params.vae) if params.checkpoint else {}),
+            **(self._model_files(job, params.checkpoint, params.vae) if params.checkpoint else {}),
             "weights": self._weights(),
             "tiling": {
                 "tile": self.options["ESRGAN_tile"],
@@ -493,7 +494,7 @@ class Studio:
             },
             "embeddings": [_embedding_message(r, f) for r, f in self.embeddings()],
             "loras": lora_files(params, self.catalog, has_hashes=not self.settings.no_hashing),
-            "others": {n: self._model_files(n, params.vae) for n in params.other_checkpoints},
+            "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
             "have": sorted(p.index for p in done if p.kind == "image"),
             "preview": {
@@ -582,18 +583,25 @@ class Studio:
         models = folders.data / "models"
         return {"models": str(models), "cache": str(folders.database.parent / "packages")}
 
-    def _model_files(self, checkpoint: str, vae: str) -> dict[str, Any]:
+    def _model_files(self, job: Job, checkpoint: str, vae: str) -> dict[str, Any]:
         record = self.catalog.find_checkpoint(checkpoint)
-        return {"checkpoint": _file_facts(record), "vae": self._vae_file(vae, record)}
+        return {"checkpoint": _file_facts(record), "vae": self._vae_file(job, vae, record)}
 
-    def _vae_file(self, vae: str, checkpoint: Record) -> dict[str, Any] | None:
-        if vae in ("None", ""):
+    def _vae_file(self, job: Job, vae: str, checkpoint: Record) -> dict[str, Any] | None:
+        choice = choose_vae(
+            vae,
+            checkpoint,
+            self.catalog,
+            usual=self.settings.usual_vae,
+            overrides_notes=self.options["sd_vae_overrides_per_model_preferences"],
+        )
+        if choice.warning:
+            self.jobs.add_warning(job.id, choice.warning)
+        if choice.record is None:
             return None
-        if vae == "Automatic":
-            record = self.catalog.automatic_vae(checkpoint)
-        else:
-            record = self.catalog.find_vae(vae)
-        return None if record is None else _file_facts(record)
+        if self.settings.no_hashing:
+            return _file_facts(choice.record)
+        return _file_facts(self.catalog.hash_now(choice.record))
 
     # What the worker says
 

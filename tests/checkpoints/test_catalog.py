@@ -229,22 +229,6 @@ def test_vae_beside_a_checkpoint_is_a_vae(models: Path, make) -> None:
     assert [r.name for r in catalog.vaes()] == ["a.vae.safetensors", "b.vae.pt"]
 
 
-def test_automatic_vae_starts_with_the_stem_unless_noted_otherwise(models: Path, make) -> None:
-    path = tiny(models / "Stable-diffusion" / "dream.safetensors")
-    tiny(models / "VAE" / "other.pt")
-    catalog = make()
-    assert catalog.automatic_vae(catalog.find_checkpoint("dream")) is None
-    tiny(models / "VAE" / "dream-v2.vae.pt")
-    catalog.refresh()
-    found = catalog.automatic_vae(catalog.find_checkpoint("dream"))
-    assert found is not None and found.name == "dream-v2.vae.pt"
-    path.with_suffix(".json").write_text(json.dumps({"vae": "other.pt"}))
-    found = catalog.automatic_vae(catalog.find_checkpoint("dream"))
-    assert found is not None and found.name == "other.pt"
-    path.with_suffix(".json").write_text(json.dumps({"vae": "None"}))
-    assert catalog.automatic_vae(catalog.find_checkpoint("dream")) is None
-
-
 def test_vae_is_found_by_file_name_and_stem(models: Path, make) -> None:
     tiny(models / "VAE" / "sub" / "soft.safetensors")
     catalog = make()

@@ -207,7 +207,7 @@ class Catalog:
         return None
 
     def find_vae(self, name: str) -> Record:
-        """A VAE by file name, stem or title.
+        """A VAE by file name, stem, title or path.
 
         Raises:
             CheckpointNotFoundError: None has that name.
@@ -215,25 +215,27 @@ class Catalog:
         records = self.vaes()
         for record in records:
             base = record.name.rpartition("/")[2]
-            if name in (record.name, base, record.stem, record.title, record.sha256):
+            names = (record.name, base, record.stem, record.title, record.sha256)
+            if name in names or name == str(record.path):
                 return record
         raise self._not_found("VAE", name, records)
 
-    def automatic_vae(self, checkpoint: Record) -> Record | None:
-        """The VAE that belongs to a checkpoint: named in ``<stem>.json`` beside it ("vae"), else
-        a VAE file whose name starts with the checkpoint's stem, else None."""
-        chosen = user_metadata(checkpoint).get("vae")
-        if isinstance(chosen, str) and chosen not in ("", "None", "Automatic"):
-            try:
-                return self.find_vae(chosen)
-            except CheckpointNotFoundError:
-                logger.warning("%s asks for the VAE %r, which is not there.", checkpoint, chosen)
-        elif chosen == "None":
-            return None
-        for record in self.vaes():
-            if record.name.rpartition("/")[2].startswith(checkpoint.stem) and not record.problem:
-                return record
-        return None
+    def noted_vae(self, checkpoint: Record) -> str:
+        """The VAE a person noted for a checkpoint in ``<stem>.json`` beside it ("vae"): a name,
+        «None» for the checkpoint's own, '' when nothing is noted."""
+        noted = user_metadata(checkpoint).get("vae")
+        return noted if isinstance(noted, str) and noted != "Automatic" else ""
+
+    def vae_named_after(self, checkpoint: Record) -> Record | None:
+        """The usable VAE file whose name starts with the checkpoint's stem: one that has nothing
+        more before its ending first (``<stem>.vae.pt``), then in alphabetical order."""
+        stem = checkpoint.stem
+        found = [
+            record
+            for record in self.vaes()
+            if record.path.name.startswith(stem) and not record.problem
+        ]
+        return min(found, key=lambda r: not r.path.name.startswith(f"{stem}."), default=None)
 
     def find_lora(self, name: str) -> Record:
         """A LoRA by file stem, else by an alias only one file has. Case matters.
