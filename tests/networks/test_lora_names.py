@@ -1,4 +1,4 @@
-"""Names in LoRA files, judged by the lists of the reference trainer and by diffusers' own models."""
+"""Names in LoRA files, judged by the reference trainer's lists and by diffusers' own models."""
 
 from __future__ import annotations
 

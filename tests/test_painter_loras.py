@@ -1,0 +1,86 @@
+"""LoRAs of a job in the model process: files from the message, warnings, recipe, clean models."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.test_painter import Heard
+from webui.painter import Painter
+from webui.params import TextToImage
+
+HEDGEHOG = Path(__file__).parents[1] / "models" / "Lora" / "starter-hedgehog.safetensors"
+HASH = "abcdef012345"
+FILES = {
+    "starter-hedgehog": {"path": str(HEDGEHOG), "hash": HASH},
+    "no hash": {"path": str(HEDGEHOG), "hash": None},
+    "torn": {"path": str(HEDGEHOG.with_name("README.md")), "hash": None},
+    "gone": {"problem": "No LoRA named 'gone'.", "hint": "Put it there."},
+}
+
+
+@pytest.fixture(scope="module")
+def painter() -> Painter:
+    asked = SimpleNamespace(interrupted=False, should_stop=False, clear_skip=lambda: None)
+    return Painter({"device": "cpu"}, Heard(), asked)  # type: ignore[arg-type]
+
+
+def run(painter: Painter, checkpoint: Path, prompt: str, **show: Any) -> dict[str, Any]:
+    heard: Any = painter.sender
+    heard.messages.clear()
+    params = TextToImage(prompt=prompt, width=64, height=64, steps=2, seed=1)
+    message = {
+        "job": 7, "params": params.to_json(), "vae": None, "preview": {"enabled": False},
+        "checkpoint": {
+            "path": str(checkpoint), "name": checkpoint.name, "stem": checkpoint.stem,
+            "sha256": None, "size": 1,
+        },
+        "loras": FILES, "infotext": show,
+    }  # fmt: skip
+    result = painter.run(message)
+    (picture,) = heard.of("image")
+    return {
+        "pixels": np.asarray(Image.open(io.BytesIO(picture["image"]))),
+        "infotext": picture["infotext"], "result": result,
+        "warnings": [m["message"] for m in heard.of("warning")],
+    }  # fmt: skip
+
+
+def test_lora_when_named_is_in_the_picture_the_recipe_and_the_facts(
+    painter: Painter, starter_checkpoint: Path
+) -> None:
+    plain = run(painter, starter_checkpoint, "a hedgehog")
+    found = run(painter, starter_checkpoint, "a hedgehog <lora:starter-hedgehog:1>")
+    after = run(painter, starter_checkpoint, "a hedgehog")
+
+    assert not np.array_equal(plain["pixels"], found["pixels"]) and not found["warnings"]
+    assert f'Lora hashes: "starter-hedgehog: {HASH}"' in found["infotext"]
+    assert found["result"]["extra_generation_params"]["Lora hashes"] == f"starter-hedgehog: {HASH}"
+    assert np.array_equal(plain["pixels"], after["pixels"])
+
+
+def test_hashes_when_the_option_is_off_are_not_told(
+    painter: Painter, starter_checkpoint: Path
+) -> None:
+    prompt = "a hedgehog <lora:starter-hedgehog:1>"
+    found = run(painter, starter_checkpoint, prompt, lora_hashes=False)
+
+    assert "Lora hashes" not in found["infotext"]
+
+
+def test_loras_when_they_cannot_be_used_are_told_about_and_the_picture_is_painted(
+    painter: Painter, starter_checkpoint: Path
+) -> None:
+    prompt = "a hedgehog <lora:gone:1><lora:torn:1>"
+    found = run(painter, starter_checkpoint, prompt)
+
+    assert len(found["warnings"]) == 2
+    assert "No LoRA named 'gone'. Put it there." in found["warnings"][0]
+    assert "<lora:torn>" in found["warnings"][1]
+    assert prompt in found["infotext"]
