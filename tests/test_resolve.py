@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 
 from webui.errors import ParamsError
-from webui.options import OPTIONS
+from webui.options import OPTION_DEFAULTS
 from webui.params import Hires, Refiner, TextToImage
 from webui.prompts.styles import Style
 from webui.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
 
-DEFAULTS = {option.key: option.default for option in OPTIONS}
 OIL = Style("oil", "oil painting of {prompt}", "photo")
 
 
 def resolved(options: dict[str, Any] | None = None, **wish: Any) -> TextToImage:
     return resolve(
         TextToImageRequest(**wish),
-        {**DEFAULTS, **(options or {})},
+        {**OPTION_DEFAULTS, **(options or {})},
         find_checkpoint=lambda alias: f"found-{alias}",
         styles={"oil": OIL},
     )

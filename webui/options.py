@@ -373,7 +373,8 @@ OPTIONS: tuple[Option, ...] = (
         minimum=0,
     ),
 )
-_BY_KEY = {option.key: option for option in OPTIONS}
+OPTION_BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
+OPTION_DEFAULTS: dict[str, Any] = {option.key: option.default for option in OPTIONS}
 OPTION_OF_INFOTEXT_KEY: dict[str, str] = {
     **{option.infotext: option.key for option in OPTIONS if option.infotext},
     "SGM noise multplier": "sgm_noise_multiplier",
@@ -427,16 +428,16 @@ class Options:
         with self._lock:
             if key in self._values:
                 return self._values[key]
-        return _BY_KEY[key].default
+        return OPTION_BY_KEY[key].default
 
     def __contains__(self, key: object) -> bool:
         with self._lock:
-            return key in _BY_KEY or key in self._values
+            return key in OPTION_BY_KEY or key in self._values
 
     def as_dict(self) -> dict[str, Any]:
         """Every known option with its present value, and unknown keys left in the file."""
         with self._lock:
-            return {**{o.key: o.default for o in OPTIONS}, **self._values}
+            return {**OPTION_DEFAULTS, **self._values}
 
     def with_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
         """All values with a request's ``override_settings`` on top; nothing is stored.
@@ -484,5 +485,5 @@ class Options:
 
 def is_api_restricted(key: str) -> bool:
     """True for options that requests may not change."""
-    option = _BY_KEY.get(key)
+    option = OPTION_BY_KEY.get(key)
     return option is not None and option.api_restricted

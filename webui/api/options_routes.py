@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from webui.api.errors import ApiError
 from webui.api.lenient import json_safe, read_bool, read_float, read_int
 from webui.errors import CheckpointNotFoundError, ParamsError
-from webui.options import OPTIONS, Option, is_api_restricted
+from webui.options import OPTION_BY_KEY, OPTION_DEFAULTS, Option, is_api_restricted
 from webui.resolve import TextToImageRequest, resolve
 from webui.settings import Settings
 from webui.studio import Studio
@@ -22,8 +22,6 @@ READ_ONLY = ("sd_checkpoint_hash",)
 """Told by GET /options, ignored by POST, so that what was read can be sent back whole."""
 SECRET_FLAGS = ("api_auth", "gradio_auth", "gradio_auth_path")
 NO_VAE_FILE = ("Automatic", "None")
-_DEFAULTS = {option.key: option.default for option in OPTIONS}
-_BY_KEY = {option.key: option for option in OPTIONS}
 
 
 def options_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
@@ -151,7 +149,7 @@ def checked_value(key: str, value: Any) -> Any:
         ParamsError: It cannot be read as that type, is none of the choices, or out of range.
     """
     typed = _typed_value(key, value)
-    option = _BY_KEY.get(key)
+    option = OPTION_BY_KEY.get(key)
     if option is None:
         return typed
     if option.choices:
@@ -189,7 +187,7 @@ def _one_of(key: str, value: Any, choices: Sequence[Any]) -> Any:
 
 
 def _typed_value(key: str, value: Any) -> Any:
-    default = _DEFAULTS.get(key)
+    default = OPTION_DEFAULTS.get(key)
     if value is None or default is None:
         return default if value is None else json_safe(value)
     try:
@@ -223,7 +221,7 @@ def _check_that_one_can_paint(changes: Mapping[str, Any]) -> None:
     """
     resolve(
         TextToImageRequest(),
-        {**_DEFAULTS, **changes},
+        {**OPTION_DEFAULTS, **changes},
         find_checkpoint=lambda alias: alias or "any",
         styles={},
     )

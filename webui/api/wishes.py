@@ -12,7 +12,7 @@ from webui.api.other_checkpoints import refiner_values
 from webui.api.schemas import PaintingBody, SomeBody
 from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
-from webui.options import OPTIONS, is_api_restricted
+from webui.options import OPTION_DEFAULTS, is_api_restricted
 from webui.params import ImageToImage, TextToImage
 from webui.resolve import AnyRequest, known_sampler
 from webui.samplers.names import find_schedule
@@ -22,7 +22,6 @@ SAME = ("", "Use same checkpoint", "Use same sampler", "Use same scheduler", "No
 OPTIONS_THAT_WIN = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 FREE_OVERRIDES = ("sd_model_checkpoint", "sd_vae")
 """Options that name files: looked up, not checked by type."""
-_DEFAULTS = {option.key: option.default for option in OPTIONS}
 _CLIENT_WORDS = {
     "batch_count": "n_iter",
     "sampler": "sampler_name",
@@ -160,7 +159,7 @@ def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any])
     ):  # fmt: skip
         values[same] = body.value(same)
     for knob in OPTIONS_THAT_WIN:  # as in A1111: an option that was changed beats the request
-        values[knob] = getattr(body, knob) if options[knob] == _DEFAULTS[knob] else None
+        values[knob] = getattr(body, knob) if options[knob] == OPTION_DEFAULTS[knob] else None
     return values
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError, WebUIError
 from webui.infotext import Infotext, parse_infotext, with_defaults
-from webui.options import OPTION_OF_INFOTEXT_KEY, OPTIONS
+from webui.options import OPTION_BY_KEY, OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
 from webui.resolve import known_sampler
@@ -33,8 +33,6 @@ from webui.ui.img2img_form import (
 if TYPE_CHECKING:
     from webui.studio import Studio
 
-_DEFAULTS = {option.key: option.default for option in OPTIONS}
-_CHOICES = {option.key: option.choices for option in OPTIONS}
 
 _NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Steps": ("steps", int),
@@ -313,7 +311,7 @@ def read_chips(chips: list[str]) -> dict[str, Any]:
 
 def _typed(key: str, value: str) -> Any:
     """A setting's value as its own type; None when it does not fit."""
-    default, choices = _DEFAULTS[key], _CHOICES[key]
+    default, choices = OPTION_BY_KEY[key].default, OPTION_BY_KEY[key].choices
     if isinstance(default, bool):
         return {"True": True, "False": False}.get(value)
     if isinstance(default, (int, float)):
