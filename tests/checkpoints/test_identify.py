@@ -154,6 +154,26 @@ def test_lora_family_comes_from_metadata_then_from_widths() -> None:
     assert describe(stated).family == "sdxl"
 
 
+@pytest.mark.parametrize(
+    ("names", "family"),
+    [
+        (("unet.x.attn2.to_k.lora_A.weight", "unet.x.attn2.to_k.lora_B.weight"), "sdxl"),
+        (("unet.x.attn2.to_k.lora.down.weight", "unet.x.attn2.to_k.lora.up.weight"), "sdxl"),
+        (("lora_unet_x_attn2_to_k.hada_w1_b", "lora_unet_x_attn2_to_k.hada_w1_a"), "sdxl"),
+        (("text_encoder.q_proj.lora_linear_layer.down.weight",), ""),
+        (("lora_unet_x.weight", "lora_unet_x.on_input"), ""),
+        (("lora_unet_x.a1.weight", "lora_unet_x.b1.weight"), ""),
+        (("lora_te_x.w_norm",), ""),
+    ],
+)
+def test_lora_of_any_format_and_naming_is_one_and_shows_its_family(
+    names: tuple[str, ...], family: str
+) -> None:
+    found = describe(as_header("x", dict.fromkeys(names, ("F16", (4, 2048)))))
+
+    assert (found.kind, found.family) == ("lora", family)
+
+
 def test_v_prediction_shows_in_marker_metadata_or_yaml(tmp_path: Path) -> None:
     shapes = sd1_shapes()
     marked = as_header("a", {**shapes, "v_pred": ("F32", ()), "ztsnr": ("F32", ())})

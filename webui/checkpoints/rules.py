@@ -143,8 +143,9 @@ def _is_lora(keys: Keys) -> bool:
         or keys.contains(".lokr_w")
         or keys.contains(".oft_blocks")
         or keys.contains(".oft_diag")
-        or keys.contains("_lora.down.weight")
-        or (keys.begins("lora_unet_") and keys.ends(".diff"))
+        or keys.ends("_lora.down.weight", ".lora_linear_layer.down.weight", ".on_input")
+        or (keys.ends(".a1.weight") and keys.ends(".b1.weight"))
+        or (keys.begins("lora_unet_", "lora_te") and keys.ends(".diff", ".diff_b", ".w_norm"))
     )
 
 
@@ -256,7 +257,9 @@ def _lora_family(header: Header, keys: Keys) -> str:
         return "sdxl"
     if keys.contains("double_blocks"):
         return "flux"
-    width = keys.any_size("attn2_to_k.lora_down.weight", 1)
+    endings = ("lora_down.weight", "lora.down.weight", "lora_A.weight", "hada_w1_b")
+    names = (f"attn2{mark}to_k.{ending}" for mark in "_." for ending in endings)
+    width = next((found for name in names if (found := keys.any_size(name, 1))), 0)
     return {768: "sd1", 1024: "sd2", 2048: "sdxl"}.get(width, "")
 
 

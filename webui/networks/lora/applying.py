@@ -96,7 +96,7 @@ def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[Netw
         if part.bias is not None:
             added = part.bias.to(own.device, torch.float32).flatten() * amount
             bias = added if bias is None else bias + added
-    changed = torch.empty_like(own).copy_(weight)  # dtype and memory format stay
+    changed = weight.to(own.dtype)
     layer.weight = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
     if bias is not None:
         old = held.bias

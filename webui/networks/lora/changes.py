@@ -78,12 +78,13 @@ class LowRank:
     def delta(self, weight: Tensor, rank_limit: int | None = None) -> Tensor:
         """See ``Change``."""
         up, down = _on(weight, self.up.flatten(1), self.down.flatten(1))  # (o, r), (r, i·k·k)
+        up = up * self.factor  # the smallest place to multiply
         if self.mid is not None:
             (mid,) = _on(weight, self.mid)
             change = torch.einsum("m n k l, o m, n i -> o i k l", mid, up, down)
         else:
             change = up[:, :rank_limit] @ down[:rank_limit]  # (o, i·k·k)
-        return change.reshape(weight.shape) * self.factor
+        return change.reshape(weight.shape)
 
 
 @dataclass(frozen=True)
