@@ -170,6 +170,7 @@ def test_weights_that_come_wrong_or_not_at_all_are_told_and_can_be_asked_for_aga
             assert "index-url" in page.inner_text(f"{STAGE} .dq-failed")
             page.wait_for_selector("#dq-rst-get:enabled")
             assert not list((server.data / "models").rglob("*.safetensors"))
+            page.close()  # before its server goes
 
 
 def test_picture_sent_from_png_info_is_the_one_to_restore(page: Any, tmp_path: Path) -> None:
