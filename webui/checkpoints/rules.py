@@ -134,18 +134,23 @@ def _is_sd1(keys: Keys) -> bool:
     return keys.begins(CLIP) or keys.context_dim == 768
 
 
+_LORA_PARTS: Final = (".lora_A.", ".lora.down.", ".lokr_w", ".oft_blocks", ".oft_diag")
+_LORA_ENDINGS: Final = (
+    ".lora_down.weight", "_lora.down.weight", ".lora_linear_layer.down.weight", ".hada_w1_a",
+    ".on_input",
+)  # fmt: skip
+_CHANGE_ENDINGS: Final = (".diff", ".diff_b", ".w_norm")
+
+
 def _is_lora(keys: Keys) -> bool:
     return (
-        keys.ends(".lora_down.weight")
-        or keys.contains(".lora_A.")
-        or keys.contains(".lora.down.")
-        or keys.ends(".hada_w1_a")
-        or keys.contains(".lokr_w")
-        or keys.contains(".oft_blocks")
-        or keys.contains(".oft_diag")
-        or keys.ends("_lora.down.weight", ".lora_linear_layer.down.weight", ".on_input")
-        or (keys.ends(".a1.weight") and keys.ends(".b1.weight"))
-        or (keys.begins("lora_unet_", "lora_te") and keys.ends(".diff", ".diff_b", ".w_norm"))
+        any(keys.contains(part) for part in _LORA_PARTS)
+        or any(keys.ends(ending) for ending in _LORA_ENDINGS)
+        or keys.ends(".a1.weight", ".b1.weight")
+        or (
+            (keys.begins("lora_unet_") or keys.begins("lora_te"))
+            and any(keys.ends(ending) for ending in _CHANGE_ENDINGS)
+        )
     )
 
 
