@@ -18,6 +18,8 @@ from torch import Tensor
 from webui import params as requests
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
+from webui.checkpoints.load_embedding import EmbeddingReader
+from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
@@ -86,7 +88,7 @@ class Painter:
         self._tokenizer = ClipTokenizer.load()
         self._learnt: dict[tuple[str, str | None], dict[tuple[str, int], Any]] = {}
         """What each model needed when memory was short; outlives the model."""
-        self._embeddings = EmbeddingShelf(self._tokenizer)
+        self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
         may_halve = not settings.get("no_half", False)
         self._shelf = Shelf(self._device, has_half=may_halve and has_quick_half(self._device))
@@ -239,8 +241,8 @@ class Painter:
                 self._told.add(text)
                 warn(text)
 
-        paths = [Path(path) for path in wishes.get("decoders", ())]
-        return preview_maker(model, wishes.get("method", ""), paths, tell)
+        files = DecoderFiles(tuple(map(Path, wishes.get("decoders", ()))))
+        return preview_maker(model, wishes.get("method", ""), files, tell)
 
     @property
     def sender(self) -> Sender:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
 from webui.prompts.read import read_prompt
@@ -36,7 +37,7 @@ class Desk:
 
     def __init__(self, encoder: PromptEncoder, tokenizer: ClipTokenizer) -> None:
         self.encoder = encoder
-        self.shelf = EmbeddingShelf(tokenizer)
+        self.shelf = EmbeddingShelf(tokenizer, EmbeddingReader())
         self.warnings: list[str] = []
 
     def job(self, *files: EmbeddingFile) -> JobEmbeddings:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from webui.checkpoints.load_preview import load_preview_decoder
+from webui.checkpoints.load_preview import DecoderFiles, load_preview_decoder
 from webui.errors import CheckpointError
 from webui.networks.preview_decoders import APPROX_NN, TAESD, ApproxDecoder
 from webui.pipelines.decode import decode, encode
@@ -44,6 +44,10 @@ def foreign(tmp_path: Path) -> Path:
     return tmp_path / "taesd_decoder.safetensors"
 
 
+def files(*paths: Path) -> DecoderFiles:
+    return DecoderFiles(paths)
+
+
 def picture() -> Image.Image:
     """Two colours and a disc: more than a colour matrix of 8×8 cells can show."""
     y, x = np.mgrid[:128, :128]
@@ -59,7 +63,7 @@ def error(drawn: Image.Image, wanted: Image.Image) -> float:
 def test_taesd_when_it_fits_shows_nearly_what_the_vae_shows(starter: Any) -> None:
     latents = encode(starter, [picture()])
     (full,) = decode(starter, latents, lambda told: None)
-    maker = preview_maker(starter, "TAESD", [STARTER_DECODER], pytest.fail)
+    maker = preview_maker(starter, "TAESD", files(STARTER_DECODER), pytest.fail)
 
     (small,), (cheap,) = maker.draw(latents), CheapPreview(starter).draw(latents)
 
@@ -71,8 +75,8 @@ def test_network_when_several_lie_there_is_the_one_for_this_vae(
     starter: Any, foreign: Path
 ) -> None:
     latents = encode(starter, [picture()])
-    alone = fitting_network(starter, TAESD, [STARTER_DECODER])
-    among = fitting_network(starter, TAESD, [foreign, STARTER_DECODER, foreign])
+    alone = fitting_network(starter, TAESD, files(STARTER_DECODER))
+    among = fitting_network(starter, TAESD, files(foreign, STARTER_DECODER, foreign))
 
     assert alone is not None and among is not None
     assert torch.equal(among.pixels(latents), alone.pixels(latents))
@@ -85,9 +89,9 @@ def test_preview_when_no_network_fits_is_cheap_and_says_why(
     told: list[str] = []
 
     for paths in ([], [tmp_path / "taesd_encoder.pth"], [foreign]):
-        assert isinstance(preview_maker(starter, "TAESD", paths, told.append), CheapPreview)
+        assert isinstance(preview_maker(starter, "TAESD", files(*paths), told.append), CheapPreview)
     assert isinstance(
-        preview_maker(starter, "Approx NN", [STARTER_DECODER], told.append), CheapPreview
+        preview_maker(starter, "Approx NN", files(STARTER_DECODER), told.append), CheapPreview
     )
 
     assert ["there is none" in text for text in told] == [True, True, False, True]
@@ -96,7 +100,7 @@ def test_preview_when_no_network_fits_is_cheap_and_says_why(
 
 @pytest.mark.parametrize("method", ["Approx cheap", ""])
 def test_preview_when_the_cheap_way_is_wished_opens_no_file(starter: Any, method: str) -> None:
-    maker = preview_maker(starter, method, [Path("/nowhere")], pytest.fail)
+    maker = preview_maker(starter, method, files(Path("/nowhere")), pytest.fail)
 
     assert isinstance(maker, CheapPreview)
 
@@ -104,14 +108,16 @@ def test_preview_when_the_cheap_way_is_wished_opens_no_file(starter: Any, method
 def test_preview_when_asked_again_is_kept_until_the_files_are_others(
     starter: Any, foreign: Path
 ) -> None:
-    first = preview_maker(starter, "TAESD", [STARTER_DECODER], pytest.fail)
+    first = preview_maker(starter, "TAESD", files(STARTER_DECODER), pytest.fail)
 
-    assert preview_maker(starter, "TAESD", [STARTER_DECODER], pytest.fail) is first
-    assert preview_maker(starter, "TAESD", [STARTER_DECODER, foreign], pytest.fail) is not first
+    assert preview_maker(starter, "TAESD", files(STARTER_DECODER), pytest.fail) is first
+    assert (
+        preview_maker(starter, "TAESD", files(STARTER_DECODER, foreign), pytest.fail) is not first
+    )
 
 
 def test_preview_when_latents_are_large_is_drawn_smaller(starter: Any) -> None:
-    maker = fitting_network(starter, TAESD, [STARTER_DECODER])
+    maker = fitting_network(starter, TAESD, files(STARTER_DECODER))
     assert maker is not None
 
     (wide,) = maker.draw(torch.zeros(1, 4, 8, 160))
@@ -131,8 +137,8 @@ def test_approx_nn_when_it_draws_gives_pictures_of_the_full_size(tmp_path: Path)
 def test_pickled_decoder_when_it_fits_is_found(starter: Any, tmp_path: Path) -> None:
     torch.save(load_file(STARTER_DECODER), tmp_path / "taesd_decoder.pth")
 
-    assert fitting_network(starter, TAESD, [tmp_path / "taesd_decoder.pth"]) is not None
-    assert fitting_network(starter, APPROX_NN, [tmp_path / "taesd_decoder.pth"]) is None
+    assert fitting_network(starter, TAESD, files(tmp_path / "taesd_decoder.pth")) is not None
+    assert fitting_network(starter, APPROX_NN, files(tmp_path / "taesd_decoder.pth")) is None
 
 
 def test_decoder_when_damaged_is_an_error_that_names_it(tmp_path: Path) -> None:

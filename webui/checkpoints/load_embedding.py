@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +15,51 @@ from webui.checkpoints.embeddings import (
     picture_arrays,
     read_picture,
 )
+from webui.checkpoints.hashes import LORA_SHORT_DIGITS, sha256_of_file
 from webui.checkpoints.weights import open_weights
+from webui.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+
+class Described(Protocol):
+    """An embedding file and what the catalog knows of it."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def vectors(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+class EmbeddingReader:
+    """Reads embedding files; see ``pipelines.embeddings.Reader``."""
+
+    def vectors(self, file: Described) -> Tensor:
+        """(vectors, width) float32 on the CPU.
+
+        Raises:
+            CheckpointError: The file is gone, cannot be read, or is not what was described.
+            UnsafeCheckpointError: A pickle that asks for more than tensors.
+        """
+        vectors = next(iter(load_embedding(Path(file.path)).values()))
+        if tuple(vectors.shape) != (file.vectors, file.width):
+            raise CheckpointError(
+                f"{file.path} has changed: {file.vectors} vectors of width {file.width} were "
+                f"expected, {vectors.shape[0]} of width {vectors.shape[1]} are in it.",
+                "Press Refresh and ask again.",
+                path=file.path,
+            )
+        return vectors
+
+    def short_hash(self, file: Described) -> str:
+        """First 12 digits of the file's SHA-256; '' when it is gone."""
+        try:
+            return sha256_of_file(Path(file.path))[:LORA_SHORT_DIGITS]
+        except CheckpointError as err:
+            logger.warning("%s", err)
+            return ""
 
 
 def load_embedding(path: Path) -> dict[str, Tensor]:

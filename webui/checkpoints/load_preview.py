@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,20 +14,27 @@ from webui.errors import CheckpointError
 from webui.networks.preview_decoders import build_decoder, decoder_layout
 
 
-def preview_decoders(paths: Iterable[Path], layout: str) -> list[Path]:
-    """Those of the files that are preview decoders of one layout; unreadable ones are not.
+@dataclass(frozen=True)
+class DecoderFiles:
+    """Files that may be preview decoders."""
 
-    Args:
-        layout: ``preview_decoders.TAESD`` or ``APPROX_NN``.
-    """
-    found: list[Path] = []
-    for path in paths:
-        try:
-            if decoder_layout(read_header(path).tensors) == layout:
-                found.append(path)
-        except CheckpointError:
-            continue
-    return found
+    paths: tuple[Path, ...]
+
+    def names(self, layout: str) -> list[str]:
+        """Those of one layout (``preview_decoders.TAESD`` or ``APPROX_NN``); unreadable ones are
+        of none."""
+        found: list[str] = []
+        for path in self.paths:
+            try:
+                if decoder_layout(read_header(path).tensors) == layout:
+                    found.append(str(path))
+            except CheckpointError:
+                continue
+        return found
+
+    def load(self, name: str, device: torch.device | str, dtype: torch.dtype) -> nn.Module:
+        """See ``load_preview_decoder``."""
+        return load_preview_decoder(Path(name), device=device, dtype=dtype)
 
 
 def load_preview_decoder(

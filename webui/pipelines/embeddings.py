@@ -1,28 +1,22 @@
 """Textual inversions of one job: which words stand for vectors, and the vectors.
 
-The words are looked for in the tokens of a text (``prompts.chunks``); files are read when their
-word is met, and read again when they have changed.
+The words are looked for in the tokens of a text (``prompts.chunks``); vectors are asked for when
+their word is met, and asked for again when their file has changed.
 """
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from webui.checkpoints.embeddings import FAMILIES
-from webui.checkpoints.hashes import LORA_SHORT_DIGITS, sha256_of_file
-from webui.checkpoints.load_embedding import load_embedding
-from webui.errors import CheckpointError
 from webui.prompts.chunks import EmbeddingTable
 from webui.prompts.tokenizer import ClipTokenizer
 
-logger = logging.getLogger(__name__)
 KEPT_FILES = 64
 
 
@@ -47,6 +41,22 @@ class EmbeddingFile:
     def from_message(cls, message: Mapping[str, Any]) -> EmbeddingFile:
         """From a job message's entry."""
         return cls(**{name: message[name] for name in cls.__dataclass_fields__})
+
+
+class Reader(Protocol):
+    """Reads embedding files."""
+
+    def vectors(self, file: EmbeddingFile) -> Tensor:
+        """(vectors, width) float32 on the CPU.
+
+        Raises:
+            CheckpointError: The file is gone, has changed its shape or cannot be read.
+        """
+        ...
+
+    def short_hash(self, file: EmbeddingFile) -> str:
+        """As recipes name it; '' when the file is gone."""
+        ...
 
 
 class WidthTable:
@@ -90,9 +100,11 @@ class EmbeddingShelf:
 
     Args:
         tokenizer: CLIP's.
+        reader: Where vectors come from.
     """
 
-    def __init__(self, tokenizer: ClipTokenizer) -> None:
+    def __init__(self, tokenizer: ClipTokenizer, reader: Reader) -> None:
+        self.reader = reader
         self._tokenizer = tokenizer
         self._files: tuple[EmbeddingFile, ...] = ()
         self._tables: dict[int, WidthTable] = {}
@@ -114,26 +126,14 @@ class EmbeddingShelf:
         """(vectors, width) float32 on the CPU; not to be changed.
 
         Raises:
-            CheckpointError: The file is gone, has changed its shape or cannot be read.
+            CheckpointError: From ``Reader``.
         """
         if file not in self._read:
-            self._read[file] = _read(file)
+            self._read[file] = self.reader.vectors(file)
         self._read.move_to_end(file)
         while len(self._read) > KEPT_FILES:
             self._read.popitem(last=False)
         return self._read[file]
-
-
-def _read(file: EmbeddingFile) -> Tensor:
-    vectors = next(iter(load_embedding(Path(file.path)).values()))
-    if tuple(vectors.shape) != (file.vectors, file.width):
-        raise CheckpointError(
-            f"{file.path} has changed: {file.vectors} vectors of width {file.width} were "
-            f"expected, {vectors.shape[0]} of width {vectors.shape[1]} are in it.",
-            "Press Refresh and ask again.",
-            path=file.path,
-        )
-    return vectors
 
 
 class JobEmbeddings:
@@ -173,15 +173,9 @@ class JobEmbeddings:
 
     def hashes(self) -> str:
         """The recipe's «TI hashes»: ``name: hash12`` of each used one, '' when none was."""
-        pairs: list[str] = []
-        for name, file in self._used.items():
-            try:
-                digest = sha256_of_file(Path(file.path))[:LORA_SHORT_DIGITS]
-            except CheckpointError as err:
-                logger.warning("%s", err)
-                continue
-            pairs.append(f"{name.replace(':', '').replace(',', '')}: {digest}")
-        return ", ".join(pairs)
+        found = ((name, self._shelf.reader.short_hash(file)) for name, file in self._used.items())
+        cut = str.maketrans("", "", ":,")
+        return ", ".join(f"{name.translate(cut)}: {digest}" for name, digest in found if digest)
 
 
 def _foreign(file: EmbeddingFile, width: int) -> str:

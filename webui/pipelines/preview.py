@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, Protocol
 
 import torch
@@ -12,7 +11,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from webui.checkpoints.load import LoadedModel
-from webui.checkpoints.load_preview import load_preview_decoder, preview_decoders
 from webui.errors import CheckpointError
 from webui.networks.preview_decoders import APPROX_NN, TAESD
 from webui.pipelines.placement import on_device
@@ -33,6 +31,22 @@ class PreviewMaker(Protocol):
 
     def draw(self, latents: Tensor) -> list[Image.Image]:
         """(B, C, h, w) latents to B pictures."""
+        ...
+
+
+class Decoders(Protocol):
+    """The preview networks there are; equal ones are the same for all purposes."""
+
+    def names(self, layout: str) -> Sequence[str]:
+        """Those of a layout, TAESD or APPROX_NN."""
+        ...
+
+    def load(self, name: str, device: torch.device | str, dtype: torch.dtype) -> nn.Module:
+        """VAE-scaled latents to pixels about [-1, 1].
+
+        Raises:
+            CheckpointError: It cannot be read.
+        """
         ...
 
 
@@ -91,9 +105,7 @@ class NetworkPreview:
         return [image.resize(size, Image.Resampling.BILINEAR) for image in images]
 
 
-def fitting_network(
-    model: LoadedModel, layout: str, paths: Sequence[Path]
-) -> NetworkPreview | None:
+def fitting_network(model: LoadedModel, layout: str, decoders: Decoders) -> NetworkPreview | None:
     """The preview network of a layout that suits a model's VAE best; None when none does.
 
     Which VAE a network was made for does not show in its weights, and people give the files any
@@ -101,54 +113,61 @@ def fitting_network(
 
     Args:
         layout: TAESD or APPROX_NN.
-        paths: Candidate files; others than of that layout are passed over.
+        decoders: Candidates of all layouts.
     """
-    found = preview_decoders(paths, layout)
+    found = decoders.names(layout)
     if not found:
         return None
     pixels, latents = _colours(model)
     dtype = torch.float32 if torch.device(model.device).type == "cpu" else model.dtype
     best: tuple[float, NetworkPreview | None] = (GOOD_FIT, None)
-    for path in found:
+    for name in found:
         try:
-            maker = NetworkPreview(load_preview_decoder(path, device=model.device, dtype=dtype))
+            maker = NetworkPreview(decoders.load(name, model.device, dtype))
             fit = _explained(maker, latents, pixels)
         except (CheckpointError, RuntimeError) as err:  # the latter: latents of other channels
-            logger.warning("%s cannot show previews: %s", path, err)
+            logger.warning("%s cannot show previews: %s", name, err)
             continue
-        logger.info("Preview decoder %s explains %.3f of the colours.", path.name, fit)
+        logger.info("Preview decoder %s explains %.3f of the colours.", name, fit)
         best = max(best, (fit, maker), key=lambda pair: pair[0])
     return best[1]
 
 
 def preview_maker(
-    model: LoadedModel, method: str, paths: Sequence[Path], tell: Callable[[str], None]
+    model: LoadedModel, method: str, decoders: Decoders, tell: Callable[[str], None]
 ) -> PreviewMaker:
     """What draws previews of a model in the way that is wished; the cheap way where it cannot.
 
-    Kept with the model until the files to choose from are others.
+    Kept with the model until there are other networks to choose from.
 
     Args:
         method: TAESD or APPROX_NN; anything else is the cheap way.
-        paths: Files that may be networks for it.
+        decoders: Networks for it, of any layout.
         tell: Told why it is the cheap way instead.
     """
-    makers: dict[object, PreviewMaker | None] = model.extras.setdefault("previews", {})
     if method in FILE_NAMES:
-        key = (method, tuple(paths))
-        if key not in makers:
-            makers[key] = fitting_network(model, method, paths)
-        if (maker := makers[key]) is not None:
-            return maker
-        tell(absent(method, preview_decoders(paths, method)))
-    cheap = makers.get("cheap") or CheapPreview(model)
-    makers["cheap"] = cheap
-    return cheap
+        found = _network_or_reason(model, method, decoders)
+        if isinstance(found, NetworkPreview):
+            return found
+        tell(found)
+    if "cheap_preview" not in model.extras:
+        model.extras["cheap_preview"] = CheapPreview(model)
+    return model.extras["cheap_preview"]
 
 
-def absent(layout: str, paths: Sequence[Path]) -> str:
+def _network_or_reason(model: LoadedModel, method: str, decoders: Decoders) -> NetworkPreview | str:
+    """The fitting network, or why there is none; looked for once for each set of networks."""
+    known: dict[object, NetworkPreview | str] = model.extras.setdefault("previews", {})
+    key = (method, decoders)
+    if key not in known:
+        network = fitting_network(model, method, decoders)
+        known[key] = network or absent(method, has_some=bool(decoders.names(method)))
+    return known[key]
+
+
+def absent(layout: str, *, has_some: bool) -> str:
     """Why previews of a layout are drawn the cheap way instead, for people."""
-    there = "none of those there fits this checkpoint's VAE" if paths else "there is none"
+    there = "none of those there fits this checkpoint's VAE" if has_some else "there is none"
     return (
         f"Live previews by {layout} were asked for, but {there}; they are drawn the cheap way. "
         f"Put {FILE_NAMES[layout]} into models/VAE-approx and press Refresh, or choose another "
