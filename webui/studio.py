@@ -479,6 +479,7 @@ class Studio:
     def _prepare(self, job: Job) -> dict[str, Any]:
         """Files a job needs, looked up when it is about to run."""
         params = self.params_of(job)
+        self.catalog.see_new_embeddings()
         done = self.library.images_of(job.id)
         return {
             **(self._model_files(job, params.checkpoint, params.vae) if params.checkpoint else {}),

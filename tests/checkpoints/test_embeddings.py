@@ -258,3 +258,21 @@ def test_text_width_when_asked_is_what_the_checkpoint_reads(
     other, starter = found.checkpoints()
 
     assert found.text_width(starter) == 128 and found.text_width(other) is None
+
+
+def test_new_files_when_they_lie_beside_known_ones_are_seen_without_a_refresh(
+    tmp_path: Path,
+) -> None:
+    deep = tmp_path / "embeddings" / "deep"
+    write_safetensors(deep / "word.safetensors", {"emb_params": VECTORS})
+    found = catalog(tmp_path)
+    found.see_new_embeddings()
+    assert found.generation == 1
+    for number, path in enumerate((deep / "a.bin", tmp_path / "embeddings" / "b.bin"), 2):
+        torch_file(path, {"<x>": VECTORS})
+        found.see_new_embeddings()
+        assert found.generation == number
+    (deep / "word.safetensors").unlink()
+    found.see_new_embeddings()
+
+    assert [r.name for r in found.embeddings()] == ["b.bin", "deep/a.bin"]

@@ -32,7 +32,7 @@ from webui.checkpoints.records import (
     user_metadata,
 )
 from webui.checkpoints.rules import describe
-from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, scan
+from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, folders_of, scan
 from webui.errors import CheckpointError, CheckpointNotFoundError, JobCancelled
 
 __all__ = ["Catalog", "EmbeddingFacts", "ModelFolders", "Record", "repertoire"]
@@ -63,6 +63,7 @@ class Catalog:
         self._counter = 0
         self._thread: threading.Thread | None = None
         self._is_closed = threading.Event()
+        self._embedding_folders: dict[str, int] = {}
         self._embeddings: dict[tuple[str, int, int], EmbeddingFacts | None] = {}
         self._text_widths: dict[tuple[str, int, int], int | None] = {}
         self.generation = 0
@@ -76,11 +77,17 @@ class Catalog:
         """Look through the folders again. Unchanged files are not opened."""
         started = time.perf_counter()
         records: dict[str, dict[str, Record]] = {kind: {} for kind in KIND_FOLDERS}
+        folders = folders_of(self._folders, "embedding")
+        seen = {folder: _mtime_ns(folder) for folder in folders}
         for found in scan(self._folders):
             facts = self._facts.get(found.path, found.size, found.mtime_ns)
             records[found.kind][found.path] = make_record(found, facts)
+            if found.kind == "embedding":
+                folder = os.path.dirname(found.path)
+                seen.setdefault(folder, _mtime_ns(folder))
         with self._lock:
             self._records = records
+            self._embedding_folders = seen
             self.generation += 1
         new = [r for r in self.checkpoints() if not r.is_inspected and not r.problem]
         for record in new[:INSPECTED_AT_ONCE]:
@@ -88,6 +95,14 @@ class Catalog:
         self.scan_seconds = time.perf_counter() - started
         for record in new[INSPECTED_AT_ONCE:]:
             self._add_task(1, "inspect", record)
+
+    def see_new_embeddings(self) -> None:
+        """Look again if files came or went beside known embeddings, as A1111 does before every
+        job; one look at each folder's time otherwise."""
+        with self._lock:
+            seen = dict(self._embedding_folders)
+        if any(_mtime_ns(folder) != known for folder, known in seen.items()):
+            self.refresh()
 
     def close(self) -> None:
         """Stop background work and close the database."""
@@ -411,6 +426,14 @@ class Catalog:
             finally:
                 with self._lock:
                     self._queued.discard((deed, str(record.path)))
+
+
+def _mtime_ns(folder: str) -> int:
+    """When entries last came or went; 0 for a folder that is gone."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _lower_thread_priority() -> None:

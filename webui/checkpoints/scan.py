@@ -109,6 +109,11 @@ def scan(folders: ModelFolders) -> Iterator[FoundFile]:
             yield FoundFile(found.kind, name, found.path, found.size, found.mtime_ns, found.problem)
 
 
+def folders_of(folders: ModelFolders, kind: str) -> list[str]:
+    """The topmost folders in which files of a kind are looked for, those that are there."""
+    return [root for found, root in _roots(folders) if found == kind and os.path.isdir(root)]
+
+
 def _roots(folders: ModelFolders) -> Iterator[tuple[str, str]]:
     kinds = {name: kind for kind, names in KIND_FOLDERS.items() for name in names}
     for models in folders.models:
