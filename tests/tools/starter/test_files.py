@@ -20,7 +20,7 @@ from tools.starter.companions.lora import (
     lora_tensors,
     train_lora,
 )
-from tools.starter.companions.tiny_decoder import build_tiny_decoder
+from tools.starter.companions.tiny_decoder import WIDTH, taesd_tensors
 from tools.starter.companions.upscaler import CompactUpscaler, halved, lanczos
 from tools.starter.concepts import read_concepts
 from tools.starter.drawings import Sprites
@@ -31,6 +31,7 @@ from tools.starter.networks import Starter, from_checkpoint
 from tools.starter.painting import Painter, sheet
 from tools.starter.scenes import is_held_out
 from webui.checkpoints.load import load_checkpoint
+from webui.networks.preview_decoders import TaesdDecoder, build_decoder
 
 MODELS = STARTER.parent.parent
 
@@ -122,7 +123,7 @@ def test_upscaler_is_recognised_by_spandrel_and_doubles() -> None:
 
 
 def test_tiny_decoder_has_taesds_names() -> None:
-    names = list(build_tiny_decoder().state_dict())
+    names = list(taesd_tensors(TaesdDecoder(width=WIDTH)))
     assert names[:2] == ["1.weight", "1.bias"] and names[-1] == "19.bias"
     assert "7.weight" in names and "7.bias" not in names
     assert "3.conv.0.weight" in names and "18.conv.4.bias" in names
@@ -204,14 +205,14 @@ def test_shipped_embedding_is_as_wide_as_the_text_encoder() -> None:
 
 
 def test_shipped_tiny_decoder_shows_what_the_full_one_shows() -> None:
-    decoder = build_tiny_decoder().eval()
-    decoder.load_state_dict(load_file(MODELS / "VAE-approx/taesd_starter_decoder.safetensors"))
+    file = MODELS / "VAE-approx/taesd_starter_decoder.safetensors"
+    decoder = build_decoder(load_file(file)).float()
     model = load_checkpoint(STARTER)
     painter = Painter(model)
     latents = painter.latents(["a red heart on a white background"], [1])
     full = painter.decode(latents)
     with torch.no_grad():
-        tiny = decoder(latents) * 2 - 1
+        tiny = decoder(latents)
     assert (full - tiny).abs().mean() < 0.1
 
 
