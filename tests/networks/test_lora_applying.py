@@ -167,8 +167,7 @@ def test_weight_of_one_half_goes_half_the_way() -> None:
 def test_share_multiplies_the_weight_of_single_layers() -> None:
     made, other = network(packed=False), network(packed=False)
     layers = {**lora("4", 96, 64).layers, **lora("2", 64, 72).layers}
-    share = {"4": 0.5, "2": 0.0}
-    set_changes(made, [NetworkChange("x", layers, 1.0, share=lambda path: share[path])])
+    set_changes(made, [NetworkChange("x", layers, 1.0, share={"4": 0.5, "2": 0.0})])
     set_changes(other, [lora("4", 96, 64, 0.5)])
 
     assert torch.equal(made[4].weight, other[4].weight)

@@ -15,6 +15,7 @@ from tests.pipelines.conftest import Ear, Shelf
 from tests.pipelines.two_models import TwoModels
 from webui.checkpoints.lora_file import read_lora
 from webui.errors import CheckpointNotFoundError
+from webui.networks.lora.applying import changes_in
 from webui.networks.lora.files import LoraFile, read_layers
 from webui.params import Hires, Refiner, build
 from webui.pipelines.conditioning import PromptEncoder
@@ -124,6 +125,52 @@ def test_lora_when_tagged_twice_counts_twice_with_the_last_weight(paint: Painter
 
     assert np.abs(twice - once).max() <= 2  # sums in another order
     assert paint.asked == ["starter-hedgehog"] * 2
+
+
+def test_lora_when_it_acts_in_some_steps_only_makes_another_picture(paint: Painter) -> None:
+    def unet(how: str) -> np.ndarray:
+        return paint(f"a hedgehog <lora:starter-hedgehog:te=0:unet=1{how}>", steps=4)
+
+    always, never = unet(""), paint(steps=4)
+    first, last = unet(":stop=2"), unet(":start=2")
+
+    assert np.array_equal(unet(":start=0:stop=4"), always)
+    assert np.array_equal(unet(":stop=0"), never) and np.array_equal(unet(":start=4"), never)
+    assert np.array_equal(unet(":step=2-4"), last)
+    pictures = (always, never, first, last)
+    assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
+
+
+def test_lora_when_it_begins_late_acts_in_the_network_calls_from_then_on(
+    paint: Painter, starter: Any
+) -> None:
+    seen = []
+    layer = starter.unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q
+
+    def look(module: Any, inputs: Any) -> None:
+        seen.append(bool(changes_in(starter.unet)))
+
+    handle = layer.register_forward_pre_hook(look)
+    try:
+        paint("a hedgehog <lora:starter-hedgehog:1:step=1-3>", steps=4, sampler="Euler")
+    finally:
+        handle.remove()
+
+    assert seen == [False, True, True, False]
+
+
+def test_lora_when_blocks_are_chosen_acts_in_those_alone(paint: Painter) -> None:
+    def lbw(blocks: str) -> np.ndarray:
+        return paint(f"a hedgehog <lora:starter-hedgehog:1:lbw={blocks}>")
+
+    everything, nothing = paint(f"a hedgehog {TAG}"), paint()
+    some = [lbw("INALL"), lbw("OUTALL"), lbw(",".join("1" + "0" * 16))]
+
+    assert np.array_equal(lbw(",".join("1" * 26)), everything)
+    assert np.array_equal(lbw("NONE"), nothing)
+    pictures = (everything, nothing, *some)
+    assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
+    assert np.array_equal(lbw("NEVER"), nothing) and "NEVER" in paint.warnings[0]
 
 
 def test_merged_weights_give_what_calculating_beside_them_gives(

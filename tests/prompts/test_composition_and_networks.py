@@ -67,6 +67,39 @@ def test_lora_weights_when_named_wins_over_place() -> None:
     assert lora("<lora:a:0.1:0.2:3:te=0.5:unet=0.6:dyn=7>") == LoraMention("a", 0.5, 0.6, 7)
 
 
+@pytest.mark.parametrize(
+    ("named", "wanted"),
+    [
+        ("lbw=OUTALL", {"lbw": "OUTALL"}),
+        ("lbw=1,0,0.5", {"lbw": "1,0,0.5"}),
+        ("start=3", {"start": 3}),
+        ("stop=8", {"stop": 8}),
+        ("step=3-8", {"start": 3, "stop": 8}),
+        ("step=3", {"start": 3}),
+    ],
+)
+def test_lora_weights_when_blocks_or_steps_are_named_keeps_them(
+    named: str, wanted: dict[str, object]
+) -> None:
+    assert lora(f"<lora:a:0.5:{named}>") == LoraMention("a", 0.5, 0.5, **wanted)  # type: ignore
+
+
+@pytest.mark.parametrize("named", ["start=x", "stop=1.5", "step=a-b"])
+def test_lora_weights_when_a_step_is_no_whole_number_says_so(named: str) -> None:
+    with pytest.raises(BadNetworkError, match="step"):
+        lora(f"<lora:a:0.5:{named}>")
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "steps"), [(None, None, "0123"), (1, 3, "12"), (2, None, "23"), (3, 1, "")]
+)
+def test_mention_acts_in_steps_from_start_to_before_stop(
+    start: int | None, stop: int | None, steps: str
+) -> None:
+    mention = LoraMention("a", start=start, stop=stop)
+    assert "".join(str(n) for n in range(4) if mention.acts_at(n)) == steps
+
+
 def test_lora_weights_when_only_te_is_named_unet_follows() -> None:
     assert lora("<lora:a:te=0.4>") == LoraMention("a", 0.4, 0.4, None)
 

@@ -12,6 +12,7 @@ from torch import nn
 from webui.checkpoints.load import LoadedModel
 from webui.errors import CheckpointError, PromptSyntaxError
 from webui.networks.lora.applying import NetworkChange, set_changes
+from webui.networks.lora.blocks import BASE, block_of_layers, read_blocks
 from webui.networks.lora.files import LoraFile, some
 from webui.networks.lora.matching import LayerTable, Match, match_layers, text_layers, unet_layers
 from webui.prompts.networks import LORA_TYPES, LoraMention, NetworkMention, lora_weights
@@ -38,7 +39,7 @@ class _Dressed:
     """A model that wears, or wore, something; it is not kept in memory for that."""
 
     model: weakref.ref[LoadedModel]
-    wanted: tuple[_Wanted, ...] = ()
+    wears: object = ((), ())
     matches: dict[Hashable, Match] = field(default_factory=dict[Hashable, Match])
 
 
@@ -56,6 +57,8 @@ class JobLoras:
         self._warned: set[str] = set()
         self._files: dict[str, LoraFile | None] = {}
         self._wanted: tuple[_Wanted, ...] = ()
+        self._step = 0
+        self._latest: weakref.ref[LoadedModel] | None = None
         self._dressed: list[_Dressed] = []
 
     def want(self, mentions: Sequence[NetworkMention]) -> None:
@@ -80,7 +83,9 @@ class JobLoras:
                 return
             dressed = _Dressed(weakref.ref(model))
             self._dressed.append(dressed)
-        if dressed.wanted is self._wanted:
+        self._latest = dressed.model
+        wears = (self._wanted, tuple(w.mention.acts_at(self._step) for w in self._wanted))
+        if dressed.wears == wears:
             return
         changes: dict[str, list[NetworkChange]] = {UNET: [], TEXT: []}
         for wanted in self._wanted:
@@ -88,7 +93,14 @@ class JobLoras:
                 changes[network].append(change)
         for network, module in _networks(model).items():
             set_changes(module, changes[network])
-        dressed.wanted = self._wanted
+        dressed.wears = wears
+
+    def at_step(self, step: int) -> None:
+        """The walk of a sampler is before this step, counted from 0; LoRAs that begin or end
+        with it are put on or taken off."""
+        self._step = step
+        if self._latest is not None and (model := self._latest()) is not None:
+            self.put_on(model)
 
     def take_off(self) -> None:
         """Give every model its own weights again."""
@@ -98,10 +110,14 @@ class JobLoras:
                 for module in _networks(model).values():
                     set_changes(module, ())
         self._dressed.clear()
+        self._latest = None
 
     def _read(self, mention: NetworkMention) -> LoraMention | None:
         try:
-            return lora_weights(mention)
+            found = lora_weights(mention)
+            if found.lbw:
+                read_blocks(found.lbw)
+            return found
         except PromptSyntaxError as err:
             self._tell(f"{mention} was left out. {err.message} {err.hint}")
             return None
@@ -127,10 +143,15 @@ class JobLoras:
         self._tell_of(file, match, model, is_left_out)
         if is_left_out:
             return
-        for network, weight in ((UNET, mention.unet), (TEXT, mention.te)):
-            if match.layers[network]:
-                key = (file.key, weight, mention.dyn)
-                yield network, NetworkChange(key, match.layers[network], weight, mention.dyn)
+        factors = read_blocks(mention.lbw) if mention.lbw else {}
+        unet = mention.unet if mention.acts_at(self._step) else 0.0
+        text = mention.te * factors.get(BASE, 1.0)
+        for network, weight in ((UNET, unet), (TEXT, text)):
+            if layers := match.layers[network]:
+                blocks = tuple(factors.items()) if network == UNET else ()
+                share = _share(model, factors) if blocks else {}
+                key = (file.key, weight, mention.dyn, blocks)
+                yield network, NetworkChange(key, layers, weight, mention.dyn, share)
 
     def _tell_of(self, file: LoraFile, match: Match, model: LoadedModel, is_left_out: bool) -> None:
         name, places = f"<lora:{file.name}>", match.strangers + match.unfit
@@ -158,6 +179,12 @@ class JobLoras:
 
 def _networks(model: LoadedModel) -> dict[str, nn.Module]:
     return {UNET: model.unet, TEXT: model.text_encoder}
+
+
+def _share(model: LoadedModel, factors: Mapping[str, float]) -> dict[str, float]:
+    """Factor of each U-Net layer that is in a block; 0 where the list has no place for it."""
+    blocks = block_of_layers(_tables(model)[UNET].shapes)
+    return {path: factors.get(block, 0.0) for path, block in blocks.items()}
 
 
 def _tables(model: LoadedModel) -> dict[str, LayerTable]:

@@ -490,6 +490,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
             Clean latents (B, 4, H/8, W/8).
         """
         with denoiser.at_work():
+            self.supplies.loras.at_step(0)
             return sample(
                 sampler,
                 denoiser,
@@ -511,6 +512,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
 
         def told(info: StepInfo) -> None:
             self.total_steps = info.total
+            self.supplies.loras.at_step(info.index + 1)
             self.say(batch, info.index + 1, info.total, stage)
             self.listener.preview(info.denoised)
 

@@ -42,13 +42,22 @@ class LoraMention:
     """What a lora tag asks for.
 
     ``te`` and ``unet`` multiply the change to the text encoder and to the U-Net (any finite
-    number; 1 = as trained). ``dyn`` caps the rank, None = no cap.
+    number; 1 = as trained). ``dyn`` caps the rank, None = no cap. ``lbw`` are block weights as
+    typed, "" = all 1. The U-Net is changed from step ``start`` on and before step ``stop``,
+    counted from 0; None = from the beginning, to the end.
     """
 
     name: str
     te: float = 1.0
     unet: float = 1.0
     dyn: int | None = None
+    lbw: str = ""
+    start: int | None = None
+    stop: int | None = None
+
+    def acts_at(self, step: int) -> bool:
+        """Whether the U-Net is changed in a step."""
+        return (self.start or 0) <= step and (self.stop is None or step < self.stop)
 
 
 def cut_networks(text: str) -> tuple[str, list[NetworkMention]]:
@@ -93,10 +102,12 @@ def lora_weights(mention: NetworkMention) -> LoraMention:
     """Read a ``<lora:NAME:TE:UNET:DYN>`` tag.
 
     TE defaults to 1 and UNET to TE; ``te=``, ``unet=`` and ``dyn=`` win over the places.
+    ``lbw=``, ``start=``, ``stop=`` and ``step=START-STOP`` (the extension "LoRA Block Weight")
+    have no places.
 
     Raises:
-        BadNetworkError: No name, or a weight that is no finite number, or a rank that is no whole
-            number. It is a ``PromptSyntaxError`` and a ``ValueError``.
+        BadNetworkError: No name, or a weight that is no finite number, or a rank or step that is
+            no whole number. It is a ``PromptSyntaxError`` and a ``ValueError``.
     """
     if not mention.positional:
         raise BadNetworkError(
@@ -107,7 +118,9 @@ def lora_weights(mention: NetworkMention) -> LoraMention:
         )
     te = _weight(mention, 1, "te", 1.0)
     unet = _weight(mention, 2, "unet", te)
-    return LoraMention(mention.name, te, unet, _rank(mention))
+    start, stop = _steps(mention)
+    lbw = mention.named.get("lbw", "")
+    return LoraMention(mention.name, te, unet, _rank(mention), lbw, start, stop)
 
 
 def hypernet_strength(mention: NetworkMention) -> float:
@@ -146,6 +159,16 @@ def _rank(mention: NetworkMention) -> int | None:
         return int(written)
     except ValueError as err:
         raise _bad_number(mention, "A whole number as rank limit", written) from err
+
+
+def _steps(mention: NetworkMention) -> tuple[int | None, int | None]:
+    both = mention.named.get("step", "").partition("-")
+    written = (mention.named.get("start", both[0]), mention.named.get("stop", both[2]))
+    try:
+        start, stop = (int(text) if text else None for text in written)
+    except ValueError as err:
+        raise _bad_number(mention, "A whole number as step", "-".join(written)) from err
+    return start, stop
 
 
 def _bad_number(mention: NetworkMention, wanted: str, written: str) -> BadNetworkError:

@@ -7,7 +7,7 @@ network remembers what is in it, so asking for the same again costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -28,14 +28,14 @@ class NetworkChange:
         layers: Path of a module → its change; all of them fit.
         weight: Multiplies every change; 0 = none.
         rank_limit: See ``changes.Change``.
-        share: Multiplies the weight of single layers, by path.
+        share: Multiplies the weight of single layers, by path; 1 where not told.
     """
 
     key: Hashable
     layers: Mapping[str, LayerChange]
     weight: float
     rank_limit: int | None = None
-    share: Callable[[str], float] = lambda path: 1.0
+    share: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass
@@ -88,7 +88,7 @@ def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[Netw
     bias: Tensor | None = None
     for change in changes:
         part = change.layers.get(path)
-        amount = change.weight * change.share(path)
+        amount = change.weight * change.share.get(path, 1.0)
         if part is None or amount == 0:
             continue
         if part.weight is not None:
