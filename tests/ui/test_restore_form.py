@@ -14,9 +14,10 @@ from webui import video
 from webui.errors import CheckpointNotFoundError, JobError, LibraryError, ParamsError
 from webui.library.faces import FoundFace
 from webui.params import Extras, RestoreVideo, build, from_json
+from webui.restoration.recipe import extras_pairs
 from webui.settings import read_settings
 from webui.studio import Studio
-from webui.ui import batch, cards, queue_tab, restore, restore_cards, restore_videos
+from webui.ui import batch, canvas, cards, queue_tab, restore, restore_cards, restore_videos
 from webui.ui.restore_form import (
     BOTH,
     DEFAULTS,
@@ -77,6 +78,45 @@ def test_weights_on_the_way_are_not_fetched_once_more(studio: Studio) -> None:
     assert both.to_fetch == ("R-ESRGAN 4x+",) and both.fetch_megabytes == 46
     studio.cancel(job.id)
     assert make_plan(given, studio).to_fetch == ("CenterFace",)
+
+
+# Scratches drawn by hand
+
+
+def drawn(studio: Studio, given: dict[str, Any]) -> str:
+    """The given form's photograph with a stroke over its middle."""
+    (file,) = batch.read_uploads(given["batch_files"])
+    strokes = Image.new("RGBA", (32, 24))
+    strokes.paste((255, 0, 0, 255), (10, 8, 20, 12))
+    over = canvas.holding(studio.inputs, file.key)
+    return dataclasses.replace(over, strokes=studio.inputs.keep_image(strokes)).to_value()
+
+
+def test_scratches_drawn_over_the_photograph_are_the_mask_of_its_request(studio: Studio) -> None:
+    given = form(studio, what=WHOLE)
+    given["scratch_drawing"] = drawn(studio, given)
+    (request,), _ = make_requests(given, studio, "en", user="")
+    assert isinstance(request, Extras) and request.scratch_mask
+    mask = studio.inputs.image(request.scratch_mask).convert("L")
+    assert mask.getbbox() == (10, 8, 20, 12)
+    assert extras_pairs(request)["Scratch repair"] == "drawn"
+
+
+def test_scratches_drawn_over_another_picture_are_refused_and_none_over_several(
+    studio: Studio,
+) -> None:
+    given = form(studio, what=WHOLE)
+    over = canvas.read(drawn(studio, given))
+    assert over is not None
+    other = dataclasses.replace(over, picture="0" * 64).to_value()
+    with pytest.raises(ParamsError, match="another picture"):
+        make_requests({**given, "scratch_drawing": other}, studio, "en", user="")
+    several = ask(studio, 2, what=WHOLE, scratch_drawing=over.to_value())
+    assert several.scratch_mask is None
+    blank = ask(
+        studio, what=WHOLE, scratch_drawing=dataclasses.replace(over, strokes="").to_value()
+    )
+    assert blank.scratch_mask is None
 
 
 # Videos

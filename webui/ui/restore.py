@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.checkpoints.known_weights import GFPGAN, GFPGAN_VERSIONS
-from webui.errors import JobError
+from webui.errors import JobError, LibraryError
 from webui.params import Extras
-from webui.ui import batch, batch_panel, cards, restore_cards, restore_videos, results
+from webui.ui import batch, batch_panel, canvas, cards, restore_cards, restore_videos, results
 from webui.ui.follow import RESTORING_KINDS
 from webui.ui.painting_tab import FieldMaker
 from webui.ui.restore_form import (
@@ -28,6 +28,7 @@ from webui.ui.restore_form import (
     make_fetch,
     make_plan,
     make_requests,
+    photograph_to_draw_on,
     refuse,
 )
 from webui.ui.restore_videos import is_video
@@ -77,6 +78,7 @@ class RestoreForm:
     colour_repair: gr.Slider
     scratch_repair: gr.Slider
     keep_grey: gr.Checkbox
+    scratch_drawing: gr.HTML
 
     def by_name(self) -> dict[str, Any]:
         """Every component under its field name."""
@@ -235,6 +237,8 @@ def _draw_settings(studio: Studio) -> dict[str, Any]:
             fields["colour_repair"] = _FIELDS.slider("colour_repair", 0, 1, 0.05)
             fields["scratch_repair"] = _FIELDS.slider("scratch_repair", 0, 1, 0.05)
             fields["keep_grey"] = _FIELDS.check("keep_grey")
+            gr.HTML(f'<p class="dq-soft">{_both("scratch_draw")}</p>')
+            fields["scratch_drawing"] = canvas.draw(_FIELDS.id("canvas_scratches"), "mask")
     return fields
 
 
@@ -327,6 +331,11 @@ def _connect_photographs(parts: Restore, studio: Studio) -> None:
     def clear(_values: Values) -> dict:
         return {form.batch_files: "[]", form.video_files: "[]"}
 
+    def lay_under(values: Values) -> dict:
+        return {
+            form.scratch_drawing: drawing_over(studio, values[form.scratch_drawing], values, form)
+        }
+
     def show(values: Values, request: gr.Request) -> dict:
         return show_files(parts, form.read_files(values), language_of(request))
 
@@ -344,6 +353,8 @@ def _connect_photographs(parts: Restore, studio: Studio) -> None:
     listed = [parts.listed, parts.clear]
     for field in files:
         wire(field.change, show, files, listed, is_quiet=True, trigger_mode="always_last")
+    drawn = [form.batch_files, form.batch_source, form.scratch_drawing]
+    wire(form.batch_files.change, lay_under, drawn, [form.scratch_drawing], is_quiet=True)
     source = [parts.uploads, parts.folders]
     wire(form.batch_source.change, show_source, [form.batch_source], source, is_quiet=True)
 
@@ -367,6 +378,21 @@ def add_videos(studio: Studio, text: Any, paths: Sequence[Path]) -> str:
     known = {(file.key, file.stem) for file in files}
     new = [file for file in kept if (file.key, file.stem) not in known]
     return restore_videos.write_videos([*files, *new])
+
+
+def drawing_over(studio: Studio, value: Any, values: Values, form: RestoreForm) -> Any:
+    """The canvas for scratches with the single photograph on it, or empty.
+
+    What was drawn over the same photograph stays.
+    """
+    fields = {"batch_files": values[form.batch_files], "batch_source": values[form.batch_source]}
+    key, drawing = photograph_to_draw_on(fields), canvas.read(value)
+    if (drawing.picture if drawing else "") == key:
+        return gr.skip()
+    try:
+        return canvas.holding(studio.inputs, key).to_value() if key else ""
+    except LibraryError:
+        return ""
 
 
 def show_files(parts: Restore, files: Mapping[str, Any], language: str) -> dict[Any, Any]:

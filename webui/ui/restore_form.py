@@ -16,7 +16,9 @@ from webui.checkpoints.known_weights import (
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.params import Extras, FetchWeights, RestoreVideo, build
 from webui.resolve import output_of_extras
-from webui.ui.batch import BatchFile, files_of, output_folder
+from webui.ui import canvas
+from webui.ui.batch import BatchFile, files_of, output_folder, read_uploads
+from webui.ui.img2img_form import FOLDER
 from webui.ui.restore_videos import needed_programs, videos_of
 from webui.ui.texts import say
 from webui.video import find_programs
@@ -68,9 +70,11 @@ DEFAULTS: dict[str, Any] = {
     "colour_repair": 0.0,
     "scratch_repair": 0.0,
     "keep_grey": True,
+    "scratch_drawing": "",
 }
 _NOT_IN_A_REQUEST = {
     "what", "batch_source", "batch_files", "video_files", "batch_input_dir", "batch_output_dir",
+    "scratch_drawing",
 }  # fmt: skip
 
 
@@ -183,6 +187,12 @@ def make_requests(
         outputs = [output.model_copy(update={**own, "file_stem": file.stem}) for file in files]
         pairs = zip(files, outputs, strict=True)
         return [_request([file], {**values, "output": out}) for file, out in pairs], skipped
+    mask = _scratch_mask(form, files, studio, language)
+    if mask:
+        return [
+            _request(files, {**values, "output": output, "scratch_mask": mask}),
+            *films,
+        ], skipped
     parts = [files[at : at + MOST_IN_ONE_JOB] for at in range(0, len(files), MOST_IN_ONE_JOB)]
     return [*(_request(part, {**values, "output": output}) for part in parts), *films], skipped
 
@@ -300,6 +310,32 @@ def _built(values: Mapping[str, Any]) -> Extras:
     params = build("extras", dict(values))
     assert isinstance(params, Extras)
     return params
+
+
+def photograph_to_draw_on(form: Mapping[str, Any]) -> str:
+    """Key of the single uploaded photograph; empty when there is none or there are several."""
+    files = [] if form["batch_source"] == FOLDER else read_uploads(form["batch_files"])
+    return files[0].key if len(files) == 1 else ""
+
+
+def _scratch_mask(
+    form: Mapping[str, Any], files: Sequence[BatchFile], studio: Studio, language: str
+) -> str | None:
+    """Key of what was drawn over the single photograph as a mask; None without a drawing.
+
+    Raises:
+        ParamsError: It was drawn over another picture.
+    """
+    drawing = canvas.read(form["scratch_drawing"])
+    if drawing is None or not drawing.strokes or len(files) != 1:
+        return None
+    if drawing.picture != files[0].key:
+        raise ParamsError(
+            say("scratch_of_another", language),
+            say("scratch_of_another_hint", language),
+            field="scratch_mask",
+        )
+    return canvas.keep_mask(studio.inputs, drawing)
 
 
 def _video(values: Mapping[str, Any]) -> RestoreVideo:

@@ -145,6 +145,19 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
         "Repair scratches (experimental: may take fine lines for scratches)",
         "修复划痕（实验性：可能把细线误认为划痕）",
     ),
+    "scratch_draw": (
+        "Or draw over the scratches of a single photograph: only what you cover is filled from "
+        "around it.",
+        "也可以在单张照片上涂抹划痕：只有涂到的地方会用周围的内容填补。",
+    ),
+    "scratch_of_another": (
+        "The scratches were drawn over another picture than the one to restore.",
+        "划痕画在另一张图片上，与要修复的照片不同。",
+    ),
+    "scratch_of_another_hint": (
+        "Empty that canvas under “All settings”, or put the photograph in once more.",
+        "请在“全部设置”中清空画布，或重新放入照片。",
+    ),
     "keep_grey": ("Black-and-white stays black-and-white", "黑白照片保持黑白"),
     # While it runs
     "stage_reading": ("Reading the photograph", "正在读取照片"),

@@ -142,15 +142,16 @@
     }
   };
   for (const kind of ['input', 'change', 'click', 'keyup']) document.addEventListener(kind, touched, true);
-  document.addEventListener('dq-keep', () => {
-    clearTimeout(draftTimers['dq-i2i-']);
-    draftTimers['dq-i2i-'] = setTimeout(keepDraft, 60, 'dq-i2i-');
+  document.addEventListener('dq-keep', (event) => {
+    const prefix = event.detail && event.detail.closest('.dq-rst') ? 'dq-rst-' : 'dq-i2i-';
+    clearTimeout(draftTimers[prefix]);
+    draftTimers[prefix] = setTimeout(keepDraft, 60, prefix);
   });
 
   // A drawing that is still on its way arrives before Generate is pressed
   let isPressedAgain = false;
   document.addEventListener('click', async (event) => {
-    const button = event.target.closest && event.target.closest('#dq-i2i-generate');
+    const button = event.target.closest && event.target.closest('#dq-i2i-generate, #dq-rst-generate');
     if (!button || isPressedAgain || !window.danqingCanvas.isUnsaved()) return;
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -161,7 +162,7 @@
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) {
       Object.keys(draftTimers).forEach(keepDraft);
-      if (window.danqingCanvas.isUnsaved()) window.danqingCanvas.flush().then(() => keepDraft('dq-i2i-'));
+      if (window.danqingCanvas.isUnsaved()) window.danqingCanvas.flush().then(() => ['dq-i2i-', 'dq-rst-'].forEach(keepDraft));
     }
     if (!document.hidden) wake();
   });
