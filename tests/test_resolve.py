@@ -53,6 +53,29 @@ def test_comments_when_switched_off_stay() -> None:
     assert styled.prompt == "oil painting of a # b"
 
 
+USUAL = {"sd_lora": "ink", "extra_networks_default_multiplier": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "off", "wanted"),
+    [
+        ("a fox", False, "a fox<lora:ink:0.7>"),
+        ("a fox <lora:oil:1>", False, "a fox <lora:oil:1><lora:ink:0.7>"),
+        ("a fox <lora:ink:1>", False, "a fox <lora:ink:1>"),
+        ("a fox", True, "a fox"),
+    ],
+)
+def test_usual_lora_when_chosen_is_in_every_prompt_once(
+    prompt: str, off: bool, wanted: str
+) -> None:
+    params = resolved(USUAL, prompt=prompt, disable_extra_networks=off, hires=Hires(prompt=prompt))
+
+    assert params.prompt == wanted
+    assert params.hires is not None and params.hires.prompt == wanted
+    empty = resolved(USUAL, prompt=prompt, hires=Hires())
+    assert empty.hires is not None and empty.hires.prompt == ""
+
+
 def test_hires_prompts_when_given_get_the_styles_and_empty_ones_stay_empty() -> None:
     params = resolved(prompt="a fox", styles=("oil",), hires=Hires(prompt="a cat"))
 

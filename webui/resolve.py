@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from webui.errors import ParamsError
+from webui.lora_files import lora_names
 from webui.params import (
     AnyParams,
     FaceRestoration,
@@ -164,7 +165,9 @@ def resolve(
     chosen = [styles[name] for name in request.styles if name in styles]
     sampler = known_sampler(request.sampler, request.schedule)
     values: dict[str, Any] = {
-        "prompt": _finish_prompt(request.prompt, [s.prompt for s in chosen], options),
+        "prompt": _with_usual_lora(
+            _finish_prompt(request.prompt, [s.prompt for s in chosen], options), request, options
+        ),
         "negative_prompt": _finish_prompt(
             request.negative_prompt, [s.negative_prompt for s in chosen], options
         ),
@@ -198,7 +201,7 @@ def resolve(
     if isinstance(request, ImageToImageRequest):
         values.update(_picture_values(request, options))
     else:
-        values["hires"] = _resolve_hires(request.hires, chosen, options, find_checkpoint)
+        values["hires"] = _resolve_hires(request, chosen, options, find_checkpoint)
         values["first_pass_image"] = request.first_pass_image
     return build(request.kind, values)
 
@@ -298,22 +301,32 @@ def _finish_prompt(text: str, styles: Sequence[str], options: Mapping[str, Any])
     return cut_comments(text).strip() if has_comments else text
 
 
+def _with_usual_lora(prompt: str, request: PaintingRequest, options: Mapping[str, Any]) -> str:
+    """The prompt with the LoRA that the options put into every one (``sd_lora``)."""
+    name = options["sd_lora"]
+    if request.disable_extra_networks or name in ("None", "", *lora_names([prompt])):
+        return prompt
+    return f"{prompt}<lora:{name}:{options['extra_networks_default_multiplier']}>"
+
+
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
 def _resolve_hires(
-    hires: Hires | None,
+    request: TextToImageRequest,
     styles: Sequence[Style],
     options: Mapping[str, Any],
     find_checkpoint: Callable[[str | None], str],
 ) -> Hires | None:
     """The second pass: its own prompts get the styles too; empty ones stay «as in the first»."""
+    hires = request.hires
     if hires is None:
         return None
     changes: dict[str, Any] = {}
     if hires.prompt:
-        changes["prompt"] = _finish_prompt(hires.prompt, [s.prompt for s in styles], options)
+        finished = _finish_prompt(hires.prompt, [s.prompt for s in styles], options)
+        changes["prompt"] = _with_usual_lora(finished, request, options)
     if hires.negative_prompt:
         texts = [s.negative_prompt for s in styles]
         changes["negative_prompt"] = _finish_prompt(hires.negative_prompt, texts, options)
