@@ -135,10 +135,13 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
         changes: dict[Any, Any] = {page.queue.timer: gr.Timer(active=chosen == "queue")}
         for tab, stage in _stages(page).items():
             if chosen == tab:
-                changes |= results.refresh(stage, studio, values, page.browser, request)
+                changes |= results.refresh(
+                    stage, studio, values, page.browser, request, sends_all=True
+                )
             else:
-                changes |= results.rest(stage, values)
+                changes |= results.rest(stage)
         if chosen == "queue":
+            values[page.queue.html] = ""  # whatever it shows, it is sent anew
             changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
         if chosen == "settings":
             changes |= settings_tab.present(page.settings, studio)

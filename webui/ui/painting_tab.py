@@ -24,7 +24,7 @@ from webui.ui.results import Results
 from webui.ui.session import client_name
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, show_warning, wire
+from webui.ui.wiring import Values, show_warning, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -376,9 +376,9 @@ def connect_asking(
 
     takes = [*form.components(), *quick.components(), buttons.forever, browser]
     gives = [form.width, form.height, form.seed, form.subseed, stage.picked]
-    results.wire_then_look(stage, buttons.generate.click, generate, takes, gives)
+    wire_then_press(stage.wake, buttons.generate.click, generate, takes, gives)
     gives += [form.prompt, parts.prompts.prompt_tokens]
-    results.wire_then_look(stage, stage.stage.act, use_example, takes, gives)
+    wire_then_press(stage.wake, stage.stage.act, use_example, takes, gives)
 
 
 def _connect_size(parts: PaintingTab, studio: Studio) -> None:

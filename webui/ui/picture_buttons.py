@@ -23,11 +23,11 @@ from webui.ui.painting_tab import PaintingTab, fill_form
 from webui.ui.png_info import PngInfo
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.restore import Restore
-from webui.ui.results import Results, go_on_from, shown_picture, wire_then_look
+from webui.ui.results import Results, go_on_from, shown_picture
 from webui.ui.sending import SendTarget, Sent
 from webui.ui.texts import language_of, say
 from webui.ui.txt2img import Txt2Img
-from webui.ui.wiring import Values, tell, wire
+from webui.ui.wiring import Values, tell, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -128,7 +128,7 @@ def _connect_enlarging(
         return {stage.picked: None}
 
     takes = [*painting.form.components(), *quick.components(), browser]
-    wire_then_look(stage, stage.stage.upscale, upscale, takes, [stage.picked])
+    wire_then_press(stage.wake, stage.stage.upscale, upscale, takes, [stage.picked])
 
 
 def second_pass(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -23,7 +24,7 @@ from webui.ui.follow import thumb_url
 from webui.ui.results import cancel, retry
 from webui.ui.session import Visitor, visitor_of
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Values, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -43,6 +44,7 @@ class QueueTab:
     resume: gr.Button
     jobs: gr.HTML
     timer: gr.Timer
+    wake: gr.Button
     html: gr.State
 
     def gives(self) -> list[Any]:
@@ -63,7 +65,8 @@ def draw(_studio: Studio) -> QueueTab:
             )  # fmt: skip
         jobs = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-queue")
     timer = gr.Timer(TICK_SECONDS, active=False)
-    return QueueTab(pause, resume, jobs, timer, gr.State(""))
+    wake = gr.Button("wake", visible="hidden", elem_id="dq-queue-wake")
+    return QueueTab(pause, resume, jobs, timer, wake, gr.State(""))
 
 
 def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
@@ -72,24 +75,22 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
     def tick(values: Values, request: gr.Request) -> dict:
         return refresh(parts, studio, values, browser, request)
 
-    def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+    def on_act(values: Values, event: gr.EventData, request: gr.Request) -> None:
         visitor = visitor_of(values[browser], request)
         act(studio, event._data["act"], int(event._data["job"]), visitor)
-        return refresh(parts, studio, values, browser, request)
 
-    def pause(values: Values, request: gr.Request) -> dict:
+    def pause(values: Values) -> None:
         studio.supervisor.pause()
-        return refresh(parts, studio, values, browser, request)
 
-    def resume(values: Values, request: gr.Request) -> dict:
+    def resume(values: Values) -> None:
         studio.supervisor.resume()
-        return refresh(parts, studio, values, browser, request)
 
-    takes, gives = [browser, parts.html], parts.gives()
-    wire(parts.timer.tick, tick, takes, gives, is_quiet=True, trigger_mode="once")
-    wire(parts.jobs.act, on_act, takes, gives)
-    wire(parts.pause.click, pause, takes, gives)
-    wire(parts.resume.click, resume, takes, gives)
+    looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
+    takes = [browser, parts.html]
+    wire(looks, tick, takes, parts.gives(), is_quiet=True, trigger_mode="always_last")
+    wire_then_press(parts.wake, parts.jobs.act, on_act, [browser])
+    wire_then_press(parts.wake, parts.pause.click, pause)
+    wire_then_press(parts.wake, parts.resume.click, resume)
 
 
 def act(studio: Studio, deed: str, job_id: int, visitor: Visitor) -> None:

@@ -36,7 +36,7 @@ from webui.ui.results import Results
 from webui.ui.sending import SendTarget, Sent
 from webui.ui.session import client_name, user_of, visitor_of
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, show_warning, tell, wire
+from webui.ui.wiring import Values, show_warning, tell, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -505,9 +505,9 @@ def _connect_asking(parts: Restore, studio: Studio, browser: gr.BrowserState) ->
         return {stage.picked: None, **present_plan(parts, studio, values, language_of(request))}
 
     takes = [*form.components(), browser]
-    results.wire_then_look(stage, parts.go.click, restore, takes, [stage.picked])
+    wire_then_press(stage.wake, parts.go.click, restore, takes, [stage.picked])
     takes, gives = [*takes, parts.shown_plan], [stage.picked, parts.size, *parts.plan_gives()]
-    results.wire_then_look(stage, parts.get.click, get, takes, gives, "once")
+    wire_then_press(stage.wake, parts.get.click, get, takes, gives, trigger_mode="once")
 
 
 def _connect_faces(parts: Restore, studio: Studio, browser: gr.BrowserState) -> None:
@@ -524,7 +524,7 @@ def _connect_faces(parts: Restore, studio: Studio, browser: gr.BrowserState) -> 
         submit_again(studio, job_id, image, refused, visitor, language)
         return {stage.picked: None}
 
-    results.wire_then_look(stage, stage.stage.act, again, [browser], [stage.picked])
+    wire_then_press(stage.wake, stage.stage.act, again, [browser], [stage.picked])
 
 
 def submit_again(

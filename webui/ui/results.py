@@ -7,8 +7,8 @@ Looks of one stage come one after another: of two at once the older could arrive
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from webui.ui.prompt_box import icon_button
 from webui.ui.session import Visitor, client_name, visitor_of
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
-from webui.ui.wiring import Handler, Values, wire
+from webui.ui.wiring import Values, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.library.library import SavedPicture
@@ -160,24 +160,12 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> Any:
         trigger_mode="always_last",
     )
     # Every press counts, also while the answer to the last one is under way.
-    wire_then_look(parts, parts.stage.act, on_act, [browser], [parts.picked])
-    wire_then_look(parts, parts.interrupt.click, stop, [browser])
-    wire_then_look(parts, parts.skip.click, skip, [parts.shown])
-    wire_then_look(parts, parts.forever.input, change_forever, [browser, parts.forever])
+    wake = parts.wake
+    wire_then_press(wake, parts.stage.act, on_act, [browser], [parts.picked])
+    wire_then_press(wake, parts.interrupt.click, stop, [browser])
+    wire_then_press(wake, parts.skip.click, skip, [parts.shown])
+    wire_then_press(wake, parts.forever.input, change_forever, [browser, parts.forever])
     return looked
-
-
-def wire_then_look(
-    parts: Results,
-    trigger: Callable[..., Any],
-    handler: Handler,
-    takes: Iterable[Any],
-    gives: Iterable[Any] = (),
-    trigger_mode: str = "multiple",
-) -> None:
-    """As ``wire``, for what changes a stage's jobs: once it is done, the stage looks."""
-    done = wire(trigger, handler, takes, gives, trigger_mode=trigger_mode)
-    done.then(None, js=f"() => document.getElementById('{parts.wake.elem_id}').click()")
 
 
 def cancel(studio: Studio, job_id: int, visitor: Visitor) -> None:
@@ -236,44 +224,56 @@ def _variation(how: str) -> Callable[[Parent, str], AnyParams]:
 
 
 def refresh(
-    parts: Results, studio: Studio, values: Values, browser: gr.BrowserState, request: gr.Request
+    parts: Results,
+    studio: Studio,
+    values: Values,
+    browser: gr.BrowserState,
+    request: gr.Request,
+    *,
+    sends_all: bool = False,
 ) -> dict[Any, Any]:
-    """Look at this browser's jobs and send what changed since the last look."""
-    before: Shown = values[parts.shown]
+    """Look at this browser's jobs and send what changed since the last look.
+
+    Args:
+        sends_all: Also send what did not change. For a stage that comes into sight: a look that
+            was under way when it was put to rest has reported what the page did not follow.
+    """
     client = client_name(values[browser], request)
     now = look(studio, client, values[parts.picked], language_of(request), parts.kinds)
-    return changes(parts, before, now)
+    return changes(parts, None if sends_all else values[parts.shown], now)
 
 
-def rest(parts: Results, values: Values) -> dict[Any, Any]:
+def rest(parts: Results) -> dict[Any, Any]:
     """Look no more until the next ``refresh``: the stage is out of sight."""
-    return {
-        parts.timer: gr.Timer(active=False),
-        parts.shown: replace(values[parts.shown], is_busy=False),
-    }
+    return {parts.timer: gr.Timer(active=False)}
 
 
-def changes(parts: Results, before: Shown, now: Look) -> dict[Any, Any]:
-    """The components whose content differs from what the page shows."""
+def changes(parts: Results, before: Shown | None, now: Look) -> dict[Any, Any]:
+    """The components whose content differs from what the page shows; all of them when that is
+    not known."""
     key = now.picture.id if now.picture else None
     after = Shown(
         now.html, now.infotext, now.is_busy, now.is_running, now.job_id, now.is_repeating, key
     )
     if after == before:
         return {parts.shown: gr.skip()}
+
+    def differs(name: str) -> bool:
+        return before is None or getattr(before, name) != getattr(after, name)
+
     update: dict[Any, Any] = {parts.shown: after}
-    if after.html != before.html:
+    if differs("html"):
         update[parts.stage] = gr.update(value=after.html)
-    if after.infotext != before.infotext:
+    if differs("infotext"):
         update[parts.infotext] = gr.update(value=after.infotext)
-    if after.is_busy != before.is_busy:
+    if differs("is_busy"):
         update[parts.timer] = gr.Timer(active=after.is_busy)
         update[parts.interrupt] = gr.update(interactive=after.is_busy)
-    if after.is_running != before.is_running:
+    if differs("is_running"):
         update[parts.skip] = gr.update(interactive=after.is_running)
-    if after.is_repeating != before.is_repeating:
+    if differs("is_repeating"):
         update[parts.forever] = gr.update(value=after.is_repeating)
-    if after.picture != before.picture:
+    if differs("picture"):
         has_picture = after.picture is not None
         for button in (parts.folder, parts.save, *parts.targets.values()):
             update[button] = gr.update(interactive=has_picture)

@@ -58,6 +58,24 @@ def wire(
     )
 
 
+def wire_then_press(
+    button: gr.Button,
+    trigger: Callable[..., Any],
+    handler: Handler,
+    takes: Iterable[Any] = (),
+    gives: Iterable[Any] = (),
+    *,
+    trigger_mode: str = "multiple",
+) -> None:
+    """As ``wire``; once the handler is done, a button is pressed.
+
+    For what changes the jobs that a stage or a list shows: looking stays with one event, whose
+    answers come one after another, so that an older look never replaces a newer one.
+    """
+    done = wire(trigger, handler, takes, gives, trigger_mode=trigger_mode)
+    done.then(None, js=f"() => document.getElementById('{button.elem_id}').click()")
+
+
 def fence(handler: Handler) -> Handler:
     """Let no failure out of a handler: known ones are shown, others logged under a short id."""
     wants_request = _request_name(handler)
