@@ -6,10 +6,10 @@ No Gradio here: form values in, requests out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from webui.errors import LibraryError, ParamsError
 from webui.pictures import read_infotext
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from webui.settings import Settings
     from webui.studio import Studio
 
+Kept = TypeVar("Kept")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 MOST_FILES = 2000
 PNG_INFO_FIELDS = {
@@ -128,15 +129,20 @@ def read_uploads(text: Any) -> list[BatchFile]:
 
 
 def keep_uploads(studio: Studio, paths: Iterable[Path]) -> tuple[list[BatchFile], list[str]]:
-    """Keep uploaded files as inputs.
+    """Keep uploaded files as inputs; see ``keep_each``."""
+    return keep_each(paths, lambda path: _kept(studio, path))
+
+
+def keep_each(paths: Iterable[Path], keep: Callable[[Path], Kept]) -> tuple[list[Kept], list[str]]:
+    """Keep files one by one; a bad one does not keep the others out.
 
     Returns:
-        The usable ones; sentences about the others.
+        What became of the usable ones; sentences about the others.
     """
     kept, bad = [], []
     for path in paths:
         try:
-            kept.append(_kept(studio, path))
+            kept.append(keep(path))
         except (LibraryError, OSError) as err:
             bad.append(f"{path.name}: {err}")
     return kept, bad

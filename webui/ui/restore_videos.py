@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui import video
-from webui.errors import LibraryError
 from webui.library.videos import SavedVideo
 from webui.ui import cards
+from webui.ui.batch import keep_each
 from webui.ui.cards import esc
 from webui.ui.img2img_form import FOLDER
 from webui.ui.texts import say
@@ -63,18 +63,8 @@ def read_videos(text: Any) -> list[VideoFile]:
 
 
 def keep_videos(studio: Studio, paths: Iterable[Path]) -> tuple[list[VideoFile], list[str]]:
-    """Keep dropped videos as inputs; each is looked into when ffmpeg is there.
-
-    Returns:
-        The usable ones; sentences about the others.
-    """
-    kept, bad = [], []
-    for path in paths:
-        try:
-            kept.append(_kept(studio, path))
-        except LibraryError as err:
-            bad.append(f"{path.name}: {err}")
-    return kept, bad
+    """Keep dropped videos as inputs (see ``keep_each``), looked into when ffmpeg is there."""
+    return keep_each(paths, lambda path: _kept(studio, path))
 
 
 def _kept(studio: Studio, path: Path) -> VideoFile:
