@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from webui.checkpoints import precision
-from webui.checkpoints.precision import choose_device, choose_dtypes
+from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import SettingsError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -47,6 +47,19 @@ def test_card_with_broken_half_precision_gets_full(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA GeForce GTX 1660 Ti")
     assert choose_dtypes(CUDA) == (FULL, FULL)
+
+
+def test_half_is_quick_only_where_the_device_is_known_to_stand_it(
+    some_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert has_quick_half(CUDA) and not has_quick_half(torch.device("mps"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA GeForce GTX 1660 Ti")
+    assert not has_quick_half(CUDA)
+
+    for answer in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda answer=answer: answer)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert has_quick_half(CPU) is answer
 
 
 def test_old_card_without_bfloat16_falls_back_to_half(

@@ -77,7 +77,7 @@ def choose_dtypes(
     dtype = torch.float32
     if bf16 and supports_bfloat16(device):
         dtype = torch.bfloat16
-    elif device.type in ("cuda", "xpu") and not _has_broken_half(device):
+    elif device.type != "cpu" and has_quick_half(device):
         dtype = torch.float16
     if no_half:
         dtype = torch.float32
@@ -93,10 +93,10 @@ def supports_bfloat16(device: torch.device) -> bool:
 
 
 def has_quick_half(device: torch.device) -> bool:
-    """True where half precision saves time: on GPUs, and on CPUs with instructions for bfloat16
-    (AVX-512 BF16, AMX)."""
+    """True where half precision saves time and is right: on GPUs that calculate float16 well, and
+    on CPUs with instructions for bfloat16 (AVX-512 BF16, AMX)."""
     if device.type != "cpu":
-        return not _has_broken_half(device)
+        return device.type in ("cuda", "xpu") and not _has_broken_half(device)
     # torch has no public name for these questions
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in asked)
