@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -39,6 +39,7 @@ from webui.pipelines.preview import PreviewMaker, preview_maker, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
 from webui.pipelines.runs import run_class
 from webui.pipelines.upscaling import PLAIN, Upscaler
+from webui.progress import Asked
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
 from webui.restorer import ExtrasRun, JobWeights, PaintedFaces, run_fetch
@@ -49,18 +50,6 @@ SomePainting = TypeVar("SomePainting", bound=TextToImage | ImageToImage)
 PREVIEW_FORMATS = ("png", "jpeg", "webp")
 PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
 PREVIEW_PAUSE = 4.0  # times what the last preview took: they take a fifth of the time at most
-
-
-class Asked(Protocol):
-    """What the person asked of the running job."""
-
-    @property
-    def interrupted(self) -> bool: ...
-
-    @property
-    def should_stop(self) -> bool: ...
-
-    def clear_skip(self) -> None: ...
 
 
 class Painter:

@@ -19,6 +19,24 @@ class Progress(Protocol):
         ...
 
 
+class Asked(Protocol):
+    """What the person asked of the running job."""
+
+    @property
+    def interrupted(self) -> bool:
+        """The whole job shall end."""
+        ...
+
+    @property
+    def should_stop(self) -> bool:
+        """The job, or the picture at work, shall end."""
+        ...
+
+    def clear_skip(self) -> None:
+        """The next picture begins: a skip was meant for the one before."""
+        ...
+
+
 class Silent:
     """Nobody listens and nobody interrupts: for tests and scripts."""
 

@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ from webui.checkpoints.known_weights import (
 from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
 from webui.params import PLAIN_UPSCALERS, Extras, FaceRestoration, FetchWeights
 from webui.pictures import encode, load_upright, read_infotext
-from webui.progress import Interrupted
+from webui.progress import Asked, Interrupted
 from webui.restoration.detect import Detector, find_faces, open_detector
 from webui.restoration.faces import (
     FaceRestorer,
@@ -59,18 +59,6 @@ _OF_ONE_PICTURE = (WebUIError, OSError, ValueError, RuntimeError, MemoryError, c
 """What a single bad picture can cause: libraries that read and resize raise all of these."""
 CROP_SIDE = 256
 """Pixels of the before/after crops that are shown; they are kept as JPEG."""
-
-
-class Asked(Protocol):
-    """What the person asked of the running job."""
-
-    @property
-    def interrupted(self) -> bool: ...
-
-    @property
-    def should_stop(self) -> bool: ...
-
-    def clear_skip(self) -> None: ...
 
 
 class _Interpolation:

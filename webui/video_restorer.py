@@ -18,11 +18,11 @@ from webui import video
 from webui.errors import LibraryError, WebUIError
 from webui.infotext import write_infotext
 from webui.params import RestoreVideo
-from webui.progress import Interrupted
+from webui.progress import Asked, Interrupted
 from webui.restoration.pixels import Pixels, to_eight
 from webui.restoration.recipe import extras_pairs, shown_pairs
 from webui.restoration.restore import NO_FACE, restore
-from webui.restorer import Asked, JobWeights
+from webui.restorer import JobWeights
 from webui.wire import Sender
 
 logger = logging.getLogger(__name__)
