@@ -8,7 +8,7 @@ from typing import Any
 
 from webui.checkpoints.catalog import Catalog
 from webui.errors import CheckpointError
-from webui.params import AnyParams, TextToImage
+from webui.params import AnyParams, Painting, TextToImage
 from webui.prompts.networks import LORA_TYPES, cut_networks
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,9 @@ def lora_names(prompts: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(m.name for m in mentions) if name]
 
 
-def lora_files(params: AnyParams, catalog: Catalog, *, has_hashes: bool) -> dict[str, Any]:
+def lora_files(
+    params: AnyParams | Painting, catalog: Catalog, *, has_hashes: bool
+) -> dict[str, Any]:
     """What the model process must know about the LoRAs of a request.
 
     Args:
@@ -31,7 +33,7 @@ def lora_files(params: AnyParams, catalog: Catalog, *, has_hashes: bool) -> dict
         ``hint`` when there is no such file.
     """
     found: dict[str, Any] = {}
-    if getattr(params, "disable_extra_networks", True):
+    if not isinstance(params, Painting) or params.disable_extra_networks:
         return found
     prompts = [params.prompt]
     if isinstance(params, TextToImage) and params.hires is not None:

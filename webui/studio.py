@@ -42,7 +42,7 @@ from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.lora_files import lora_files
 from webui.options import Options
-from webui.params import PLAIN_UPSCALERS, AnyParams, RestoreVideo, TextToImage, from_json
+from webui.params import PLAIN_UPSCALERS, AnyParams, Painting, RestoreVideo, TextToImage, from_json
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
@@ -479,10 +479,8 @@ class Studio:
     def _prepare(self, job: Job) -> dict[str, Any]:
         """Files a job needs, looked up when it is about to run."""
         params = self.params_of(job)
-        self.catalog.see_new_embeddings()
         done = self.library.images_of(job.id)
         return {
-            **(self._model_files(job, params.checkpoint, params.vae) if params.checkpoint else {}),
             "weights": self._weights(),
             "tiling": {
                 "tile": self.options["ESRGAN_tile"],
@@ -493,11 +491,19 @@ class Studio:
                 "folder": str(self.videos.parts_folder(job.id)),
                 "is_made": self.videos.of(job.id) is not None,
             },
+            "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
+            "have": sorted(p.index for p in done if p.kind == "image"),
+            **(self._for_painting(job, params) if isinstance(params, Painting) else {}),
+        }
+
+    def _for_painting(self, job: Job, params: Painting) -> dict[str, Any]:
+        """What only painting needs; other jobs neither wait for it nor carry it."""
+        self.catalog.see_new_embeddings()
+        return {
+            **(self._model_files(job, params.checkpoint, params.vae) if params.checkpoint else {}),
             "embeddings": [_embedding_message(r, f) for r, f in self.embeddings()],
             "loras": lora_files(params, self.catalog, has_hashes=not self.settings.no_hashing),
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
-            "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
-            "have": sorted(p.index for p in done if p.kind == "image"),
             "preview": {
                 "enabled": self.options["live_previews_enable"],
                 "every_n_steps": self.options["show_progress_every_n_steps"],
