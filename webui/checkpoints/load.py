@@ -81,9 +81,14 @@ class LoadedModel:
     extras: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def parts(self) -> dict[str, nn.Module]:
+        """Its networks by name, in the order in which painting uses them."""
+        return {"text_encoder": self.text_encoder, "unet": self.unet, "vae": self.vae}
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all parameters and buffers, measured now."""
-        return sum(module_bytes(m) for m in (self.unet, self.vae, self.text_encoder))
+        return sum(map(module_bytes, self.parts.values()))
 
     @property
     def scaling_factor(self) -> float:
@@ -107,6 +112,7 @@ def load_checkpoint(
     dtype: torch.dtype = torch.float32,
     vae_path: Path | None = None,
     vae_dtype: torch.dtype | None = None,
+    vae: AutoencoderKL | None = None,
     for_painting: bool = True,
 ) -> LoadedModel:
     """Load an SD 1.x checkpoint file or diffusers folder.
@@ -117,6 +123,8 @@ def load_checkpoint(
         dtype: Of U-Net and text encoder.
         vae_path: A separate VAE file that replaces the checkpoint's own.
         vae_dtype: Of the VAE; None = ``dtype``.
+        vae: One that is in memory already, used as it is; it came from ``vae_path`` or, where
+            that is None, from the checkpoint.
         for_painting: Lay weights out for speed (``networks/packing.py`` on the CPU, channels
             last on GPUs). False leaves ordinary modules: for training, or to save the weights.
     Raises:
@@ -130,7 +138,7 @@ def load_checkpoint(
     started = time.perf_counter()
     try:
         load = _load_folder if path.is_dir() else _load_file
-        model = load(path, target, dtype, vae_path, vae_dtype or dtype)
+        model = load(path, target, dtype, vae_path, vae_dtype or dtype, vae)
     except (torch.OutOfMemoryError, MemoryError) as err:
         raise DeviceMemoryError(
             f"{path.name} does not fit into the memory of {target}.",
@@ -187,6 +195,7 @@ def _load_file(
     dtype: torch.dtype,
     vae_path: Path | None,
     vae_dtype: torch.dtype,
+    vae: AutoencoderKL | None,
 ) -> LoadedModel:
     with open_weights(path) as weights:
         spec = identify(weights.header)
@@ -195,13 +204,12 @@ def _load_file(
         names = single_file_names(weights.header, spec)
         unet = _filled(build_unet(spec.unet), weights, names["unet"], device, dtype)
         text = _filled(build_text(spec.text), weights, names["text_encoder"], device, dtype)
-        used = len(names["unet"]) + len(names["text_encoder"])
-        if vae_path is None:
+        used = sum(map(len, names.values()))
+        if vae is None and vae_path is not None:
+            vae = load_vae(vae_path, device=device, dtype=vae_dtype, like=spec.vae)
+        elif vae is None:
             assert spec.vae is not None
             vae = _filled(build_vae(spec.vae), weights, names["vae"], device, vae_dtype)
-            used += len(names["vae"])
-        else:
-            vae = load_vae(vae_path, device=device, dtype=vae_dtype, like=spec.vae)
         stray = len(weights.header.tensors) - used
     return _joined(path, spec, unet, vae, text, device, dtype, vae_path, stray)
 
@@ -212,15 +220,16 @@ def _load_folder(
     dtype: torch.dtype,
     vae_path: Path | None,
     vae_dtype: torch.dtype,
+    vae: AutoencoderKL | None,
 ) -> LoadedModel:
     spec = identify_folder(path)
     assert spec.vae is not None and spec.text is not None
     unet = _filled_from_folder(path, "unet", build_unet(spec.unet), device, dtype)
     text = _filled_from_folder(path, "text_encoder", build_text(spec.text), device, dtype)
-    if vae_path is None:
-        vae = _filled_from_folder(path, "vae", build_vae(spec.vae), device, vae_dtype)
-    else:
+    if vae is None and vae_path is not None:
         vae = load_vae(vae_path, device=device, dtype=vae_dtype, like=spec.vae)
+    elif vae is None:
+        vae = _filled_from_folder(path, "vae", build_vae(spec.vae), device, vae_dtype)
     return _joined(path, spec, unet, vae, text, device, dtype, vae_path, stray=0)
 
 
@@ -433,6 +442,30 @@ def load_vae(
     if like is not None:
         vae.register_to_config(scaling_factor=like.scaling_factor)
     return vae
+
+
+def load_own_vae(
+    checkpoint: Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> AutoencoderKL:
+    """Load only the VAE that is inside a checkpoint file or diffusers folder.
+
+    Raises:
+        CheckpointError: As ``load_checkpoint``.
+    """
+    target = torch.device(device)
+    if checkpoint.is_dir():
+        spec = identify_folder(checkpoint)
+        assert spec.vae is not None
+        return _filled_from_folder(checkpoint, "vae", build_vae(spec.vae), target, dtype)
+    with open_weights(checkpoint) as weights:
+        spec = identify(weights.header)
+        _require_parts(checkpoint, spec, None)
+        assert spec.vae is not None
+        names = single_file_names(weights.header, spec)["vae"]
+        return _filled(build_vae(spec.vae), weights, names, target, dtype)
 
 
 def vae_file_names(header: Header, spec: VaeSpec) -> dict[str, str]:
