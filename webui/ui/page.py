@@ -14,6 +14,7 @@ from webui.ui import (
     draft,
     img2img,
     input_history,
+    models_tab,
     painting_tab,
     picture_buttons,
     png_info,
@@ -26,6 +27,7 @@ from webui.ui import (
 )
 from webui.ui.img2img import Img2Img
 from webui.ui.login_brake import LoginBrake
+from webui.ui.models_tab import ModelsTab
 from webui.ui.png_info import PngInfo
 from webui.ui.queue_tab import QueueTab
 from webui.ui.quicksettings import Quicksettings
@@ -60,6 +62,7 @@ class Page:
     img2img: Img2Img
     restore: Restore
     png_info: PngInfo
+    models: ModelsTab
     queue: QueueTab
     settings: SettingsTab
 
@@ -87,11 +90,15 @@ def _draw(studio: Studio) -> Page:
             restoring = restore.draw(studio)
         with gr.Tab(label("tab_png_info"), id="png_info"):
             info = png_info.draw(studio)
+        with gr.Tab(label("tab_models"), id="models"):
+            models = models_tab.draw(studio)
         with gr.Tab(label("tab_queue"), id="queue"):
             queue = queue_tab.draw(studio)
         with gr.Tab(label("tab_settings"), id="settings"):
             settings = settings_tab.draw(studio)
-    return Page(browser, tabs, quick, painting, repainting, restoring, info, queue, settings)
+    return Page(
+        browser, tabs, quick, painting, repainting, restoring, info, models, queue, settings
+    )  # fmt: skip
 
 
 def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
@@ -104,6 +111,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
     restore.connect(page.restore, studio, page.browser)
     png_info.connect(page.png_info, studio)
+    models_tab.connect(page.models, studio)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
     picture_buttons.connect(
@@ -143,6 +151,10 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
         if chosen == "queue":
             values[page.queue.html] = ""  # whatever it shows, it is sent anew
             changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
+        if chosen == "models":
+            changes |= models_tab.opened(page.models, studio, language_of(request))
+        else:
+            changes |= models_tab.left(page.models)
         if chosen == "settings":
             changes |= settings_tab.present(page.settings, studio)
         return changes
@@ -150,7 +162,8 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
     stages = list(_stages(page).values())
     takes = [page.browser, page.queue.html, *(part for stage in stages for part in stage.takes())]
     gives = [
-        page.queue.timer, *page.queue.gives(), *page.settings.widgets.values(),
+        page.queue.timer, *page.queue.gives(), *page.models.gives(),
+        *page.settings.widgets.values(),
         *(part for stage in stages for part in stage.gives()),
     ]  # fmt: skip
     wire(page.tabs.select, open_tab, takes, gives)

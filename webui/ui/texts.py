@@ -9,12 +9,14 @@ from __future__ import annotations
 import gradio as gr
 from gradio.i18n import I18nData
 
+from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
 
 ENGLISH, CHINESE = "en", "zh"
 
 TEXTS: dict[str, tuple[str, str]] = {
     **RESTORE_TEXTS,
+    **MODELS_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),
     "tab_img2img": ("img2img", "图生图"),
