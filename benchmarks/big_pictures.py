@@ -154,10 +154,10 @@ class Supplies:
     """One loaded model and one picture; see ``pipelines.painting.Supplies``."""
 
     def __init__(self, model: Any, encoder: Any, image: Any) -> None:
-        from webui.pipelines.loras import JobLoras
+        from webui.pipelines.networks import JobNetworks
 
         self._model, self._encoder, self._image = model, encoder, image
-        self.loras = JobLoras(lambda name: self._image, print)  # its prompts name none
+        self.networks = JobNetworks((), print)  # its prompts name none
 
     def model(self, checkpoint: str) -> Any:
         return self._model

@@ -1,35 +1,62 @@
-"""The LoRA files that prompts name, looked up for the model process."""
+"""The files of networks that prompts name, looked up for the model process."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from webui.checkpoints.catalog import Catalog
+from webui.checkpoints.catalog import Catalog, Record
 from webui.errors import CheckpointError
 from webui.params import AnyParams, Painting, TextToImage
-from webui.prompts.networks import LORA_TYPES, cut_networks
+from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES, cut_networks
 
 logger = logging.getLogger(__name__)
 
 
 def lora_names(prompts: Iterable[str]) -> list[str]:
     """Names in the LoRA tags of prompts, each once, in reading order."""
-    mentions = [m for prompt in prompts for m in cut_networks(prompt)[1] if m.type in LORA_TYPES]
+    return network_names(prompts, LORA_TYPES)
+
+
+def network_names(prompts: Iterable[str], types: Collection[str]) -> list[str]:
+    """Names in the tags of these types, each once, in reading order."""
+    mentions = [m for prompt in prompts for m in cut_networks(prompt)[1] if m.type in types]
     return [name for name in dict.fromkeys(m.name for m in mentions) if name]
 
 
 def lora_files(
     params: AnyParams | Painting, catalog: Catalog, *, has_hashes: bool
 ) -> dict[str, Any]:
-    """What the model process must know about the LoRAs of a request.
+    """What the model process must know about the LoRAs of a request; see ``_files``."""
+    return _files(params, LORA_TYPES, catalog.find_lora, catalog, has_hashes)
+
+
+def hypernetwork_files(
+    params: AnyParams | Painting, catalog: Catalog, *, has_hashes: bool
+) -> dict[str, Any]:
+    """What the model process must know about the hypernetworks of a request; see ``_files``."""
+
+    def find(name: str) -> Record:
+        return catalog.find("hypernetwork", name)
+
+    return _files(params, HYPERNET_TYPES, find, catalog, has_hashes)
+
+
+def _files(
+    params: AnyParams | Painting,
+    types: Collection[str],
+    find: Callable[[str], Record],
+    catalog: Catalog,
+    has_hashes: bool,
+) -> dict[str, Any]:
+    """What the model process must know about networks of one kind.
 
     Args:
         has_hashes: Work out hashes that are not known yet, for recipes; a large file takes a
             second or so, once.
     Returns:
-        Name as in the prompt → ``path`` and ``hash`` (12 digits or None); or ``problem`` and
+        Name as in the prompt → ``path`` and ``hash`` (its short one, or None); or ``problem`` and
         ``hint`` when there is no such file.
     """
     found: dict[str, Any] = {}
@@ -38,9 +65,9 @@ def lora_files(
     prompts = [params.prompt]
     if isinstance(params, TextToImage) and params.hires is not None:
         prompts.append(params.hires.prompt)
-    for name in lora_names(prompts):
+    for name in network_names(prompts, types):
         try:
-            record = catalog.find_lora(name)
+            record = find(name)
             if has_hashes:
                 record = catalog.hash_now(record)
             found[name] = {"path": str(record.path), "hash": record.short_hash}

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from webui import params as requests
+from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
 from webui.checkpoints.load_embedding import EmbeddingReader
@@ -24,15 +25,16 @@ from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, LibraryError
-from webui.networks.lora.files import LoraFile
 from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
+from webui.pipelines.hypernetworks import JobHypernetworks
 from webui.pipelines.inpaint_recipe import mask_weight
 from webui.pipelines.loras import JobLoras
 from webui.pipelines.memory_ladder import learn_into
+from webui.pipelines.networks import JobNetworks
 from webui.pipelines.painting import Picture
 from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import PreviewMaker, preview_maker, side_by_side
@@ -132,7 +134,7 @@ class Painter:
         try:
             run_class(params)(params, supplies, listener).paint(message.get("have", ()))
         finally:
-            supplies.loras.take_off()
+            supplies.networks.take_off()
         return {
             "sd_model_name": facts.name,
             "sd_model_hash": (facts.sha256 or "")[:10] or None,
@@ -333,26 +335,20 @@ class _JobSupplies:
         self._inputs = message.get("inputs", {})
         self._weights = painter.weights(message)
         self.embeddings = painter.embeddings(message)
-        self._lora_files: dict[str, dict[str, Any]] = message.get("loras", {})
-        self.loras = JobLoras(self._lora, self._warn)
+        self.loras = _NetworkFiles("LoRA", message.get("loras", {}))
+        self.hypernetworks = _NetworkFiles("hypernetwork", message.get("hypernetworks", {}))
+        self.networks = JobNetworks(
+            [
+                JobLoras(lambda name: read_lora(self.loras.path(name)), self._warn),
+                JobHypernetworks(
+                    lambda name: read_hypernetwork(self.hypernetworks.path(name)), self._warn
+                ),
+            ],
+            self._warn,
+        )
 
     def _warn(self, text: str) -> None:
         self._painter.sender.send({"type": "warning", "job": self._job, "message": text})
-
-    def _lora(self, name: str) -> LoraFile:
-        """The LoRA of a name in a prompt; see ``pipelines.loras.LoraShelf``."""
-        facts = self._lora_files.get(name)
-        if facts is None or "problem" in facts:
-            facts = facts or {"problem": f"No LoRA named {name!r} was looked up for this job."}
-            raise CheckpointError(facts["problem"], facts.get("hint", "Ask for it again."))
-        return read_lora(Path(facts["path"]))
-
-    @property
-    def lora_hashes(self) -> str:
-        """``name: hash, …`` of the LoRAs that are there, as recipes tell it."""
-        known = {name: facts.get("hash") for name, facts in self._lora_files.items()}
-        cut = str.maketrans("", "", ":,")
-        return ", ".join(f"{name.translate(cut)}: {h}" for name, h in known.items() if h)
 
     def model(self, checkpoint: str) -> LoadedModel:
         if checkpoint not in self._files:
@@ -384,6 +380,38 @@ class _JobSupplies:
 
     def face_mender(self, wish: FaceRestoration) -> PaintedFaces:
         return self._weights.painted_faces(wish)
+
+
+class _NetworkFiles:
+    """The files of one kind of network that prompts name; see ``lora_files``.
+
+    Args:
+        what: What people call the kind. facts: By name, as they came with the job.
+    """
+
+    def __init__(self, what: str, facts: dict[str, dict[str, Any]]) -> None:
+        self._what = what
+        self._facts = facts
+
+    def path(self, name: str) -> Path:
+        """The file of a name in a prompt.
+
+        Raises:
+            CheckpointError: There is none; says why.
+        """
+        facts = self._facts.get(name)
+        if facts is None or "problem" in facts:
+            told = f"No {self._what} named {name!r} was looked up for this job."
+            facts = facts or {"problem": told}
+            raise CheckpointError(facts["problem"], facts.get("hint", "Ask for it again."))
+        return Path(facts["path"])
+
+    @property
+    def hashes(self) -> str:
+        """``name: hash, …`` of those that are there, as recipes tell it."""
+        known = {name: facts.get("hash") for name, facts in self._facts.items()}
+        cut = str.maketrans("", "", ":,")
+        return ", ".join(f"{name.translate(cut)}: {h}" for name, h in known.items() if h)
 
 
 class _JobListener:
@@ -494,7 +522,8 @@ class _JobListener:
         """What the prompts have brought in so far; see ``write_recipe``."""
         tells_loras, tells = (self._show.get(f"{kind}_hashes", True) for kind in ("lora", "ti"))
         return {
-            "Lora hashes": self._supplies.lora_hashes if tells_loras else "",
+            "Lora hashes": self._supplies.loras.hashes if tells_loras else "",
+            "Hypernet hashes": self._supplies.hypernetworks.hashes if tells_loras else "",
             "TI hashes": self._supplies.embeddings.hashes() if tells else "",
         }
 

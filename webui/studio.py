@@ -40,7 +40,7 @@ from webui.library.inputs import Inputs, keys_in
 from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
-from webui.lora_files import lora_files
+from webui.lora_files import hypernetwork_files, lora_files
 from webui.options import Options
 from webui.params import PLAIN_UPSCALERS, AnyParams, Painting, RestoreVideo, TextToImage, from_json
 from webui.prompts.chunks import EmbeddingTable, count_tokens
@@ -499,10 +499,12 @@ class Studio:
     def _for_painting(self, job: Job, params: Painting) -> dict[str, Any]:
         """What only painting needs; other jobs neither wait for it nor carry it."""
         self.catalog.see_new_embeddings()
+        has_hashes = not self.settings.no_hashing
         return {
             **(self._model_files(job, params.checkpoint, params.vae) if params.checkpoint else {}),
             "embeddings": [_embedding_message(r, f) for r, f in self.embeddings()],
-            "loras": lora_files(params, self.catalog, has_hashes=not self.settings.no_hashing),
+            "loras": lora_files(params, self.catalog, has_hashes=has_hashes),
+            "hypernetworks": hypernetwork_files(params, self.catalog, has_hashes=has_hashes),
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
             "preview": {
                 "enabled": self.options["live_previews_enable"],

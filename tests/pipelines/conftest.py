@@ -18,7 +18,9 @@ from webui.checkpoints.load import load_checkpoint  # noqa: E402
 from webui.errors import CheckpointNotFoundError, ParamsError  # noqa: E402
 from webui.params import build  # noqa: E402
 from webui.pipelines.conditioning import PromptEncoder  # noqa: E402
+from webui.pipelines.hypernetworks import JobHypernetworks  # noqa: E402
 from webui.pipelines.loras import JobLoras  # noqa: E402
+from webui.pipelines.networks import JobNetworks  # noqa: E402
 from webui.pipelines.painting import Picture  # noqa: E402
 from webui.pipelines.runs import run_class  # noqa: E402
 from webui.pipelines.upscaling import PLAIN, Upscaler  # noqa: E402
@@ -79,8 +81,15 @@ def encoder(starter: Any, tokenizer: ClipTokenizer) -> PromptEncoder:
     return PromptEncoder(starter, tokenizer)
 
 
-def _no_lora(name: str) -> Any:
-    raise CheckpointNotFoundError(f"No LoRA named {name!r}.")
+def nothing(name: str) -> Any:
+    raise CheckpointNotFoundError(f"Nothing named {name!r}.", "Put it there.")
+
+
+def networks(
+    warn: Callable[[str], None], loras: Any = nothing, hypernetworks: Any = nothing
+) -> JobNetworks:
+    """The networks of one job."""
+    return JobNetworks([JobLoras(loras, warn), JobHypernetworks(hypernetworks, warn)], warn)
 
 
 @dataclass
@@ -90,7 +99,7 @@ class Shelf:
     loaded: Any
     prompt_encoder: PromptEncoder
     inputs: dict[str, Image.Image] = field(default_factory=dict)
-    loras: Any = field(default_factory=lambda: JobLoras(_no_lora, print), kw_only=True)
+    networks: Any = field(default_factory=lambda: networks(print), kw_only=True)
 
     def model(self, checkpoint: str) -> Any:
         return self.loaded
@@ -124,7 +133,7 @@ def painted(starter: Any, encoder: PromptEncoder) -> Iterator[Callable[..., Ear]
         ear = ear or Ear()
         small = {"width": 64, "height": 64, "steps": 4, "prompt": "a red apple", "seed": 1}
         params = build(kind, {**small, **values})
-        shelf = Shelf(starter, encoder, inputs or {}, loras=JobLoras(_no_lora, ear.warn))
+        shelf = Shelf(starter, encoder, inputs or {}, networks=networks(ear.warn))
         run_class(params)(params, shelf, ear).paint(have)
         return ear
 

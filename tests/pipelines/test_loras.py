@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.pipelines.conftest import Ear, Shelf
+from tests.pipelines.conftest import Ear, Shelf, networks
 from tests.pipelines.two_models import TwoModels
 from webui.checkpoints.lora_file import read_lora
 from webui.errors import CheckpointNotFoundError
@@ -19,7 +19,6 @@ from webui.networks.lora.applying import changes_in
 from webui.networks.lora.files import LoraFile, read_layers
 from webui.params import Hires, Refiner, build
 from webui.pipelines.conditioning import PromptEncoder
-from webui.pipelines.loras import JobLoras
 from webui.pipelines.runs import run_class
 
 HEDGEHOG = Path(__file__).parents[2] / "models" / "Lora" / "starter-hedgehog.safetensors"
@@ -61,11 +60,11 @@ class Painter:
         small = {"width": 64, "height": 64, "steps": 3, "seed": 1, "checkpoint": "first"}
         params = build(kind, {**small, "prompt": prompt, **v})
         ear = ear or Ear()
-        self.shelf.loras = JobLoras(self._file, ear.warn)
+        self.shelf.networks = networks(ear.warn, self._file)
         try:
             run_class(params)(params, self.shelf, ear).paint()
         finally:
-            self.shelf.loras.take_off()
+            self.shelf.networks.take_off()
         self.warnings = ear.warnings
         return np.stack([np.asarray(p.image, dtype=int) for p in ear.pictures])
 

@@ -51,6 +51,8 @@ class JobLoras:
         warn: Told once about everything that is not applied.
     """
 
+    types = LORA_TYPES
+
     def __init__(self, shelf: LoraShelf, warn: Callable[[str], None]) -> None:
         self._shelf = shelf
         self._warn = warn
@@ -64,16 +66,13 @@ class JobLoras:
     def want(self, mentions: Sequence[NetworkMention]) -> None:
         """From now on models wear what these tags ask for. A tag that cannot be followed is
         told about and left out, the others count."""
-        read = [r for m in mentions if m.type in LORA_TYPES and (r := self._read(m)) is not None]
+        read = [r for m in mentions if (r := self._read(m)) is not None]
         last = {mention.name: mention for mention in read}
         # one name in two tags counts twice, both times with the last one's weights (A1111)
         found = ((last[m.name], self._file(m.name)) for m in read)
         wanted = tuple(_Wanted(mention, file) for mention, file in found if file is not None)
         if wanted != self._wanted:
             self._wanted = wanted
-        for mention in mentions:
-            if mention.type not in LORA_TYPES:
-                self._tell(f"<{mention.type}:{mention.name}> was left out: only LoRAs are applied.")
 
     def put_on(self, model: LoadedModel) -> None:
         """Make a model's weights what is wanted; costs nothing when they are already."""

@@ -29,7 +29,6 @@ from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncode
 from webui.pipelines.decode import VaeWork, decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.latent_blend import Blend
-from webui.pipelines.loras import JobLoras
 from webui.pipelines.memory_ladder import (
     SMALLER_GROUPS,
     LadderCall,
@@ -41,6 +40,7 @@ from webui.pipelines.memory_ladder import (
     remember_group,
 )
 from webui.pipelines.network_call import NetworkCall
+from webui.pipelines.networks import JobNetworks
 from webui.pipelines.picture_channels import PictureChannels, ShownPicture
 from webui.pipelines.takeover import Successor, Takeover
 from webui.pipelines.tiled_diffusion import TiledCall
@@ -142,7 +142,7 @@ class Supplies(Protocol):
         ...
 
     @property
-    def loras(self) -> JobLoras:
+    def networks(self) -> JobNetworks:
         """Puts on models what prompts ask for; whoever owns the job takes it off again."""
         ...
 
@@ -177,7 +177,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         if self.params.tiling and all(known() is not model for known in self._tiled):
             set_tiling(model, True)
             self._tiled.append(weakref.ref(model))
-        self.supplies.loras.put_on(model)
+        self.supplies.networks.put_on(model)
         return model
 
     def paint(self, have: Collection[int] = ()) -> None:
@@ -352,7 +352,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
             hires_steps: Steps of a second pass, which prompt schedules count on from the first.
         """
         read = self._read(prompt, negative, sampler, hires_steps)
-        self.supplies.loras.want(() if self.params.disable_extra_networks else read.networks)
+        self.supplies.networks.want(() if self.params.disable_extra_networks else read.networks)
         return self._encode_read(read)
 
     def _read(
@@ -490,7 +490,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
             Clean latents (B, 4, H/8, W/8).
         """
         with denoiser.at_work():
-            self.supplies.loras.at_step(0)
+            self.supplies.networks.at_step(0)
             return sample(
                 sampler,
                 denoiser,
@@ -512,7 +512,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
 
         def told(info: StepInfo) -> None:
             self.total_steps = info.total
-            self.supplies.loras.at_step(info.index + 1)
+            self.supplies.networks.at_step(info.index + 1)
             self.say(batch, info.index + 1, info.total, stage)
             self.listener.preview(info.denoised)
 

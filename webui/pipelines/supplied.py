@@ -9,7 +9,7 @@ from PIL import Image
 from webui.checkpoints.load import LoadedModel
 from webui.params import FaceRestoration
 from webui.pipelines.conditioning import PromptEncoder
-from webui.pipelines.loras import JobLoras
+from webui.pipelines.networks import JobNetworks
 from webui.pipelines.painting import FaceMender, Supplies
 from webui.pipelines.upscaling import Upscaler
 
@@ -48,6 +48,6 @@ class WithPictures:
         return self._supplies.face_mender(wish)
 
     @property
-    def loras(self) -> JobLoras:
+    def networks(self) -> JobNetworks:
         """See ``Supplies``."""
-        return self._supplies.loras
+        return self._supplies.networks

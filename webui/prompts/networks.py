@@ -12,6 +12,9 @@ from webui.errors import PromptSyntaxError
 LORA_TYPES = ("lora", "lyco")
 """Tag names that load a LoRA-family file; the second is an older spelling of the first."""
 
+HYPERNET_TYPES = ("hypernet",)
+"""Tag names that load a hypernetwork."""
+
 _TAG_START = re.compile(r"<(\w+):")
 
 
@@ -172,9 +175,10 @@ def _steps(mention: NetworkMention) -> tuple[int | None, int | None]:
 
 
 def _bad_number(mention: NetworkMention, wanted: str, written: str) -> BadNetworkError:
+    named = ", or <lora:name:te=0.5:unet=1>" if mention.type in LORA_TYPES else ""
     return BadNetworkError(
         f"{wanted} was wanted in {mention}, found {written!r}.",
-        "Write it as <lora:name:0.8>, or <lora:name:te=0.5:unet=1>.",
+        f"Write it as <{mention.type}:name:0.8>{named}.",
         tag=str(mention),
         field="prompt",
     )
