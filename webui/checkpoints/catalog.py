@@ -10,18 +10,20 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from webui.checkpoints.background import Background
 from webui.checkpoints.embeddings import EmbeddingFacts, is_picture, read_embedding_facts
 from webui.checkpoints.filefacts import FactStore
-from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file
-from webui.checkpoints.headers import Header, read_header
+from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file, stated_hash
+from webui.checkpoints.headers import read_header, read_metadata
 from webui.checkpoints.identify import identify_file, identify_folder, misplaced
+from webui.checkpoints.labels import Label, read_label, stated_family
 from webui.checkpoints.records import (
     Record,
     exact_names,
@@ -33,7 +35,7 @@ from webui.checkpoints.records import (
 )
 from webui.checkpoints.rules import describe
 from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, folders_of, scan
-from webui.errors import CheckpointError, CheckpointNotFoundError, JobCancelled
+from webui.errors import CheckpointError, CheckpointNotFoundError
 
 __all__ = ["Catalog", "EmbeddingFacts", "ModelFolders", "Record", "repertoire"]
 
@@ -41,6 +43,11 @@ logger = logging.getLogger(__name__)
 
 INSPECTED_AT_ONCE: Final = 8
 """So many new checkpoints are looked into during a refresh; more wait for the background."""
+LABELLED_AT_ONCE: Final = 100
+"""So many files are labelled in the background before anything more urgent is done."""
+HASHING, INSPECTING, LABELLING = range(3)
+"""Work in the background, the most urgent first."""
+LABELLED_KINDS: Final = ("lora", "embedding", "hypernetwork", "checkpoint")
 
 
 class Catalog:
@@ -56,13 +63,8 @@ class Catalog:
         self._facts = FactStore(database_path)
         self._lock = threading.RLock()
         self._records: dict[str, dict[str, Record]] = {}
-        self._tasks: queue.PriorityQueue[tuple[int, int, str, Record | None]] = (
-            queue.PriorityQueue()
-        )
-        self._queued: set[tuple[str, str]] = set()
-        self._counter = 0
-        self._thread: threading.Thread | None = None
-        self._is_closed = threading.Event()
+        self._lora_stems: dict[str, str] = {}
+        self._background = Background()
         self._embedding_folders: dict[str, int] = {}
         self._embeddings: dict[tuple[str, int, int], EmbeddingFacts | None] = {}
         self._text_widths: dict[tuple[str, int, int], int | None] = {}
@@ -76,17 +78,19 @@ class Catalog:
     def refresh(self) -> None:
         """Look through the folders again. Unchanged files are not opened."""
         started = time.perf_counter()
-        records: dict[str, dict[str, Record]] = {kind: {} for kind in KIND_FOLDERS}
+        found_files: dict[str, list[Record]] = {kind: [] for kind in KIND_FOLDERS}
         folders = folders_of(self._folders, "embedding")
         seen = {folder: _mtime_ns(folder) for folder in folders}
         for found in scan(self._folders):
             facts = self._facts.get(found.path, found.size, found.mtime_ns)
-            records[found.kind][found.path] = make_record(found, facts)
+            found_files[found.kind].append(make_record(found, facts))
             if found.kind == "embedding":
                 folder = os.path.dirname(found.path)
                 seen.setdefault(folder, _mtime_ns(folder))
+        records = {kind: _by_path(files) for kind, files in found_files.items()}
         with self._lock:
             self._records = records
+            self._lora_stems = {r.stem: path for path, r in records["lora"].items()}
             self._embedding_folders = seen
             self.generation += 1
         new = [r for r in self.checkpoints() if not r.is_inspected and not r.problem]
@@ -94,7 +98,10 @@ class Catalog:
             self.inspect(record)
         self.scan_seconds = time.perf_counter() - started
         for record in new[INSPECTED_AT_ONCE:]:
-            self._add_task(1, "inspect", record)
+            self._background.add(
+                INSPECTING, f"inspect {record.path}", partial(self.inspect, record)
+            )
+        self._background.add(LABELLING, "label", self._label_some)
 
     def see_new_embeddings(self) -> None:
         """Look again if files came or went beside known embeddings, as A1111 does before every
@@ -106,11 +113,7 @@ class Catalog:
 
     def close(self) -> None:
         """Stop background work and close the database."""
-        self._is_closed.set()
-        thread = self._thread
-        if thread is not None:
-            self._tasks.put((-1, 0, "stop", None))
-            thread.join(timeout=10)
+        self._background.close()
         self._facts.close()
 
     # Lists
@@ -122,8 +125,7 @@ class Catalog:
             KeyError: No such kind.
         """
         with self._lock:
-            found = list(self._records[kind].values())
-        return tuple(sorted(found, key=lambda r: (r.name.casefold(), r.name)))
+            return tuple(self._records[kind].values())
 
     def checkpoints(self) -> tuple[Record, ...]:
         """All checkpoints, broken ones included (see ``Record.problem``)."""
@@ -135,8 +137,9 @@ class Catalog:
 
     def loras(self) -> tuple[Record, ...]:
         """All LoRA-like files. A later file of the same stem replaces an earlier one."""
-        by_stem = {record.stem: record for record in self.records("lora")}
-        return tuple(by_stem.values())
+        with self._lock:
+            known = self._records["lora"]
+            return tuple(known[path] for path in self._lora_stems.values())
 
     def embeddings(self) -> tuple[Record, ...]:
         """All textual inversion files, broken ones included. Pictures without vectors inside
@@ -253,7 +256,8 @@ class Catalog:
         return min(found, key=lambda r: not r.path.name.startswith(f"{stem}."), default=None)
 
     def find_lora(self, name: str) -> Record:
-        """A LoRA by file stem, else by an alias only one file has. Case matters.
+        """A LoRA by file stem, else by an alias only one file has, else by its name with folders,
+        which tells files of one stem apart. Case matters.
 
         Files whose alias is not known yet are looked into, so the first look-up of an alias in a
         large new folder takes a while.
@@ -261,14 +265,17 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None has that name.
         """
-        records = self.loras()
-        for record in records:
-            if record.stem == name:
-                return record
-        records = tuple(r if r.is_inspected else self.inspect(r) for r in records)
+        with self._lock:
+            path = self._lora_stems.get(name)
+            if path is not None:
+                return self._records["lora"][path]
+        records = tuple(map(self.labelled, self.loras()))
         hits = [r for r in records if r.alias == name and name.lower() != "none"]
         if len(hits) == 1:
             return hits[0]
+        for record in self.records("lora"):
+            if name in (record.name, record.name_without_ending):
+                return record
         raise self._not_found("LoRA", name, records)
 
     def find(self, kind: str, name: str) -> Record:
@@ -305,17 +312,17 @@ class Catalog:
     def inspect(self, record: Record) -> Record:
         """Look into a file: what it is, and whether it can be used. Never fails; a fault becomes
         the record's ``problem``. Remembered until the file changes."""
-        values: dict[str, object] = {"is_inspected": True}
+        values: dict[str, object] = {"is_inspected": True, "is_labelled": True}
+        label = Label()
         try:
             if record.path.is_dir():
                 values |= _folder_facts(record)
             elif record.kind == "embedding":
                 values |= _embedding_values(record)
-                if not is_picture(record.path):
-                    self._keep_metadata(read_header(record.path))
+                label = read_label(self.metadata(record))
             else:
                 header = read_header(record.path)
-                self._keep_metadata(header)
+                label = read_label(header.metadata)
                 finding = describe(header)
                 problem = misplaced(record.kind, header)
                 values |= {
@@ -327,21 +334,51 @@ class Catalog:
                 }
         except CheckpointError as err:
             values["problem"] = err.message
-        return self._changed(record, values)
+        return self._changed(record, values, label)
 
-    def _keep_metadata(self, header: Header) -> None:
-        if header.metadata:
-            self._facts.remember_metadata(header.path, header.metadata)
+    def labelled(self, record: Record) -> Record:
+        """The record with its alias and family, read from the file only where nobody has yet.
+        Never fails. Of a LoRA that states both, the metadata alone is read."""
+        if record.is_labelled or record.problem:
+            return record
+        found = _quick_label(record)
+        return self._changed(record, *found) if found else self.inspect(record)
+
+    def label(self, record: Record) -> Label:
+        """What a file says of itself; read only where nobody has yet."""
+        kept = self._facts.label(record.path) if self.labelled(record).is_labelled else Label()
+        if kept is None:  # lost with the database
+            kept = read_label(self.metadata(record))
+        return kept
+
+    def _label_some(self) -> None:
+        """Label files that nobody has looked at yet; the rest later, after what is more urgent."""
+        files = (r for kind in LABELLED_KINDS for r in self.records(kind))
+        unread = [r for r in files if not r.is_labelled and not r.problem]
+        some = [r for r in unread[:LABELLED_AT_ONCE] if not self._background.should_stop()]
+        found = [(record, _quick_label(record)) for record in some]
+        with self._facts.together():
+            for record, values in found:
+                if values is not None:
+                    self._changed(record, *values)
+        for record, values in found:
+            if values is None and not self._background.should_stop():
+                self.inspect(record)
+        if len(unread) > len(some):
+            self._background.add(LABELLING, f"label {len(unread)}", self._label_some)
 
     def inspected(self, record: Record) -> Record:
         """The record with what is in its file; looks into it only where nobody has yet."""
         return record if record.is_inspected else self.inspect(record)
 
     def metadata(self, record: Record) -> dict[str, str]:
-        """The metadata stored in a safetensors file; empty for other files."""
-        if not record.is_inspected:
-            self.inspect(record)
-        return self._facts.metadata(record.path)
+        """The metadata stored in a safetensors file, read now; empty for other files and for
+        those that cannot be read."""
+        try:
+            is_file = not is_picture(record.path) and record.path.is_file()
+            return read_metadata(record.path) if is_file else {}
+        except CheckpointError:
+            return {}
 
     def hash_now(self, record: Record, should_stop: Callable[[], bool] | None = None) -> Record:
         """The record with its hash, calculated in this thread if it is not known.
@@ -362,12 +399,12 @@ class Catalog:
     def hash_in_background(self, record: Record) -> None:
         """Have a file hashed by the background thread, at low priority; returns at once."""
         if not record.sha256 and not record.problem:
-            self._add_task(0, "hash", record)
+            deed = partial(self.hash_now, record, self._background.should_stop)
+            self._background.add(HASHING, f"hash {record.path}", deed)
 
     def is_busy(self) -> bool:
         """True while background work is waiting or running."""
-        with self._lock:
-            return bool(self._queued)
+        return self._background.is_busy()
 
     def _with_old_hash(self, record: Record) -> Record:
         if record.old_hash or record.problem or record.path.is_dir():
@@ -381,51 +418,26 @@ class Catalog:
         with self._lock:
             return self._records.get(record.kind, {}).get(str(record.path), record)
 
-    def _changed(self, record: Record, values: dict[str, object]) -> Record:
+    def _changed(
+        self, record: Record, values: dict[str, object], label: Label | None = None
+    ) -> Record:
         """Remember new facts, provided that the file is still the one they were found in."""
         facts = self._facts.change(record.path, record.size, record.mtime_ns, values)
+        if label is not None:
+            self._facts.remember_label(record.path, label)
         with self._lock:
             known = self._records.get(record.kind, {})
             key = str(record.path)
             name = known[key].name if key in known else record.name
-            found = FoundFile(record.kind, name, key, record.size, record.mtime_ns)
+            found = FoundFile(
+                record.kind, name, key, record.size, record.mtime_ns,
+                root=record.root, created_ns=record.created_ns,
+            )  # fmt: skip
             changed = make_record(found, facts)
             present = known.get(key)
             if present is not None and present.mtime_ns == record.mtime_ns:
                 known[key] = changed
         return changed
-
-    # Background
-
-    def _add_task(self, priority: int, deed: str, record: Record) -> None:
-        with self._lock:
-            if self._is_closed.is_set() or (deed, str(record.path)) in self._queued:
-                return
-            self._queued.add((deed, str(record.path)))
-            self._counter += 1
-            self._tasks.put((priority, self._counter, deed, record))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="catalog", daemon=True)
-                self._thread.start()
-
-    def _work(self) -> None:
-        _lower_thread_priority()
-        while not self._is_closed.is_set():
-            _, _, deed, record = self._tasks.get()
-            if record is None:
-                return
-            try:
-                if deed == "inspect":
-                    self.inspect(record)
-                else:
-                    self.hash_now(record, self._is_closed.is_set)
-            except JobCancelled:
-                return
-            except CheckpointError as err:
-                logger.warning("%s", err)
-            finally:
-                with self._lock:
-                    self._queued.discard((deed, str(record.path)))
 
 
 def _mtime_ns(folder: str) -> int:
@@ -436,10 +448,29 @@ def _mtime_ns(folder: str) -> int:
         return 0
 
 
-def _lower_thread_priority() -> None:
-    """On Linux a thread has its own niceness; elsewhere reading at normal priority is fine."""
-    if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+def _by_path(records: Iterable[Record]) -> dict[str, Record]:
+    """Records by path, sorted by name without regard to case."""
+    ordered = sorted(records, key=lambda r: (r.name.casefold(), r.name))
+    return {str(record.path): record for record in ordered}
+
+
+def _quick_label(record: Record) -> tuple[dict[str, object], Label] | None:
+    """Facts and label of a LoRA from its metadata alone; None when that is not enough."""
+    if record.kind != "lora":
+        return None
+    try:
+        metadata = read_metadata(record.path)
+    except CheckpointError:
+        return None
+    family = stated_family(metadata)
+    if not family:
+        return None
+    values: dict[str, object] = {
+        "is_labelled": True, "family": family, "alias": metadata.get("ss_output_name", ""),
+    }  # fmt: skip
+    if stated := stated_hash(metadata):
+        values["sha256"] = stated
+    return values, read_label(metadata)
 
 
 def _embedding_values(record: Record) -> dict[str, object]:

@@ -6,15 +6,17 @@ thrown away: it is only work saved.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+
+from webui.checkpoints.labels import Label
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +25,10 @@ FACTS_VERSION: Final = 2
 BUSY_SECONDS: Final = 10.0
 _COLUMNS: Final = (
     "size", "mtime_ns", "is_inspected", "kind", "family", "title", "problem", "alias",
-    "sha256", "old_hash",
+    "sha256", "old_hash", "is_labelled",
 )  # fmt: skip
+
+_SWITCHES: Final = ("is_inspected", "is_labelled")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class FileFacts:
         is_inspected: Its header was read: kind, family, title, problem and alias are known.
         problem: Why it cannot be used; '' = no problem found.
         alias: A LoRA's ``ss_output_name``.
+        is_labelled: Alias and family are known, and a label is kept (see ``FactStore.label``).
         sha256: By the rule for its kind; None while not calculated.
     """
 
@@ -49,6 +54,7 @@ class FileFacts:
     alias: str = ""
     sha256: str | None = None
     old_hash: str | None = None
+    is_labelled: bool = False
 
 
 class FactStore:
@@ -64,7 +70,7 @@ class FactStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._facts: dict[bytes, FileFacts] = {}
-        self._metadata: dict[bytes, dict[str, str]] = {}
+        self._labels: dict[bytes, Label] = {}
         try:
             self._connection = self._open(database_path)
             self._facts = self._read_all()
@@ -84,6 +90,9 @@ class FactStore:
             + ", ".join(_COLUMNS)
             + ") WITHOUT ROWID"
         )
+        there = {row[1] for row in connection.execute("PRAGMA table_info(model_files)")}
+        for name in (name for name in _COLUMNS if name not in there):
+            connection.execute(f"ALTER TABLE model_files ADD COLUMN {name}")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS model_metadata (path BLOB PRIMARY KEY, json TEXT) "
             "WITHOUT ROWID"
@@ -99,7 +108,7 @@ class FactStore:
         found = {}
         for path, *values in rows:
             named: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
-            found[bytes(path)] = FileFacts(**{**named, "is_inspected": bool(named["is_inspected"])})
+            found[bytes(path)] = FileFacts(**named | {n: bool(named[n]) for n in _SWITCHES})
         return found
 
     def close(self) -> None:
@@ -135,29 +144,40 @@ class FactStore:
             )
             return facts
 
-    def metadata(self, path: str | Path) -> dict[str, str]:
-        """The metadata remembered by ``remember_metadata``; empty when there is none."""
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Many changes at once: written as one, which is quicker. Others wait meanwhile."""
+        with self._lock:
+            self._write("BEGIN IMMEDIATE", ())
+            try:
+                yield
+            finally:
+                if self._connection is not None and self._connection.in_transaction:
+                    self._write("COMMIT", ())
+
+    def label(self, path: str | Path) -> Label | None:
+        """The label remembered by ``remember_label``, whichever state the file was in then."""
         key = os.fsencode(path)
         with self._lock:
-            if key in self._metadata or self._connection is None:
-                return self._metadata.get(key, {})
+            if key in self._labels or self._connection is None:
+                return self._labels.get(key)
             try:
                 row = self._connection.execute(
                     "SELECT json FROM model_metadata WHERE path = ?", (key,)
                 ).fetchone()
-            except sqlite3.Error:
-                row = None
-        return json.loads(row[0]) if row else {}
+                return Label.from_json(row[0]) if row else None
+            except (sqlite3.Error, ValueError, TypeError, KeyError):
+                return None
 
-    def remember_metadata(self, path: str | Path, metadata: Mapping[str, str]) -> None:
-        """Keep a file's metadata."""
+    def remember_label(self, path: str | Path, label: Label) -> None:
+        """Keep what a file says of itself."""
         with self._lock:
             if self._connection is None:
-                self._metadata[os.fsencode(path)] = dict(metadata)
+                self._labels[os.fsencode(path)] = label
                 return
             self._write(
                 "INSERT OR REPLACE INTO model_metadata (path, json) VALUES (?, ?)",
-                (os.fsencode(path), json.dumps(dict(metadata))),
+                (os.fsencode(path), label.to_json()),
             )
 
     def forget_missing(self) -> None:
@@ -176,7 +196,7 @@ class FactStore:
     def _forget(self, key: bytes) -> None:
         with self._lock:
             self._facts.pop(key, None)
-            self._metadata.pop(key, None)
+            self._labels.pop(key, None)
             self._write("DELETE FROM model_files WHERE path = ?", (key,))
             self._write("DELETE FROM model_metadata WHERE path = ?", (key,))
 

@@ -67,6 +67,13 @@ def old_hash(path: Path) -> str:
         ) from err
 
 
+def stated_hash(metadata: Mapping[str, str]) -> str:
+    """The hash a LoRA's trainer wrote into it, 64 hex digits; '' when there is none."""
+    stated = metadata.get("sshs_model_hash", "").lower()
+    is_hash = len(stated) == 64 and all(c in "0123456789abcdef" for c in stated)
+    return stated if is_hash else ""
+
+
 def lora_hash(
     path: Path,
     metadata: Mapping[str, str],
@@ -79,8 +86,8 @@ def lora_hash(
         CheckpointError: The file cannot be read.
         JobCancelled: ``should_stop`` answered True.
     """
-    stated = metadata.get("sshs_model_hash", "").lower()
-    if len(stated) == 64 and all(c in "0123456789abcdef" for c in stated):
+    stated = stated_hash(metadata)
+    if stated:
         return stated
     start = 0
     if path.suffix.lower() == ".safetensors":

@@ -32,6 +32,9 @@ class Record:
         alias: A LoRA's own name for itself (``ss_output_name``).
         sha256: 64 hex digits by the rule for its kind, None until calculated.
         old_hash: 8 digits, None until calculated.
+        is_labelled: What it says of itself was read; alias and family are known.
+        root: The topmost of the model folders it lies in.
+        created_ns: When it was made, in nanoseconds.
     """
 
     kind: str
@@ -46,6 +49,9 @@ class Record:
     alias: str = ""
     sha256: str | None = None
     old_hash: str | None = None
+    is_labelled: bool = False
+    root: str = ""
+    created_ns: int = 0
 
     @property
     def stem(self) -> str:
@@ -53,6 +59,11 @@ class Record:
         base = self.name.rpartition("/")[2]
         ending = os.path.splitext(base)[1]
         return base[: -len(ending)] if ending.lower() in KIND_ENDINGS[self.kind] else base
+
+    @property
+    def name_without_ending(self) -> str:
+        """``name`` with its folders, without its ending."""
+        return self.name[: len(self.name) - len(self.name.rpartition("/")[2])] + self.stem
 
     @property
     def edits_pictures(self) -> bool:
@@ -107,6 +118,9 @@ def make_record(found: FoundFile, facts: FileFacts) -> Record:
         alias=facts.alias,
         sha256=facts.sha256,
         old_hash=facts.old_hash,
+        is_labelled=facts.is_labelled,
+        root=found.root,
+        created_ns=found.created_ns,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -73,7 +73,8 @@ class ModelFolders(Protocol):
 
 @dataclass(frozen=True)
 class FoundFile:
-    """One file (or diffusers folder); ``problem`` where its entry alone shows one."""
+    """One file (or diffusers folder) below the topmost folder ``root``; ``problem`` where its
+    entry alone shows one. ``created_ns`` is when it was made, where the system knows that."""
 
     kind: str
     name: str
@@ -81,6 +82,8 @@ class FoundFile:
     size: int
     mtime_ns: int
     problem: str = ""
+    root: str = ""
+    created_ns: int = 0
 
 
 def scan(folders: ModelFolders) -> Iterator[FoundFile]:
@@ -106,7 +109,7 @@ def scan(folders: ModelFolders) -> Iterator[FoundFile]:
             if (found.kind, name) in taken:
                 name = _printable(found.path)
             taken.add((found.kind, name))
-            yield FoundFile(found.kind, name, found.path, found.size, found.mtime_ns, found.problem)
+            yield replace(found, name=name, root=root)
 
 
 def folders_of(folders: ModelFolders, kind: str) -> list[str]:
@@ -186,7 +189,10 @@ def _enter(
     if kind == "checkpoint" and os.path.exists(os.path.join(entry.path, DIFFUSERS_INDEX)):
         info = os.stat(os.path.join(entry.path, DIFFUSERS_INDEX))
         name = prefix + _printable(entry.name)
-        yield FoundFile(kind, name, entry.path, _folder_size(entry.path), info.st_mtime_ns)
+        yield FoundFile(
+            kind, name, entry.path, _folder_size(entry.path), info.st_mtime_ns,
+            created_ns=_created_ns(info),
+        )  # fmt: skip
         return
     info = entry.stat()
     identity = (info.st_dev, info.st_ino)
@@ -210,7 +216,15 @@ def _file(kind: str, entry: os.DirEntry[str], prefix: str) -> FoundFile | None:
         what = "a link to a file that is not there" if entry.is_symlink() else str(err.strerror)
         return FoundFile(kind, name, entry.path, 0, 0, f"{_printable(entry.name)} is {what}.")
     problem = "" if info.st_size else f"{_printable(entry.name)} is empty (0 bytes)."
-    return FoundFile(kind, name, entry.path, info.st_size, info.st_mtime_ns, problem)
+    return FoundFile(
+        kind, name, entry.path, info.st_size, info.st_mtime_ns, problem,
+        created_ns=_created_ns(info),
+    )  # fmt: skip
+
+
+def _created_ns(info: os.stat_result) -> int:
+    """When a file was made; where the system does not say, when its entry last changed."""
+    return int(getattr(info, "st_birthtime", info.st_ctime) * 1e9)
 
 
 def _folder_size(path: str) -> int:
