@@ -18,13 +18,17 @@ ROOM_OF_FILE = {
     **dict.fromkeys(WORDS, "words"),
     "worker": "model process",
     "painter": "model process",
+    "loaded_models": "model process",
     "restorer": "model process",
+    "merger": "model process",
+    "job_progress": "model process",
     "video_restorer": "model process",
     "resolve": "studio",
     "drafts": "studio",
     "follow_ups": "studio",
     "vae_choice": "studio",
     "lora_files": "studio",
+    "file_tools": "studio",
 }
 """Single files of webui/ that belong to a room of another name; the others are their own room."""
 
@@ -41,7 +45,8 @@ ALLOWED: dict[str, set[str]] = {
     "pipelines": MODEL_ROOMS,
     "restoration": MODEL_ROOMS,
     "training": MODEL_ROOMS,
-    "model process": MODEL_ROOMS | {"pipelines", "restoration", "training"},
+    "merging": MODEL_ROOMS,
+    "model process": MODEL_ROOMS | {"pipelines", "restoration", "training", "merging"},
     "jobs": {"words"},
     "library": {"words"},
     "extensions": {"words"},
@@ -62,6 +67,7 @@ FOR_THE_WEB = {
         "headers",
         "download",
         "known_weights",
+        "scan",
     },
     "samplers": {"names", "steps"},
 }

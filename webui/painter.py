@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,13 +17,13 @@ from torch import Tensor
 from webui import params as requests
 from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.identify import identify_file
-from webui.checkpoints.load import LoadedModel, estimate_bytes, load_checkpoint
+from webui.checkpoints.load import LoadedModel
 from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
-from webui.checkpoints.lora_file import read_lora
-from webui.checkpoints.memory import ModelMemory
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, LibraryError
+from webui.loaded_models import LoadedModels, ModelPlan
+from webui.merger import FileToolRun
 from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.conditioning import PromptEncoder
@@ -33,10 +32,8 @@ from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddi
 from webui.pipelines.hypernetworks import JobHypernetworks
 from webui.pipelines.inpaint_recipe import mask_weight
 from webui.pipelines.loras import JobLoras
-from webui.pipelines.memory_ladder import learn_into
 from webui.pipelines.networks import JobNetworks
 from webui.pipelines.painting import Picture
-from webui.pipelines.placement import put_aside
 from webui.pipelines.preview import PreviewMaker, preview_maker, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
 from webui.pipelines.runs import run_class
@@ -68,27 +65,30 @@ class Painter:
         self._sender = sender
         self._asked = asked
         self._device = choose_device(settings.get("device", ""), settings.get("device_id"))
-        self._dtype, self._vae_dtype = choose_dtypes(
+        self._dtype, vae_dtype = choose_dtypes(
             self._device,
             no_half=settings.get("no_half", False),
             no_half_vae=settings.get("no_half_vae", False),
             bf16=settings.get("bf16", False),
         )
+        self.models = LoadedModels(
+            ModelPlan(
+                self._device,
+                self._dtype,
+                vae_dtype,
+                medvram=settings.get("medvram", False),
+                lowvram=settings.get("lowvram", False),
+                device_bytes=settings.get("model_memory_bytes", 0),
+                ram_bytes=settings.get("model_ram_bytes", 0),
+            )
+        )
         if settings.get("threads"):
             torch.set_num_threads(settings["threads"])
         self._tokenizer = ClipTokenizer.load()
-        self._learnt: dict[tuple[str, str | None], dict[tuple[str, int], Any]] = {}
-        """What each model needed when memory was short; outlives the model."""
         self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
         may_halve = not settings.get("no_half", False)
         self._shelf = Shelf(self._device, has_half=may_halve and has_quick_half(self._device))
-        self._memory = ModelMemory(
-            settings.get("model_memory_bytes", 0) or None,
-            self._load,
-            estimate=self._estimate,
-            free_bytes=self._free_bytes,
-        )
 
     def facts(self) -> dict[str, Any]:
         """What the web side shows about this process."""
@@ -116,6 +116,8 @@ class Painter:
         params = requests.from_json(message["params"])
         if isinstance(params, requests.FetchWeights):
             return run_fetch(params, message, self._sender, self._asked)
+        if isinstance(params, requests.AnyFileTool):
+            return FileToolRun(params, message, self._sender, self._asked, self._device).run()
         if isinstance(params, requests.Extras):
             extras = ExtrasRun(params, message, self.weights(message), self._sender, self._asked)
             return extras.run(message.get("have", ()))
@@ -123,7 +125,7 @@ class Painter:
             video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
             return video.run()
         others: dict[str, dict[str, Any]] = message.get("others", {})
-        self._memory.needs([_model_key(files) for files in (message, *others.values())])
+        self.models.begin((message, *others.values()), message.get("memory", {}))
         for files in others.values():
             _check_other(files)
         supplies = _JobSupplies(self, message, params.checkpoint)
@@ -183,38 +185,11 @@ class Painter:
         Args:
             files: ``checkpoint`` and ``vae`` (or None) with their ``path``.
         """
-        key = _model_key(files)
-        if key not in self._memory:
+        if not self.models.has(files):
             self._sender.send(
                 {"type": "progress", "job": job, "step": 0, "steps": 0, "stage": "loading"}
             )
-        return self._memory.get(key)
-
-    def _estimate(self, key: tuple[str, str | None]) -> int:
-        return estimate_bytes(Path(key[0]), self._dtype, self._vae_dtype)
-
-    def _free_bytes(self) -> int | None:
-        """Memory that is free where models wait; what torch only keeps for later counts as free."""
-        if self._device.type in ("cpu", "mps") or self._settings.get("lowvram"):
-            return psutil.virtual_memory().available
-        if self._device.type != "cuda":
-            return None
-        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return torch.cuda.mem_get_info(self._device)[0] + kept
-
-    def _load(self, key: tuple[str, str | None]) -> LoadedModel:
-        path, vae = key
-        model = load_checkpoint(
-            Path(path),
-            device=self._device,
-            dtype=self._dtype,
-            vae_dtype=self._vae_dtype,
-            vae_path=Path(vae) if vae else None,
-        )
-        medvram, lowvram = (bool(self._settings.get(k)) for k in ("medvram", "lowvram"))
-        put_aside(model, medvram=medvram, lowvram=lowvram)
-        learn_into(model, self._learnt.setdefault(key, {}))
-        return model
+        return self.models.get(files)
 
     def encoder(self, model: LoadedModel) -> PromptEncoder:
         """The model's encoder with its remembered prompts; lives and goes with the model."""
@@ -245,7 +220,7 @@ class Painter:
 
     def unload(self) -> None:
         """Let go of every model and give the memory back."""
-        self._memory.unload_all()
+        self.models.unload_all()
         self._shelf.clear()
         self.after_job()
 
@@ -281,11 +256,6 @@ class Painter:
                 },
             }
         }
-
-
-def _model_key(files: dict[str, Any]) -> tuple[str, str | None]:
-    vae = files.get("vae")
-    return files["checkpoint"]["path"], vae["path"] if vae else None
 
 
 def _check_other(files: dict[str, Any]) -> None:
@@ -339,7 +309,7 @@ class _JobSupplies:
         self.hypernetworks = _NetworkFiles("hypernetwork", message.get("hypernetworks", {}))
         self.networks = JobNetworks(
             [
-                JobLoras(lambda name: read_lora(self.loras.path(name)), self._warn),
+                JobLoras(lambda name: painter.models.lora(self.loras.path(name)), self._warn),
                 JobHypernetworks(
                     lambda name: read_hypernetwork(self.hypernetworks.path(name)), self._warn
                 ),

@@ -22,6 +22,7 @@ from webui.checkpoints.known_weights import (
     missing,
 )
 from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
+from webui.job_progress import JobProgress
 from webui.params import PLAIN_UPSCALERS, Extras, FaceRestoration, FetchWeights
 from webui.pictures import encode, load_upright, read_infotext
 from webui.progress import Asked, Interrupted
@@ -374,27 +375,6 @@ def _crop(face: Image.Image) -> bytes:
     return data.getvalue()
 
 
-class _FetchProgress:
-    """Tells the web process how far a fetch is; see ``progress.Progress``."""
-
-    def __init__(self, job: int, sender: Sender, asked: Asked) -> None:
-        self._job, self._sender, self._asked = job, sender, asked
-        self._told = -1
-
-    def step(self, done: int, total: int) -> None:
-        if done != self._told:
-            self._told = done
-            self._sender.send(
-                {
-                    "type": "progress", "job": self._job, "batch": 0, "batches": 1,
-                    "step": done, "steps": total, "stage": "fetching",
-                }
-            )  # fmt: skip
-
-    def is_interrupted(self) -> bool:
-        return self._asked.interrupted
-
-
 def run_fetch(
     params: FetchWeights, message: Mapping[str, Any], sender: Sender, asked: Asked
 ) -> dict[str, Any]:
@@ -408,7 +388,7 @@ def run_fetch(
         WebUIError: See ``fetch_first_minute``.
     """
     folders = message["fetch"]
-    progress = _FetchProgress(message["job"], sender, asked)
+    progress = JobProgress(message["job"], "fetching", sender, asked)
     models, cache = Path(folders["models"]), Path(folders["cache"])
     files = fetch_first_minute(params.names, models, cache, progress)
     return {"files": [str(file) for file in files], "interrupted": False}

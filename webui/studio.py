@@ -31,6 +31,7 @@ from webui.checkpoints.known_weights import (
 )
 from webui.drafts import Drafts
 from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
+from webui.file_tools import file_tool_message
 from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
@@ -42,7 +43,16 @@ from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.lora_files import hypernetwork_files, lora_files
 from webui.options import Options
-from webui.params import PLAIN_UPSCALERS, AnyParams, Painting, RestoreVideo, TextToImage, from_json
+from webui.params import (
+    PLAIN_UPSCALERS,
+    AnyParams,
+    FetchWeights,
+    FileTool,
+    Painting,
+    RestoreVideo,
+    TextToImage,
+    from_json,
+)
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
@@ -494,7 +504,12 @@ class Studio:
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
             "have": sorted(p.index for p in done if p.kind == "image"),
             **(self._for_painting(job, params) if isinstance(params, Painting) else {}),
+            **(self._for_file_tool(params) if isinstance(params, FileTool) else {}),
         }
+
+    def _for_file_tool(self, params: FileTool) -> dict[str, Any]:
+        folders = self.settings.folders
+        return {"file_tool": file_tool_message(params, self.catalog, folders)}
 
     def _for_painting(self, job: Job, params: Painting) -> dict[str, Any]:
         """What only painting needs; other jobs neither wait for it nor carry it."""
@@ -644,7 +659,7 @@ class Studio:
             self._announce()
 
     def _see_new_weights(self, job_id: int) -> None:
-        if self.jobs.get(job_id).kind == "fetch-weights":
+        if isinstance(self.params_of(self.jobs.get(job_id)), FetchWeights | FileTool):
             self.catalog.refresh()
 
     def _passes(self, job_id: int) -> int:

@@ -15,13 +15,14 @@ from webui.checkpoints.headers import Header, TensorInfo, read_header
 from webui.checkpoints.pickles import PickledFile, read_pickle
 from webui.errors import CheckpointError
 
-_DTYPES: Mapping[str, torch.dtype] = {
+DTYPES: Mapping[str, torch.dtype] = {
     "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64,
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
     "U8": torch.uint8, "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2, "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64,
     "C64": torch.complex64,
 }  # fmt: skip
+"""safetensors' words for number formats, in torch's."""
 
 
 class Weights(Protocol):
@@ -66,7 +67,7 @@ class _PickledWeights:
 
     def read(self, name: str) -> torch.Tensor:
         place = self._file.tensors[name]
-        dtype = _DTYPES[place.info.dtype]
+        dtype = DTYPES[place.info.dtype]
         if not place.info.count:
             return torch.empty(place.info.shape, dtype=dtype)
         begin, length = self._file.storages[place.storage]

@@ -22,6 +22,15 @@ from webui.params.base import (
     PictureKey,
     Prompt,
 )
+from webui.params.file_tools import (
+    BakeLoras,
+    ConvertModel,
+    ExtractLora,
+    FileTool,
+    MergeCheckpoints,
+    MergeLoras,
+    WeightedLora,
+)
 from webui.params.image_to_image import (
     MASKED_CONTENTS,
     RESIZE_MODES,
@@ -63,10 +72,15 @@ __all__ = [
     "MAX_SEED",
     "PLAIN_UPSCALERS",
     "RESIZE_MODES",
+    "AnyFileTool",
     "AnyParams",
+    "BakeLoras",
+    "ConvertModel",
+    "ExtractLora",
     "Extras",
     "FaceRestoration",
     "FetchWeights",
+    "FileTool",
     "Finite",
     "Fraction",
     "Hires",
@@ -74,6 +88,8 @@ __all__ = [
     "Inpaint",
     "Loopback",
     "MaskedContent",
+    "MergeCheckpoints",
+    "MergeLoras",
     "Outpaint",
     "Output",
     "Painting",
@@ -90,19 +106,26 @@ __all__ = [
     "SoftInpainting",
     "TextToImage",
     "TiledDiffusion",
+    "WeightedLora",
     "WithoutPainting",
     "build",
     "from_json",
     "params_error",
 ]
 
-AnyParams = TextToImage | ImageToImage | Extras | RestoreVideo | FetchWeights
+AnyFileTool = MergeCheckpoints | ConvertModel | ExtractLora | MergeLoras | BakeLoras
+AnyParams = TextToImage | ImageToImage | Extras | RestoreVideo | FetchWeights | AnyFileTool
 _KINDS: dict[str, type[AnyParams]] = {
     "txt2img": TextToImage,
     "img2img": ImageToImage,
     "extras": Extras,
     "restore-video": RestoreVideo,
     "fetch-weights": FetchWeights,
+    "merge-checkpoints": MergeCheckpoints,
+    "convert-model": ConvertModel,
+    "extract-lora": ExtractLora,
+    "merge-loras": MergeLoras,
+    "bake-loras": BakeLoras,
 }
 
 

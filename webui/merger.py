@@ -1,0 +1,61 @@
+"""Runs jobs that make a weights file out of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from webui.job_progress import JobProgress
+from webui.merging.merge import merge_checkpoints
+from webui.merging.source import ModelFile
+from webui.params import AnyFileTool, MergeCheckpoints
+from webui.progress import Asked
+from webui.wire import Sender
+
+
+class FileToolRun:
+    """One such job.
+
+    Args:
+        message: The ``run`` message; its ``file_tool`` holds the ``folder`` for the result and
+            the ``files`` that ``params.files`` names, in that order.
+        device: Where matrices are taken apart.
+    """
+
+    def __init__(
+        self,
+        params: AnyFileTool,
+        message: Mapping[str, Any],
+        sender: Sender,
+        asked: Asked,
+        device: Any,
+    ) -> None:
+        self._params = params
+        self._job = message["job"]
+        self._folder = Path(message["file_tool"]["folder"])
+        self._files = [ModelFile.from_message(f) for f in message["file_tool"]["files"]]
+        self._sender = sender
+        self._asked = asked
+        self._device = device
+
+    def run(self) -> dict[str, Any]:
+        """Make the file.
+
+        Returns:
+            ``files``: where it is.
+        Raises:
+            WebUIError: It cannot be made.
+        """
+        make: dict[type[AnyFileTool], Callable[[Any], Path]] = {MergeCheckpoints: self._merge}
+        path = make[type(self._params)](self._params)
+        return {"files": [str(path)], "interrupted": False}
+
+    def _progress(self, stage: str) -> JobProgress:
+        return JobProgress(self._job, stage, self._sender, self._asked)
+
+    def _merge(self, params: MergeCheckpoints) -> Path:
+        has_vae = params.bake_in_vae != "None"
+        models = self._files[:-1] if has_vae else self._files
+        vae = self._files[-1] if has_vae else None
+        return merge_checkpoints(params, models, vae, self._folder, self._progress("merging"))

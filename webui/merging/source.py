@@ -1,0 +1,157 @@
+"""Weights files that new ones are made from, read in pieces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from webui.checkpoints.headers import Header, TensorInfo, read_header
+from webui.checkpoints.pickles import PickledFile, StoredTensor, read_pickle
+from webui.checkpoints.weights import DTYPES
+from webui.checkpoints.write import PIECE_ELEMENTS
+from webui.errors import CheckpointError
+
+_OLD_TEXT_NAMES: Mapping[str, str] = {
+    f"cond_stage_model.transformer.{part}.": f"cond_stage_model.transformer.text_model.{part}."
+    for part in ("embeddings", "encoder", "final_layer_norm")
+}
+"""Early SD 1.x files leave ``text_model.`` out; A1111 puts it in whenever it reads them."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file that a job names, as the web process knows it.
+
+    Attributes:
+        name: In the catalog, with its ending. model_name: As A1111 names results after it.
+        sha256: None when it is not known yet.
+    """
+
+    path: Path
+    name: str
+    model_name: str
+    sha256: str | None = None
+
+    @staticmethod
+    def from_message(facts: Mapping[str, Any]) -> ModelFile:
+        """From the ``run`` message."""
+        return ModelFile(
+            Path(facts["path"]), facts["name"], facts["model_name"], facts.get("sha256")
+        )
+
+
+class Source:
+    """An open weights file.
+
+    Attributes:
+        header: As in the file.
+        tensors: Tensors by the names A1111 knows them by (see ``_OLD_TEXT_NAMES``).
+    """
+
+    def __init__(self, header: Header, file: BinaryIO, pickled: PickledFile | None) -> None:
+        self.header = header
+        self._file = file
+        self._pickled = pickled
+        self._stored = {_known_name(name): name for name in header.tensors}
+        self.tensors = {new: header.tensors[old] for new, old in self._stored.items()}
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self.header.path
+
+    def read(self, name: str) -> torch.Tensor:
+        """A whole tensor, in memory of its own.
+
+        Raises:
+            KeyError: No tensor has that name.
+            CheckpointError: Its data cannot be read.
+        """
+        info = self.tensors[name]
+        return self._read(name, 0, info.count).reshape(info.shape)
+
+    def pieces(self, name: str) -> Iterator[torch.Tensor]:
+        """A tensor's numbers in order, flat, ``PIECE_ELEMENTS`` at a time."""
+        count = self.tensors[name].count
+        for start in range(0, count, PIECE_ELEMENTS):
+            yield self._read(name, start, min(PIECE_ELEMENTS, count - start))
+
+    def _read(self, name: str, start: int, count: int) -> torch.Tensor:
+        stored = self._stored[name]
+        dtype = _dtype(self.path, self.tensors[name])
+        if self._pickled is None:
+            return self._read_at(self.header.places[stored], dtype, start, count)
+        place = self._pickled.tensors[stored]
+        begin = self._pickled.storages[place.storage][0] + place.offset * dtype.itemsize
+        if _is_contiguous(place):
+            return self._read_at(begin, dtype, start, count)
+        extent = 1 + sum((n - 1) * s for n, s in zip(place.info.shape, place.stride, strict=True))
+        held = self._read_at(begin, dtype, 0, extent if place.info.count else 0)
+        return held.as_strided(place.info.shape, place.stride).flatten()[start : start + count]
+
+    def _read_at(self, begin: int, dtype: torch.dtype, start: int, count: int) -> torch.Tensor:
+        data = torch.empty(count, dtype=dtype)
+        if not count:
+            return data
+        view = memoryview(data.view(torch.uint8).numpy())
+        try:
+            self._file.seek(begin + start * dtype.itemsize)
+            while view:
+                got = self._file.readinto(view)  # type: ignore[attr-defined]
+                if not got:
+                    raise OSError("it ends too early")
+                view = view[got:]
+        except OSError as err:
+            raise CheckpointError(
+                f"{self.path} cannot be read: {err.strerror or err}.",
+                "Check the disk, or get the file again.",
+                path=str(self.path),
+            ) from err
+        return data
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Open a safetensors or torch file.
+
+    Raises:
+        CheckpointError: Missing, damaged or foreign file.
+        UnsafeCheckpointError: A pickle that asks for more than tensors.
+    """
+    header = read_header(path)
+    pickled = None if header.format == "safetensors" else read_pickle(path)
+    with open(path, "rb", buffering=0) as file:
+        yield Source(header, file, pickled)
+
+
+def _known_name(name: str) -> str:
+    for old, new in _OLD_TEXT_NAMES.items():
+        if name.startswith(old):
+            return new + name[len(old) :]
+    return name
+
+
+def _dtype(path: Path, info: TensorInfo) -> torch.dtype:
+    if info.dtype not in DTYPES:
+        raise CheckpointError(
+            f"{path.name} holds numbers of the format {info.dtype}, which cannot be calculated "
+            "with here.",
+            "Get the file in float16, bfloat16 or float32.",
+            path=str(path),
+        )
+    return DTYPES[info.dtype]
+
+
+def _is_contiguous(place: StoredTensor) -> bool:
+    expected = math.prod(place.info.shape)
+    for size, stride in zip(place.info.shape, place.stride, strict=True):
+        expected //= max(1, size)
+        if size > 1 and stride != expected:
+            return False
+    return True
