@@ -69,7 +69,7 @@ def measure(models: Path, database: Path, count: int) -> None:
         while catalog.is_busy():
             time.sleep(0.005)
         read = time.perf_counter() - began
-        missing = sum(not record.is_inspected for record in catalog.loras())
+        missing = sum(not record.is_labelled for record in catalog.loras())
         assert not missing, f"{missing} were not read"
         catalog.close()
         row(name, f"{listed:.3f}", f"{read:.3f}", f"{_peak_megabytes():.0f}")

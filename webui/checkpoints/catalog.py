@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from webui.checkpoints.background import Background
-from webui.checkpoints.embeddings import EmbeddingFacts, is_picture, read_embedding_facts
+from webui.checkpoints.embeddings import (
+    FAMILY_CODES,
+    EmbeddingFacts,
+    is_picture,
+    read_embedding_facts,
+)
 from webui.checkpoints.filefacts import FactStore
 from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file, stated_hash
 from webui.checkpoints.headers import read_header, read_metadata
@@ -31,10 +36,10 @@ from webui.checkpoints.records import (
     make_record,
     old_names,
     repertoire,
-    user_metadata,
 )
 from webui.checkpoints.rules import describe
 from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, folders_of, scan
+from webui.checkpoints.sidecars import user_metadata
 from webui.errors import CheckpointError, CheckpointNotFoundError
 
 __all__ = ["Catalog", "EmbeddingFacts", "ModelFolders", "Record", "repertoire"]
@@ -477,7 +482,8 @@ def _embedding_values(record: Record) -> dict[str, object]:
     facts = read_embedding_facts(record.path)
     count = f"{facts.vectors} vectors" if facts.vectors > 1 else "one vector"
     title = f"an embedding of {count} for {facts.family}"
-    return {"kind": "embedding", "title": title, "problem": ""}
+    family = FAMILY_CODES.get(facts.width, "")
+    return {"kind": "embedding", "family": family, "title": title, "problem": ""}
 
 
 def _folder_facts(record: Record) -> dict[str, object]:

@@ -36,6 +36,8 @@ MAX_JSON_BYTES: Final = 64 << 20
 """75 vectors of width 2048 written as decimal numbers are about 3 MB."""
 FAMILIES: Final = {768: "SD 1.x", 1024: "SD 2.x", 1280: "the SDXL refiner", 2048: "SDXL"}
 """Whose text encoder reads vectors of that width; SDXL's two are counted together."""
+FAMILY_CODES: Final = {768: "sd1", 1024: "sd2", 1280: "sdxl-refiner", 2048: "sdxl"}
+"""The same as families are called in records."""
 
 
 @dataclass(frozen=True)

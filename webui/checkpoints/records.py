@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from webui.checkpoints.filefacts import FileFacts
 from webui.checkpoints.hashes import LORA_SHORT_DIGITS, SHORT_DIGITS
 from webui.checkpoints.scan import KIND_ENDINGS, FoundFile
+from webui.checkpoints.sidecars import user_metadata
 
 LONG_HASH_KINDS: Final = ("lora", "embedding")
 """Kinds whose short hash has 12 digits instead of 10."""
@@ -57,13 +57,18 @@ class Record:
     def stem(self) -> str:
         """File name without folders and ending (for a diffusers folder, its name)."""
         base = self.name.rpartition("/")[2]
-        ending = os.path.splitext(base)[1]
-        return base[: -len(ending)] if ending.lower() in KIND_ENDINGS[self.kind] else base
+        return base[: len(base) - len(self.ending)]
+
+    @property
+    def ending(self) -> str:
+        """The file's ending with its dot; '' for a diffusers folder."""
+        ending = os.path.splitext(self.name)[1]
+        return ending if ending.lower() in KIND_ENDINGS[self.kind] else ""
 
     @property
     def name_without_ending(self) -> str:
         """``name`` with its folders, without its ending."""
-        return self.name[: len(self.name) - len(self.name.rpartition("/")[2])] + self.stem
+        return self.name[: len(self.name) - len(self.ending)]
 
     @property
     def edits_pictures(self) -> bool:
@@ -168,12 +173,3 @@ def repertoire(record: Record) -> Repertoire:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(t for t in value if isinstance(t, str)) if isinstance(value, list) else ()
-
-
-def user_metadata(record: Record) -> dict[str, object]:
-    """What a person noted about a model in ``<stem>.json`` beside it; {} when nothing."""
-    try:
-        value = json.loads(record.path.with_suffix(".json").read_text("utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
