@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from webui.errors import ParamsError
+from webui.params.training_data import Bucketing
 from webui.training.buckets import (
-    BucketRule,
     adjusted,
     check,
     count_batches,
@@ -26,8 +26,8 @@ CASES: dict[str, Any] = json.loads(
 )
 
 
-def _rule(settings: dict[str, Any]) -> BucketRule:
-    return BucketRule(**{**settings, "resolution": tuple(settings["resolution"])})
+def _rule(settings: dict[str, Any]) -> Bucketing:
+    return Bucketing(**settings)
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,19 @@ def test_fit_when_a_case_is_given_then_all_its_numbers_come_out(case: dict[str, 
 
 @pytest.mark.parametrize("case", CASES["bucket_lists"], ids=str)
 def test_shapes_when_listed_then_are_those_of_the_vectors(case: dict[str, Any]) -> None:
-    rule = BucketRule(tuple(case["resolution"]), True, case["min"], case["max"], case["step"])
+    rule = Bucketing(
+        resolution=case["resolution"], enable_bucket=True, min_bucket_reso=case["min"],
+        max_bucket_reso=case["max"], bucket_reso_steps=case["step"],
+    )  # fmt: skip
     assert [list(size) for size in shapes(check(rule, "sdxl")[0])] == case["buckets"]
 
 
 def test_check_when_limits_are_no_multiples_then_they_move_outwards_and_that_is_said() -> None:
     case = CASES["min_max_adjustment"][0]
-    rule = BucketRule(
-        (512, 512), True, case["min_in"], case["max_in"], bucket_reso_steps=case["step"]
-    )
+    rule = Bucketing(
+        enable_bucket=True, min_bucket_reso=case["min_in"], max_bucket_reso=case["max_in"],
+        bucket_reso_steps=case["step"],
+    )  # fmt: skip
     used, said = check(rule)
     assert (used.min_bucket_reso, used.max_bucket_reso) == (case["min_used"], case["max_used"])
     assert len(said) == 2
@@ -79,7 +83,7 @@ def test_check_when_sizes_do_not_go_together_then_says_which(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ParamsError) as caught:
-        check(BucketRule(**{"enable_bucket": True, **changes}))
+        check(Bucketing(**{"enable_bucket": True, **changes}))
     assert caught.value.message == message
 
 

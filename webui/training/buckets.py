@@ -8,39 +8,17 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from webui.errors import ParamsError
+from webui.params.training_data import Bucketing
 
 Size = tuple[int, int]
 SIDE_STEP = {"sd1": 64, "sd2": 64, "sdxl": 32}
 """Sides of buckets are multiples of it: eight pixels a latent, and the U-Net halves three times
 (SDXL's twice)."""
 FAMILY_NAMES = {"sd1": "SD1.5", "sd2": "SD2", "sdxl": "SDXL"}
-
-
-@dataclass(frozen=True)
-class BucketRule:
-    """How sizes are chosen; names and meaning as in the training options.
-
-    Attributes:
-        resolution: Base size; with buckets only its area matters.
-        min_bucket_reso, max_bucket_reso: Limits of a bucket's sides.
-        bucket_reso_steps: Sides are multiples of it.
-        bucket_no_upscale: Small pictures keep their size, and buckets are made from pictures.
-    """
-
-    resolution: Size = (512, 512)
-    enable_bucket: bool = False
-    min_bucket_reso: int = 256
-    max_bucket_reso: int = 1024
-    bucket_reso_steps: int = 64
-    bucket_no_upscale: bool = False
-
-    @property
-    def area(self) -> int:
-        return self.resolution[0] * self.resolution[1]
 
 
 @dataclass(frozen=True)
@@ -58,7 +36,12 @@ class Fit:
     ratio_error: float
 
 
-def adjusted(rule: BucketRule) -> tuple[BucketRule, list[str]]:
+def area(rule: Bucketing) -> int:
+    """Most pixels of a bucket that is made for the resolution."""
+    return rule.resolution[0] * rule.resolution[1]
+
+
+def adjusted(rule: Bucketing) -> tuple[Bucketing, list[str]]:
     """Limits made multiples of the step, with a sentence for each that was not."""
     step, said = rule.bucket_reso_steps, []
     low = rule.min_bucket_reso // step * step
@@ -68,10 +51,10 @@ def adjusted(rule: BucketRule) -> tuple[BucketRule, list[str]]:
     for name, before, after in pairs:
         if before != after:
             said.append(f"{name} {before} is no multiple of {step}; {after} is used.")
-    return replace(rule, min_bucket_reso=low, max_bucket_reso=high), said
+    return rule.model_copy(update={"min_bucket_reso": low, "max_bucket_reso": high}), said
 
 
-def check(rule: BucketRule, family: str = "sd1") -> tuple[BucketRule, list[str]]:
+def check(rule: Bucketing, family: str = "sd1") -> tuple[Bucketing, list[str]]:
     """The rule as it is used, and sentences about what was adjusted.
 
     Args:
@@ -118,8 +101,7 @@ def _not_a_size(value: str, unit: int) -> ParamsError:
     )
 
 
-@lru_cache(maxsize=64)
-def shapes(rule: BucketRule) -> tuple[Size, ...]:
+def shapes(rule: Bucketing) -> tuple[Size, ...]:
     """The sizes that pictures may be trained at, by width, then height.
 
     Empty with ``bucket_no_upscale``, where pictures make them; ``rule`` as ``check`` gave it.
@@ -128,17 +110,22 @@ def shapes(rule: BucketRule) -> tuple[Size, ...]:
         return (rule.resolution,)
     if rule.bucket_no_upscale:
         return ()
-    step, low, high = rule.bucket_reso_steps, rule.min_bucket_reso, rule.max_bucket_reso
-    square = math.isqrt(rule.area) // step * step
+    limits = rule.min_bucket_reso, rule.max_bucket_reso
+    return _shapes(area(rule), *limits, rule.bucket_reso_steps)
+
+
+@lru_cache(maxsize=64)
+def _shapes(pixels: int, low: int, high: int, step: int) -> tuple[Size, ...]:
+    square = math.isqrt(pixels) // step * step
     found = {(square, square)}
     for width in range(low, high + 1, step):
-        height = min(high, rule.area // width // step * step) if width else 0
+        height = min(high, pixels // width // step * step) if width else 0
         if height >= low:
             found |= {(width, height), (height, width)}
     return tuple(sorted(found))
 
 
-def fit(picture: Size, rule: BucketRule) -> Fit:
+def fit(picture: Size, rule: Bucketing) -> Fit:
     """Where a picture goes.
 
     Args:
@@ -163,14 +150,14 @@ def _nearest(picture: Size, sizes: tuple[Size, ...]) -> Size:
     return min(sizes, key=lambda size: abs(size[0] / size[1] - ratio))
 
 
-def _fit_without_enlarging(picture: Size, rule: BucketRule) -> Fit:
+def _fit_without_enlarging(picture: Size, rule: Bucketing) -> Fit:
     width, height = picture
     step = rule.bucket_reso_steps
     resized = picture
-    if width * height > rule.area:
+    if width * height > area(rule):
         ratio = width / height
-        by_width = math.sqrt(rule.area * ratio)
-        by_height = rule.area / by_width
+        by_width = math.sqrt(area(rule) * ratio)
+        by_height = area(rule) / by_width
         wide = _snapped(by_width, step)
         high = _snapped(by_height, step)
         one = wide, _snapped(wide / ratio, step)

@@ -14,51 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webui.errors import DatasetError
+from webui.params.training_data import Captioning
 
 FACE_PARTS = 4
 """A file name may end in the centre and size of a face: ``_x_y_width_height``."""
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 _OPEN, _CLOSE = "\ue000", "\ue001"
 """Stand for ``{{`` and ``}}`` while alternatives are chosen; from Unicode's private area."""
-
-
-@dataclass(frozen=True)
-class CaptionRule:
-    """What is done to captions; names are the options'.
-
-    Attributes:
-        keep_tokens: So many tags at the head stay where they are.
-        keep_tokens_separator: Text before it is kept at the head, after a second one at the tail.
-        secondary_separator: Becomes ``caption_separator`` at the end, so that a group of tags
-            moves and drops as one.
-        token_warmup_step: Below 1 a share of all steps.
-    """
-
-    shuffle_caption: bool = False
-    caption_separator: str = ","
-    keep_tokens: int = 0
-    keep_tokens_separator: str = ""
-    secondary_separator: str = ""
-    enable_wildcard: bool = False
-    caption_prefix: str = ""
-    caption_suffix: str = ""
-    caption_dropout_rate: float = 0.0
-    caption_dropout_every_n_epochs: int = 0
-    caption_tag_dropout_rate: float = 0.0
-    token_warmup_min: int = 1
-    token_warmup_step: float = 0
-
-    @property
-    def is_random(self) -> bool:
-        """True when a picture's caption is not the same each time it is used."""
-        return bool(
-            self.shuffle_caption
-            or self.enable_wildcard
-            or self.caption_dropout_rate
-            or self.caption_dropout_every_n_epochs
-            or self.caption_tag_dropout_rate
-            or self.token_warmup_step
-        )
 
 
 @dataclass(frozen=True)
@@ -95,6 +57,15 @@ def caption_file(picture: Path, extension: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def face_in(picture: Path) -> tuple[int, int, int, int] | None:
+    """A face's centre and size in a file name such as ``pic_120_80_40_40.png``."""
+    numbers = picture.stem.split("_")[1:][-FACE_PARTS:]
+    if len(numbers) < FACE_PARTS or not all(number.isdecimal() for number in numbers):
+        return None
+    x, y, width, height = (int(number) for number in numbers)
+    return (x, y, width, height) if width and height else None
+
+
 def read_caption(file: Path, *, all_lines: bool = False) -> str:
     """The caption in a file: its first line, or with ``all_lines`` all that are not empty.
 
@@ -122,8 +93,23 @@ def read_caption(file: Path, *, all_lines: bool = False) -> str:
 # Use
 
 
+def varies(rule: Captioning) -> bool:
+    """True when a caption can be another each time, more than there or left out whole."""
+    return bool(
+        rule.shuffle_caption
+        or rule.enable_wildcard
+        or rule.caption_tag_dropout_rate
+        or rule.token_warmup_step
+    )
+
+
+def can_be_dropped(rule: Captioning) -> bool:
+    """True when a picture is sometimes trained without its caption."""
+    return bool(rule.caption_dropout_rate or rule.caption_dropout_every_n_epochs)
+
+
 def caption_for(
-    caption: str, rule: CaptionRule, draw: random.Random, moment: Moment | None = None
+    caption: str, rule: Captioning, draw: random.Random, moment: Moment | None = None
 ) -> str:
     """A caption as it is trained this time.
 
@@ -153,7 +139,7 @@ def _joined(prefix: str, caption: str, suffix: str) -> str:
     return "\n".join(whole)
 
 
-def _is_dropped(rule: CaptionRule, draw: random.Random, moment: Moment) -> bool:
+def _is_dropped(rule: Captioning, draw: random.Random, moment: Moment) -> bool:
     if rule.caption_dropout_rate > 0 and draw.random() < rule.caption_dropout_rate:
         return True
     every = rule.caption_dropout_every_n_epochs
@@ -168,7 +154,7 @@ def _chosen(text: str, draw: random.Random) -> str:
     return line.replace(_OPEN, "{").replace(_CLOSE, "}")
 
 
-def _mixed(text: str, rule: CaptionRule, draw: random.Random, moment: Moment) -> str:
+def _mixed(text: str, rule: Captioning, draw: random.Random, moment: Moment) -> str:
     head, tags, tail = _parts(text, rule)
     if rule.token_warmup_step > 0:
         tags = tags[: _warmed_up(len(tags), rule, moment)]
@@ -179,7 +165,7 @@ def _mixed(text: str, rule: CaptionRule, draw: random.Random, moment: Moment) ->
     return ", ".join([*head, *tags, *tail])
 
 
-def _parts(text: str, rule: CaptionRule) -> tuple[list[str], list[str], list[str]]:
+def _parts(text: str, rule: Captioning) -> tuple[list[str], list[str], list[str]]:
     """Tags that stay at the head, those that move, and those that stay at the tail."""
     mark = rule.keep_tokens_separator
     if mark and mark in text:
@@ -190,7 +176,7 @@ def _parts(text: str, rule: CaptionRule) -> tuple[list[str], list[str], list[str
     return tags[: rule.keep_tokens], tags[rule.keep_tokens :], []
 
 
-def _warmed_up(count: int, rule: CaptionRule, moment: Moment) -> int:
+def _warmed_up(count: int, rule: Captioning, moment: Moment) -> int:
     until = rule.token_warmup_step
     if until < 1:
         until = math.floor(until * moment.steps)
@@ -212,7 +198,7 @@ def count_tags(captions: Iterable[str], separator: str = ",") -> Counter[str]:
     """In how many captions each tag occurs, in lower case."""
     counts: Counter[str] = Counter()
     for caption in captions:
-        counts.update(dict.fromkeys(tag.lower() for tag in split_tags(caption, separator)))
+        counts.update({tag.lower() for tag in split_tags(caption, separator)})
     return counts
 
 
