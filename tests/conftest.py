@@ -47,6 +47,15 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
 }
 
 
+def pytest_configure() -> None:
+    """Of test processes that run side by side each takes its share of the cores, before torch is
+    loaded; so do the model processes that they start."""
+    side_by_side = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if side_by_side > 1:
+        share = max(1, (os.cpu_count() or 1) // side_by_side)
+        os.environ.setdefault("OMP_NUM_THREADS", str(share))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, and say why. CI must have a browser: there it fails."""
     for marker, (is_there, reason) in NEEDS.items():

@@ -21,7 +21,7 @@ import pytest
 import launch
 from webui.launcher import environment, pip, torch_source, words
 from webui.launcher.chinese import CHINESE
-from webui.launcher.commands import program_environment, read_wish, wait_for
+from webui.launcher.commands import SIDE_BY_SIDE, program_environment, read_wish, wait_for
 from webui.launcher.environment import Stamp, Venv, check_disk, check_writable, pinned, venv_error
 from webui.launcher.install import InstallLock
 from webui.launcher.machine import (
@@ -766,7 +766,7 @@ def test_launch_when_app_fails_then_keeps_its_exit_code(tiny: TinyProject) -> No
 
 def test_launch_when_test_after_serve_then_adds_only_the_test_packages(tiny: TinyProject) -> None:
     done = tiny.launch("test", "-q", "tests/x.py")
-    assert done.stdout.splitlines()[-1] == "tests -q tests/x.py"
+    assert done.stdout.splitlines()[-1] == f"tests {' '.join(SIDE_BY_SIDE)} -q tests/x.py"
     assert done.returncode == 3
     installed = re.findall(r"Successfully installed (.*)", tiny.venv.log.read_text())
     assert installed == ["pytest-9.0", "judge-1.0"]

@@ -16,10 +16,13 @@ from webui.launcher.environment import ROOT, Venv, clean_environment
 from webui.launcher.words import LaunchError, say
 
 COMMANDS = ("test", "install", "doctor")
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+"""pytest-xdist's words: a process a core, each takes whole test files."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
 HELP = """\
 python launch.py [flags]           set up .venv the first time, then serve the page
-python launch.py test [args]       the same with the test packages, then run pytest
+python launch.py test [args]       the same with the test packages, then run pytest, in as many
+                                   processes as there are cores, 4 at most (-n0: in one)
 python launch.py install           set up .venv and stop
 python launch.py doctor [--json]   say what is in order, what is not, and what to do
 
@@ -167,7 +170,7 @@ def run_tests(wish: Wish, venv: Venv) -> int:
     """Set up with the test packages, then run pytest in the project folder."""
     python = ensure_environment(wish, venv, needs_dev=True)
     os.chdir(ROOT)
-    return become([str(python), "-m", "pytest", *wish.rest], program_environment())
+    return become([str(python), "-m", "pytest", *SIDE_BY_SIDE, *wish.rest], program_environment())
 
 
 def only_install(wish: Wish, venv: Venv) -> int:
