@@ -10,7 +10,7 @@ from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
     {
-        "brake", "database", "errors", "hookspecs", "infotext", "options", "params", "pictures",
+        "brake", "database", "errors", "file_lock", "hookspecs", "infotext", "options", "params", "pictures",
         "progress", "settings", "video", "wire",
     }
 )  # fmt: skip
@@ -24,10 +24,12 @@ ROOM_OF_FILE = {
     "job_progress": "model process",
     "video_restorer": "model process",
     "resolve": "studio",
+    "downloads": "studio",
     "drafts": "studio",
     "follow_ups": "studio",
     "vae_choice": "studio",
     "lora_files": "studio",
+    "model_cards": "studio",
     "file_tools": "studio",
 }
 """Single files of webui/ that belong to a room of another name; the others are their own room."""
@@ -54,17 +56,20 @@ ALLOWED: dict[str, set[str]] = {
     "api": STUDIO_ROOMS | {"studio"},
     "ui": STUDIO_ROOMS | {"studio"},
     "doctor": {"words", "checkpoints", "prompts", "launcher"},
+    "models_command": {"words", "checkpoints", "launcher"},
     "app": {"words", "studio", "api", "ui"},
     "launcher": {"command_line"},
     "launch": {"launcher"},
 }
-WEB_ROOMS = ("words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "app")
+WEB_ROOMS = ("words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "models_command", "app")
 FOR_THE_WEB = {
     "checkpoints": {
         "catalog",
         "identify",
         "hashes",
         "headers",
+        "labels",
+        "sidecars",
         "download",
         "known_weights",
         "scan",

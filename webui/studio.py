@@ -42,6 +42,7 @@ from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.lora_files import hypernetwork_files, lora_files
+from webui.model_cards import ModelCards
 from webui.options import Options
 from webui.params import (
     PLAIN_UPSCALERS,
@@ -108,6 +109,7 @@ class Studio:
         self.faces = FoundFaces(folders.database.parent / "faces", self.inputs)
         self.videos = Videos(folders.database, self.library, folders.data / "cache" / "videos")
         self.catalog = Catalog(folders, folders.database)
+        self.cards = ModelCards(self.catalog, folders.data / "cache" / "cards")
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.drafts = Drafts(folders.database)
         self.brake = Brake()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from webui.checkpoints.labels import BADGES
+from webui.checkpoints.scan import EMBEDDING_PICTURES
 from webui.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -85,9 +86,12 @@ class Beside:
         return self._folders[folder].get(name, 0)
 
     def preview(self, record: Record) -> str:
-        """The path of a model's preview picture, '' when there is none."""
+        """The path of a model's preview picture, '' when there is none. An embedding that is a
+        picture shows itself."""
         names = (beside(record, ending) for ending in PREVIEWS)
-        return next((name for name in names if self.time(name)), "")
+        found = next((name for name in names if self.time(name)), "")
+        is_picture = record.kind == "embedding" and record.ending.lower() in EMBEDDING_PICTURES
+        return found or (str(record.path) if is_picture else "")
 
 
 def _listing(folder: str) -> dict[str, int]:
