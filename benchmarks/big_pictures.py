@@ -90,7 +90,7 @@ def _measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 def _full_size_vae() -> Any:
     import torch
 
-    from webui.checkpoints.load import build_vae
+    from webui.checkpoints.load_parts import build_vae
     from webui.checkpoints.specs import VaeSpec
     from webui.networks.packing import pack_weights
 

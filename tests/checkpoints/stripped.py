@@ -73,7 +73,7 @@ def sd1_shapes(
     dtype: str = "F16",
 ) -> Shapes:
     """A whole SD 1.x single file."""
-    from webui.checkpoints.load import build_text, build_unet, build_vae
+    from webui.checkpoints.load_parts import build_text, build_unet, build_vae
 
     found: Shapes = {}
     for name, tensor in build_unet(unet).state_dict().items():
@@ -118,7 +118,7 @@ def open_clip_shapes(prefix: str, width: int, layers: int) -> Shapes:
 
 def sd2_shapes() -> Shapes:
     """SD 2.x: 1024-wide context, matrix projections, OpenCLIP-H."""
-    unet = UNetSpec(4, 4, SD1_UNET.channels, 2, SD1_UNET.attention, 1024, 8, 32, True)
+    unet = UNetSpec(4, 4, SD1_UNET.channels, 2, SD1_UNET.depths, 1024, 8, 32, True)
     found = sd1_shapes(unet, SD1_VAE, None)
     return found | open_clip_shapes("cond_stage_model.model.", 1024, 24)
 
@@ -167,8 +167,8 @@ def lora_shapes(width: int = 768) -> Shapes:
 
 def stripped_files() -> dict[str, Shapes]:
     """Every stored layout by file name."""
-    inpaint = UNetSpec(9, 4, SD1_UNET.channels, 2, SD1_UNET.attention, 768, 8, 32)
-    edit = UNetSpec(8, 4, SD1_UNET.channels, 2, SD1_UNET.attention, 768, 8, 32)
+    inpaint = UNetSpec(9, 4, SD1_UNET.channels, 2, SD1_UNET.depths, 768, 8, 32)
+    edit = UNetSpec(8, 4, SD1_UNET.channels, 2, SD1_UNET.depths, 768, 8, 32)
     vae = {k.removeprefix("first_stage_model."): v for k, v in sd1_shapes().items()
            if k.startswith("first_stage_model.")}  # fmt: skip
     return {

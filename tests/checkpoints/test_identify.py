@@ -27,7 +27,7 @@ from webui.errors import UnknownArchitectureError
 
 def test_sd1_of_full_size_has_every_number_right() -> None:
     spec = identify(read_stripped("sd1"))
-    assert (spec.unet, spec.vae, spec.text) == (SD1_UNET, SD1_VAE, SD1_TEXT)
+    assert (spec.unet, spec.vae, spec.texts) == (SD1_UNET, SD1_VAE, (SD1_TEXT,))
     assert (spec.family, spec.purpose, spec.dtype) == ("sd1", "paint", "F16")
     assert spec.prediction_type == "epsilon"
     assert spec.missing == ()
@@ -39,7 +39,7 @@ def test_starter_has_the_shape_its_recipe_states() -> None:
         4, 4, (64, 128, 160, 64), 1, (True, True, True, False), 128, heads=8, groups=16
     )
     assert spec.vae == VaeSpec((32, 32, 64, 128), 1, groups=8)
-    assert spec.text == TextSpec(128, 4, 2, 512)
+    assert spec.texts == (TextSpec(128, 4, 2, 512),)
 
 
 def test_starter_without_its_metadata_is_the_same_by_rule() -> None:
@@ -102,8 +102,6 @@ def test_missing_parts_are_listed(name: str, missing: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence", "hint"),
     [
-        ("sd2", "is an SD 2.x checkpoint", "Choose an SD 1.x checkpoint"),
-        ("sdxl", "is an SDXL checkpoint", "Choose an SD 1.x checkpoint"),
         ("vae", "is a VAE, not a checkpoint", "Move it to models/VAE"),
         ("lora", "is a LoRA, not a checkpoint", "Move it to models/Lora"),
     ],
@@ -195,7 +193,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
 
 
 def test_odd_channel_count_is_refused() -> None:
-    unet = UNetSpec(5, 4, SD1_UNET.channels, 2, SD1_UNET.attention, 768, 8, 32)
+    unet = UNetSpec(5, 4, SD1_UNET.channels, 2, SD1_UNET.depths, 768, 8, 32)
     with pytest.raises(UnknownArchitectureError, match="5 channels"):
         identify(as_header("depth", sd1_shapes(unet)))
 
@@ -211,7 +209,7 @@ def test_incomplete_unet_is_refused_not_crashed_on() -> None:
 
 def test_vae_file_with_either_naming_has_the_same_shape() -> None:
     assert identify_vae(read_stripped("vae")) == SD1_VAE
-    from webui.checkpoints.load import build_vae
+    from webui.checkpoints.load_parts import build_vae
 
     tensors = build_vae(SD1_VAE).state_dict()
     header = as_header("d", {name: ("F16", tuple(t.shape)) for name, t in tensors.items()})

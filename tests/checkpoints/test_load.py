@@ -20,13 +20,10 @@ from webui.checkpoints.identify import identify
 from webui.checkpoints.load import (
     LoadedModel,
     alphas_cumprod,
-    build_text,
-    build_unet,
-    build_vae,
     estimate_bytes,
     load_checkpoint,
-    load_vae,
 )
+from webui.checkpoints.load_parts import build_text, build_unet, build_vae, load_vae
 from webui.checkpoints.specs import ArchSpec
 from webui.errors import CheckpointError, UnknownArchitectureError, UnsafeCheckpointError
 
@@ -35,10 +32,10 @@ CLIP = "cond_stage_model.transformer."
 
 def config_folder(spec: ArchSpec, folder: Path) -> Path:
     """The configuration folder that diffusers wants, from our reading of the file."""
-    assert spec.vae is not None and spec.text is not None
+    assert spec.vae is not None
     for part, module in (("unet", build_unet(spec.unet)), ("vae", build_vae(spec.vae))):
         module.save_config(folder / part)
-    build_text(spec.text).config.save_pretrained(folder / "text_encoder")
+    build_text(spec.texts[0]).config.save_pretrained(folder / "text_encoder")
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
     return folder
 
@@ -125,8 +122,8 @@ def test_diffusers_folder_equals_single_file(both: tuple[Path, Path]) -> None:
     path, folder = both
     one, other = load_checkpoint(path), load_checkpoint(folder)
     assert other.spec.layout == "diffusers"
-    assert (one.spec.unet, one.spec.vae, one.spec.text) == (
-        other.spec.unet, other.spec.vae, other.spec.text,
+    assert (one.spec.unet, one.spec.vae, one.spec.texts) == (
+        other.spec.unet, other.spec.vae, other.spec.texts,
     )  # fmt: skip
     inputs = random_inputs(one)
     for a, b in zip(
@@ -235,8 +232,9 @@ def test_noise_schedule_is_stable_diffusions() -> None:
 
 
 def test_zero_terminal_schedule_keeps_its_start_and_ends_in_noise() -> None:
-    plain, zero = alphas_cumprod(), alphas_cumprod(zero_terminal_snr=True)
-    assert zero[-1] == 0 and zero[0] == pytest.approx(float(plain[0]))
+    plain, zero = alphas_cumprod(), alphas_cumprod(is_zero_terminal=True)
+    assert 0 < zero[-1] < 1e-7  # 0 itself would be an endless noise level
+    assert zero[0] == pytest.approx(float(plain[0]))
     assert (zero[1:] < zero[:-1]).all()
 
 
@@ -276,9 +274,14 @@ def test_vae_file_with_diffusers_names_is_the_same_vae(old_names: bool, tmp_path
 
 def test_separate_vae_keeps_the_checkpoints_scale(tmp_path: Path) -> None:
     own = load_checkpoint(STARTER, for_painting=False)
-    path = write_safetensors(tmp_path / "v.safetensors", own.vae.state_dict())
-    like = type(own.spec.vae)(**{**vars(own.spec.vae), "scaling_factor": 0.5})
-    assert load_vae(path, like=like).config.scaling_factor == 0.5
+    path = write_safetensors(
+        tmp_path / "v.safetensors",
+        own.vae.state_dict(),
+        {"starter_config": json.dumps({"vae": {"scaling_factor": 0.5}})},
+    )
+    other = load_checkpoint(STARTER, vae_path=path)
+    assert other.vae.config["scaling_factor"] == 0.5
+    assert other.scaling_factor == own.scaling_factor != 0.5
 
 
 # What cannot be loaded
@@ -356,9 +359,9 @@ def test_malicious_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_of_another_pipeline_is_named(tmp_path: Path) -> None:
-    index = {"_class_name": "StableDiffusionXLPipeline"}
+    index = {"_class_name": "FluxPipeline"}
     (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(UnknownArchitectureError, match="StableDiffusionXLPipeline"):
+    with pytest.raises(UnknownArchitectureError, match="FluxPipeline"):
         load_checkpoint(tmp_path)
 
 

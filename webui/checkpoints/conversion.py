@@ -7,9 +7,37 @@ so nothing is guessed from a name at run time and the inverse is the table read 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.specs import UNetSpec, VaeSpec
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the data of a wanted tensor is.
+
+    Attributes:
+        name: Of the stored tensor.
+        third: Which third of its rows, 0–2; None = all.
+        is_transposed: Rows and columns are swapped.
+    """
+
+    name: str
+    third: int | None = None
+    is_transposed: bool = False
+
+    def shape(self, stored: TensorInfo) -> tuple[int, ...]:
+        """Of the wanted tensor."""
+        shape = stored.shape if self.third is None else (stored.shape[0] // 3, *stored.shape[1:])
+        return shape[::-1] if self.is_transposed else shape
+
+
+def whole(names: Mapping[str, str]) -> dict[str, Source]:
+    """Wanted name → stored name, as sources."""
+    return {wanted: Source(stored) for wanted, stored in names.items()}
+
 
 _UNET_RESNET = {
     "in_layers.0": "norm1",
@@ -51,6 +79,8 @@ def unet_prefixes(spec: UNetSpec) -> dict[str, str]:
     table = {
         "time_embed.0": "time_embedding.linear_1",
         "time_embed.2": "time_embedding.linear_2",
+        "label_emb.0.0": "add_embedding.linear_1",
+        "label_emb.0.2": "add_embedding.linear_2",
         "input_blocks.0.0": "conv_in",
         "out.0": "conv_norm_out",
         "out.2": "conv_out",
@@ -58,7 +88,7 @@ def unet_prefixes(spec: UNetSpec) -> dict[str, str]:
         "middle_block.1": "mid_block.attentions.0",
         "middle_block.2": "mid_block.resnets.1",
     }
-    for level, has_attention in enumerate(spec.attention):
+    for level, has_attention in enumerate(spec.depths):
         first = 1 + level * (n + 1)
         for j in range(n):
             table[f"input_blocks.{first + j}.0"] = f"down_blocks.{level}.resnets.{j}"
@@ -66,7 +96,7 @@ def unet_prefixes(spec: UNetSpec) -> dict[str, str]:
                 table[f"input_blocks.{first + j}.1"] = f"down_blocks.{level}.attentions.{j}"
         if level != last:
             table[f"input_blocks.{first + n}.0.op"] = f"down_blocks.{level}.downsamplers.0.conv"
-    for level, has_attention in enumerate(reversed(spec.attention)):
+    for level, has_attention in enumerate(reversed(spec.depths)):
         first = level * (n + 1)
         for j in range(n + 1):
             table[f"output_blocks.{first + j}.0"] = f"up_blocks.{level}.resnets.{j}"
@@ -189,3 +219,54 @@ def vae_shape_names(names: Iterable[str]) -> dict[str, str]:
 def text_name(name: str) -> str:
     """A CLIP text encoder's tensor under transformers 5's flat name (no ``text_model.``)."""
     return name.removeprefix("text_model.")
+
+
+def text_sources(names: Iterable[str], *, is_open_clip: bool) -> dict[str, Source]:
+    """Flat transformers name of each tensor of a text encoder → where it is.
+
+    Args:
+        names: Stored names, without prefix.
+        is_open_clip: They are OpenCLIP's.
+    """
+    if is_open_clip:
+        return {new: source for name in names for new, source in _from_open_clip(name)}
+    # positions are a constant, stored wrongly by some mergers
+    return whole({text_name(n): n for n in names if not n.endswith("position_ids")})
+
+
+_OPEN_CLIP = {
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "ln_final.weight": "final_layer_norm.weight",
+    "ln_final.bias": "final_layer_norm.bias",
+}
+_OPEN_CLIP_LAYER = {
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+    "attn.out_proj": "self_attn.out_proj",
+}
+_OPEN_CLIP_BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)$")
+
+
+def _from_open_clip(name: str) -> list[tuple[str, Source]]:
+    """The tensors that one of OpenCLIP's holds; none for its constants."""
+    if name in _OPEN_CLIP:
+        return [(_OPEN_CLIP[name], Source(name))]
+    if name == "text_projection":  # multiplied from the other side there
+        return [("text_projection.weight", Source(name, is_transposed=True))]
+    if name == "text_projection.weight":
+        return [(name, Source(name))]
+    match = _OPEN_CLIP_BLOCK.match(name)
+    if match is None:
+        return []
+    layer, rest = f"encoder.layers.{match[1]}", match[2]
+    if rest.startswith("attn.in_proj_"):  # queries, keys and values below each other
+        leaf = rest.removeprefix("attn.in_proj_")
+        return [
+            (f"{layer}.self_attn.{one}_proj.{leaf}", Source(name, third))
+            for third, one in enumerate("qkv")
+        ]
+    renamed = _renamed(rest, _OPEN_CLIP_LAYER)
+    return [] if renamed == rest else [(f"{layer}.{renamed}", Source(name))]

@@ -1,25 +1,21 @@
 """Tell what a weights file is by the names of its tensors; no torch, no data.
 
-One table, tried in order. To have another kind of model recognised, add its rule where nothing
-before it matches too (test_identify.py has a stripped file for each).
+One table, tried in order; families that are painted with bring their own rules
+(``families/``). To have another kind of model recognised, add its rule where nothing before it
+matches too (test_identify.py has a stripped file for each).
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from webui.checkpoints.headers import Header, TensorInfo
-
-UNET: Final = "model.diffusion_model."
-VAE: Final = "first_stage_model."
-CLIP: Final = "cond_stage_model.transformer."
-OPEN_CLIP: Final = "cond_stage_model.model."
-FIRST_LAYER: Final = f"{UNET}input_blocks.0.0.weight"
-"""Its second axis shows what the U-Net is shown beside the noise."""
+from webui.checkpoints.families import FAMILIES
+from webui.checkpoints.headers import Header
+from webui.checkpoints.keys import FIRST_LAYER, UNET, VAE, Keys, Rule
+from webui.checkpoints.labels import stated_family
 
 FOLDERS: Final = {
     "lora": "models/Lora",
@@ -49,89 +45,8 @@ class Finding:
     title: str
 
 
-class Keys:
-    """Quick questions about a file's tensor names."""
-
-    def __init__(self, header: Header) -> None:
-        self.header = header
-        self.tensors = header.tensors
-        self._text = "\n" + "\n".join(header.tensors) + "\n"
-
-    def has(self, *names: str) -> bool:
-        """All these tensors are there."""
-        return all(name in self.tensors for name in names)
-
-    def begins(self, *prefixes: str) -> bool:
-        """For each prefix some tensor's name begins with it."""
-        return all(f"\n{prefix}" in self._text for prefix in prefixes)
-
-    def contains(self, *parts: str) -> bool:
-        """Each part occurs somewhere in some name."""
-        return all(part in self._text for part in parts)
-
-    def ends(self, *endings: str) -> bool:
-        """For each ending some tensor's name ends with it."""
-        return all(f"{ending}\n" in self._text for ending in endings)
-
-    def size(self, name: str, axis: int) -> int:
-        """Length of one axis of a tensor, 0 when there is no such tensor or axis."""
-        info = self.tensors.get(name)
-        return info.shape[axis] if info is not None and axis < len(info.shape) else 0
-
-    def under(self, prefix: str) -> dict[str, TensorInfo]:
-        """The tensors below a prefix, which is cut off."""
-        cut = len(prefix)
-        return {n[cut:]: info for n, info in self.tensors.items() if n.startswith(prefix)}
-
-    def any_size(self, ending: str, axis: int) -> int:
-        """``size`` of the first tensor whose name ends so."""
-        for name in self.tensors:
-            if name.endswith(ending):
-                return self.size(name, axis)
-        return 0
-
-    @property
-    def context_dim(self) -> int:
-        """Width of the text the U-Net listens to, 0 when it has no cross-attention."""
-        return self.any_size("attn2.to_k.weight", 1)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One kind of file and how to tell it."""
-
-    kind: str
-    family: str
-    title: str
-    matches: Callable[[Keys], bool]
-
-
-def _is_unet(keys: Keys) -> bool:
-    return keys.has(f"{UNET}input_blocks.0.0.weight", f"{UNET}out.2.weight")
-
-
-def _is_sdxl(keys: Keys) -> bool:
-    return keys.begins("conditioner.embedders.1.") or (
-        _is_unet(keys) and keys.begins(f"{UNET}label_emb.") and keys.context_dim == 2048
-    )
-
-
-def _is_refiner(keys: Keys) -> bool:
-    if not (_is_unet(keys) and keys.begins(f"{UNET}label_emb.")):
-        return False
-    return keys.context_dim == 1280
-
-
-def _is_sd2(keys: Keys) -> bool:
-    return keys.begins(OPEN_CLIP) or (
-        _is_unet(keys) and keys.context_dim == 1024 and not keys.begins(CLIP)
-    )
-
-
-def _is_sd1(keys: Keys) -> bool:
-    if not _is_unet(keys) or keys.begins(f"{UNET}label_emb."):
-        return False
-    return keys.begins(CLIP) or keys.context_dim == 768
+def _is_sd2_like(keys: Keys) -> bool:
+    return keys.is_unet and keys.context_dim == 1024
 
 
 _LORA_PARTS: Final = (".lora_A.", ".lora.down.", ".lokr_w", ".oft_blocks", ".oft_diag")
@@ -194,18 +109,25 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("controlnet", "", "a T2I-Adapter", lambda k: k.begins("adapter.body.", "adapter.conv_in")),
     Rule("controlnet", "", "an IP-Adapter", lambda k: k.begins("image_proj.", "ip_adapter.")),
     Rule("checkpoint", "svd", "a Stable Video Diffusion checkpoint",
-         lambda k: _is_unet(k) and k.contains(".time_stack.")),
+         lambda k: k.is_unet and k.contains(".time_stack.")),
     Rule("checkpoint", "animatediff", "an AnimateDiff motion module",
          lambda k: k.contains("motion_modules.")),
     Rule("checkpoint", "zero123", "a Zero123 checkpoint", lambda k: k.begins("cc_projection.")),
-    Rule("checkpoint", "sdxl", "an SDXL checkpoint", _is_sdxl),
-    Rule("checkpoint", "sdxl-refiner", "an SDXL refiner checkpoint", _is_refiner),
-    Rule("checkpoint", "sd2", "an SD 2.x checkpoint", _is_sd2),
-    Rule("checkpoint", "sd1", "an SD 1.x inpainting checkpoint",
-         lambda k: _is_sd1(k) and k.size(FIRST_LAYER, 1) == 9),
-    Rule("checkpoint", "sd1", "an SD 1.x InstructPix2Pix checkpoint",
-         lambda k: _is_sd1(k) and k.size(FIRST_LAYER, 1) == 8),
-    Rule("checkpoint", "sd1", "an SD 1.x checkpoint", _is_sd1),
+    Rule("checkpoint", "altdiffusion", "an AltDiffusion checkpoint",
+         lambda k: k.begins("cond_stage_model.roberta.")),
+    Rule("checkpoint", "kolors", "a Kolors checkpoint", lambda k: k.contains("encoder_hid_proj.")),
+    Rule("checkpoint", "playground", "a Playground v2.5 checkpoint", lambda k: k.has("edm_mean")),
+    Rule("checkpoint", "cosxl", "a CosXL checkpoint", lambda k: k.has("edm_vpred.sigma_max")),
+    Rule("checkpoint", "sdxl-thin", "a thinned-out SDXL checkpoint (SSD-1B, Segmind Vega …)",
+         lambda k: k.is_unet and k.takes_vector and k.context_dim == 2048
+         and not k.begins(f"{UNET}middle_block.1.")),
+    Rule("checkpoint", "sd-upscaler", "an SD 2.x upscaling checkpoint",
+         lambda k: _is_sd2_like(k) and k.size(FIRST_LAYER, 1) == 7),
+    Rule("checkpoint", "sd2-unclip", "an SD 2.x unCLIP checkpoint",
+         lambda k: _is_sd2_like(k) and k.takes_vector),
+    Rule("checkpoint", "sd2-depth", "an SD 2.x depth checkpoint",
+         lambda k: _is_sd2_like(k) and k.size(FIRST_LAYER, 1) == 5),
+    *(rule for family in FAMILIES.values() for rule in family.rules),
     Rule("checkpoint", "sd3", "an SD 3 checkpoint",
          lambda k: k.contains("joint_blocks.") and k.contains("x_embedder.")),
     Rule("checkpoint", "chroma", "a Chroma checkpoint",
@@ -229,7 +151,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("checkpoint", "ltx", "an LTX video checkpoint",
          lambda k: k.contains("patchify_proj.")),
     Rule("unet", "", "the U-Net of a model, without VAE and text encoder",
-         lambda k: _is_unet(k) or k.begins("down_blocks.0.resnets.")
+         lambda k: k.is_unet or k.begins("down_blocks.0.resnets.")
          or k.has("input_blocks.0.0.weight", "out.2.weight")),
     Rule("vae", "", "a VAE", _is_vae),
     Rule("vae-approx", "", "a small approximate VAE",
@@ -251,13 +173,9 @@ RULES: Final[tuple[Rule, ...]] = (
 
 def _lora_family(header: Header, keys: Keys) -> str:
     """The family a LoRA was made for, by its metadata, else by its widths; '' when unclear."""
-    meta = header.metadata
-    if meta.get("ss_base_model_version", "").startswith("sdxl_"):
-        return "sdxl"
-    if meta.get("ss_v2") == "True":
-        return "sd2"
-    if meta.get("ss_base_model_version", "").startswith("sd_v1"):
-        return "sd1"
+    stated = stated_family(header.metadata)
+    if stated:
+        return stated
     if keys.contains("lora_te2_") or keys.contains("input_blocks_4_1_transformer_blocks_1"):
         return "sdxl"
     if keys.contains("double_blocks"):

@@ -1,17 +1,19 @@
 """The shape of a model, read from the shapes of its tensors; no torch.
 
 Widths, depths and channel counts show in the weights. Two things do not: the number of attention
-heads and of normalisation groups. They follow from rules that hold for every SD 1.x file, and a
-file may state them itself in the metadata key ``starter_config``.
+heads and of normalisation groups. They follow from rules that hold for every file of a family, and
+a file may state them itself in the metadata key ``starter_config``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from webui.checkpoints.families.model import DiffusionModel, TextPart
 from webui.checkpoints.headers import TensorInfo
 
 SD1_HEADS: Final = 8
@@ -19,7 +21,9 @@ SD1_HEADS: Final = 8
 CLIP_HEAD_WIDTH: Final = 64
 """All CLIP text encoders have heads of 64 channels."""
 SD1_SCALING_FACTOR: Final = 0.18215
-"""v1-inference.yaml: scale_factor."""
+"""v1-inference.yaml: scale_factor; of VAE files that nothing else is known of."""
+NUMBER_CHANNELS: Final = 256
+"""Channels each number about a pass is spread over (sd_xl_base.yaml: outdim)."""
 
 Shapes = Mapping[str, TensorInfo]
 
@@ -30,31 +34,42 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class UNetSpec:
-    """A U-Net of the SD 1.x/2.x kind.
+    """A U-Net of Stable Diffusion's kind, from SD 1.x to SDXL.
 
     Attributes:
         channels: Width of each level, outermost first.
         res_blocks: Residual blocks of a level on the way down.
-        attention: Which levels have cross-attention.
-        heads: Attention heads, the same at every level.
+        depths: Transformer layers with cross-attention after each residual block of a level; 0 =
+            the level has no attention.
+        heads: Attention heads, of all levels or of each.
         groups: Groups of every GroupNorm.
         linear_projection: Transformer in and out are matrices (SD 2.x), not 1×1 convolutions.
+        middle_depth: Transformer layers in the middle.
+        vector_dim: Width of the vector it is told beside the text, 0 = none.
     """
 
     in_channels: int
     out_channels: int
     channels: tuple[int, ...]
     res_blocks: int
-    attention: tuple[bool, ...]
+    depths: tuple[int, ...]
     context_dim: int
-    heads: int
+    heads: int | tuple[int, ...]
     groups: int
     linear_projection: bool = False
+    middle_depth: int = 1
+    vector_dim: int = 0
+
+    @property
+    def heads_by_level(self) -> tuple[int, ...]:
+        """Attention heads of each level."""
+        return (self.heads,) * len(self.channels) if isinstance(self.heads, int) else self.heads
 
     def config(self) -> dict[str, Any]:
         """Arguments for diffusers' UNet2DConditionModel."""
-        down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in self.attention]
-        up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(self.attention)]
+        down = ["CrossAttnDownBlock2D" if d else "DownBlock2D" for d in self.depths]
+        up = ["CrossAttnUpBlock2D" if d else "UpBlock2D" for d in reversed(self.depths)]
+        layers = [*(depth or 1 for depth in self.depths[:-1]), self.middle_depth]
         return {
             "sample_size": 64,
             "in_channels": self.in_channels,
@@ -63,10 +78,19 @@ class UNetSpec:
             "layers_per_block": self.res_blocks,
             "down_block_types": tuple(down),
             "up_block_types": tuple(up),
+            "transformer_layers_per_block": tuple(layers),  # the last is the middle's, too
             "cross_attention_dim": self.context_dim,
             "attention_head_dim": self.heads,  # diffusers' historic name for the head count
             "norm_num_groups": self.groups,
             "use_linear_projection": self.linear_projection,
+            **(self._vector_config() if self.vector_dim else {}),
+        }
+
+    def _vector_config(self) -> dict[str, Any]:
+        return {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": NUMBER_CHANNELS,
+            "projection_class_embeddings_input_dim": self.vector_dim,
         }
 
 
@@ -96,7 +120,12 @@ class VaeSpec:
 
 @dataclass(frozen=True)
 class TextSpec:
-    """A CLIP text encoder."""
+    """A CLIP text encoder, of OpenAI or OpenCLIP.
+
+    Attributes:
+        activation: transformers' word; OpenAI's have their own.
+        projection: Width of the pooled vector after its projection; 0 = not taken.
+    """
 
     width: int
     layers: int
@@ -104,6 +133,8 @@ class TextSpec:
     intermediate: int
     vocabulary: int = 49408
     positions: int = 77
+    activation: str = "quick_gelu"
+    projection: int = 0
 
     def config(self) -> dict[str, Any]:
         """Arguments for transformers' CLIPTextConfig."""
@@ -114,8 +145,8 @@ class TextSpec:
             "num_hidden_layers": self.layers,
             "num_attention_heads": self.heads,
             "max_position_embeddings": self.positions,
-            "hidden_act": "quick_gelu",
-            "projection_dim": self.width,
+            "hidden_act": self.activation,
+            "projection_dim": self.projection or self.width,
             "bos_token_id": 49406,
             "eos_token_id": 49407,
             "pad_token_id": 49407,
@@ -127,12 +158,13 @@ class ArchSpec:
     """Everything needed to build an empty model that a file's weights fit into.
 
     Attributes:
-        family: ``sd1`` (others are recognised, not loaded).
+        family: Key of ``families.FAMILIES``.
         purpose: ``paint``, ``inpaint`` (9 input channels) or ``edit`` (8, InstructPix2Pix).
         layout: ``ldm`` (A1111's single file) or ``diffusers`` (a folder).
-        prediction_type: ``epsilon`` or ``v_prediction``.
+        prediction_type: ``epsilon``, ``v_prediction``, or ``ask``: only the weights tell.
         zero_terminal_snr: The schedule was rescaled to end in pure noise.
-        vae, text: None when the file holds no such part.
+        vae: None when the file holds none.
+        texts: Text encoders in the family's order; empty when the file does not hold them all.
         dtype: Most frequent number format of the weights, safetensors' word.
     """
 
@@ -142,7 +174,7 @@ class ArchSpec:
     prediction_type: str
     unet: UNetSpec
     vae: VaeSpec | None
-    text: TextSpec | None
+    texts: tuple[TextSpec, ...]
     dtype: str
     zero_terminal_snr: bool = False
 
@@ -154,8 +186,8 @@ class ArchSpec:
     @property
     def missing(self) -> tuple[str, ...]:
         """Parts the file does not hold."""
-        parts = {"vae": self.vae, "text_encoder": self.text}
-        return tuple(name for name, part in parts.items() if part is None)
+        parts = {"vae": self.vae, "text_encoder": self.texts}
+        return tuple(name for name, part in parts.items() if not part)
 
 
 def default_groups(base_channels: int) -> int:
@@ -195,49 +227,93 @@ def _dimension(tensors: Shapes, name: str, axis: int) -> int:
     return shape[axis]
 
 
-def read_unet(tensors: Shapes, stated: Mapping[str, Any]) -> UNetSpec:
+def read_unet(tensors: Shapes, family: DiffusionModel, stated: Mapping[str, Any]) -> UNetSpec:
     """Read a U-Net's shape from original (LDM) names without prefix.
 
     Raises:
         SpecError: The blocks do not make up a U-Net of this kind.
     """
-    levels: list[list[tuple[int, bool]]] = [[]]
-    block = 1
-    while True:
-        here = f"input_blocks.{block}.0"
-        if f"{here}.op.weight" in tensors:
-            levels.append([])
-        elif f"{here}.out_layers.3.weight" in tensors:
-            attention = f"input_blocks.{block}.1.norm.weight" in tensors
-            width = _dimension(tensors, f"{here}.out_layers.3.weight", 0)
-            levels[-1].append((width, attention))
-        else:
-            break
-        block += 1
+    depths = _transformer_depths(tensors)
+    levels = _levels(tensors, depths)
     if any(len(set(level)) != 1 or len(level) != len(levels[0]) for level in levels):
         raise SpecError("the levels of its U-Net are uneven")
-    channels = tuple(level[0][0] for level in levels)
-    cross = [n for n in tensors if n.endswith("attn2.to_k.weight")]
-    if not cross:
+    channels, level_depths = zip(*(level[0] for level in levels), strict=True)
+    middle = depths.get("middle_block.1", 0)
+    if not any(level_depths) or not middle:
         raise SpecError("its U-Net has no cross-attention")
+    if level_depths[-1] not in (0, middle) or _is_uneven_upwards(depths, level_depths, levels):
+        raise SpecError("the transformers in its U-Net are thinned out")
+    first = next(name for name in tensors if name.endswith("attn2.to_k.weight"))
     base = _dimension(tensors, "input_blocks.0.0.weight", 0)
-    projections = [n for n in tensors if n.endswith(".1.proj_in.weight")]
+    vector = "label_emb.0.0.weight"
     return UNetSpec(
         in_channels=_dimension(tensors, "input_blocks.0.0.weight", 1),
         out_channels=_dimension(tensors, "out.2.weight", 0),
         channels=channels,
         res_blocks=len(levels[0]),
-        attention=tuple(level[0][1] for level in levels),
-        context_dim=_dimension(tensors, cross[0], 1),
-        heads=_stated_number(stated, "num_heads", SD1_HEADS),
+        depths=level_depths,
+        context_dim=_dimension(tensors, first, 1),
+        heads=_stated_number(stated, "num_heads", 0) or _heads(channels, family.head_width),
         groups=_stated_number(stated, "norm_num_groups", default_groups(base)),
-        linear_projection=len(_shape(tensors, projections[0])) == 2 if projections else False,
+        linear_projection=len(_shape(tensors, "middle_block.1.proj_in.weight")) == 2,
+        middle_depth=middle,
+        vector_dim=_dimension(tensors, vector, 1) if vector in tensors else 0,
     )
 
 
-def read_vae(tensors: Shapes, stated: Mapping[str, Any]) -> VaeSpec:
+_TRANSFORMER: Final = re.compile(
+    r"(?P<block>(?:input|output|middle)_block\S*?)\.transformer_blocks\.(?P<layer>\d+)"
+    r"\.attn2\.to_k\.weight$"
+)
+
+
+def _transformer_depths(tensors: Shapes) -> dict[str, int]:
+    """Module of a transformer → its layers."""
+    depths: dict[str, int] = {}
+    for name in tensors:
+        if match := _TRANSFORMER.match(name):
+            depths[match["block"]] = max(depths.get(match["block"], 0), int(match["layer"]) + 1)
+    return depths
+
+
+def _levels(tensors: Shapes, depths: Mapping[str, int]) -> list[list[tuple[int, int]]]:
+    """Width and transformer layers of each block on the way down, by level."""
+    levels: list[list[tuple[int, int]]] = [[]]
+    block = 1
+    while True:
+        here = f"input_blocks.{block}"
+        if f"{here}.0.op.weight" in tensors:
+            levels.append([])
+        elif f"{here}.0.out_layers.3.weight" in tensors:
+            width = _dimension(tensors, f"{here}.0.out_layers.3.weight", 0)
+            levels[-1].append((width, depths.get(f"{here}.1", 0)))
+        else:
+            return levels
+        block += 1
+
+
+def _is_uneven_upwards(
+    depths: Mapping[str, int], by_level: tuple[int, ...], levels: list[list[tuple[int, int]]]
+) -> bool:
+    """Whether the way up has other transformers than the way down."""
+    blocks = len(levels[0]) + 1
+    upwards = [depth for depth in reversed(by_level) for _ in range(blocks)]
+    return any(
+        depths.get(f"output_blocks.{block}.1", 0) != depth for block, depth in enumerate(upwards)
+    )
+
+
+def _heads(channels: tuple[int, ...], head_width: int) -> int | tuple[int, ...]:
+    return tuple(max(1, c // head_width) for c in channels) if head_width else SD1_HEADS
+
+
+def read_vae(
+    tensors: Shapes, stated: Mapping[str, Any], scaling_factor: float = SD1_SCALING_FACTOR
+) -> VaeSpec:
     """Read an autoencoder's shape from original (LDM) names without prefix.
 
+    Args:
+        scaling_factor: Where the file states none.
     Raises:
         SpecError: The blocks do not make up an autoencoder of this kind.
     """
@@ -251,7 +327,7 @@ def read_vae(tensors: Shapes, stated: Mapping[str, Any]) -> VaeSpec:
         blocks += 1
     factor = stated.get("scaling_factor")
     if not (isinstance(factor, float) and 0 < factor < 100):
-        factor = SD1_SCALING_FACTOR
+        factor = scaling_factor
     return VaeSpec(
         channels=tuple(channels),
         res_blocks=blocks,
@@ -261,7 +337,7 @@ def read_vae(tensors: Shapes, stated: Mapping[str, Any]) -> VaeSpec:
     )
 
 
-def read_text(tensors: Shapes, stated: Mapping[str, Any]) -> TextSpec:
+def read_text(tensors: Shapes, part: TextPart, stated: Mapping[str, Any]) -> TextSpec:
     """Read a CLIP text encoder's shape from transformers' names without ``text_model.``.
 
     Raises:
@@ -270,14 +346,16 @@ def read_text(tensors: Shapes, stated: Mapping[str, Any]) -> TextSpec:
     layers = 0
     while f"encoder.layers.{layers}.mlp.fc1.weight" in tensors:
         layers += 1
-    if not layers:
+    if layers <= part.unused_layers:
         raise SpecError("its text encoder has no layers")
     width = _dimension(tensors, "embeddings.token_embedding.weight", 1)
     return TextSpec(
         width=width,
-        layers=layers,
+        layers=layers - part.unused_layers,
         heads=_stated_number(stated, "heads", max(1, width // CLIP_HEAD_WIDTH)),
         intermediate=_dimension(tensors, "encoder.layers.0.mlp.fc1.weight", 0),
         vocabulary=_dimension(tensors, "embeddings.token_embedding.weight", 0),
         positions=_dimension(tensors, "embeddings.position_embedding.weight", 0),
+        activation=part.activation,
+        projection=_dimension(tensors, "text_projection.weight", 0) if part.is_pooled else 0,
     )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 
+from webui.checkpoints.conversion import Source
 from webui.checkpoints.headers import Header, TensorInfo, read_header
 from webui.checkpoints.pickles import PickledFile, read_pickle
 from webui.errors import CheckpointError
@@ -119,18 +120,22 @@ class RenamedWeights:
 
     Args:
         source: The open file.
-        names: Wanted name → name in the file.
+        sources: Wanted name → where it is in the file.
     """
 
-    def __init__(self, source: Weights, names: Mapping[str, str]) -> None:
+    def __init__(self, source: Weights, sources: Mapping[str, Source]) -> None:
         self.header = source.header
         self._source = source
-        self.names = names
+        self.sources = sources
 
     def info(self, name: str) -> TensorInfo:
         """dtype and shape as stored."""
-        return self.header.tensors[self.names[name]]
+        return self.header.tensors[self.sources[name].name]
 
     def read(self, name: str) -> torch.Tensor:
-        """As ``Weights.read``."""
-        return self._source.read(self.names[name])
+        """As ``Weights.read``; of a tensor that holds more, the part that is wanted."""
+        where = self.sources[name]
+        stored = self._source.read(where.name)
+        if where.third is not None:
+            stored = stored.tensor_split(3)[where.third]
+        return stored.T.contiguous() if where.is_transposed else stored
