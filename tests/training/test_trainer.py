@@ -1,0 +1,311 @@
+"""A whole training, small: what comes out, that it comes out again, and that it can be stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from tests.training.small_training import FewPictures, Notes, options_of, train
+from webui.checkpoints.headers import read_header
+from webui.checkpoints.load import load_checkpoint
+from webui.checkpoints.lora_file import read_lora
+from webui.errors import ParamsError, TrainingError
+from webui.networks.lora.applying import NetworkChange, set_changes
+from webui.networks.lora.matching import match_layers, text_layers, unet_layers
+from webui.training import state as states
+from webui.training.base import Base
+from webui.training.preparing import make_network
+
+
+def tensors_of(path: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(path)
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def farthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[k].float() - other[k].float()).abs().max()) for k in one)
+
+
+@pytest.fixture(scope="module")
+def trained(starter_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of six steps over U-Net and text encoder, on latents and words that vary."""
+    folder = tmp_path_factory.mktemp("trained")
+    options = whole_options()
+    outcome = train(starter_checkpoint, folder, options, FewPictures(count=3))
+    assert outcome.step == 6
+    return outcome.files[-1]
+
+
+def whole_options(**changed: object):
+    return options_of(
+        network_train_unet_only=False, text_encoder_lr=1e-3, network_args=("conv_dim=1",),
+        network_dropout=0.1, noise_offset=0.05, min_snr_gamma=5, **changed,
+    )  # fmt: skip
+
+
+def test_training_when_done_then_the_file_fits_and_changes_the_network(
+    starter_checkpoint: Path, trained: Path
+) -> None:
+    file = read_lora(trained)
+    model = load_checkpoint(starter_checkpoint, for_painting=False)
+    match = match_layers(
+        file, {"unet": unet_layers(model.unet), "text": text_layers(model.text_encoder)}
+    )
+    assert not match.strangers and not match.unfit and not file.unknown
+    assert match.applied == len(tensors_of(trained)) // 3
+    latents, words = torch.ones(1, 4, 8, 8), torch.ones(1, 77, model.spec.unet.context_dim)
+    with torch.no_grad():
+        before = model.unet(latents, 500, words).sample
+        set_changes(model.unet, [NetworkChange("k", match.layers["unet"], 1.0)])
+        after = model.unet(latents, 500, words).sample
+        set_changes(model.unet, [])
+        again = model.unet(latents, 500, words).sample
+    assert (before - after).abs().max() > 1e-3
+    assert torch.equal(before, again)
+
+
+def test_training_when_saved_then_the_file_equals_the_network_while_it_was_trained(
+    starter_checkpoint: Path, trained: Path
+) -> None:
+    base = Base.of(load_checkpoint(starter_checkpoint, for_painting=False))
+    network, _, _ = make_network(whole_options(), base, 1)
+    network.load_tensors(tensors_of(trained))
+    network.eval().put_on()
+    latents, words = torch.ones(1, 4, 8, 8), torch.ones(1, 77, 768)[..., : _width(base)]
+    with torch.no_grad():
+        live = base.unet(latents, 500, words).sample
+        network.take_off()
+        match = match_layers(read_lora(trained), {"unet": unet_layers(base.unet)})
+        set_changes(base.unet, [NetworkChange("k", match.layers["unet"], 1.0)])
+        merged = base.unet(latents, 500, words).sample
+    assert (live - merged).abs().max() < 1e-5
+
+
+def _width(base: Base) -> int:
+    return base.unet.config.cross_attention_dim
+
+
+def test_training_when_repeated_with_the_seed_then_the_file_is_the_same(
+    starter_checkpoint: Path, trained: Path, tmp_path: Path
+) -> None:
+    again = train(starter_checkpoint, tmp_path, whole_options(), FewPictures(count=3)).files[-1]
+    assert equal(tensors_of(again), tensors_of(trained))
+    hashes = [read_header(p).metadata["sshs_model_hash"] for p in (again, trained)]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("is_pause", [True, False])
+def test_training_when_paused_or_stopped_then_it_goes_on_as_if_it_never_was(
+    starter_checkpoint: Path, trained: Path, tmp_path: Path, is_pause: bool
+) -> None:
+    stop = Notes(pause_after=2) if is_pause else Notes(stop_after=2)
+    outcome = train(starter_checkpoint, tmp_path, whole_options(), FewPictures(count=3), stop)
+    assert (outcome.is_paused, outcome.is_stopped, outcome.step) == (is_pause, not is_pause, 2)
+    assert outcome.state is not None
+    rest = Notes()
+    ended = train(starter_checkpoint, tmp_path, whole_options(), FewPictures(count=3), rest)
+    assert [facts.step for facts in rest.steps] == [3, 4, 5, 6]
+    assert equal(tensors_of(ended.files[-1]), tensors_of(trained))
+    assert states.state_in(outcome.state) is None, "nobody needs it any more"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from webui.torch_setup import prepare_torch
+prepare_torch()
+from tests.training.small_training import FewPictures, Notes, train
+from tests.training.test_trainer import whole_options
+class Slow(Notes):
+    def stepped(self, facts):
+        print(facts.step, flush=True)
+        time.sleep(60 if facts.step == 5 else 0)
+train(Path(sys.argv[1]), Path(sys.argv[2]), whole_options(), FewPictures(count=3), Slow(),
+      autosave_seconds=0)
+"""
+
+
+def test_training_when_killed_in_mid_epoch_then_a_new_start_ends_with_the_same_file(
+    starter_checkpoint: Path, trained: Path, tmp_path: Path, project: Path
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(starter_checkpoint), str(tmp_path)],
+        cwd=project, env={**os.environ, "PYTHONPATH": str(project)}, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert any(line.strip() == "5" for line in child.stdout)
+    time.sleep(0.2)
+    os.kill(child.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    child.wait()
+    rest = Notes()
+    ended = train(starter_checkpoint, tmp_path, whole_options(), FewPictures(count=3), rest)
+    assert rest.steps[0].step == 5, "step 5 was never kept"
+    assert farthest(tensors_of(ended.files[-1]), tensors_of(trained)) <= 1e-5
+
+
+def test_training_when_every_epoch_is_saved_then_only_the_last_ones_stay(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = options_of(
+        max_train_epochs=4, save_every_n_epochs=1, save_last_n_epochs=2, save_state=True,
+        save_last_n_epochs_state=1, save_precision="fp16",
+    )  # fmt: skip
+    notes = Notes()
+    outcome = train(starter_checkpoint, tmp_path, options, FewPictures(count=1), notes)
+    assert [name for name, *_ in notes.files] == [
+        "zork-000001.safetensors", "zork-000002.safetensors", "zork-000003.safetensors",
+        "zork.safetensors",
+    ]  # fmt: skip
+    assert sorted(p.name for p in tmp_path.glob("*.safetensors")) == [
+        "zork-000002.safetensors", "zork-000003.safetensors", "zork.safetensors",
+    ]  # fmt: skip
+    assert sorted(p.name for p in tmp_path.glob("*-state")) == ["zork-000003-state", "zork-state"]
+    assert {t.dtype for t in tensors_of(outcome.files[-1]).values()} == {torch.float16}
+    told = read_header(tmp_path / "zork-000003.safetensors").metadata
+    assert (told["ss_epoch"], told["ss_steps"], told["ss_max_train_steps"]) == ("3", "3", "4")
+
+
+def test_resume_when_asked_with_another_rank_then_refused_in_words(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = options_of(max_train_epochs=1, save_state=True)
+    train(starter_checkpoint, tmp_path, options, FewPictures(count=1))
+    other = options_of(network_dim=3, resume=str(tmp_path / "zork-state"), output_name="b")
+    with pytest.raises(ParamsError, match="is a state of dim 2; this job has dim 3"):
+        train(starter_checkpoint, tmp_path, other, FewPictures(count=1))
+
+
+def test_resume_when_given_more_epochs_then_steps_go_on_counting(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    train(starter_checkpoint, tmp_path, options_of(save_state=True), FewPictures(count=1))
+    more = options_of(max_train_epochs=4, resume=str(tmp_path / "zork-state"), output_name="b")
+    notes = Notes()
+    train(starter_checkpoint, tmp_path, more, FewPictures(count=1), notes)
+    assert [(f.epoch, f.step) for f in notes.steps] == [(3, 3), (4, 4)]
+
+
+def test_loss_when_no_number_three_times_then_the_training_ends_and_tells_why(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    pictures = FewPictures(count=1, loss_weight=float("nan"))
+    with pytest.raises(TrainingError, match="no number in 3 steps") as found:
+        train(starter_checkpoint, tmp_path, options_of(max_train_epochs=9), pictures)
+    assert "rate" in found.value.hint
+
+
+def test_prior_loss_when_its_weight_is_zero_then_nothing_is_learnt(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    pictures = FewPictures(count=1, loss_weight=0.0)
+    options = options_of(max_train_epochs=1, optimizer_type="SGDNesterov", unet_lr=1.0)
+    outcome = train(starter_checkpoint, tmp_path, options, pictures)
+    ups = [t for n, t in tensors_of(outcome.files[-1]).items() if "lora_up" in n]
+    assert all(not t.any() for t in ups)
+
+
+def test_save_when_the_disk_is_full_then_a_plain_sentence_and_the_older_state_stay(
+    starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.training import lora_file
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lora_file, "_flush", full)
+    with pytest.raises(TrainingError, match="the disk is full") as found:
+        train(
+            starter_checkpoint, tmp_path, options_of(max_train_epochs=3), FewPictures(count=1),
+            autosave_seconds=0,
+        )  # fmt: skip
+    assert "Make room" in found.value.hint
+    assert not list(tmp_path.glob("*.part"))
+    monkeypatch.undo()
+    notes = Notes()
+    train(starter_checkpoint, tmp_path, options_of(max_train_epochs=3), FewPictures(1), notes)
+    assert (tmp_path / "zork.safetensors").is_file() and not notes.steps
+
+
+def test_memory_when_it_runs_out_then_the_state_is_kept(
+    starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.errors import DeviceMemoryError
+    from webui.training.learning import Learner
+
+    real, calls = Learner.loss, []
+
+    def hungry(self: Learner, batch: object, seed: int) -> torch.Tensor:
+        calls.append(seed)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, batch, seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Learner, "loss", hungry)
+    with pytest.raises(DeviceMemoryError, match="at step 2"):
+        train(starter_checkpoint, tmp_path, options_of(), FewPictures(count=2))
+    assert states.read_place(tmp_path / "zork-autosave").step == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"optimizer_type": "Lion", "unet_lr": 1e-4},
+        {"optimizer_type": "Adafactor"},
+        {"gradient_checkpointing": True},
+        {"gradient_accumulation_steps": 2},
+        {"ema_decay": 0.9},
+        {"v_parameterization": True, "scale_v_pred_loss_like_noise_pred": True},
+        {"loss_type": "huber", "multires_noise_iterations": 6, "ip_noise_gamma": 0.1},
+        {"scale_weight_norms": 0.5, "max_grad_norm": 0},
+        {"mixed_precision": "bf16"},
+        {"cache_latents": False},
+        {"max_token_length": 225, "weighted_captions": True},
+        {"network_args": ("rank_dropout=0.3", "module_dropout=0.3", "loraplus_lr_ratio=4")},
+        {"network_args": ("down_lr_weight=cosine", "up_lr_weight=zeros")},
+    ],
+    ids=lambda changed: "-".join(changed),
+)
+def test_option_when_used_then_two_steps_are_learnt(
+    starter_checkpoint: Path, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    notes = Notes()
+    options = options_of(max_train_epochs=1, **changed)
+    outcome = train(starter_checkpoint, tmp_path, options, FewPictures(count=2), notes)
+    assert all(0 < facts.loss < 10 for facts in notes.steps)
+    ups = [t for n, t in tensors_of(outcome.files[-1]).items() if "lora_up" in n]
+    assert any(t.any() for t in ups) and all(torch.isfinite(t).all() for t in ups)
+    assert dataclasses.asdict(notes.steps[-1])["step"] == outcome.step
+
+
+def train_nothing(checkpoint: Path, folder: Path, pictures: FewPictures) -> float:
+    """The validation loss of the untouched base."""
+    notes = Notes()
+    train(checkpoint, folder, options_of(max_train_epochs=1, unet_lr=1e-12), pictures, notes)
+    return notes.validations[0][1]
+
+
+def test_overfitting_when_two_pictures_are_learnt_then_the_loss_on_them_falls(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    notes = Notes()
+    pictures = FewPictures(count=2, batch_size=2, held_out=2)
+    options = options_of(
+        max_train_epochs=40, unet_lr=1e-2, network_dim=8, validate_every_n_epochs=39
+    )
+    train(starter_checkpoint, tmp_path, options, pictures, notes)
+    before = train_nothing(starter_checkpoint, tmp_path / "nothing", pictures)
+    assert notes.validations[-1][1] < 0.8 * before

@@ -1,0 +1,108 @@
+"""Write a LoRA as other programs know it: kohya's names, metadata and hashes, never half a file.
+
+Source: lora-training.md, sections 4.1 to 4.5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from webui.checkpoints.hashes import OLD_DIGITS, OLD_HASH_LENGTH, OLD_HASH_OFFSET
+from webui.errors import TrainingError
+
+PRECISIONS: Final = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+MINIMUM_KEYS: Final = (
+    "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha",
+    "ss_network_args",
+)  # fmt: skip
+"""What ``no_metadata`` leaves: programs that load the file ask for it."""
+
+
+def file_tensors(tensors: Mapping[str, Tensor], precision: str | None) -> dict[str, Tensor]:
+    """Tensors as they stand in a file: on the CPU, contiguous, all in one format.
+
+    Args:
+        precision: ``float``, ``fp16``, ``bf16``; None = as they are.
+    """
+    dtype = PRECISIONS[precision] if precision else None
+    return {
+        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
+        for name, tensor in tensors.items()
+    }
+
+
+def model_hashes(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """The two hashes by which a LoRA is known, as keys of its metadata."""
+    told = {key: value for key, value in metadata.items() if key.startswith("ss_")}
+    data = safetensors.torch.save(tensors, told)
+    start = 8 + int.from_bytes(data[:8], "little")
+    part = data[OLD_HASH_OFFSET : OLD_HASH_OFFSET + OLD_HASH_LENGTH]
+    return {
+        "sshs_model_hash": hashlib.sha256(memoryview(data)[start:]).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(part).hexdigest()[:OLD_DIGITS],
+    }
+
+
+def write_lora(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], precision: str | None
+) -> None:
+    """Write a LoRA; endings other than ``.safetensors`` get a pickled dict without metadata.
+
+    Raises:
+        TrainingError: It cannot be written; what stood there before is still there.
+    """
+    stored = file_tensors(tensors, precision)
+    with replaced(path) as temporary:
+        if path.suffix == ".safetensors":
+            told = {**metadata, **model_hashes(stored, metadata)}
+            temporary.write_bytes(safetensors.torch.save(stored, told))
+        else:
+            torch.save(stored, temporary)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Hands out a temporary name; when all went well the file takes its place in one move.
+
+    Raises:
+        TrainingError: The disk is full, or may not be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+    except (OSError, safetensors.SafetensorError, RuntimeError) as err:
+        raise cannot_write(path, err) from err
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, err: Exception) -> TrainingError:
+    """The plain sentence for a file that cannot be written."""
+    is_full = getattr(err, "errno", None) == errno.ENOSPC or "No space left" in str(err)
+    reason = "the disk is full" if is_full else str(getattr(err, "strerror", None) or err)
+    hint = "Make room on the disk" if is_full else "Check the folder and who may write there"
+    return TrainingError(
+        f"{path.name} could not be saved into {path.parent}: {reason}.",
+        f"{hint}, then go on: nothing that was saved before is lost.",
+        path=str(path),
+    )
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())

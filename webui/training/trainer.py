@@ -1,0 +1,530 @@
+"""The training, from pictures and a frozen model to LoRA files.
+
+Read ``Trainer.run`` first: it is the whole story. Every random number of a step follows from the
+seed and the step's number, so a training that goes on from a state is the one that was never
+stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce as reduce_over_processes
+from torch import Tensor
+
+from webui.errors import DeviceMemoryError, ParamsError, TrainingError
+from webui.params.training import TrainingOptions
+from webui.prompts.tokenizer import ClipTokenizer
+from webui.training import state as states
+from webui.training.base import Base
+from webui.training.batch import Batch, Dataset, Plan
+from webui.training.learning import Learner, seed_of
+from webui.training.lora_file import write_lora
+from webui.training.memory import memory_facts
+from webui.training.metadata import Hashes, RunFacts, file_metadata, session_id
+from webui.training.network import TEXT
+from webui.training.optimizers import make_optimizer
+from webui.training.preparing import begin_with, chosen_rates, make_network
+from webui.training.rates import rate_factor
+from webui.training.running_mean import RunningMean
+from webui.training.steps import Due, file_stem, is_due, training_length
+from webui.training.texts import CaptionEncoder
+from webui.training.watching import (
+    CacheProgress,
+    History,
+    MeanLoss,
+    Speed,
+    StepFacts,
+    Watcher,
+    step_line,
+)
+
+logger = logging.getLogger(__name__)
+MOST_BAD_LOSSES: Final = 3
+"""So many steps in a row whose loss is no number end a training."""
+AUTOSAVE_SECONDS: Final = 120.0
+"""Between two states written for the case of a crash."""
+Paint = Callable[[int, int], None]
+"""Paints the sample pictures of an epoch (0 = by step) and a step."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        files: LoRAs in the order they were written. loss: The running mean; None without a step.
+        state: Where it can go on from, if it was paused or stopped.
+    """
+
+    files: tuple[Path, ...]
+    step: int
+    epoch: int
+    loss: float | None
+    is_paused: bool = False
+    is_stopped: bool = False
+    state: Path | None = None
+
+
+class _Ended(Exception):
+    """The person asked to stop or to pause; unwinds the loop."""
+
+    def __init__(self, is_paused: bool) -> None:
+        super().__init__("ended")
+        self.is_paused = is_paused
+
+
+class Trainer:
+    """One training.
+
+    Args:
+        options: With a seed.
+        base: Its networks are frozen and get adapters while ``run`` works.
+        dataset: See ``batch.Dataset``.
+        folder: Where files go.
+        autosave: Where the state for a crash or a pause is kept; removed when all is done.
+        paint: Paints sample pictures; None = none.
+        checkpoint, vae: What files tell of the model; None = made out here.
+    """
+
+    def __init__(
+        self,
+        options: TrainingOptions,
+        base: Base,
+        dataset: Dataset,
+        watcher: Watcher,
+        *,
+        folder: Path,
+        autosave: Path,
+        paint: Paint | None = None,
+        checkpoint: Hashes | None = None,
+        vae: Hashes | None = None,
+        autosave_seconds: float = AUTOSAVE_SECONDS,
+    ) -> None:
+        assert options.seed is not None, "the seed is drawn before a training is stored"
+        self._options, self._seed = options, options.seed
+        self._base, self._dataset, self._watcher = base, dataset, watcher
+        self._folder, self._autosave = folder, autosave
+        self._paint = paint
+        self._checkpoint, self._vae = checkpoint, vae
+        self._autosave_seconds = autosave_seconds
+        self._processes = PartialState(cpu=base.device.type == "cpu")
+
+    def run(self) -> Outcome:
+        """Train to the end, or until the person wants something else.
+
+        Raises:
+            ParamsError: What was asked for does not go together.
+            TrainingError: The loss is no number, a file cannot be written, a package is missing.
+            DeviceMemoryError: The device is full; a state was written.
+        """
+        self._prepare()
+        self._go_on_from_state()
+        self._network.put_on()
+        try:
+            self._sample(0, 0) if self._options.sample_at_first and not self._place.step else None
+            for epoch in range(self._place.epoch, self._length.epochs + 1):
+                self._one_epoch(epoch)
+            self._save(file_stem(self._options), is_last=True)
+            self._write_final_state()
+        except _Ended as end:
+            return self._ended(end)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as err:
+            if not _is_out_of_memory(err):
+                raise
+            raise self._out_of_memory(err) from err
+        finally:
+            self._network.take_off()
+            self._history.flush()
+        states.remove_state(self._autosave)
+        return self._outcome()
+
+    # Before the first step
+
+    def _prepare(self) -> None:
+        options, base = self._options, self._base
+        facts = self._dataset.facts
+        world = self._processes.num_processes
+        self._length = training_length(options, facts.batches_per_epoch, world)
+        self._due = Due.of(options, self._length)
+        self._captions = CaptionEncoder(
+            base.texts,
+            ClipTokenizer.load(),
+            length=options.max_token_length or 75,
+            clip_skip=options.clip_skip or 1,
+            is_weighted=options.weighted_captions,
+        )
+        self._learner = Learner(base, self._captions, options, self._watcher.warn)
+        self._network, self._blocks, self._args = make_network(options, base, self._seed)
+        begin_with(self._network, options, self._watcher.warn)
+        self._rates = chosen_rates(options, self._network.parts())
+        groups = self._network.groups(self._rates, self._args, self._blocks)
+        if not groups:
+            raise ParamsError("Nothing would be trained: both learning rates are 0.")
+        self._parameters: list[Tensor] = [p for group in groups for p in group["params"]]
+        self._network.requires_grad_(False)
+        for parameter in self._parameters:
+            parameter.requires_grad_(True)
+        self._chosen = make_optimizer(
+            options, groups, self._watcher.warn, has_cuda=base.device.type == "cuda"
+        )
+        self._starts = [group["lr"] for group in self._chosen.optimizer.param_groups]
+        highest = max(self._rates.values())
+        self._factor = rate_factor(options, self._length.steps, highest)
+        self._mean = RunningMean(self._network, options.ema_decay)
+        is_fp16 = options.mixed_precision == "fp16" and base.device.type == "cuda"
+        self._scaler = torch.GradScaler(base.device.type, enabled=is_fp16)
+        self._cache(has_text=TEXT in self._network.parts() and bool(self._rates.get(TEXT)))
+
+    def _cache(self, *, has_text: bool) -> None:
+        """Encode what never changes, then let go of the networks that did it."""
+        options, base, watcher = self._options, self._base, self._watcher
+        if options.cache_latents or options.cache_latents_to_disk:
+            key = f"{base.path.name}:{base.scaling_factor}" if self._vae is None else self._vae.new
+            checkpoint = self._checkpoint.new if self._checkpoint else ""
+            progress = CacheProgress(watcher, "caching latents")
+            self._dataset.cache_latents(base.encode, f"{checkpoint}{key}", progress)
+            if self._paint is None:
+                base.vae = None
+        captions = self._dataset.captions() if not has_text else None
+        if captions is not None:
+            watcher.stage("caching texts", 0, len(captions))
+            self._captions.keep(sorted(captions))
+            if self._paint is None and TEXT not in self._network.parts():
+                self._captions.forget_networks()
+                base.texts = []
+        if options.gradient_checkpointing:
+            base.recompute(has_text=has_text)
+
+    def _go_on_from_state(self) -> None:
+        """Take up a state: the one that is asked for, or that of a crash or a pause."""
+        same = {
+            "family": self._base.family,
+            "model": self._base.path.name,
+            "dim": self._args.dim,
+            "layers": len(self._network.wanted),
+            "optimizer": self._chosen.name,
+        }
+        session = session_id(self._seed, {**same, "name": self._options.output_name})
+        self._place = states.Place(started_at=round(time.time(), 2), session=session, same=same)
+        asked = Path(self._options.resume) if self._options.resume else None
+        found = states.state_in(self._autosave) or asked
+        if found is not None:
+            self._place = states.read_place(found)
+            states.check_same(found, self._place, same)
+            self._take_state(states.read_tensors(found))
+        self._losses = MeanLoss(self._length.steps_per_epoch, list(self._place.losses))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"{self._options.output_name or 'training'}-history.jsonl"
+        self._history = History(self._folder / name, self._place.step)
+        self._speed, self._saved_at, self._bad = Speed(), time.monotonic(), 0
+
+    def _take_state(self, stored: states.Stored) -> None:
+        self._network.load_tensors(stored.network)
+        self._chosen.optimizer.load_state_dict(stored.optimizer)
+        if stored.mean is not None:
+            self._mean.load(stored.mean)
+
+    # The loop
+
+    def _one_epoch(self, epoch: int) -> None:
+        """All steps of an epoch that are still to be done, and what is due behind it."""
+        place, options = self._place, self._options
+        accumulation = options.gradient_accumulation_steps
+        plan = Plan(
+            self._length.steps_per_epoch,
+            self._length.steps,
+            accumulation,
+            self._processes.process_index,
+            self._processes.num_processes,
+        )
+        place.epoch = epoch
+        batches = self._dataset.batches(epoch, plan, skip=place.batch)
+        for group in _groups_of(batches, accumulation):
+            if place.step >= self._length.steps:
+                break
+            self._step(group)
+            place.batch += len(group)
+            self._after_step(epoch)
+        place.epoch, place.batch = epoch + 1, 0
+        self._after_epoch(epoch)
+
+    def _step(self, group: list[Batch]) -> None:
+        """One optimiser step from the batches that are accumulated for it."""
+        place, options = self._place, self._options
+        self._set_rates(place.step)
+        self._stop_text_if_due(place.step)
+        total = 0.0
+        for number, batch in enumerate(group):
+            self._network.set_multiplier(batch.network_multiplier)
+            seed = seed_of(self._seed, place.step, number, self._processes.process_index)
+            loss = self._learner.loss(batch, seed)
+            total += float(loss.detach()) / len(group)
+            self._scaler.scale(loss / options.gradient_accumulation_steps).backward()
+        self._network.set_multiplier(1.0)
+        is_good = self._apply_gradients() and torch.isfinite(torch.tensor(total)).item()
+        place.step += 1
+        self._count_bad(bool(is_good), total)
+        self._loss = total
+
+    def _apply_gradients(self) -> bool:
+        """Change the LoRA; False when gradients are no numbers and nothing was changed."""
+        optimizer, options = self._chosen.optimizer, self._options
+        if self._processes.num_processes > 1:
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    parameter.grad = reduce_over_processes(parameter.grad, "mean")  # type: ignore
+        self._scaler.unscale_(optimizer)
+        limit = options.max_grad_norm or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit)
+        is_good = bool(torch.isfinite(norm))
+        if is_good:
+            self._scaler.step(optimizer)
+        self._scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        if is_good:
+            if options.scale_weight_norms is not None:
+                self._network.limit_norms(options.scale_weight_norms)
+            self._mean.follow()
+        return is_good
+
+    def _count_bad(self, is_good: bool, loss: float) -> None:
+        self._bad = 0 if is_good or (self._scaler.is_enabled() and loss == loss) else self._bad + 1
+        if self._bad >= MOST_BAD_LOSSES:
+            last = self._place.files[-1] if self._place.files else "none yet"
+            raise TrainingError(
+                f"The loss was no number in {self._bad} steps in a row (step {self._place.step}), "
+                "so training was stopped.",
+                "Most often the learning rate is too high; fp16 on cards of the 16xx series and "
+                "bf16 on cards before the 30 series do it, too. Choose a lower rate or "
+                f'mixed_precision "no". Last good file: {last}.',
+            )
+
+    def _set_rates(self, step: int) -> None:
+        if not self._chosen.sees_schedule:
+            return
+        factor = self._factor(step)
+        groups = self._chosen.optimizer.param_groups
+        for group, start in zip(groups, self._starts, strict=True):
+            group["lr"] = start * factor
+
+    def _stop_text_if_due(self, step: int) -> None:
+        last = self._options.stop_text_encoder_training
+        if last is None or step < last or self._is_text_stopped:
+            return
+        self._is_text_stopped = True
+        for name, adapter in self._network.named_adapters():
+            if self._network.wanted[name].part == TEXT:
+                adapter.requires_grad_(False)
+
+    _is_text_stopped = False
+
+    # Behind a step, behind an epoch
+
+    def _after_step(self, epoch: int) -> None:
+        place, options = self._place, self._options
+        average = self._losses.add(place.step, self._loss)
+        place.losses = self._losses.losses
+        speed = self._speed.tick()
+        facts = StepFacts(
+            epoch=epoch,
+            epochs=self._length.epochs,
+            step=place.step,
+            steps=self._length.steps,
+            loss=self._loss,
+            average_loss=average,
+            rates=self._told_rates(),
+            steps_per_second=speed,
+            eta_seconds=(self._length.steps - place.step) / speed if speed else 0.0,
+            **memory_facts(self._base.device),
+        )
+        self._watcher.stepped(facts)
+        self._history.add(step_line(facts))
+        if is_due(place.step, self._due.steps) and place.step < self._length.steps:
+            self._save(file_stem(options, step=place.step))
+            self._remove_older(epoch=0, step=place.step)
+        if not options.sample_every_n_epochs and is_due(place.step, options.sample_every_n_steps):
+            self._sample(0, place.step)
+        if is_due(place.step, options.validate_every_n_steps):
+            self._validate(epoch)
+        self._stop_if_asked()
+        if time.monotonic() - self._saved_at >= self._autosave_seconds:
+            self._write_state(self._autosave)
+
+    def _after_epoch(self, epoch: int) -> None:
+        options = self._options
+        if is_due(epoch, self._due.epochs) and epoch < self._length.epochs:
+            self._save(file_stem(options, epoch=epoch))
+            self._remove_older(epoch=epoch, step=0)
+        if is_due(epoch, options.sample_every_n_epochs):
+            self._sample(epoch, self._place.step)
+        every = options.validate_every_n_epochs or (0 if options.validate_every_n_steps else 1)
+        if is_due(epoch, every):
+            self._validate(epoch)
+
+    def _told_rates(self) -> dict[str, float]:
+        rates = {}
+        for group in self._chosen.optimizer.param_groups:
+            rate = group["lr"] if group["lr"] is not None else 0.0
+            rates[group["name"]] = float(rate) * float(group.get("d", 1.0))
+        return rates
+
+    def _sample(self, epoch: int, step: int) -> None:
+        if self._paint is None or not self._processes.is_main_process:
+            return
+        self._watcher.stage("sampling", 0, 0)
+        self._chosen.eval()
+        self._network.eval()
+        try:
+            with torch.no_grad():
+                self._paint(epoch, step)
+        finally:
+            self._network.train()
+            self._chosen.train()
+
+    def _validate(self, epoch: int) -> None:
+        """The loss of pictures that were kept back: it rises when a LoRA learns by heart."""
+        most = self._options.max_validation_steps or None
+        losses: list[float] = []
+        seed = self._options.validation_seed or self._seed
+        self._network.eval()
+        for number, batch in enumerate(self._dataset.validation()):
+            if most is not None and number >= most:
+                break
+            self._watcher.stage("validating", number, self._dataset.facts.validation_images)
+            losses.append(self._learner.validation_loss(batch, seed_of(seed, "held out", number)))
+        self._network.train()
+        if losses:
+            loss, place = sum(losses) / len(losses), self._place
+            train_loss = sum(place.losses) / max(1, len(place.losses))
+            self._watcher.validated(epoch, place.step, loss, train_loss)
+            self._history.add(
+                {"kind": "validation", "step": place.step, "epoch": epoch, "loss": loss}
+            )
+
+    def _stop_if_asked(self) -> None:
+        if self._place.step >= self._length.steps:
+            return
+        if self._watcher.wants_pause():
+            raise _Ended(is_paused=True)
+        if self._watcher.wants_stop():
+            raise _Ended(is_paused=False)
+
+    # Files
+
+    def _run_facts(self) -> RunFacts:
+        if self._checkpoint is None:
+            self._checkpoint = Hashes.of(self._base.path)
+        return RunFacts(
+            options=self._options,
+            family=self._base.family,
+            length=self._length,
+            batches_per_epoch=self._dataset.facts.batches_per_epoch,
+            processes=self._processes.num_processes,
+            dataset=self._dataset.facts.metadata,
+            optimizer=self._chosen.title,
+            checkpoint=self._checkpoint,
+            vae=self._vae,
+            session=self._place.session,
+            started_at=self._place.started_at,
+        )
+
+    def _save(self, stem: str, *, is_last: bool = False) -> None:
+        if not self._processes.is_main_process:
+            return
+        options, place = self._options, self._place
+        self._watcher.stage("saving", 0, 0)
+        self._chosen.eval()
+        path = self._folder / f"{stem}.{options.save_model_as}"
+        epoch = min(place.epoch - (place.batch == 0 and place.epoch > 1), self._length.epochs)
+        told = file_metadata(self._run_facts(), epoch=epoch, step=place.step, now=time.time())
+        write_lora(path, self._mean.tensors(), told, options.save_precision)
+        self._chosen.train()
+        place.files = [*(f for f in place.files if f != str(path)), str(path)]
+        self._watcher.saved(path, epoch, place.step, is_last)
+        self._history.add({"kind": "file", "step": place.step, "epoch": epoch, "file": path.name})
+        if options.save_state and not is_last:
+            self._write_state(self._folder / f"{stem}-state")
+
+    def _write_final_state(self) -> None:
+        if self._options.save_state or self._options.save_state_on_train_end:
+            self._write_state(self._folder / f"{file_stem(self._options)}-state")
+
+    def _remove_older(self, *, epoch: int, step: int) -> None:
+        """Remove the file, and the state, whose turn it is."""
+        options, due = self._options, self._due
+        for keep, ending in (
+            (None, f".{options.save_model_as}"),
+            (options.save_last_n_epochs_state if epoch else options.save_last_n_steps_state, ""),
+        ):
+            gone = due.outdated_epoch(epoch, keep) if epoch else due.outdated_step(step, keep)
+            if gone is None:
+                continue
+            stem = file_stem(options, epoch=gone if epoch else 0, step=0 if epoch else gone)
+            if ending:
+                (self._folder / f"{stem}{ending}").unlink(missing_ok=True)
+                self._place.files = [f for f in self._place.files if Path(f).stem != stem]
+            else:
+                states.remove_state(self._folder / f"{stem}-state")
+
+    def _write_state(self, folder: Path) -> None:
+        if self._processes.is_main_process:
+            states.write_state(
+                folder,
+                self._place,
+                self._network.tensors(),
+                self._chosen.optimizer.state_dict(),
+                self._mean.stored(),
+            )
+        self._saved_at = time.monotonic()
+
+    # Ends
+
+    def _ended(self, end: _Ended) -> Outcome:
+        self._write_state(self._autosave)
+        if not end.is_paused:
+            self._save(file_stem(self._options, step=self._place.step))
+        outcome = self._outcome()
+        return replace(
+            outcome, is_paused=end.is_paused, is_stopped=not end.is_paused, state=self._autosave
+        )
+
+    def _outcome(self) -> Outcome:
+        place = self._place
+        loss = sum(place.losses) / len(place.losses) if place.losses else None
+        return Outcome(tuple(map(Path, place.files)), place.step, place.epoch, loss)
+
+    def _out_of_memory(self, err: BaseException) -> DeviceMemoryError:
+        self._chosen.optimizer.zero_grad(set_to_none=True)
+        self._write_state(self._autosave)
+        logger.warning("Out of memory at step %d: %s", self._place.step, err)
+        return DeviceMemoryError(
+            f"Memory ran out at step {self._place.step + 1}; the state up to there is kept.",
+            "Lower the resolution or the batch size, or switch on gradient_checkpointing, "
+            "cache_latents and network_train_unet_only.",
+            path=str(self._autosave),
+        )
+
+
+def _groups_of(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """Batches that make one step; the last group of an epoch may be smaller."""
+    group: list[Batch] = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _is_out_of_memory(err: BaseException) -> bool:
+    told = str(err)
+    return isinstance(err, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in told
