@@ -10,8 +10,8 @@ from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
     {
-        "brake", "database", "errors", "file_lock", "hookspecs", "infotext", "options", "params", "pictures",
-        "progress", "settings", "video", "wire",
+        "brake", "database", "errors", "file_lock", "hookspecs", "infotext", "options", "params",
+        "pictures", "progress", "settings", "video", "wire",
     }
 )  # fmt: skip
 ROOM_OF_FILE = {
@@ -61,7 +61,10 @@ ALLOWED: dict[str, set[str]] = {
     "launcher": {"command_line"},
     "launch": {"launcher"},
 }
-WEB_ROOMS = ("words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "models_command", "app")
+WEB_ROOMS = (
+    "words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "models_command",
+    "app",
+)  # fmt: skip
 FOR_THE_WEB = {
     "checkpoints": {
         "catalog",

@@ -44,6 +44,22 @@ class Folders:
     def logs(self) -> Path:
         return self.data / "log"
 
+    @property
+    def own_models(self) -> Path:
+        """Where weights that are fetched go: ``--models-dir``, else models/ of the data folder."""
+        first = next(iter(self.models), None)
+        return self.data / "models" if first in (None, PROJECT_DIR / "models") else first
+
+    @property
+    def mirrors(self) -> Path:
+        """The list of mirrors, which people may edit."""
+        return self.data / "mirrors.txt"
+
+    @property
+    def keys(self) -> Path:
+        """Keys for sites that want one; readable by its owner alone."""
+        return self.database.parent / "keys.json"
+
 
 @dataclass(frozen=True)
 class Precision:

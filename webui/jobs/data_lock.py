@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from webui.errors import SettingsError
+from webui.file_lock import try_lock, unlock
 
 logger = logging.getLogger(__name__)
 
 LOCK_NAME = "server.lock"
-_LOCKED_BYTE = 1 << 20
-"""Windows hides locked bytes from readers; the process id before it stays readable."""
 
 
 @contextmanager
@@ -40,13 +39,13 @@ def lock_data_folder(folder: Path) -> Generator[None, None, None]:
             "Make it writable, or choose another with --data-dir.",
         ) from err
     with file:
-        if not _try_lock(file):
+        if not try_lock(file):
             raise _already_running(path, folder)
         _write_pid(file)
         try:
             yield
         finally:
-            _unlock(file)
+            unlock(file)
 
 
 def _already_running(path: Path, folder: Path) -> SettingsError:
@@ -70,35 +69,3 @@ def _write_pid(file: BinaryIO) -> None:
         file.flush()
     except OSError as err:
         logger.warning("The process id could not be written to %s: %s", file.name, err)
-
-
-if os.name == "nt":
-    import msvcrt
-
-    def _try_lock(file: BinaryIO) -> bool:
-        file.seek(_LOCKED_BYTE)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(file: BinaryIO) -> None:
-        file.seek(_LOCKED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import errno
-    import fcntl
-
-    def _try_lock(file: BinaryIO) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            if err.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
-                return False
-            logger.warning("This file system has no locks (%s); do not start two servers.", err)
-        return True
-
-    def _unlock(file: BinaryIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,450 @@
+"""One file, from asking who has it to lying in its folder under its name.
+
+Sources are asked all at once; the one that answers first is read, the others follow when it
+fails. What came is checked (size, hash, that it is weights, that a pickle asks for nothing but
+tensors) before the file gets its name; nothing that is there is ever written over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from webui.checkpoints.download.client import (
+    MAX_WAIT_SECONDS,
+    Rules,
+    SourceError,
+    make_client,
+    read_address,
+)
+from webui.checkpoints.download.mirrors import Candidate, Mirrors
+from webui.checkpoints.download.naming import (
+    KINDS,
+    Places,
+    check_ending,
+    disposition_name,
+    fits,
+    folder_of,
+    safe_name,
+)
+from webui.checkpoints.download.part_file import PartFile, disk_full, storing_failed
+from webui.checkpoints.download.telling import Speedometer, State, Watcher
+from webui.checkpoints.download.transfer import (
+    CONNECTIONS,
+    FIRST_PAUSE_SECONDS,
+    Source,
+    Transfer,
+    look,
+)
+from webui.checkpoints.hashes import sha256_of_file
+from webui.checkpoints.headers import Header, read_header
+from webui.checkpoints.rules import describe
+from webui.errors import CheckpointError, DownloadError, JobCancelled
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+PART_FOLDER: Final = ".downloads"
+"""Below the models folder: what has not come whole yet."""
+SPARE_BYTES: Final = 64 << 20
+"""Kept free on the disk."""
+LOOK_SECONDS: Final = 20.0
+LATECOMER_SECONDS: Final = 0.7
+"""How long the others may still answer once a source has."""
+ROUNDS: Final = 4
+TICK_SECONDS: Final = 0.2
+SAVE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that shall come.
+
+    Attributes:
+        urls: Places that have the same file; any will do.
+        kind: As in the catalog (``checkpoint``, ``lora`` …); '' = find out from the file.
+        name: What it shall be called; '' = as the server says.
+        folder: Name of the folder below the models folder, where it is not the kind's usual one.
+        sha256, size_bytes: Of the published file; None where they are not known.
+    """
+
+    urls: tuple[str, ...]
+    kind: str = ""
+    name: str = ""
+    folder: str = ""
+    sha256: str | None = None
+    size_bytes: int | None = None
+
+    @property
+    def part_name(self) -> str:
+        """Name of the unfinished file: the same for the same wish."""
+        return hashlib.sha256((self.sha256 or self.urls[0]).encode()).hexdigest()[:20] + ".part"
+
+
+@dataclass(frozen=True)
+class Network:
+    """How files are asked for.
+
+    Attributes:
+        connections: How many parts of a file are fetched at once.
+    """
+
+    rules: Rules
+    mirrors: Mirrors
+    connections: int = CONNECTIONS
+
+
+def part_path(wanted: Wanted, places: Places) -> Path:
+    """Where the unfinished file lies."""
+    return places.own_models / PART_FOLDER / wanted.part_name
+
+
+def discard_part(wanted: Wanted, places: Places) -> None:
+    """Throw away what has come of a file so far.
+
+    Raises:
+        DownloadError: It is being fetched.
+    """
+    if part_path(wanted, places).exists():
+        PartFile(part_path(wanted, places)).discard()
+
+
+def download(wanted: Wanted, places: Places, network: Network, watcher: Watcher) -> Path:
+    """Get a file; goes on where an earlier attempt ended.
+
+    Blocks; everything runs in this thread, but for hashing.
+
+    Returns:
+        Where it lies; at once when the very file is there already.
+    Raises:
+        DownloadError: No source gives it, it is not what it should be, the disk is full, or
+            another file of that name is there.
+        CheckpointError: It holds no weights, or more than weights.
+        JobCancelled: The watcher asked to stop; what has come is kept.
+    """
+    for url in wanted.urls:
+        read_address(url)
+    here = _already_here(wanted, places, watcher)
+    if here is not None:
+        return here
+    return on_own_loop(_Fetch(wanted, places, network, watcher).run())
+
+
+def on_own_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run on a loop that waits for nobody at its end.
+
+    (``asyncio.run`` would wait for a name server that does not answer.)
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
+def _already_here(wanted: Wanted, places: Places, watcher: Watcher) -> Path | None:
+    """The file, if it lies where it belongs.
+
+    Raises:
+        DownloadError: Another one of that name does.
+    """
+    if not (wanted.name and wanted.kind):
+        return None
+    target = folder_of(wanted.kind, places, wanted.folder) / wanted.name
+    if not target.exists():
+        return None
+    _check_same(target, wanted.sha256, watcher)
+    return target
+
+
+def _check_same(target: Path, sha256: str | None, watcher: Watcher) -> None:
+    if sha256:
+        watcher.tell(State("checking"))
+        if sha256_of_file(target, should_stop=watcher.is_interrupted) == sha256:
+            return
+    raise DownloadError(
+        f"{target} is there already"
+        + (", and it is another file than this one." if sha256 else "; it was left alone."),
+        "Rename or move that file, or fetch this one under another name.",
+        path=str(target),
+    )
+
+
+class _Fetch:
+    """One download under way."""
+
+    def __init__(self, wanted: Wanted, places: Places, network: Network, watcher: Watcher) -> None:
+        self._wanted, self._places, self._network = wanted, places, network
+        self._watcher = watcher
+        self._speed = Speedometer()
+        self._stage: Any = "asking"
+        self._source: Source | None = None
+        self._part: PartFile | None = None
+        self._wait_until = 0.0
+        self._saved_at = time.monotonic()
+
+    async def run(self) -> Path:
+        """Do it, looking up every now and then."""
+        work = asyncio.ensure_future(self._work())
+        try:
+            while not (await asyncio.wait({work}, timeout=TICK_SECONDS))[0]:
+                self._tell()
+                if self._watcher.is_interrupted():
+                    raise JobCancelled("The download was stopped; what has come is kept.")
+                await self._look_after()
+            return work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            if self._part is not None and self._part.is_open:
+                self._part.save()
+                self._part.close()
+
+    def _tell(self) -> None:
+        part, source = self._part, self._source
+        self._watcher.tell(
+            State(
+                stage="waiting" if time.monotonic() < self._wait_until else self._stage,
+                done_bytes=part.done_bytes if part else 0,
+                total_bytes=source.size if source else self._wanted.size_bytes,
+                bytes_per_second=self._speed.bytes_per_second,
+                host=source.host if source else "",
+                mirror_of=source.mirror_of if source else "",
+                wait_seconds=max(0.0, self._wait_until - time.monotonic()),
+            )
+        )
+
+    async def _look_after(self) -> None:
+        """Save how far it is, and mind the disk."""
+        part = self._part
+        if part is None or self._stage != "fetching":
+            return
+        self._check_room(0)
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            await asyncio.to_thread(part.save)
+            self._saved_at = time.monotonic()
+
+    def _check_room(self, needed: int) -> None:
+        folder = self._places.own_models
+        free = shutil.disk_usage(folder).free
+        if free < needed + SPARE_BYTES:
+            raise disk_full(folder, needed + SPARE_BYTES, free)
+
+    def _be_waiting(self, seconds: float) -> None:
+        self._wait_until = time.monotonic() + seconds
+
+    async def _work(self) -> Path:
+        self._part = PartFile(part_path(self._wanted, self._places))
+        failures: dict[str, SourceError] = {}
+        async with make_client(self._network.rules) as client:
+            for source in await self._sources(client, failures):
+                try:
+                    return await self._take(client, source)
+                except SourceError as err:
+                    logger.info("%s: %s", source.host, err)
+                    failures[source.host] = err
+        raise _none_gave(failures)
+
+    # Who has it
+
+    async def _sources(
+        self, client: httpx.AsyncClient, failures: dict[str, SourceError]
+    ) -> list[Source]:
+        """The sources that have the file, the best first; asks again while some may recover.
+
+        Raises:
+            DownloadError: None has it, or may be asked.
+        """
+        candidates: list[Candidate] = []
+        for url in self._wanted.urls:
+            candidates += self._network.mirrors.candidates(url)
+        for attempt in range(ROUNDS):
+            failures.clear()
+            found = await self._look_at(client, candidates, failures)
+            waits = [e.again_in for e in failures.values() if _again_in(e) is not None]
+            if found or not waits or attempt == ROUNDS - 1:
+                break
+            pause = min(max(min(waits), FIRST_PAUSE_SECONDS * 2**attempt), MAX_WAIT_SECONDS)
+            self._be_waiting(pause)
+            await asyncio.sleep(pause)
+        if not found:
+            raise _none_gave(failures)
+        assert self._part is not None
+        kept = self._part.kept_identity()
+        sha256 = self._wanted.sha256
+        return sorted(found, key=lambda s: (s.identity(sha256 or s.sha256) != kept, s.seconds))
+
+    async def _look_at(
+        self,
+        client: httpx.AsyncClient,
+        candidates: Sequence[Candidate],
+        failures: dict[str, SourceError],
+    ) -> list[Source]:
+        tasks = {asyncio.ensure_future(self._look(client, c)): c for c in candidates}
+        found: list[Source] = []
+        waiting = set(tasks)
+        patience = LOOK_SECONDS
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                for task in done:
+                    try:
+                        found.append(task.result())
+                        patience = LATECOMER_SECONDS
+                    except SourceError as err:
+                        failures[httpx.URL(tasks[task].url).host] = err
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not found and not failures:
+            failures[httpx.URL(candidates[0].url).host] = SourceError(
+                "No source answers.", "Check the connection.", again_in=1
+            )
+        return found
+
+    async def _look(self, client: httpx.AsyncClient, candidate: Candidate) -> Source:
+        source = await look(client, candidate.url, self._network.rules, candidate.mirror_of)
+        size, sha256 = self._wanted.size_bytes, self._wanted.sha256
+        if size is not None and source.size not in (None, size):
+            raise SourceError(
+                f"{source.host} has another file: {source.size} bytes, not {size}.",
+                "Another source may have the right one.",
+            )
+        if sha256 and source.sha256 and source.sha256 != sha256:
+            raise SourceError(
+                f"{source.host} has another file: its sha256 begins with {source.sha256[:10]}, "
+                f"not with {sha256[:10]}.",
+                "Another source may have the right one.",
+            )
+        return source
+
+    # Taking it
+
+    async def _take(self, client: httpx.AsyncClient, source: Source) -> Path:
+        wanted, part = self._wanted, self._part
+        assert part is not None
+        name = wanted.name or safe_name(
+            disposition_name(source.file_name) or httpx.URL(source.url).path
+        )
+        check_ending(name)
+        sha256 = wanted.sha256 or source.sha256
+        self._source, self._stage = source, "fetching"
+        part.begin(source.identity(sha256))
+        self._check_room((source.size or 0) - part.done_bytes)
+        transfer = Transfer(
+            client, source, part, self._network.rules, self._speed.add, self._be_waiting,
+            self._network.connections,
+        )  # fmt: skip
+        await transfer.run()
+        part.save()
+        self._stage = "checking"
+        header = await asyncio.to_thread(self._check, part, source, sha256, name)
+        target = self._target(name, header)
+        if target.exists():
+            await asyncio.to_thread(_check_same, target, sha256, self._watcher)
+            part.discard()
+            return target
+        part.close()
+        await asyncio.to_thread(_give_name, part, target)
+        return target
+
+    def _check(
+        self, part: PartFile, source: Source, sha256: str | None, name: str
+    ) -> Header | None:
+        """What the file holds; None for those that only their own programs can read.
+
+        Raises:
+            SourceError: Other bytes than were published; they are thrown away.
+            CheckpointError: No weights, or more than weights; thrown away, too.
+        """
+        if sha256:
+            got = sha256_of_file(part.path, should_stop=self._watcher.is_interrupted)
+            if got != sha256:
+                part.empty()
+                raise SourceError(
+                    f"{source.host} sent other bytes than were published (sha256 {got[:10]}… in "
+                    f"place of {sha256[:10]}…); they were thrown away.",
+                    "Another source may have the right ones.",
+                )
+        if name.lower().endswith(".onnx"):
+            return None
+        try:
+            return read_header(part.path)
+        except CheckpointError as err:
+            part.empty()
+            message = err.message.replace(str(part.path), name).replace(part.path.name, name)
+            details = {k: v for k, v in err.details.items() if k != "path"}
+            raise type(err)(f"{message} It was thrown away.", err.hint, **details) from err
+
+    def _target(self, name: str, header: Header | None) -> Path:
+        kind = self._wanted.kind or (describe(header).kind if header else "")
+        if not self._wanted.kind and kind not in KINDS:
+            raise DownloadError(
+                f"{name} has come, but what it is cannot be told from it.",
+                "Choose what it is and fetch it again: it is kept, so that takes a moment.",
+            )
+        if not fits(kind, name):
+            raise DownloadError(
+                f"{name} would not be found as {kind}: such files end otherwise.",
+                "Choose what it is, and fetch it again: it is kept, so that takes a moment.",
+            )
+        return folder_of(kind, self._places, self._wanted.folder) / name
+
+
+def _again_in(err: SourceError) -> float | None:
+    return getattr(err, "again_in", None)
+
+
+def _give_name(part: PartFile, target: Path) -> None:
+    """Move the finished file into its place, whole or not at all, over nothing.
+
+    Raises:
+        DownloadError: Something of that name is there now, or the place cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = part.path
+        if source.stat().st_dev != target.parent.stat().st_dev:
+            source = target.with_name(f".{target.name}.part")
+            shutil.copyfile(part.path, source)
+        try:
+            os.link(source, target)
+            source.unlink()
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if target.exists():
+                raise FileExistsError(target) from None
+            os.rename(source, target)
+    except FileExistsError as err:
+        raise DownloadError(
+            f"{target} is there already; it was left alone.",
+            "Rename or move that file, and go on.",
+        ) from err
+    except OSError as err:
+        raise storing_failed(target, err) from err
+    part.remove()
+
+
+def _none_gave(failures: dict[str, SourceError]) -> DownloadError:
+    """Why nobody gives the file: the only reason as it is, several in one list."""
+    errors = list(failures.values())
+    if len(errors) == 1:
+        return errors[0]
+    first = next((e for e in errors if getattr(e, "status", None) in (401, 403)), errors[0])
+    told = " ".join(dict.fromkeys(e.message for e in errors))
+    return DownloadError(f"No source gives the file. {told}", first.hint)
