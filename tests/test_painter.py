@@ -25,6 +25,7 @@ from webui.torch_setup import prepare_torch
 prepare_torch()
 
 from tests.restoration.test_faces import Found, Inverted, face_at  # noqa: E402
+from webui.checkpoints.memory import Machine  # noqa: E402
 from webui.painter import Painter  # noqa: E402
 from webui.params import FaceRestoration, Output, Refiner, TextToImage  # noqa: E402
 from webui.pictures import read_infotext  # noqa: E402
@@ -202,7 +203,8 @@ def test_refiner_when_asked_is_loaded_once_or_swapped_once_a_batch_and_named_in_
     loads: int,
 ) -> None:
     painter.unload()
-    monkeypatch.setattr(painter._memory, "_free_bytes", lambda: free_bytes)
+    machine = Machine(free_ram=lambda: free_bytes)
+    monkeypatch.setattr(painter.models.memory, "machine", machine)
 
     result = run_two(painter, heard, starter_checkpoint, other_checkpoint, batch_count=2)
 

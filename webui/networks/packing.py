@@ -179,6 +179,14 @@ class HeldLayer:
     packed: Tensor | None
     bias: nn.Parameter | None
 
+    def nbytes(self, layer: nn.Module | None = None) -> int:
+        """Bytes of it; what ``layer`` has too does not count."""
+        also = layer._parameters.values() if layer is not None else ()
+        held = [t for t in (self.weight, self.bias) if t is not None]
+        own = [tensor for tensor in held if all(tensor is not other for other in also)]
+        tensors = own if self.packed is None else [*own, self.packed]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
     def wait_aside(self) -> None:
         """Wait in main memory when the device is another one."""
         for parameter in (self.weight, self.bias):

@@ -1,15 +1,91 @@
-"""Which networks wait on the device between their turns (``--medvram``, ``--lowvram``)."""
+"""Where networks are: on the device between their turns, or in main memory (``--medvram``,
+``--lowvram``, or because memory is short)."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Final
 
 import torch
 from torch import nn
 
-from webui.checkpoints.load import LoadedModel
+from webui.checkpoints.load import LoadedModel, module_bytes
+from webui.checkpoints.memory import Bytes
+from webui.networks.lora.applying import changes_in, held_bytes, set_changes
+
+_WAITS: Final = "_waits_in_main_memory"
+
+
+class NetworkPart:
+    """A network of a loaded model; see ``checkpoints.memory.Part``.
+
+    Args:
+        device: Where it calculates.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._network = network
+        self._device = torch.device(device)
+
+    @property
+    def _is_away(self) -> bool:
+        return self._device.type != "cpu" and _home(self._network).type == "cpu"
+
+    def bytes(self) -> Bytes:
+        """Its weights where they are; what LoRAs replaced is kept in main memory."""
+        own, held = module_bytes(self._network), held_bytes(self._network)
+        return Bytes(ram=own + held) if self._is_away else Bytes(own, held)
+
+    def wait(self) -> bool:
+        """See ``Part``."""
+        if self._device.type == "cpu" or self._is_away:
+            return False
+        self._network.to("cpu")
+        return True
+
+    def missing(self) -> int:
+        """See ``Part``."""
+        if self._device.type == "cpu" or _waits(self._network) or not self._is_away:
+            return 0
+        return module_bytes(self._network)
+
+    def come(self) -> None:
+        """See ``Part``."""
+        if self.missing():
+            self._network.to(self._device)
+
+    def slim(self) -> bool:
+        """Take off what LoRAs changed; they are put on again when the network is used."""
+        has_changes = bool(changes_in(self._network))
+        set_changes(self._network, ())
+        return has_changes
+
+
+class FilePart:
+    """The tensors of a small file, which stay in main memory; see ``checkpoints.memory.Part``."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = Bytes(ram=size)
+
+    def bytes(self) -> Bytes:
+        """See ``Part``."""
+        return self._bytes
+
+    def wait(self) -> bool:
+        """See ``Part``."""
+        return False
+
+    def missing(self) -> int:
+        """See ``Part``."""
+        return 0
+
+    def come(self) -> None:
+        """See ``Part``."""
+
+    def slim(self) -> bool:
+        """See ``Part``."""
+        return False
 
 
 def put_aside(model: LoadedModel, *, medvram: bool, lowvram: bool) -> None:
@@ -21,11 +97,9 @@ def put_aside(model: LoadedModel, *, medvram: bool, lowvram: bool) -> None:
     """
     if torch.device(model.device).type == "cpu" or not (medvram or lowvram):
         return
-    waiting: list[nn.Module] = [model.text_encoder, model.vae]
-    if lowvram:
-        waiting.append(model.unet)
-    for network in waiting:
-        network.to("cpu")
+    for name, network in model.parts.items():
+        if lowvram or name != "unet":
+            put_network_aside(network)
 
 
 @contextmanager
@@ -34,7 +108,7 @@ def on_device(network: nn.Module, device: torch.device) -> Generator[None, None,
     if torch.device(device).type == "cpu":  # nothing ever waits elsewhere
         yield
         return
-    home = next(network.parameters()).device
+    home = _home(network)
     if home == device:
         yield
         return
@@ -50,7 +124,20 @@ def clear_for(model: LoadedModel, network: nn.Module) -> None:
     on; nothing moves on the CPU."""
     if torch.device(model.device).type == "cpu":
         return
-    networks: tuple[Any, ...] = (model.text_encoder, model.unet, model.vae)
-    for other in networks:
+    for other in model.parts.values():
         if other is not network:
-            other.to("cpu")
+            put_network_aside(other)
+
+
+def put_network_aside(network: nn.Module) -> None:
+    """Move a network to main memory, where it waits for its turns from now on."""
+    network.to("cpu")
+    network.__dict__[_WAITS] = True
+
+
+def _waits(network: nn.Module) -> bool:
+    return _WAITS in network.__dict__
+
+
+def _home(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device

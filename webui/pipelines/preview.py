@@ -155,6 +155,12 @@ def preview_maker(
     return model.extras["cheap_preview"]
 
 
+def forget_previews(model: LoadedModel) -> None:
+    """The model has got another VAE: what drew its previews was made for the old one."""
+    for name in ("cheap_preview", "previews"):
+        model.extras.pop(name, None)
+
+
 def _network_or_reason(model: LoadedModel, method: str, decoders: Decoders) -> NetworkPreview | str:
     """The fitting network, or why there is none; looked for once for each set of networks."""
     known: dict[object, NetworkPreview | str] = model.extras.setdefault("previews", {})

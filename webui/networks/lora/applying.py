@@ -82,6 +82,22 @@ def changes_in(network: nn.Module) -> tuple[Hashable, ...]:
     return state.key if state is not None else ()
 
 
+def held_bytes(network: nn.Module) -> int:
+    """Bytes of a network's own weights that are kept while changed ones stand in their place."""
+    state: _State | None = network.__dict__.get(_STATE)
+    if state is None:
+        return 0
+    return sum(h.nbytes(network.get_submodule(path)) for path, h in state.held.items())
+
+
+def bytes_to_hold(network: nn.Module, changes: Sequence[NetworkChange]) -> int:
+    """Bytes that ``set_changes`` will need beside what is there now, about."""
+    state: _State = network.__dict__.get(_STATE) or _State()
+    paths = {path for change in changes if change.weight for path in change.layers}
+    layers = (network.get_submodule(path) for path in paths - set(state.held))
+    return sum(hold_layer(layer).nbytes() for layer in layers)
+
+
 def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[NetworkChange]) -> None:
     own = dense_weight(layer, held)
     weight = own.to(torch.float32, copy=True)

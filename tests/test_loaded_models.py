@@ -1,0 +1,150 @@
+"""Checkpoints and VAEs in memory: parts that are read once, and bytes that do not add up."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from webui.checkpoints.rules import VAE
+from webui.torch_setup import prepare_torch
+
+prepare_torch(threads=1)
+
+from webui import loaded_models  # noqa: E402
+from webui.loaded_models import LoadedModels, ModelPlan, checkpoint_key, vae_key  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def files(checkpoint: Path, vae: Path | None = None) -> dict[str, Any]:
+    return {
+        "checkpoint": {"path": str(checkpoint)}, "vae": {"path": str(vae)} if vae else None,
+    }  # fmt: skip
+
+
+def models_with(device_bytes: int = 0) -> LoadedModels:
+    return LoadedModels(ModelPlan(CPU, torch.float32, torch.float32, device_bytes=device_bytes))
+
+
+@pytest.fixture(scope="module")
+def vae_file(starter_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tensors = {
+        name.removeprefix(VAE): tensor
+        for name, tensor in load_file(starter_checkpoint).items()
+        if name.startswith(VAE)
+    }
+    path = tmp_path_factory.mktemp("vae") / "other.vae.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was read from files, in order."""
+    done: list[str] = []
+    for name in ("load_checkpoint", "load_vae", "load_own_vae"):
+        real = getattr(loaded_models, name)
+
+        def noting(*args: Any, _name: str = name, _real: Any = real, **more: Any) -> Any:
+            done.append(_name)
+            return _real(*args, **more)
+
+        monkeypatch.setattr(loaded_models, name, noting)
+    return done
+
+
+def test_vae_when_another_is_chosen_is_read_alone_and_both_stay(
+    starter_checkpoint: Path, vae_file: Path, read: list[str]
+) -> None:
+    models = models_with(1 << 40)
+    model = models.get(files(starter_checkpoint))
+    unet, own = model.unet, model.vae
+    model.extras["cheap_preview"] = "drawn from the VAE"
+
+    other = models.get(files(starter_checkpoint, vae_file))
+    assert other is model and other.unet is unet
+    assert other.vae is not own and other.vae_path == vae_file
+    assert "cheap_preview" not in other.extras
+    assert models.get(files(starter_checkpoint)).vae is own
+    assert model.vae_path is None
+    assert read == ["load_checkpoint", "load_vae"]
+
+
+def test_vae_when_chosen_first_spares_the_checkpoints_own_until_that_is_wanted(
+    starter_checkpoint: Path, vae_file: Path, read: list[str]
+) -> None:
+    models = models_with(1 << 40)
+    first = models.get(files(starter_checkpoint, vae_file)).vae
+    assert vae_key(files(starter_checkpoint)) not in models.memory
+    assert models.get(files(starter_checkpoint)).vae is not first
+    assert read == ["load_checkpoint", "load_own_vae"]
+
+
+def test_vae_of_two_checkpoints_is_in_memory_once(
+    starter_checkpoint: Path, vae_file: Path, tmp_path: Path, read: list[str]
+) -> None:
+    copy = Path(shutil.copy(starter_checkpoint, tmp_path / "b.safetensors"))
+    models = models_with(1 << 40)
+    vae = models.get(files(starter_checkpoint, vae_file)).vae
+    alone = models.memory.used.device
+    assert models.get(files(copy, vae_file)).vae is vae
+    assert read == ["load_checkpoint"] * 2
+    two = models.memory.used.device
+    vae_bytes = alone - sum(
+        p.numel() * 4 for part in ("unet", "text_encoder") for p in _own(models, part)
+    )
+    assert two == pytest.approx(2 * alone - vae_bytes, rel=0.01)
+
+
+def _own(models: LoadedModels, part: str) -> list[torch.Tensor]:
+    first = models.memory.values("checkpoint")[0]
+    return list(getattr(first, part).parameters())
+
+
+def test_twenty_turns_between_checkpoints_end_with_the_memory_of_two(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    paths = [Path(shutil.copy(starter_checkpoint, tmp_path / f"{n}.safetensors")) for n in range(4)]
+    models = models_with()
+    one = models.get(files(paths[0])).nbytes
+    models = models_with(int(one * 2.2))
+    process, resident, counted = psutil.Process(), [], []
+    for turn in range(20):
+        wish = files(paths[turn % 4])
+        models.begin([wish], {})
+        models.get(wish)
+        resident.append(process.memory_info().rss)
+        counted.append(models.memory.used.device)
+    kept = [checkpoint_key(files(path)) in models.memory for path in paths]
+    assert kept == [False, False, True, True]
+    assert set(counted[1:]) == {counted[1]} and counted[1] == pytest.approx(2 * one, rel=0.01)
+    assert max(resident[2:]) < resident[1] + one * 0.5, "memory that was let go of stays taken"
+    models.unload_all()
+    assert process.memory_info().rss < resident[1] - one
+
+
+def test_bytes_of_a_checkpoint_are_those_of_its_tensors(starter_checkpoint: Path) -> None:
+    models = models_with()
+    model = models.get(files(starter_checkpoint))
+    networks = (model.unet, model.text_encoder, model.vae)
+    tensors = {id(t): t for n in networks for t in (*n.parameters(), *n.buffers())}
+    wanted = sum(t.numel() * t.element_size() for t in tensors.values())
+    assert models.memory.used.device == wanted
+
+
+@pytest.mark.parametrize(("limit", "left"), [(0, 3), (2, 2), (1, 1)])
+def test_number_of_checkpoints_when_limited_is_kept_when_a_job_begins(
+    starter_checkpoint: Path, tmp_path: Path, limit: int, left: int
+) -> None:
+    paths = [Path(shutil.copy(starter_checkpoint, tmp_path / f"{n}.safetensors")) for n in range(3)]
+    models = models_with(1 << 40)
+    for path in paths:
+        models.begin([files(path)], {"checkpoints": limit})
+        models.get(files(path))
+    assert len(models.memory.values("checkpoint")) == left

@@ -1,0 +1,232 @@
+"""The models of one device: loaded when a job asks for them, kept as long as memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from webui.checkpoints.basic_support import BasicModel, estimate_elements
+from webui.checkpoints.load import (
+    LoadedModel,
+    estimate_bytes,
+    lay_out_for_speed,
+    load_checkpoint,
+    load_own_vae,
+    load_vae,
+)
+from webui.checkpoints.load_pipeline import LoadedPipeline, load_pipeline, pipeline_dtype
+from webui.checkpoints.lora_file import read_lora
+from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory
+from webui.networks.lora.files import LoraFile
+from webui.pipelines.memory_ladder import available_bytes, learn_into
+from webui.pipelines.placement import FilePart, NetworkPart, put_aside
+from webui.pipelines.preview import forget_previews
+from webui.pipelines.taking_turns import take_turns
+
+CHECKPOINT, VAE, LORA = "checkpoint", "vae", "lora"
+Files = Mapping[str, Any]
+"""``checkpoint`` and ``vae`` (or None) with their ``path``, as a job message names them; and
+``basic``, a ``BasicModel``, where a pipeline of diffusers paints the checkpoint."""
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """How models run on a device, from the start-up flags.
+
+    Attributes:
+        dtype: Of U-Net and text encoders. vae_dtype: Of VAEs.
+        device_bytes, ram_bytes: Budgets; 0 = automatic.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    vae_dtype: torch.dtype
+    medvram: bool = False
+    lowvram: bool = False
+    device_bytes: int = 0
+    ram_bytes: int = 0
+
+
+class LoadedModels:
+    """Checkpoints, VAEs and LoRAs in memory.
+
+    Args:
+        plan: How they run.
+
+    Attributes:
+        memory: Owns all of them.
+    """
+
+    def __init__(self, plan: ModelPlan) -> None:
+        self._plan = plan
+        self._learnt: dict[Path, dict[tuple[str, int], Any]] = {}
+        """What each checkpoint needed when memory was short; outlives the model."""
+        self.memory = ModelMemory(self._budget({}), _machine(plan.device))
+
+    def begin(self, files: Iterable[Files], limits: Mapping[str, Any]) -> None:
+        """A job begins that works with these; ``limits`` as for ``_budget``."""
+        self.memory.budget = self._budget(limits)
+        self.memory.needs([key(f) for f in files for key in (checkpoint_key, vae_key)])
+
+    def has(self, files: Files) -> bool:
+        """Whether nothing of it needs to be read."""
+        if checkpoint_key(files) not in self.memory:
+            return False
+        return "basic" in files or vae_key(files) in self.memory
+
+    def get(self, files: Files) -> Any:
+        """A checkpoint with the VAE that was chosen for it.
+
+        Returns:
+            ``LoadedModel``; for ``basic`` a ``LoadedPipeline``.
+        Raises:
+            CheckpointError, DeviceMemoryError: It cannot be loaded.
+        """
+        key = checkpoint_key(files)
+        if "basic" in files:
+            return self._pipeline(key, files["basic"], _paths(files)[0])
+        self.memory.use(key, vae_key(files))
+        if key in self.memory:
+            model: LoadedModel = self.memory.get(key)
+        else:
+            model = self._load(key, files)
+        self._give_vae(model, files)
+        return model
+
+    def lora(self, path: Path) -> LoraFile:
+        """The tensors of a LoRA file; read once, as long as there is room for them.
+
+        Raises:
+            CheckpointError: It cannot be read.
+        """
+        stat = path.stat() if path.exists() else None
+        size = stat.st_size if stat else 0
+        key = Key(LORA, (str(path), size, stat.st_mtime_ns if stat else 0))
+        return self.memory.get(
+            key, lambda: Kept(read_lora(path), (FilePart(size),)), Bytes(0, size)
+        )
+
+    def make_room(self, more: int) -> None:
+        """The model at work is about to take more of main memory."""
+        self.memory.make_room(Bytes(ram=more))
+
+    def unload_all(self) -> None:
+        """Let go of everything."""
+        self.memory.unload_all()
+
+    def _budget(self, limits: Mapping[str, Any]) -> Budget:
+        """Budgets for a job.
+
+        Args:
+            limits: ``checkpoints`` and ``vaes``: how many may stay, 0 = as many as fit;
+                ``idle_stay_on_device``.
+        """
+        most = [(kind, limits.get(f"{kind}s", 0)) for kind in (CHECKPOINT, VAE)]
+        return Budget(
+            device=self._plan.device_bytes or None,
+            ram=self._plan.ram_bytes or None,
+            at_most=tuple((kind, number) for kind, number in most if number),
+            idle_stay_on_device=limits.get("idle_stay_on_device", False),
+        )
+
+    def _load(self, key: Key, files: Files) -> LoadedModel:
+        path, vae = _paths(files)
+        known = vae_key(files)
+        model: LoadedModel | None = None
+
+        def load() -> Kept:
+            nonlocal model
+            model = load_checkpoint(
+                path,
+                device=self._plan.device,
+                dtype=self._plan.dtype,
+                vae_dtype=self._plan.vae_dtype,
+                vae_path=vae,
+                vae=self.memory.get(known) if known in self.memory else None,
+            )
+            put_aside(model, medvram=self._plan.medvram, lowvram=self._plan.lowvram)
+            learn_into(model, self._learnt.setdefault(path, {}))
+            networks = [n for name, n in model.parts.items() if name != VAE]
+            return Kept(model, tuple(NetworkPart(n, self._plan.device) for n in networks))
+
+        self.memory.get(key, load, self._expected(path))
+        assert model is not None
+        if known not in self.memory:
+            self.memory.put(known, self._kept_vae(model.vae, files))
+        return model
+
+    def _pipeline(self, key: Key, model: BasicModel, path: Path) -> LoadedPipeline:
+        device = self._plan.device
+
+        def load() -> Kept:
+            aside = self._plan.medvram or self._plan.lowvram
+            home = torch.device("cpu") if aside else device
+            loaded = load_pipeline(model, path, device=device, dtype=self._plan.dtype, home=home)
+            if aside:
+                take_turns(loaded, by_blocks=self._plan.lowvram)
+            learn_into(loaded, self._learnt.setdefault(path, {}))
+            return Kept(loaded, tuple(NetworkPart(n, device) for n in loaded.parts.values()))
+
+        self.memory.use(key)
+        width = pipeline_dtype(device, self._plan.dtype).itemsize
+        size = 0 if key in self.memory else width * sum(estimate_elements(model).values())
+        is_outside = self._plan.medvram or self._plan.lowvram
+        return self.memory.get(key, load, Bytes(ram=size) if is_outside else Bytes(device=size))
+
+    def _expected(self, path: Path) -> Bytes:
+        size = estimate_bytes(path, self._plan.dtype, self._plan.vae_dtype)
+        return Bytes(ram=size) if self._plan.lowvram else Bytes(device=size)
+
+    def _give_vae(self, model: LoadedModel, files: Files) -> None:
+        path, chosen = _paths(files)
+        place = {"device": self._plan.device, "dtype": self._plan.vae_dtype}
+
+        def load() -> Kept:
+            vae = load_vae(chosen, **place) if chosen else load_own_vae(path, **place)
+            return self._kept_vae(vae, files)
+
+        vae = self.memory.get(vae_key(files), load)
+        if model.vae is vae:
+            return
+        model.vae, model.vae_path = vae, chosen
+        forget_previews(model)
+        lay_out_for_speed(model)
+        put_aside(model, medvram=self._plan.medvram, lowvram=self._plan.lowvram)
+
+    def _kept_vae(self, vae: Any, files: Files) -> Kept:
+        def is_held() -> bool:
+            return any(model.vae is vae for model in self.memory.values(CHECKPOINT))
+
+        parts = (NetworkPart(vae, self._plan.device),)
+        return Kept(vae, parts, is_held, None if files.get("vae") else checkpoint_key(files))
+
+
+def checkpoint_key(files: Files) -> Key:
+    """Tells a checkpoint's networks from others; its VAE has a key of its own."""
+    return Key(CHECKPOINT, str(files["checkpoint"]["path"]))
+
+
+def vae_key(files: Files) -> Key:
+    """Tells the VAE from others: by its own file, or by the checkpoint it is inside."""
+    path, chosen = _paths(files)
+    return Key(VAE, str(chosen or path))
+
+
+def _paths(files: Files) -> tuple[Path, Path | None]:
+    vae = files.get("vae")
+    return Path(files["checkpoint"]["path"]), Path(vae["path"]) if vae else None
+
+
+def _machine(device: torch.device) -> Machine:
+    has_own = device.type not in ("cpu", "mps")
+    return Machine(
+        is_shared=not has_own,
+        free_device=lambda: available_bytes(device) if device.type == "cuda" else None,
+        free_ram=lambda: available_bytes(torch.device("cpu")),
+        ram_bytes=psutil.virtual_memory().total,
+    )
