@@ -173,14 +173,15 @@ class Catalog:
         return facts
 
     def text_width(self, checkpoint: Record) -> int | None:
-        """Width of the vectors a checkpoint's text encoder reads; None when it cannot be told."""
+        """Width of the vectors a checkpoint's text encoders read, of all together; None when it
+        cannot be told."""
         key = (str(checkpoint.path), checkpoint.size, checkpoint.mtime_ns)
         with self._lock:
             if key in self._text_widths:
                 return self._text_widths[key]
         try:
             spec = identify_file(checkpoint.path)
-            width = spec.text.width if spec.text else None
+            width = sum(text.width for text in spec.texts) or None
         except CheckpointError:
             width = None
         with self._lock:
@@ -350,11 +351,11 @@ class Catalog:
         return self._changed(record, *found) if found else self.inspect(record)
 
     def label(self, record: Record) -> Label:
-        """What a file says of itself; read only where nobody has yet."""
-        kept = self._facts.label(record.path) if self.labelled(record).is_labelled else Label()
-        if kept is None:  # lost with the database
-            kept = read_label(self.metadata(record))
-        return kept
+        """What a file says of itself, as far as somebody has looked (see ``labelled``)."""
+        if not record.is_labelled:
+            return Label()
+        kept = self._facts.label(record.path)
+        return read_label(self.metadata(record)) if kept is None else kept
 
     def _label_some(self) -> None:
         """Label files that nobody has looked at yet; the rest later, after what is more urgent."""
