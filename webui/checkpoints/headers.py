@@ -148,6 +148,12 @@ def _foreign(path: Path, head: bytes, size: int) -> CheckpointError:
     for magic, what, hint in _FOREIGN:
         if text[: len(magic)].lower() == magic.lower():
             return CheckpointError(f"{path} is {what}.", hint, path=str(path))
+    if head[257:262] == b"ustar":
+        return CheckpointError(
+            f"{path} is a tar archive: torch's format of before 2017, or a packed folder.",
+            "Unpack it, or get the model as .safetensors.",
+            path=str(path),
+        )
     if not head.strip(b"\0"):
         return CheckpointError(
             f"{path} begins with {len(head)} zero bytes: an unfinished download.",

@@ -1,88 +1,38 @@
 """Read torch's pickle files (.ckpt, .pt, .bin) without running anything they ask for; no torch.
 
-A pickle is a program that names functions and calls them. Here a name is looked up in a closed
-list: what torch itself writes to describe tensors, stand-ins that swallow the leftovers training
-frameworks put beside the weights, and nothing else. Any other name ends the reading with an
-error that says what the file wanted. Tensors come out as places in the file, without data.
+A pickle is a program that names functions and calls them. Here its instructions are followed by
+a machine that calls nothing (pickle_machine.py), and a name is looked up in a closed list
+(pickle_names.py). Any other name refuses the file with a report of what it wanted
+(pickle_wishes.py). Tensors come out as places in the file, without data.
 
-Source: pickle opcodes as in Python's ``pickletools``; the two containers (zip since torch 1.6,
-plain stream before) as written by ``torch.save``.
+Source: the two containers (zip since torch 1.6, plain stream before) as written by ``torch.save``.
 """
 
 from __future__ import annotations
 
-import collections
-import io
-import pickle
+import mmap
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from webui.checkpoints.headers import DTYPE_BITS, Header, TensorInfo, file_format
-from webui.errors import CheckpointError, UnsafeCheckpointError
-
-STORAGE_DTYPES: Final = {
-    "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
-    "DoubleStorage": "F64", "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16",
-    "CharStorage": "I8", "ByteStorage": "U8", "BoolStorage": "BOOL", "UntypedStorage": "U8",
-    "ComplexFloatStorage": "C64",
-}  # fmt: skip
-TORCH_DTYPES: Final = {
-    "float32": "F32", "float": "F32", "float16": "F16", "half": "F16", "bfloat16": "BF16",
-    "float64": "F64", "double": "F64", "int64": "I64", "long": "I64", "int32": "I32",
-    "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL", "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2", "uint16": "U16", "uint32": "U32", "uint64": "U64",
-    "complex64": "C64",
-}  # fmt: skip
-LEFTOVER_PREFIXES: Final = (
-    "pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "ldm.", "sgm.",
-    "torch.nn.modules.", "torch.nn.parameter.", "torch.optim.", "torch.torch_version.",
-    "diffusers.", "transformers.", "accelerate.", "k_diffusion.",
-)  # fmt: skip
-"""Modules whose objects trainers save beside the weights; only the *shape* of such an object is
-kept, none of its code is imported or run."""
-LEFTOVER_NAMES: Final = frozenset(
-    {
-        "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype",
-        "numpy.ndarray", "numpy.core.multiarray._reconstruct",
-        "numpy._core.multiarray._reconstruct", "_codecs.encode", "argparse.Namespace",
-        "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath", "pathlib.Path",
-        "torch.device", "torch.Size", "torch.Generator", "typing.Any", "copyreg._reconstructor",
-        "builtins.object", "__builtin__.object", "collections.Counter", "datetime.datetime",
-        "torch.serialization._get_layout", "torch.Tensor",
-    }
-)  # fmt: skip
-
-_READING_FAULTS: Final = (
-    pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError,
-    struct.error, ImportError, OverflowError, RecursionError, MemoryError,
-)  # fmt: skip
-"""What Python's unpickler raises on damaged input."""
+from webui.checkpoints.headers import DTYPE_BITS, Header, file_format
+from webui.checkpoints.pickle_machine import Leftover, PickleError
+from webui.checkpoints.pickle_names import (
+    MAX_PICKLE_BYTES,
+    READING_FAULTS,
+    Reader,
+    Storage,
+    StoredTensor,
+)
+from webui.errors import CheckpointError
 
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
-MAX_PICKLE_BYTES: Final = 256 << 20
-"""A checkpoint's pickle without tensor data is a few hundred kilobytes."""
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor as a place in the file.
-
-    Attributes:
-        info: dtype and shape.
-        stride: In elements, one per dimension.
-        storage: Key of the storage it is a view of.
-        offset: Of its first element inside the storage, in elements.
-    """
-
-    info: TensorInfo
-    stride: tuple[int, ...]
-    storage: str
-    offset: int
+MAX_VALUES: Final = 200_000
+"""Values looked at in search of tensors; lists that hold each other have no end."""
 
 
 @dataclass(frozen=True)
@@ -100,65 +50,6 @@ class PickledFile:
     content: Any
     tensors: Mapping[str, StoredTensor]
     storages: Mapping[str, tuple[int, int]]
-
-
-class Leftover:
-    """Stands in for an object whose class is neither imported nor run.
-
-    Attributes:
-        kind: Full name of the class or function the pickle asked for.
-        state: What the pickle would have restored it from, or None.
-    """
-
-    kind: str = ""
-    state: Any = None
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Leftover:
-        made = super().__new__(cls)
-        made.state = None
-        return made
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        return None
-
-    def append(self, value: Any) -> None:
-        """Lists saved by trainers are forgotten."""
-
-    def extend(self, values: Any) -> None:
-        """Lists saved by trainers are forgotten."""
-
-
-@dataclass(frozen=True)
-class _StorageType:
-    dtype: str
-
-
-@dataclass(frozen=True)
-class _Storage:
-    key: str
-    dtype: str
-    count: int
-
-
-class _Callable:
-    """A function a pickle may call. Its state cannot be replaced by the pickle (BUILD)."""
-
-    __slots__ = ("_run",)
-
-    def __init__(self, run: Callable[..., Any]) -> None:
-        self._run = run
-
-    def __call__(self, *args: Any) -> Any:
-        return self._run(*args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("a function was given a state")
 
 
 def read_pickle_header(path: Path) -> Header:
@@ -201,7 +92,7 @@ def read_pickle(path: Path) -> PickledFile:
             "Check the file's permissions and the disk.",
             path=str(path),
         ) from err
-    except _READING_FAULTS as err:
+    except READING_FAULTS as err:
         raise _damaged(path, f"its description of tensors cannot be read ({err})") from err
     return PickledFile(path, kind, content, tensors, storages)
 
@@ -220,8 +111,12 @@ def tensors_by_name(content: Any) -> dict[str, StoredTensor]:
                 break
     found: dict[str, StoredTensor] = {}
     stack: list[tuple[str, Any, int]] = [("", root, 0)]
+    looked_at = 0
     while stack:
         name, value, depth = stack.pop()
+        looked_at += 1
+        if looked_at > MAX_VALUES:
+            raise PickleError(f"it describes more than {MAX_VALUES} values")
         if isinstance(value, StoredTensor):
             found[name] = value
             continue
@@ -248,98 +143,11 @@ def _damaged(path: Path, what: str) -> CheckpointError:
     )
 
 
-class _Reader(pickle.Unpickler):
-    """Unpickles with a closed list of names; remembers which storages were asked for."""
-
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        super().__init__(file, encoding="utf-8", errors="surrogateescape")
-        self.path = path
-        self.used: dict[str, _Storage] = {}
-        self._stand_ins: dict[str, type[Leftover]] = {}
-        self._functions = {
-            "torch._utils._rebuild_tensor": _Callable(_rebuild_tensor),
-            "torch._utils._rebuild_tensor_v2": _Callable(_rebuild_tensor),
-            "torch._utils._rebuild_tensor_v3": _Callable(_rebuild_tensor_v3),
-            "torch._utils._rebuild_parameter": _Callable(_first_argument),
-            "torch._utils._rebuild_parameter_with_state": _Callable(_first_argument),
-            "torch._tensor._rebuild_from_type_v2": _Callable(_rebuild_from_type),
-            "collections.defaultdict": _Callable(_plain_dict),
-        }
-
-    def find_class(self, module: str, name: str) -> Any:
-        full = f"{module}.{name}"
-        if full in self._functions:
-            return self._functions[full]
-        if full == "collections.OrderedDict":
-            return collections.OrderedDict
-        if module in ("builtins", "__builtin__") and name in _PLAIN_TYPES:
-            return _PLAIN_TYPES[name]
-        if module in ("torch", "torch.storage", "torch.cuda") and name in STORAGE_DTYPES:
-            return _StorageType(STORAGE_DTYPES[name])
-        if module == "torch" and name in TORCH_DTYPES:
-            return _StorageType(TORCH_DTYPES[name])
-        if full in LEFTOVER_NAMES or full.startswith(LEFTOVER_PREFIXES):
-            return self._stand_in(full)
-        raise UnsafeCheckpointError(
-            f"{self.path.name} asks to run {full!r}, which has no place in a weights file. "
-            "It was refused; nothing in it was run.",
-            "Get the model as .safetensors, from a source you trust.",
-            path=str(self.path),
-            wanted=full,
-        )
-
-    def _stand_in(self, full: str) -> type[Leftover]:
-        if full not in self._stand_ins:
-            self._stand_ins[full] = type("Leftover", (Leftover,), {"kind": full})
-        return self._stand_ins[full]
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        _, kind, key, _, count = pid[:5]
-        storage = _Storage(str(key), kind.dtype, int(count))
-        if len(pid) > 5 and pid[5] is not None:
-            raise pickle.UnpicklingError("views of storages (torch 0.x) are not supported")
-        return self.used.setdefault(storage.key, storage)
-
-
-_PLAIN_TYPES: Final[dict[str, Any]] = {
-    "set": set, "frozenset": frozenset, "dict": dict, "list": list, "tuple": tuple, "int": int,
-    "float": float, "bool": bool, "str": str, "complex": complex, "bytearray": bytearray,
-    "slice": slice, "range": range, "bytes": bytes,
-}  # fmt: skip
-
-
-def _rebuild_tensor(storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> Any:
-    shape = tuple(int(n) for n in size)
-    info = TensorInfo(storage.dtype, shape)
-    return StoredTensor(info, tuple(int(n) for n in stride), storage.key, int(offset))
-
-
-def _rebuild_tensor_v3(
-    storage: _Storage, offset: int, size: Any, stride: Any, _grad: Any, _hooks: Any,
-    dtype: _StorageType, *_: Any,
-) -> Any:  # fmt: skip
-    shape = tuple(int(n) for n in size)
-    info = TensorInfo(dtype.dtype, shape)
-    return StoredTensor(info, tuple(int(n) for n in stride), storage.key, int(offset))
-
-
-def _rebuild_from_type(function: Any, _kind: Any, args: Any, _state: Any) -> Any:
-    if not isinstance(function, _Callable):
-        raise pickle.UnpicklingError("a tensor is rebuilt by something unknown")
-    return function(*args)
-
-
-def _first_argument(value: Any, *_: Any) -> Any:
-    return value
-
-
-def _plain_dict(*_: Any) -> dict[Any, Any]:
-    return {}
-
-
-def _read_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, _Storage]]:
+def _read_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, Storage]]:
     with zipfile.ZipFile(path) as archive, open(path, "rb") as raw:
         entries = {info.filename: info for info in archive.infolist()}
+        if len(entries) != len(archive.infolist()):
+            raise _damaged(path, "a part of it is there twice")
         pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise CheckpointError(
@@ -348,60 +156,78 @@ def _read_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, _S
                 path=str(path),
             )
         prefix = pickles[0][: -len("data.pkl")]
-        if entries[pickles[0]].file_size > MAX_PICKLE_BYTES:
-            raise _damaged(path, "its description of tensors is larger than 256 MiB")
         order = entries.get(f"{prefix}byteorder")
-        if order is not None and archive.read(order) != b"little":
+        if order is not None and _member(path, archive, order, 16) != b"little":
             raise _damaged(path, "its numbers are big-endian, which is not supported")
-        reader = _Reader(io.BytesIO(archive.read(pickles[0])), path)
-        content = reader.load()
+        reader = Reader(path)
+        content, _ = reader.follow(_member(path, archive, entries[pickles[0]], MAX_PICKLE_BYTES))
         storages = {
             key: _zip_data(path, raw, entries.get(f"{prefix}data/{key}")) for key in reader.used
         }
     return content, storages, reader.used
 
 
+def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
+    """A part of the archive; what it claims about its size is not believed."""
+    with archive.open(entry) as part:
+        data = part.read(most + 1)
+    if len(data) > most:
+        raise _damaged(path, f"its {entry.filename!r} is larger than {most} bytes")
+    return data
+
+
 def _zip_data(path: Path, raw: BinaryIO, entry: zipfile.ZipInfo | None) -> tuple[int, int]:
     """Byte offset and length of an archive member's data; torch never compresses them."""
     if entry is None:
         raise _damaged(path, "a part with tensor data is missing")
-    if entry.compress_type != zipfile.ZIP_STORED:
-        raise _damaged(path, "its tensor data was compressed by another program")
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        raise _damaged(path, "its tensor data was compressed or locked by another program")
     raw.seek(entry.header_offset)
     head = raw.read(30)  # local file header: name and extra lengths are its last two fields
+    if len(head) < 30 or head[:4] != b"PK\x03\x04":
+        raise _damaged(path, "a part of it lies elsewhere than its table of contents says")
     name_length, extra_length = struct.unpack("<HH", head[26:30])
     return entry.header_offset + 30 + name_length + extra_length, entry.file_size
 
 
-def _read_stream(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, _Storage]]:
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        first = _Reader(file, path).load()
+def _read_stream(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, Storage]]:
+    reader = Reader(path)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        first, at = reader.follow(data)
         if first != _LEGACY_MAGIC:
             return first, {}, {}  # a bare pickle without tensor data
-        if _Reader(file, path).load() != _LEGACY_PROTOCOL:
+        version, at = reader.follow(data, at)
+        if version != _LEGACY_PROTOCOL:
             raise _damaged(path, "it uses an unknown version of torch's old format")
-        system = _Reader(file, path).load()
+        system, at = reader.follow(data, at)
         if isinstance(system, dict) and system.get("little_endian") is False:
             raise _damaged(path, "its numbers are big-endian, which is not supported")
-        reader = _Reader(file, path)
-        content = reader.load()
-        keys = _Reader(file, path).load()
-        storages = {}
-        for key in map(str, keys):
-            count = int.from_bytes(file.read(8), "little", signed=True)
-            if key not in reader.used or count < 0:
-                raise _damaged(path, "its list of tensor data does not fit its tensors")
-            length = count * DTYPE_BITS[reader.used[key].dtype] // 8
-            storages[key] = (file.tell(), length)
-            if file.tell() + length > size:
-                raise _damaged(path, "it was cut short: tensor data is missing at its end")
-            file.seek(length, io.SEEK_CUR)
-    return content, storages, reader.used
+        content, at = reader.follow(data, at)
+        keys, at = reader.follow(data, at)
+        return content, _stream_places(path, data, at, keys, reader.used), reader.used
+
+
+def _stream_places(
+    path: Path, data: mmap.mmap, at: int, keys: Any, used: Mapping[str, Storage]
+) -> dict[str, tuple[int, int]]:
+    """Where the tensor data of the old format lies: each part behind its own length."""
+    if not isinstance(keys, list) or not all(isinstance(key, str | int) for key in keys):
+        raise _damaged(path, "its list of tensor data does not fit its tensors")
+    storages = {}
+    for key in map(str, keys):
+        count = int.from_bytes(data[at : at + 8], "little", signed=True)
+        if key not in used or key in storages or count < 0:
+            raise _damaged(path, "its list of tensor data does not fit its tensors")
+        length = count * DTYPE_BITS[used[key].dtype] // 8
+        storages[key] = (at + 8, length)
+        at += 8 + length
+        if at > len(data):
+            raise _damaged(path, "it was cut short: tensor data is missing at its end")
+    return storages
 
 
 def _check_storages(
-    path: Path, used: Mapping[str, _Storage], storages: Mapping[str, tuple[int, int]]
+    path: Path, used: Mapping[str, Storage], storages: Mapping[str, tuple[int, int]]
 ) -> None:
     size = path.stat().st_size
     for key in used:

@@ -163,7 +163,7 @@ def _write_all(
 def bytes_of(tensor: torch.Tensor) -> memoryview:
     """The bytes of a tensor on the CPU, shared with it where it is contiguous."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data
 
 
 def _cannot_write(path: Path, err: OSError) -> CheckpointError:

@@ -99,7 +99,7 @@ class Source:
         data = torch.empty(count, dtype=dtype)
         if not count:
             return data
-        view = memoryview(data.view(torch.uint8).numpy())
+        view = data.view(torch.uint8).numpy().data
         try:
             self._file.seek(begin + start * dtype.itemsize)
             while view:

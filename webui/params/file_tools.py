@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -107,12 +107,12 @@ class MergeCheckpoints(FileTool):
             ValueError: It is no JSON object.
         """
         try:
-            values = json.loads(self.metadata_json or "{}")
+            values: object = json.loads(self.metadata_json or "{}")
         except ValueError as err:
             raise ValueError(f"The metadata is not readable JSON ({err}). Correct it.") from err
         if not isinstance(values, dict):
             raise ValueError('The metadata must be a JSON object, such as {"author": "me"}.')
-        return values
+        return cast(dict[str, object], values)
 
     @property
     def needs_secondary(self) -> bool:

@@ -1,0 +1,133 @@
+"""What a refused pickle wanted to do, in plain words; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from webui.checkpoints.pickle_machine import Leftover, Name
+
+SHOWN_CHARACTERS: Final = 100
+SHOWN_PARTS: Final = 4
+SHOWN_DEPTH: Final = 4
+SHOWN_WISHES: Final = 5
+SHOWN_CALL: Final = 300
+
+DEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "run a program": (
+        "os.system", "posix.system", "nt.system", "os.popen", "posix.popen", "nt.popen",
+        "os.exec", "os.spawn", "os.posix_spawn", "posix.exec", "posix.posix_spawn", "nt.exec",
+        "nt.spawn", "os.startfile", "nt.startfile", "subprocess.", "_posixsubprocess.", "pty.",
+        "commands.", "popen2.", "asyncio.subprocess.", "torch.utils.cpp_extension.",
+    ),
+    "run Python code": (
+        "builtins.eval", "builtins.exec", "builtins.compile", "builtins.execfile", "runpy.",
+        "code.", "codeop.", "types.", "marshal.", "timeit.", "cProfile.", "profile.", "pdb.",
+        "bdb.", "trace.", "doctest.", "numpy.testing.", "torch.utils._config_module.",
+        "torch.distributed.", "torch.jit.", "torch.fx.",
+    ),
+    "load a Python module": (
+        "builtins.__import__", "importlib.", "imp.", "pkgutil.", "pydoc.", "zipimport.", "ctypes.",
+        "distutils.", "setuptools.", "pip.",
+    ),
+    "load further files that may hold code": (
+        "torch.hub.", "torch.load", "torch.serialization.", "pickle.", "_pickle.", "dill.",
+        "cloudpickle.", "joblib.", "numpy.load", "shelve.", "pandas.", "torch.package.",
+    ),
+    "go to the network": (
+        "socket.", "_socket.", "ssl.", "urllib.", "urllib2.", "http.", "requests.", "httpx.",
+        "aiohttp.", "ftplib.", "smtplib.", "telnetlib.", "webbrowser.", "xmlrpc.",
+    ),
+    "read or change files, or the system": (
+        "builtins.open", "io.", "_io.", "os.", "posix.", "nt.", "shutil.", "pathlib.", "tempfile.",
+        "glob.", "sys.", "signal.", "platform.", "linecache.", "fileinput.", "codecs.open",
+    ),
+    "reach something dangerous by a detour": (
+        "builtins.getattr", "builtins.setattr", "builtins.delattr", "builtins.globals",
+        "builtins.locals", "builtins.vars", "builtins.dir", "builtins.map", "builtins.filter",
+        "builtins.apply", "builtins.type", "builtins.super", "builtins.input",
+        "builtins.breakpoint", "operator.", "functools.", "itertools.", "inspect.", "copyreg.",
+        "a module.", "codecs.", "base64.", "binascii.", "zlib.",
+    ),
+}  # fmt: skip
+"""What it is called in words → beginnings of names that do it; the first that fits counts."""
+OTHER_DEED: Final = "use what has no place in a weights file"
+
+
+def deed_of(full: str) -> str:
+    """What calling something of this name comes to, in words."""
+    for deed, beginnings in DEEDS.items():
+        if full.startswith(beginnings):
+            return deed
+    return OTHER_DEED
+
+
+class Wishes:
+    """Names that were refused, and the calls that were asked of them."""
+
+    def __init__(self) -> None:
+        self.first = ""
+        self._calls: dict[str, str] = {}
+        self._uncalled: dict[str, None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.first)
+
+    def name(self, full: str) -> None:
+        """A name was asked for."""
+        self.first = self.first or full
+        if len(self._uncalled) < SHOWN_WISHES:
+            self._uncalled[full] = None
+
+    def call(self, full: str, arguments: tuple[Any, ...]) -> None:
+        """It was to be called."""
+        self._uncalled.pop(full, None)
+        if len(self._calls) < SHOWN_WISHES:
+            call = _call(full, arguments, 0)
+            shown = call if len(call) <= SHOWN_CALL else call[:SHOWN_CALL] + "…"
+            self._calls[shown] = deed_of(full)
+
+    def listed(self) -> list[dict[str, str]]:
+        """What it wanted, in order: ``deed`` in words and the ``call`` as Python would say it."""
+        calls = [{"deed": deed, "call": call} for call, deed in self._calls.items()]
+        names = [{"deed": deed_of(full), "call": full} for full in self._uncalled]
+        return (calls + names)[:SHOWN_WISHES]
+
+    def sentence(self) -> str:
+        """``It wanted to run a program: os.system('…'); …``"""
+        told = "; ".join(f"{wish['deed']}: {wish['call']}" for wish in self.listed())
+        return f"It wanted to {told}."
+
+
+def _call(full: str, arguments: Any, depth: int) -> str:
+    return f"{full}({_parts(arguments, depth)})"
+
+
+def _parts(values: Any, depth: int) -> str:
+    shown = [_shown(value, depth + 1) for value in list(values)[:SHOWN_PARTS]]
+    return ", ".join(shown + ["…"] * (len(values) > SHOWN_PARTS))
+
+
+def _shown(value: Any, depth: int) -> str:
+    """A value as Python would write it, shortened; nothing of it is asked, only our own kinds."""
+    if isinstance(value, Name):
+        return value.full
+    if isinstance(value, str | bytes):
+        text = repr(value[:SHOWN_CHARACTERS])
+        return text + "…" if len(value) > SHOWN_CHARACTERS else text
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)[:SHOWN_CHARACTERS]
+    if depth > SHOWN_DEPTH:
+        return "…"
+    if isinstance(value, Leftover):
+        made_by = value.made_by
+        name = made_by.full if isinstance(made_by, Name) else _shown(made_by, depth + 1)
+        return _call(name, value.arguments, depth)
+    if isinstance(value, dict):
+        items = list(value.items())[:SHOWN_PARTS]
+        pairs = [f"{_shown(k, depth + 1)}: {_shown(v, depth + 1)}" for k, v in items]
+        return "{" + ", ".join(pairs + ["…"] * (len(value) > SHOWN_PARTS)) + "}"
+    if isinstance(value, list | tuple):
+        inner = _parts(value, depth)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    return "…"
