@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from webui.errors import ParamsError
+from webui.params.training import TrainingOptions
 from webui.params.training_data import Bucketing
 from webui.training.buckets import (
     adjusted,
@@ -17,9 +18,9 @@ from webui.training.buckets import (
     fit,
     shapes,
     size_conditioning,
-    training_length,
     way_of_resizing,
 )
+from webui.training.steps import training_length
 
 CASES: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "data" / "bucket-cases.json").read_text()
@@ -95,12 +96,11 @@ def test_length_when_counted_then_is_that_of_the_vectors(case: dict[str, Any]) -
         for w, h in [name.split("x")]
     }
     batches = count_batches(samples, case["train_batch_size"])
-    length = training_length(
-        batches,
+    options = TrainingOptions(
         max_train_epochs=case["max_train_epochs"],
         gradient_accumulation_steps=case["gradient_accumulation_steps"],
-        processes=case["processes"],
     )
-    assert length.batches_per_epoch == case["batches_per_epoch"]
+    length = training_length(options, batches, case["processes"])
+    assert batches == case["batches_per_epoch"]
     assert length.steps_per_epoch == case["optimizer_steps_per_epoch"]
     assert length.steps == case["max_train_steps"]

@@ -210,19 +210,6 @@ def size_conditioning(picture: Size, bucket: Size) -> tuple[float, float, float,
     return left, top, left + width, top + height
 
 
-# Steps
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a training is; a step is one update of the weights."""
-
-    batches_per_epoch: int
-    steps_per_epoch: int
-    steps: int
-    epochs: int
-
-
 def count_batches(samples: Mapping[Size, int], batch_size: int) -> int:
     """Batches of an epoch: no batch mixes buckets, the last of each may be short.
 
@@ -230,24 +217,3 @@ def count_batches(samples: Mapping[Size, int], batch_size: int) -> int:
         samples: Pictures with repeats in each bucket.
     """
     return sum(math.ceil(count / batch_size) for count in samples.values())
-
-
-def training_length(
-    batches: int,
-    *,
-    max_train_epochs: int | None,
-    max_train_steps: int = 1600,
-    gradient_accumulation_steps: int = 1,
-    processes: int = 1,
-) -> Length:
-    """Steps and epochs of a training whose epoch has so many batches.
-
-    Raises:
-        ParamsError: There is nothing to train on.
-    """
-    if batches < 1:
-        raise ParamsError("There is no picture to train on.", field="train_data_dir")
-    per_epoch = math.ceil(batches / (processes * gradient_accumulation_steps))
-    if max_train_epochs:
-        return Length(batches, per_epoch, per_epoch * max_train_epochs, max_train_epochs)
-    return Length(batches, per_epoch, max_train_steps, math.ceil(max_train_steps / per_epoch))
