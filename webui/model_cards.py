@@ -19,6 +19,7 @@ from PIL import Image
 
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.labels import Label, badge, pretty, thumbnail
+from webui.checkpoints.scan import KIND_FOLDERS
 from webui.checkpoints.sidecars import (
     Beside,
     Notes,
@@ -336,17 +337,30 @@ def card_id(record: Record) -> str:
 
 
 def root_names(roots: Iterable[str]) -> dict[str, str]:
-    """Short names for folders, with as many of their parents as tell them apart; '' for one
-    folder alone."""
-    paths = {root: Path(root).parts for root in roots}
+    """Short names for folders that tell them apart, without "/"; '' for one folder alone.
+
+    Their own names, else those of the programs they belong to, else both, else their paths.
+    """
+    paths = {root: Path(root) for root in roots}
     if len(paths) < 2:
         return dict.fromkeys(paths, "")
-    longest = max(map(len, paths.values()))
-    for length in range(2, longest + 1):
-        names = {root: "/".join(parts[-length:]) for root, parts in paths.items()}
-        if len(set(names.values())) == len(names):
+    owners = {root: _owner(path) for root, path in paths.items()}
+    choices = (
+        {root: path.name for root, path in paths.items()},
+        owners,
+        {root: f"{owners[root]} · {path.name}" for root, path in paths.items()},
+    )
+    for names in choices:
+        if len({name.casefold() for name in names.values()}) == len(names):
             return names
-    return dict.fromkeys(paths, "")
+    return {root: " › ".join(path.parts[1:]) for root, path in paths.items()}
+
+
+def _owner(path: Path) -> str:
+    """The folder of the program that a model folder belongs to."""
+    inner = {"models", "embeddings", *(name for names in KIND_FOLDERS.values() for name in names)}
+    outer = (part for part in reversed(path.parts) if part.lower() not in inner)
+    return next(outer, path.name)
 
 
 def _folder(record: Record, roots: Mapping[str, str]) -> str:

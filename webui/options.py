@@ -242,12 +242,27 @@ OPTIONS: tuple[Option, ...] = (
         minimum=0,
         maximum=10,
     ),
-    Option("sdxl_crop_top", 0, "SDXL crop top", is_live=False, minimum=0),
-    Option("sdxl_crop_left", 0, "SDXL crop left", is_live=False, minimum=0),
+    Option("sdxl_crop_top", 0, "SDXL crop top", minimum=0, maximum=8192),
+    Option("sdxl_crop_left", 0, "SDXL crop left", minimum=0, maximum=8192),
+    Option("sdxl_clip_l_skip", False, "Clip skip acts on SDXL's first text encoder"),
+    Option(
+        "sdxl_refiner_low_aesthetic_score",
+        2.5,
+        "SDXL refiner: aesthetic score of the negative prompt",
+    ),
+    Option(
+        "sdxl_refiner_high_aesthetic_score", 6.0, "SDXL refiner: aesthetic score of the prompt"
+    ),
     Option(
         "extra_networks_default_multiplier",
         1.0,
         "Default multiplier for extra networks",
+    ),
+    Option(
+        "lora_preferred_name",
+        "Alias from file",
+        "When adding to prompt, refer to Lora by",
+        ("Alias from file", "Filename"),
     ),
     Option("sd_lora", "None", "Add network to prompt"),
     Option("sd_hypernetwork", "None", "Add hypernetwork to prompt", is_live=False),

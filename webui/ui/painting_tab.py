@@ -15,7 +15,7 @@ import gradio as gr
 from webui.errors import CheckpointNotFoundError
 from webui.resolve import AnyRequest
 from webui.samplers.names import SAMPLERS, SCHEDULES
-from webui.ui import cards, prompt_box, quicksettings, results
+from webui.ui import cards, extra_networks, prompt_box, quicksettings, results
 from webui.ui.painting_form import ASPECTS, PaintingForm, aspect_size, corrections
 from webui.ui.pasting import Pasted
 from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
@@ -63,6 +63,7 @@ class PaintingTab:
     buttons: Buttons
     extra_panel: gr.Column
     refiner_panel: gr.Column
+    networks: gr.HTML
     results: Results
     auto_size: gr.State
     is_restored: gr.State
@@ -127,6 +128,7 @@ class Ask:
 
     Attributes:
         buttons: Those of ``Buttons`` that lie here, by name.
+        networks: The sub-tabs with cards of models, below it.
     """
 
     tab: str
@@ -134,6 +136,7 @@ class Ask:
     buttons: dict[str, Any]
     style_row: StyleRow
     overrides: gr.Dropdown
+    networks: gr.HTML
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def draw_ask(tab: str, studio: Studio) -> Ask:
         buttons = _draw_actions(tab)
         style_row = prompt_box.draw_styles(list(studio.styles.by_name()), tab)
         overrides = _draw_overrides(tab)
-    return Ask(tab, prompts, buttons, style_row, overrides)
+    return Ask(tab, prompts, buttons, style_row, overrides, extra_networks.draw(tab))
 
 
 def draw_out(ask: Ask) -> Results:
@@ -416,9 +419,17 @@ def _connect_four(parts: PaintingTab) -> None:
 def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quicksettings) -> None:
     """Another checkpoint is chosen; every tab follows its size."""
 
-    def choose_checkpoint(values: Values) -> dict:
+    def choose_title(values: Values) -> dict:
+        return choose(values[quick.checkpoint] or "", values)
+
+    def choose_card(values: Values, event: gr.EventData) -> dict:
+        record = studio.cards.get(event._data["id"]).record
+        changes = choose(record.title, values)
+        return {**changes, quick.checkpoint: gr.update(value=quicksettings.chosen_title(studio))}
+
+    def choose(title: str, values: Values) -> dict:
         try:
-            record = studio.choose_checkpoint(values[quick.checkpoint] or "")
+            record = studio.choose_checkpoint(title)
         except CheckpointNotFoundError as err:
             show_warning(str(err))
             return {quick.checkpoint: gr.update(value=quicksettings.chosen_title(studio))}
@@ -428,10 +439,10 @@ def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quick
         return changes
 
     sizes = [c for parts in tabs for c in (parts.form.width, parts.form.height, parts.auto_size)]
-    wire(
-        quick.checkpoint.input, choose_checkpoint, [quick.checkpoint, *sizes],
-        [quick.checkpoint, *sizes],
-    )  # fmt: skip
+    given, changed = [quick.checkpoint, *sizes], [quick.checkpoint, *sizes]
+    wire(quick.checkpoint.input, choose_title, given, changed)
+    for parts in tabs:
+        wire(parts.networks.act, choose_card, given, changed)
 
 
 def follow_native_size(parts: PaintingTab, native: int, values: Values) -> dict:

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.follow_ups import input_of
 from webui.pictures import load_upright, open_image
+from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.input_routes import make_input_routes
 
 if TYPE_CHECKING:
@@ -110,7 +111,11 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
             raise HTTPException(404, str(err)) from err
         return FileResponse(path, filename=f"job-{job_id}.zip", media_type="application/zip")
 
+    def painted(request: Request, picture_id: int) -> Image.Image:
+        return load_upright(_open(studio, _find(studio, picture_id, check(request))))
+
     router.include_router(make_input_routes(studio), dependencies=[login])
+    router.include_router(make_card_routes(studio, painted), dependencies=[login])
     return router
 
 

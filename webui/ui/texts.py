@@ -9,6 +9,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.i18n import I18nData
 
+from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
 
@@ -16,6 +17,7 @@ ENGLISH, CHINESE = "en", "zh"
 
 TEXTS: dict[str, tuple[str, str]] = {
     **RESTORE_TEXTS,
+    **EXTRA_NETWORKS_TEXTS,
     **MODELS_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),

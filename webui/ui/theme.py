@@ -36,9 +36,9 @@ TITLES = {
     "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-measure": "measure",
 }  # fmt: skip
 """Buttons that show only a sign, and the text that names them."""
-STYLES = ("style.css", "canvas.css")
-SCRIPTS = ("canvas.js", "page.js")
-CANVAS_TEXTS = tuple(key for key in TEXTS if key.startswith("canvas_"))
+STYLES = ("style.css", "canvas.css", "extra_networks.css")
+SCRIPTS = ("canvas.js", "extra_networks.js", "page.js")
+SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(("canvas_", "net_")))
 
 
 def make_theme() -> gr.themes.Base:
@@ -111,7 +111,7 @@ def head(forced_theme: str | None) -> str:
             "close",
             "settings_nothing",
             "enlarge",
-            *CANVAS_TEXTS,
+            *SCRIPTS_TEXTS,
             *TITLES.values(),
         )
     }
