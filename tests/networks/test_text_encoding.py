@@ -51,14 +51,14 @@ def direct(encoder: CLIPTextModel, *chunks: Chunk, clip_skip: int = 1) -> Tensor
 
 def test_plain_prompts_equal_transformers(encoder: CLIPTextModel) -> None:
     one, other = chunk(320, 1125), chunk(2368)
-    found = encode_chunks(encoder, [[one], [other]])
+    found = encode_chunks(encoder, [[one], [other]]).states
     assert found.shape == (2, 77, 32)
     assert torch.equal(found, direct(encoder, one, other))
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2, 3, 4])
 def test_clip_skip_counts_layers_from_the_end(encoder: CLIPTextModel, clip_skip: int) -> None:
-    found = encode_chunks(encoder, [[chunk(320, 5)]], clip_skip=clip_skip)
+    found = encode_chunks(encoder, [[chunk(320, 5)]], clip_skip=clip_skip).states
     assert torch.equal(found, direct(encoder, chunk(320, 5), clip_skip=clip_skip))
     # and independently of output_hidden_states: run fewer layers
     layers = encoder.encoder.layers
@@ -72,13 +72,13 @@ def test_clip_skip_counts_layers_from_the_end(encoder: CLIPTextModel, clip_skip:
 
 def test_chunks_are_encoded_separately_and_joined(encoder: CLIPTextModel) -> None:
     first, second = chunk(1, 2, 3), chunk(4)
-    found = encode_chunks(encoder, [[first, second]])
+    found = encode_chunks(encoder, [[first, second]]).states
     assert torch.allclose(found[:, :77], direct(encoder, first), atol=1e-6)
     assert torch.allclose(found[:, 77:], direct(encoder, second), atol=1e-6)
 
 
 def test_shorter_prompts_are_padded_with_empty_chunks(encoder: CLIPTextModel) -> None:
-    found = encode_chunks(encoder, [[chunk(1), chunk(2)], [chunk(3)], []])
+    found = encode_chunks(encoder, [[chunk(1), chunk(2)], [chunk(3)], []]).states
     assert found.shape == (3, 154, 32)
     empty = direct(encoder, chunk())
     assert list(EMPTY_CHUNK.tokens) == chunk().tokens
@@ -91,9 +91,9 @@ def test_original_emphasis_restores_one_mean_over_the_whole_call(encoder: CLIPTe
     plain = direct(encoder, heavy, light)
     weighted = plain * torch.tensor([heavy.weights, light.weights]).unsqueeze(-1)
     wanted = weighted * (plain.mean() / weighted.mean())
-    found = encode_chunks(encoder, [[heavy], [light]], emphasis="Original")
+    found = encode_chunks(encoder, [[heavy], [light]], emphasis="Original").states
     assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-6)
-    alone = encode_chunks(encoder, [[heavy]], emphasis="Original")
+    alone = encode_chunks(encoder, [[heavy]], emphasis="Original").states
     assert not torch.allclose(alone[0], found[0], rtol=1e-4)  # the other prompt takes part
 
 
@@ -102,7 +102,7 @@ def test_other_emphasis_modes(encoder: CLIPTextModel, mode: str) -> None:
     heavy = chunk(320, 9, weights={1: 1.5, 2: -0.3})
     plain = direct(encoder, heavy)
     factor = torch.tensor(heavy.weights).view(1, 77, 1) if mode == "No norm" else 1.0
-    assert torch.allclose(encode_chunks(encoder, [[heavy]], emphasis=mode), plain * factor)
+    assert torch.allclose(encode_chunks(encoder, [[heavy]], emphasis=mode).states, plain * factor)
 
 
 def test_embedding_vectors_take_the_place_of_tokens(encoder: CLIPTextModel) -> None:
@@ -110,24 +110,28 @@ def test_embedding_vectors_take_the_place_of_tokens(encoder: CLIPTextModel) -> N
     vectors = table[[777, 778]].clone()
     placeholder = chunk(320, 0, 0, 5)
     placeholder.embeddings = [(2, "cat")]
-    found = encode_chunks(encoder, [[chunk(9)], [placeholder]], embeddings={"cat": vectors})
+    found = encode_chunks(encoder, [[chunk(9)], [placeholder]], embeddings={"cat": vectors}).states
     wanted = direct(encoder, chunk(9), chunk(320, 777, 778, 5))
     assert torch.allclose(found, wanted, atol=1e-6)
-    after = encode_chunks(encoder, [[chunk(320, 0, 0, 5)]])
+    after = encode_chunks(encoder, [[chunk(320, 0, 0, 5)]]).states
     assert torch.allclose(after, direct(encoder, chunk(320, 0, 0, 5)), atol=1e-6)
 
 
 def test_embedding_that_is_not_there_leaves_the_placeholder(encoder: CLIPTextModel) -> None:
     placeholder = chunk(320, 0)
     placeholder.embeddings = [(2, "gone")]
-    assert torch.equal(encode_chunks(encoder, [[placeholder]]), direct(encoder, chunk(320, 0)))
+    assert torch.equal(
+        encode_chunks(encoder, [[placeholder]]).states, direct(encoder, chunk(320, 0))
+    )
 
 
 def test_embedding_never_covers_the_end_token(encoder: CLIPTextModel) -> None:
     table = encoder.embeddings.token_embedding.weight
     placeholder = chunk(*range(1, 76))
     placeholder.embeddings = [(74, "long")]
-    found = encode_chunks(encoder, [[placeholder]], embeddings={"long": table[[1, 2, 3, 4, 5]]})
+    found = encode_chunks(
+        encoder, [[placeholder]], embeddings={"long": table[[1, 2, 3, 4, 5]]}
+    ).states
     wanted = direct(encoder, chunk(*range(1, 74), 1, 2))
     assert torch.allclose(found, wanted, atol=1e-6)
 
@@ -148,7 +152,7 @@ def test_half_precision_weights_keep_their_dtype(encoder: CLIPTextModel) -> None
     import copy
 
     brain = copy.deepcopy(encoder).to(torch.bfloat16)
-    found = encode_chunks(brain, [[chunk(320, weights={1: 1.3})]])
+    found = encode_chunks(brain, [[chunk(320, weights={1: 1.3})]]).states
     assert found.dtype == torch.bfloat16
-    wanted = encode_chunks(encoder, [[chunk(320, weights={1: 1.3})]])
+    wanted = encode_chunks(encoder, [[chunk(320, weights={1: 1.3})]]).states
     assert (found.float() - wanted).abs().max() < 0.15

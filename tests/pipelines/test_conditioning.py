@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from webui.pipelines import conditioning
-from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.conditioning import PassFacts, PromptEncoder
 from webui.prompts.read import read_prompt
 
 
@@ -17,7 +17,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     real = conditioning.encode_chunks
 
-    def counting(text_encoder: Any, prompts: Any, **more: Any) -> torch.Tensor:
+    def counting(text_encoder: Any, prompts: Any, **more: Any) -> Any:
         calls.append(len(prompts))
         return real(text_encoder, prompts, **more)
 
@@ -26,8 +26,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def encode(encoder: PromptEncoder, prompt: str, negative: str = "", **more: Any) -> Any:
-    how = {"clip_skip": 1, "comma_backtrack": 20, **more}
-    return encoder.encode(read_prompt(prompt, negative, steps=10), **how)
+    return encoder.encode(read_prompt(prompt, negative, steps=10), PassFacts(64, 64, **more))
 
 
 def test_unchanged_prompt_when_encoded_again_is_remembered(
@@ -47,7 +46,7 @@ def test_prompt_when_clip_skip_changes_is_encoded_again(
     two = encode(encoder, "a red apple", clip_skip=2).negative.at(0)
 
     assert len(counted) == 4
-    assert not torch.equal(one, two)
+    assert not torch.equal(one.states, two.states)
 
 
 def test_scheduled_prompt_when_encoded_has_its_variants_in_one_call(
@@ -56,7 +55,7 @@ def test_scheduled_prompt_when_encoded_has_its_variants_in_one_call(
     cond = encode(encoder, "a [red:blue:5] apple")
 
     assert counted[0] == 2
-    assert not torch.equal(cond.positive[0][1].at(5), cond.positive[0][1].at(6))
+    assert not torch.equal(cond.positive[0][1].at(5).states, cond.positive[0][1].at(6).states)
 
 
 def test_and_when_both_sides_are_equal_is_encoded_once(

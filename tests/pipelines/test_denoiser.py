@@ -11,6 +11,7 @@ from torch import Tensor
 
 from webui.pipelines.conditioning import Conditioning, Interrupted, ScheduledCond
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
+from webui.pipelines.encoding import Encoding
 from webui.pipelines.latent_blend import HardBlend
 from webui.samplers.schedules import NoiseTable
 
@@ -32,8 +33,8 @@ class EchoUnet:
         return (means.expand_as(latents),)
 
 
-def encoding(value: float, tokens: int = 77) -> Tensor:
-    return torch.full((1, tokens, 8), value)
+def encoding(value: float, tokens: int = 77) -> Encoding:
+    return Encoding(torch.full((1, tokens, 8), value))
 
 
 def always(value: float, tokens: int = 77) -> ScheduledCond:
@@ -131,7 +132,7 @@ def test_prompt_when_scheduled_changes_after_its_last_call() -> None:
 def test_scheduled_prompt_when_calls_go_past_the_end_is_the_first() -> None:
     scheduled = ScheduledCond(((2, encoding(0.0)), (4, encoding(1.0))))
 
-    assert float(scheduled.at(5).mean()) == 0.0
+    assert float(scheduled.at(5).states.mean()) == 0.0
 
 
 def test_interrupt_when_asked_carries_the_last_estimate() -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from webui.checkpoints.load_embedding import EmbeddingReader
-from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.conditioning import PassFacts, PromptEncoder
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
 from webui.prompts.read import read_prompt
 from webui.prompts.tokenizer import ClipTokenizer
@@ -47,8 +47,8 @@ class Desk:
 
     def encode(self, text: str, negative: str = "", emphasis: str = "Original") -> torch.Tensor:
         read = read_prompt(text, negative, steps=4, emphasis=emphasis)
-        cond = self.encoder.encode(read, clip_skip=1, comma_backtrack=20)
-        return cond.positive[0][1].at(0)
+        cond = self.encoder.encode(read, PassFacts(64, 64))
+        return cond.positive[0][1].at(0).states
 
 
 @pytest.fixture

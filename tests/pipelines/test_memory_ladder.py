@@ -15,6 +15,7 @@ from torch import nn
 from webui.errors import DeviceMemoryError
 from webui.params import Hires
 from webui.pipelines import memory_ladder
+from webui.pipelines.encoding import Encoding
 from webui.pipelines.memory_ladder import (
     ONE_AFTER_ANOTHER,
     OTHERS_ASIDE,
@@ -179,7 +180,7 @@ def test_rungs_on_a_device_end_with_the_other_networks_in_main_memory() -> None:
     warnings: list[str] = []
 
     output = LadderCall(warnings.append)(
-        model, torch.ones(2, 4, 2, 2), torch.zeros(2), torch.zeros(2, 77, 8), lambda: None
+        model, torch.ones(2, 4, 2, 2), torch.zeros(2), Encoding(torch.zeros(2, 77, 8)), lambda: None
     )
 
     assert bool((output == 2).all()) and unet.place == "cuda"

@@ -14,6 +14,7 @@ from tests.pipelines.conftest import Ear
 from webui.networks.tiling import set_tiling
 from webui.params import Hires, TiledDiffusion
 from webui.pipelines.conditioning import Interrupted
+from webui.pipelines.encoding import Encoding
 from webui.pipelines.network_call import call_network
 from webui.pipelines.tiled_diffusion import TiledCall
 
@@ -34,11 +35,11 @@ class Recorder:
         self.contexts: list[list[float]] = []
 
     def __call__(
-        self, model: Any, inputs: Tensor, timesteps: Tensor, context: Tensor, stop: Any
+        self, model: Any, inputs: Tensor, timesteps: Tensor, context: Encoding, stop: Any
     ) -> Tensor:
         self.shapes.append(tuple(inputs.shape))
         self.timesteps.append(timesteps.tolist())
-        self.contexts.append(context[:, 0, 0].tolist())
+        self.contexts.append(context.states[:, 0, 0].tolist())
         return inputs[:, :4] * 2
 
 
@@ -47,7 +48,7 @@ def call(network: Any, inputs: Tensor, *, is_seamless: bool = False, **wish: Any
     tiled = TiledCall(TiledDiffusion(**{**SMALL, **wish}), network, is_seamless=is_seamless)
     model: Any = SimpleNamespace(unet=nn.Identity())
     context = torch.arange(float(count)).view(-1, 1, 1).expand(-1, 77, 8)
-    return tiled(model, inputs, torch.arange(float(count)), context, lambda: None)
+    return tiled(model, inputs, torch.arange(float(count)), Encoding(context), lambda: None)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -105,7 +106,7 @@ def test_convolutions_when_seamless_wrap_around_the_picture_and_not_a_tile() -> 
     whole = unet.first(inputs)
     wish = TiledDiffusion(**SMALL, method="Mixture of Diffusers")
     tiled = TiledCall(wish, call_network, is_seamless=True)(
-        model, inputs, torch.zeros(1), torch.zeros(1, 77, 8), lambda: None
+        model, inputs, torch.zeros(1), Encoding(torch.zeros(1, 77, 8)), lambda: None
     )
 
     # only a tile's outermost cells see its edge, and they count for almost nothing
@@ -127,7 +128,9 @@ def test_stop_when_asked_between_tiles_ends_the_call() -> None:
     tiled = TiledCall(TiledDiffusion(**SMALL), network)
     model: Any = SimpleNamespace(unet=nn.Identity())
     with pytest.raises(Interrupted):
-        tiled(model, torch.randn(1, 4, 20, 20), torch.zeros(1), torch.zeros(1, 77, 8), stop)
+        tiled(
+            model, torch.randn(1, 4, 20, 20), torch.zeros(1), Encoding(torch.zeros(1, 77, 8)), stop
+        )
     assert len(calls) == 2
 
 

@@ -37,13 +37,13 @@ class EmbeddingReader:
     """Reads embedding files; see ``pipelines.embeddings.Reader``."""
 
     def vectors(self, file: Described) -> Tensor:
-        """(vectors, width) float32 on the CPU.
+        """(vectors, width) float32 on the CPU; those of two text encoders side by side.
 
         Raises:
             CheckpointError: The file is gone, cannot be read, or is not what was described.
             UnsafeCheckpointError: A pickle that asks for more than tensors.
         """
-        vectors = next(iter(load_embedding(Path(file.path)).values()))
+        vectors = torch.cat(list(load_embedding(Path(file.path)).values()), dim=1)
         if tuple(vectors.shape) != (file.vectors, file.width):
             raise CheckpointError(
                 f"{file.path} has changed: {file.vectors} vectors of width {file.width} were "

@@ -1,4 +1,4 @@
-"""Encode prompt chunks with a CLIP text encoder, with A1111's clip skip and emphasis.
+"""Encode prompt chunks with a CLIP text encoder of any kind, with A1111's clip skip and emphasis.
 
 Source: formats.md, sections 3.3 and 3.4.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import torch
@@ -48,26 +49,43 @@ class _EmptyChunk:
 EMPTY_CHUNK: Final = _EmptyChunk()
 
 
+@dataclass(frozen=True)
+class TextStates:
+    """What a text encoder makes of several prompts.
+
+    Attributes:
+        states: (B, 77·k, C) in its dtype and device, k = chunks of the longest prompt.
+        pooled: (B, P), the projected vector at the first end mark of each prompt's first chunk;
+            None for encoders without projection.
+    """
+
+    states: Tensor
+    pooled: Tensor | None
+
+
 def encode_chunks(
     text_encoder: nn.Module,
     prompts: Sequence[Sequence[PromptChunk]],
     *,
     clip_skip: int = 1,
+    is_normed: bool = True,
+    pad_token: int = END_TOKEN,
     emphasis: str = "Original",
     embeddings: Mapping[str, Tensor] | None = None,
-) -> Tensor:
+) -> TextStates:
     """Encode several prompts together, chunk by chunk.
 
     Args:
-        text_encoder: transformers' CLIPTextModel; not changed.
+        text_encoder: transformers' CLIPTextModel, with projection or without; not changed.
         prompts: For each prompt its chunks; shorter prompts get empty chunks at the end.
         clip_skip: 1 = last layer, 2 = the one before …
+        is_normed: The final norm is applied to what is taken.
+        pad_token: Stands behind the first end mark of a chunk.
         emphasis: ``Original`` (weights, then the mean of the whole chunk call is restored),
-            ``No norm`` (weights only), ``Ignore`` or ``None`` (no weights).
+            ``No norm`` (weights only), ``Ignore`` or ``None`` (no weights). The pooled vector
+            knows no weights.
         embeddings: Textual inversion vectors by name, each (vectors, C); a chunk that names
             one that is not here keeps its placeholder tokens.
-    Returns:
-        (B, 77·k, C) in the text encoder's dtype and device, k = chunks of the longest prompt.
     Raises:
         ParamsError: ``clip_skip`` or ``emphasis`` is out of range.
     """
@@ -75,12 +93,17 @@ def encode_chunks(
     if not prompts:
         raise ParamsError("There is no prompt to encode.", "", field="prompt")
     count = max(1, *(len(chunks) for chunks in prompts))
-    parts = []
+    parts: list[Tensor] = []
+    pooled: list[Tensor | None] = []
     for index in range(count):
         column = [chunks[index] if index < len(chunks) else EMPTY_CHUNK for chunks in prompts]
-        states = _encode_column(text_encoder, column, clip_skip, embeddings or {})  # (B, 77, C)
+        output = _output(text_encoder, _tokens(column, pad_token), column, embeddings or {})
+        states = output.hidden_states[-clip_skip]  # (B, 77, C)
+        if is_normed:
+            states = _inner(text_encoder).final_layer_norm(states)
         parts.append(_emphasised(states, column, emphasis))
-    return torch.cat(parts, dim=1)  # (B, 77·k, C)
+        pooled.append(getattr(output, "text_embeds", None))
+    return TextStates(torch.cat(parts, dim=1), pooled[0])  # (B, 77·k, C)
 
 
 def layer_count(text_encoder: nn.Module) -> int:
@@ -115,29 +138,34 @@ def _check(text_encoder: nn.Module, clip_skip: int, emphasis: str) -> None:
         )
 
 
-def _encode_column(
+def _tokens(column: Sequence[PromptChunk], pad_token: int) -> Tensor:
+    """(B, 77) token numbers of one chunk of every prompt, with the encoder's own padding."""
+    tokens = torch.tensor([list(chunk.tokens) for chunk in column])
+    if pad_token == END_TOKEN:
+        return tokens
+    is_end = (tokens == END_TOKEN).int()
+    is_behind = is_end.cumsum(dim=1) > is_end  # an end mark stands before it
+    return torch.where(is_behind, pad_token, tokens)
+
+
+def _output(
     text_encoder: nn.Module,
+    tokens: Tensor,
     column: Sequence[PromptChunk],
-    clip_skip: int,
     embeddings: Mapping[str, Tensor],
-) -> Tensor:
-    """Encode one chunk of every prompt: (B, 77, C)."""
-    inner = _inner(text_encoder)
-    device = inner.embeddings.token_embedding.weight.device
-    tokens = torch.tensor([list(chunk.tokens) for chunk in column], device=device)  # (B, 77)
+) -> Any:
+    """What the encoder says of one chunk of every prompt, all layers included."""
+    table = _inner(text_encoder).embeddings.token_embedding
     places = [
         (row, position, embeddings[name])
         for row, chunk in enumerate(column)
         for position, name in chunk.embeddings
         if name in embeddings
     ]
-    with _replaced_vectors(inner.embeddings.token_embedding, places):
-        output = text_encoder(
-            input_ids=tokens, output_hidden_states=clip_skip > 1, return_dict=True
+    with _replaced_vectors(table, places):
+        return text_encoder(
+            input_ids=tokens.to(table.weight.device), output_hidden_states=True, return_dict=True
         )
-    if clip_skip == 1:
-        return output.last_hidden_state
-    return inner.final_layer_norm(output.hidden_states[-clip_skip])
 
 
 @contextmanager

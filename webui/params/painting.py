@@ -18,6 +18,10 @@ class Sampling(Params):
         s_min_uncond: Below this sigma every second call skips the negative prompt (NGMS).
         skip_early_cond: Share of the first steps that run without guidance.
         sigma_min, sigma_max, rho: Override the schedule's limits; 0 = the model's own.
+        sdxl_crop_top, sdxl_crop_left: Pixels that SDXL is told the picture has lost there.
+        sdxl_clip_l_skip: Clip skip acts on SDXL's first text encoder.
+        sdxl_refiner_low_aesthetic_score, sdxl_refiner_high_aesthetic_score: Beauty that SDXL's
+            refiner is told of, for the negative prompt and for the prompt; about 1–10.
     """
 
     eta: Finite | None = None
@@ -46,6 +50,11 @@ class Sampling(Params):
     pad_cond_uncond_v0: bool = False
     use_downcasted_alpha_bar: bool = False
     sd_noise_schedule: Literal["Default", "Zero Terminal SNR"] = "Default"
+    sdxl_crop_top: int = Field(default=0, ge=0, le=8192)
+    sdxl_crop_left: int = Field(default=0, ge=0, le=8192)
+    sdxl_clip_l_skip: bool = False
+    sdxl_refiner_low_aesthetic_score: Annotated[float, Field(allow_inf_nan=False)] = 2.5
+    sdxl_refiner_high_aesthetic_score: Annotated[float, Field(allow_inf_nan=False)] = 6.0
 
 
 class Refiner(Params):

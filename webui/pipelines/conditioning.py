@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from webui.checkpoints.families.model import Frame, TextPart
 from webui.checkpoints.load import LoadedModel
 from webui.networks.lora.applying import changes_in
-from webui.networks.text_encoding import encode_chunks, token_width
+from webui.networks.text_encoding import TextStates, encode_chunks, token_width
 from webui.pipelines.embeddings import JobEmbeddings, WidthTable
+from webui.pipelines.encoding import Encoding
 from webui.pipelines.placement import on_device
 from webui.progress import Interrupted
 from webui.prompts.attention import weigh
@@ -28,12 +30,12 @@ class ScheduledCond:
     """One prompt over the whole run: encodings with the model call up to which each holds.
 
     Attributes:
-        entries: ``(end_step, encoding)`` in order; an encoding is (1, 77·k, C).
+        entries: ``(end_step, encoding)`` in order; each encoding is of one prompt.
     """
 
-    entries: tuple[tuple[int, Tensor], ...]
+    entries: tuple[tuple[int, Encoding], ...]
 
-    def at(self, call_index: int) -> Tensor:
+    def at(self, call_index: int) -> Encoding:
         """The encoding for model call ``call_index``, counted from 0: the first with
         ``call_index <= end_step``; past the end (adaptive samplers) the first of all."""
         for end_step, encoding in self.entries:
@@ -60,9 +62,13 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class _How:
-    """What besides the text decides an encoding."""
+    """What besides the text decides an encoding.
 
-    clip_skip: int
+    Attributes:
+        layers: Of each text encoder, the one whose output is taken, counted from the last.
+    """
+
+    layers: tuple[int, ...]
     emphasis: str
     comma_backtrack: int
 
@@ -72,20 +78,54 @@ class _Encoded:
     """What is remembered of texts encoded together.
 
     Attributes:
-        encodings: (1, 77·k, C) of each text.
+        encodings: Of each text; without the numbers, which differ from pass to pass.
         names: Embeddings in them. foreign: Words of embeddings for other text encoders.
     """
 
-    encodings: tuple[Tensor, ...]
+    encodings: tuple[Encoding, ...]
     names: tuple[str, ...]
     foreign: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PassFacts:
+    """What besides the prompts decides what the network is told in a pass.
+
+    Attributes:
+        width, height: Pixels of the pass.
+        clip_skip: A1111 counting, 1 = last layer; for families that follow it.
+        skips_in_sdxl: SDXL's first text encoder follows it, too (``sdxl_clip_l_skip``).
+        crop_top, crop_left: Pixels, as SDXL is told.
+        score, negative_score: Beauty that SDXL's refiner is told of, for the prompt and for the
+            negative one.
+    """
+
+    width: int
+    height: int
+    clip_skip: int = 1
+    comma_backtrack: int = 20
+    skips_in_sdxl: bool = False
+    crop_top: int = 0
+    crop_left: int = 0
+    score: float = 6.0
+    negative_score: float = 2.5
+
+    def layer(self, part: TextPart) -> int:
+        """Which layer of a text encoder is taken, counted from the last, which is 1."""
+        follows = part.clip_skip == "always" or (part.clip_skip == "option" and self.skips_in_sdxl)
+        return self.clip_skip if follows else part.layer
+
+    def frame(self, *, is_negative: bool) -> Frame:
+        """As a family is asked for its numbers."""
+        score = self.negative_score if is_negative else self.score
+        return Frame(self.width, self.height, self.crop_top, self.crop_left, score)
 
 
 class PromptEncoder:
     """Encodes prompts with one loaded model and remembers the last ones.
 
     Args:
-        model: Its text encoder is used; it is not owned.
+        model: Its text encoders are used; it is not owned.
         tokenizer: CLIP's.
 
     Attributes:
@@ -95,16 +135,15 @@ class PromptEncoder:
     def __init__(self, model: LoadedModel, tokenizer: ClipTokenizer) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self._width = token_width(model.text_encoder)
+        self._widths = [token_width(encoder) for encoder in model.text_encoders]
         self._cache: OrderedDict[tuple[object, ...], _Encoded] = OrderedDict()
         self.embeddings: JobEmbeddings | None = None
 
     def encode(
         self,
         prompt: ReadPrompt,
+        facts: PassFacts,
         *,
-        clip_skip: int,
-        comma_backtrack: int,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Conditioning:
         """Encode a whole prompt, positive and negative, every scheduled variant once.
@@ -112,25 +151,44 @@ class PromptEncoder:
         Raises:
             Interrupted: ``should_stop`` said so between two parts.
         """
-        how = _How(clip_skip, prompt.emphasis, comma_backtrack)
+        parts = self._model.family.texts
+        layers = tuple(facts.layer(part) for part in parts)
+        how = _How(layers, prompt.emphasis, facts.comma_backtrack)
+        told = self._numbers(facts.frame(is_negative=False))
         positive = tuple(
-            (part.weight, self._scheduled(part.schedule, how, should_stop))
+            (part.weight, self._scheduled(part.schedule, how, told, should_stop))
             for part in prompt.positive
         )
-        return Conditioning(positive, self._scheduled(prompt.negative, how, should_stop))
+        told = self._numbers(facts.frame(is_negative=True))
+        negative = self._scheduled(prompt.negative, how, told, should_stop)
+        is_empty = not any(text for _, text in prompt.negative)
+        if is_empty and self._model.family.has_empty_negative:
+            negative = ScheduledCond(tuple((end, _zeros(e)) for end, e in negative.entries))
+        return Conditioning(positive, negative)
+
+    def _numbers(self, frame: Frame) -> Tensor | None:
+        numbers = self._model.family.numbers(frame)
+        return torch.tensor([numbers], device=self._model.device) if numbers else None
 
     def _scheduled(
-        self, schedule: Sequence[tuple[int, str]], how: _How, should_stop: Callable[[], bool]
+        self,
+        schedule: Sequence[tuple[int, str]],
+        how: _How,
+        numbers: Tensor | None,
+        should_stop: Callable[[], bool],
     ) -> ScheduledCond:
         texts = tuple(dict.fromkeys(text for _, text in schedule))
         encoded = dict(zip(texts, self._encode_texts(texts, how, should_stop), strict=True))
+        if numbers is not None:
+            encoded = {text: replace(e, numbers=numbers) for text, e in encoded.items()}
         return ScheduledCond(tuple((end, encoded[text]) for end, text in schedule))
 
     def _encode_texts(
         self, texts: tuple[str, ...], how: _How, should_stop: Callable[[], bool]
-    ) -> tuple[Tensor, ...]:
-        table = self.embeddings.table(self._width) if self.embeddings else None
-        key = (texts, how, table, changes_in(self._model.text_encoder))
+    ) -> tuple[Encoding, ...]:
+        table = self.embeddings.table(sum(self._widths)) if self.embeddings else None
+        worn = tuple(changes_in(encoder) for encoder in self._model.text_encoders)
+        key = (texts, how, table, worn)
         if key not in self._cache:
             self._cache[key] = self._encoded(texts, how, table, should_stop)
         self._cache.move_to_end(key)
@@ -151,17 +209,42 @@ class PromptEncoder:
         chunked = [self._chunks(text, how, table, should_stop) for text in texts]
         names = tuple(dict.fromkeys(n for chunks in chunked for n in chunks.embedding_names))
         vectors = self.embeddings.vectors(table, names) if self.embeddings and table else {}
-        encoder = self._model.text_encoder
-        with torch.inference_mode(), on_device(encoder, self._model.device):
-            together = encode_chunks(
-                encoder,
-                chunked,
-                clip_skip=how.clip_skip,
-                emphasis=how.emphasis,
-                embeddings=vectors,
-            )
+        places = zip(self._model.family.texts, how.layers, self._split(vectors), strict=True)
+        encoded = [
+            self._encode_with(encoder, part, chunked, layer, own, how.emphasis)
+            for encoder, (part, layer, own) in zip(self._model.text_encoders, places, strict=True)
+        ]
+        together = Encoding(
+            torch.cat([e.states for e in encoded], dim=2),  # (texts, 77·k, all widths)
+            next((e.pooled for e in encoded if e.pooled is not None), None),
+        )
         encodings = tuple(together[i : i + 1] for i in range(len(texts)))
         return _Encoded(encodings, names, self._foreign(texts, how, table))
+
+    def _encode_with(
+        self,
+        encoder: nn.Module,
+        part: TextPart,
+        chunked: Sequence[PromptChunks],
+        layer: int,
+        vectors: Mapping[str, Tensor],
+        emphasis: str,
+    ) -> TextStates:
+        with torch.inference_mode(), on_device(encoder, self._model.device):
+            return encode_chunks(
+                encoder,
+                chunked,
+                clip_skip=layer,
+                is_normed=part.is_normed,
+                pad_token=part.pad_token,
+                emphasis=emphasis,
+                embeddings=vectors,
+            )
+
+    def _split(self, vectors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Each text encoder's share of vectors that are as wide as all of them together."""
+        shares = {name: v.split(self._widths, dim=1) for name, v in vectors.items()}
+        return [{name: s[i] for name, s in shares.items()} for i in range(len(self._widths))]
 
     def _chunks(
         self,
@@ -189,6 +272,11 @@ class PromptEncoder:
         return tuple(dict.fromkeys(words))
 
 
-def same_length(encodings: Sequence[Tensor]) -> bool:
-    """True when all encodings have as many tokens, so that one network call can take them."""
-    return len({encoding.shape[1] for encoding in encodings}) == 1
+def _zeros(encoding: Encoding) -> Encoding:
+    """The same without a word in it."""
+    vector = encoding.vector
+    return replace(
+        encoding,
+        states=torch.zeros_like(encoding.states),
+        vector=None if vector is None else torch.zeros_like(vector),
+    )

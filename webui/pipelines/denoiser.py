@@ -16,7 +16,8 @@ from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.errors import ParamsError
-from webui.pipelines.conditioning import Conditioning, Interrupted, same_length
+from webui.pipelines.conditioning import Conditioning, Interrupted
+from webui.pipelines.encoding import Encoding, joined, same_length
 from webui.pipelines.latent_blend import Blend
 from webui.pipelines.network_call import NetworkCall, call_network
 from webui.pipelines.picture_channels import PictureChannels
@@ -57,7 +58,7 @@ class CfgDenoiser:
         table: Noise levels the model was trained with.
         guidance: Strength and shortcuts.
         should_stop: Asked before every network call.
-        empty_prompt: Encoding of the empty prompt (1, 77, C), for ``pad_conds``.
+        empty_prompt: Encoding of the empty prompt, one chunk, for ``pad_conds``.
         call: How the U-Net is called (in tiles, in smaller groups …).
         takeover: Another checkpoint that paints the rest; None = none does.
         blend: What of the original stays at every step; None = nothing.
@@ -71,7 +72,7 @@ class CfgDenoiser:
         table: NoiseTable,
         guidance: Guidance,
         should_stop: Callable[[], bool],
-        empty_prompt: Tensor | None = None,
+        empty_prompt: Encoding | None = None,
         call: NetworkCall = call_network,
         takeover: Takeover | None = None,
         blend: Blend | None = None,
@@ -147,7 +148,7 @@ class CfgDenoiser:
         return self._guidance.image_cfg_scale != 1.0 and self._model.spec.purpose == "edit"
 
     def _guided_by_picture(
-        self, latents: Tensor, sigma: Tensor, encodings: list[Tensor], negative: Tensor
+        self, latents: Tensor, sigma: Tensor, encodings: list[Encoding], negative: Encoding
     ) -> tuple[Tensor, Tensor]:
         """Guidance by prompt and picture: three estimates, the last one shown neither.
 
@@ -202,7 +203,7 @@ class CfgDenoiser:
         self,
         latents: Tensor,
         sigma: Tensor,
-        encodings: list[Tensor],
+        encodings: list[Encoding],
         *,
         is_last_blind: bool = False,
     ) -> tuple[Tensor, ...]:
@@ -218,7 +219,7 @@ class CfgDenoiser:
             return self._run(latents, sigma, encodings, sees)
         by_length: dict[int, list[int]] = {}
         for index, encoding in enumerate(encodings):
-            by_length.setdefault(encoding.shape[1], []).append(index)
+            by_length.setdefault(encoding.tokens, []).append(index)
         found: dict[int, Tensor] = {}
         for indices in by_length.values():
             estimates = self._run(
@@ -227,25 +228,26 @@ class CfgDenoiser:
             found.update(zip(indices, estimates, strict=True))
         return tuple(found[i] for i in range(len(encodings)))
 
-    def _padded(self, encodings: list[Tensor]) -> list[Tensor]:
+    def _padded(self, encodings: list[Encoding]) -> list[Encoding]:
         if same_length(encodings):
             return encodings
         if self._guidance.pad_conds_v0:
             return _pad_v0(encodings)
         if self._guidance.pad_conds and self._empty_prompt is not None:
-            longest = max(e.shape[1] for e in encodings)
-            step = self._empty_prompt.shape[1]
-            return [
-                torch.cat([e, *[self._empty_prompt] * ((longest - e.shape[1]) // step)], dim=1)
-                for e in encodings
-            ]
+            empty, longest = self._empty_prompt, max(e.tokens for e in encodings)
+
+            def padded(one: Encoding) -> Encoding:
+                more = [empty.states] * ((longest - one.tokens) // empty.tokens)
+                return one.with_states(torch.cat([one.states, *more], dim=1))
+
+            return [padded(one) for one in encodings]
         return encodings
 
     def _run(
-        self, latents: Tensor, sigma: Tensor, encodings: list[Tensor], sees: list[bool]
+        self, latents: Tensor, sigma: Tensor, encodings: list[Encoding], sees: list[bool]
     ) -> tuple[Tensor, ...]:
         count, batch = len(encodings), latents.shape[0]
-        context = torch.cat([e.expand(batch, -1, -1) for e in encodings])  # (N·B, T, C)
+        context = joined([e.repeated(batch) for e in encodings])  # N·B
         noisy = latents.repeat(count, 1, 1, 1)  # (N·B, 4, h, w)
         levels = sigma.repeat(count)
         scale = (levels**2 + 1).rsqrt().view(-1, 1, 1, 1)
@@ -281,11 +283,12 @@ def _weighted_mean(weights: list[float], estimates: tuple[Tensor, ...]) -> Tenso
     return torch.stack(parts).sum(dim=0)
 
 
-def _pad_v0(encodings: list[Tensor]) -> list[Tensor]:
+def _pad_v0(encodings: list[Encoding]) -> list[Encoding]:
     """The older padding: the last of ``encodings`` (the negative) follows the first in length."""
-    length = encodings[0].shape[1]
+    length = encodings[0].tokens
     *conds, uncond = encodings
-    if uncond.shape[1] < length:
-        filler = uncond[:, -1:].expand(-1, length - uncond.shape[1], -1)
-        uncond = torch.cat([uncond, filler], dim=1)
-    return [*conds, uncond[:, :length]]
+    states = uncond.states
+    if uncond.tokens < length:
+        filler = states[:, -1:].expand(-1, length - uncond.tokens, -1)
+        states = torch.cat([states, filler], dim=1)
+    return [*conds, uncond.with_states(states[:, :length])]

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.pipelines.encoding import Encoding
 from webui.pipelines.network_call import call_network
 from webui.pipelines.placement import clear_for
 
@@ -155,7 +156,7 @@ class LadderCall:
         model: LoadedModel,
         inputs: Tensor,
         timesteps: Tensor,
-        context: Tensor,
+        context: Encoding,
         stop_if_asked: Callable[[], None],
     ) -> Tensor:
         """See ``NetworkCall``."""

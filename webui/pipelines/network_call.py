@@ -13,6 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.pipelines.encoding import Encoding
 
 
 class NetworkCall(Protocol):
@@ -23,7 +24,7 @@ class NetworkCall(Protocol):
         model: LoadedModel,
         inputs: Tensor,
         timesteps: Tensor,
-        context: Tensor,
+        context: Encoding,
         stop_if_asked: Callable[[], None],
         /,
     ) -> Tensor:
@@ -34,7 +35,7 @@ class NetworkCall(Protocol):
             inputs: (N, C, h, w) scaled latents, then any channels the checkpoint is shown beside
                 them; in the model's number format.
             timesteps: (N,) float32.
-            context: (N, T, width) encoded prompts.
+            context: N encoded prompts.
             stop_if_asked: Raises ``Interrupted``; to be called between parts of the work.
         Returns:
             (N, 4, h, w), in the model's number format.
@@ -46,8 +47,13 @@ def call_network(
     model: LoadedModel,
     inputs: Tensor,
     timesteps: Tensor,
-    context: Tensor,
+    context: Encoding,
     stop_if_asked: Callable[[], None],
 ) -> Tensor:
     """Evaluate the U-Net on everything at once; see ``NetworkCall``."""
-    return model.unet(inputs, timesteps, encoder_hidden_states=context, return_dict=False)[0]
+    more = {}
+    if context.vector is not None:
+        more = {"added_cond_kwargs": {"text_embeds": context.vector, "time_ids": context.numbers}}
+    return model.unet(
+        inputs, timesteps, encoder_hidden_states=context.states, return_dict=False, **more
+    )[0]

@@ -25,9 +25,10 @@ from webui.checkpoints.load import LoadedModel
 from webui.errors import DeviceMemoryError
 from webui.networks.tiling import set_tiling
 from webui.params import FaceRestoration, Painting
-from webui.pipelines.conditioning import Conditioning, Interrupted, PromptEncoder
+from webui.pipelines.conditioning import Conditioning, Interrupted, PassFacts, PromptEncoder
 from webui.pipelines.decode import VaeWork, decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
+from webui.pipelines.encoding import Encoding
 from webui.pipelines.latent_blend import Blend
 from webui.pipelines.memory_ladder import (
     SMALLER_GROUPS,
@@ -343,17 +344,23 @@ class PaintingRun(ABC, Generic[SomeParams]):
         )
 
     def encode(
-        self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
+        self,
+        prompt: str,
+        negative: str,
+        sampler: str,
+        hires_steps: int | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Conditioning:
         """Prompts as the U-Net reads them, following their schedule. The networks that they name
         act on the model from now on, until other prompts are encoded.
 
         Args:
             hires_steps: Steps of a second pass, which prompt schedules count on from the first.
+            size: Width and height of the pass in pixels; None = the request's.
         """
         read = self._read(prompt, negative, sampler, hires_steps)
         self.supplies.networks.want(() if self.params.disable_extra_networks else read.networks)
-        return self._encode_read(read)
+        return self._encode_read(read, size or (self.params.width, self.params.height))
 
     def _read(
         self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
@@ -369,14 +376,11 @@ class PaintingRun(ABC, Generic[SomeParams]):
             old_timelines=params.use_old_scheduling,
         )
 
-    def _encode_read(self, read: ReadPrompt) -> Conditioning:
+    def _encode_read(self, read: ReadPrompt, size: tuple[int, int]) -> Conditioning:
         cond = self.supplies.encoder(self.model).encode(
-            read,
-            should_stop=self.listener.should_stop,
-            clip_skip=self.params.clip_skip,
-            comma_backtrack=self.params.comma_padding_backtrack,
+            read, pass_facts(self.params, size), should_stop=self.listener.should_stop
         )
-        return replace(cond, encode_again=lambda: self._encode_read(read))
+        return replace(cond, encode_again=lambda: self._encode_read(read, size))
 
     def denoiser(
         self,
@@ -431,10 +435,14 @@ class PaintingRun(ABC, Generic[SomeParams]):
             call = TiledCall(wish, call, is_seamless=self.params.tiling)
         return call
 
-    def _empty_prompt(self) -> Tensor | None:
+    def _empty_prompt(self) -> Encoding | None:
+        """What shorter prompts are padded with: no words, even where an empty negative prompt
+        is told otherwise."""
         if not self.params.sampling.pad_cond_uncond:
             return None
-        return self._encode_read(self._read("", "", self.params.sampler)).negative.at(0)
+        size = (self.params.width, self.params.height)
+        read = self._read("", "", self.params.sampler)
+        return self._encode_read(read, size).positive[0][1].at(0)
 
     def _takeover(self) -> Takeover | None:
         refiner = self.params.refiner
@@ -505,6 +513,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
                 init_latents=init_latents,
                 t_enc=t_enc,
                 extra_noise=extra_noise,
+                is_sdxl=self.model.family.latents == "sdxl",
             )
 
     def on_step(self, batch: int, stage: str) -> Callable[[StepInfo], None]:
@@ -538,6 +547,21 @@ def noise_table(params: Painting, model: LoadedModel) -> NoiseTable:
     if params.sampling.sd_noise_schedule == "Zero Terminal SNR":
         alphas = zero_terminal_snr(alphas)
     return NoiseTable(alphas, quantize=params.sampling.enable_quantization)
+
+
+def pass_facts(params: Painting, size: tuple[int, int]) -> PassFacts:
+    """What a request tells networks about a pass of that width and height."""
+    s = params.sampling
+    return PassFacts(
+        *size,
+        clip_skip=params.clip_skip,
+        comma_backtrack=params.comma_padding_backtrack,
+        skips_in_sdxl=s.sdxl_clip_l_skip,
+        crop_top=s.sdxl_crop_top,
+        crop_left=s.sdxl_crop_left,
+        score=s.sdxl_refiner_high_aesthetic_score,
+        negative_score=s.sdxl_refiner_low_aesthetic_score,
+    )
 
 
 def sampler_options(params: Painting) -> SamplerOptions:

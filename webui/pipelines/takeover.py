@@ -9,6 +9,7 @@ from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.pipelines.conditioning import Conditioning
+from webui.pipelines.encoding import Encoding
 from webui.samplers.schedules import TRAINING_STEPS, NoiseTable
 
 
@@ -24,7 +25,7 @@ class Successor:
     model: LoadedModel
     table: NoiseTable
     cond: Conditioning
-    empty_prompt: Tensor | None = None
+    empty_prompt: Encoding | None = None
 
 
 @dataclass(frozen=True)

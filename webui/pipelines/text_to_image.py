@@ -93,6 +93,7 @@ class TextToImageRun(PaintingRun[TextToImage]):
             hires.negative_prompt or params.negative_prompt,
             sampler,
             hires_steps=steps,
+            size=self._hires_target(hires).upscale_to,
         )
         return self.walk(
             batch,
@@ -112,18 +113,21 @@ class TextToImageRun(PaintingRun[TextToImage]):
             extra_noise=hires.extra_noise or 0.0,
         )
 
-    def _enlarged(self, batch: int, first: Tensor | list[Image.Image], hires: Hires) -> Tensor:
-        """(B, 4, H/8, W/8) the second pass begins with; its checkpoint is then the one in use."""
+    def _hires_target(self, hires: Hires) -> HiresTarget:
         params = self.params
-        target = hires_target(
+        return hires_target(
             params.width, params.height, hires.scale, hires.resize_x, hires.resize_y
         )
+
+    def _enlarged(self, batch: int, first: Tensor | list[Image.Image], hires: Hires) -> Tensor:
+        """(B, 4, H/8, W/8) the second pass begins with; its checkpoint is then the one in use."""
+        target = self._hires_target(hires)
         if self.listener.should_stop():
             raise Interrupted(None)
         if hires.upscaler not in LATENT_MODES:
             pictures = first if isinstance(first, list) else self.decoded(batch, first)
             return self._enlarged_pictures(batch, pictures, target, hires)
-        self.checkpoint = hires.checkpoint or params.checkpoint
+        self.checkpoint = hires.checkpoint or self.params.checkpoint
         latents = self.encoded(batch, first) if isinstance(first, list) else first
         self.say(batch, 0, 0, "upscaling")
         return upscale_latents(latents, hires.upscaler, target)

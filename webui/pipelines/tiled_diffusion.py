@@ -20,6 +20,7 @@ from webui.checkpoints.load import LoadedModel
 from webui.networks.tiles import Mosaic, Tile, gaussian, ring_spans, soft_edged, spans
 from webui.networks.tiling import wrapping_suspended
 from webui.params import TiledDiffusion
+from webui.pipelines.encoding import Encoding
 from webui.pipelines.network_call import NetworkCall
 
 PIXELS_PER_CELL = 8
@@ -47,7 +48,7 @@ class TiledCall:
         model: LoadedModel,
         inputs: Tensor,
         timesteps: Tensor,
-        context: Tensor,
+        context: Encoding,
         stop_if_asked: Callable[[], None],
     ) -> Tensor:
         """See ``NetworkCall``."""
@@ -62,7 +63,7 @@ class TiledCall:
                     model,
                     torch.cat([mosaic.cut(inputs, tile) for tile in group]),
                     timesteps.repeat(len(group)),
-                    context.repeat(len(group), 1, 1),
+                    context.repeated(len(group)),
                     stop_if_asked,
                 )  # (tiles·N, 4, h, w)
                 yield from zip(group, outputs.chunk(len(group)), strict=True)
