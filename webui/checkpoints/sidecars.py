@@ -119,7 +119,7 @@ def read_notes(record: Record, there: Beside) -> Notes:
     trained = ", ".join(str(w).strip(" ,") for w in words) if isinstance(words, list) else ""
     return Notes(
         description=_text(noted, "description") or (_read(file).strip() if file else ""),
-        family=_family(_text(noted, "sd_version")) or _helper_family(helper),
+        family=_family(_text(noted, "sd_version")) or helper_family(helper),
         activation=_text(noted, "activation") or trained,
         negative=_text(noted, "negative"),
         notes=_text(noted, "notes"),
@@ -217,7 +217,8 @@ def _family(sd_version: str) -> str:
     return next((code for code, word in BADGES.items() if wanted == word.casefold()), "")
 
 
-def _helper_family(helper: Mapping[str, Any]) -> str:
+def helper_family(helper: Mapping[str, Any]) -> str:
+    """The family that a download helper's words for the base model mean; '' when unknown."""
     base = helper.get("baseModel")
     stated = base if isinstance(base, str) else ""
     return next((family for start, family in _HELPER_FAMILIES if stated.startswith(start)), "")

@@ -1,0 +1,272 @@
+"""What a link offers: the files behind it, with what the hub tells of each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import httpx
+
+from webui.checkpoints.download.client import SourceError, ask, make_client, translated
+from webui.checkpoints.download.fetch import Network, Wanted, on_own_loop
+from webui.checkpoints.download.links import (
+    Civitai,
+    HuggingFace,
+    Link,
+    ModelScope,
+    Plain,
+    read_link,
+)
+from webui.checkpoints.download.naming import ENDINGS, safe_name
+from webui.errors import DownloadError
+
+logger = logging.getLogger(__name__)
+MOST_JSON_BYTES: Final = 16 << 20
+MOST_PICTURE_BYTES: Final = 12 << 20
+_CIVITAI_KINDS: Final = {
+    "Checkpoint": "checkpoint", "LORA": "lora", "LoCon": "lora", "DoRA": "lora",
+    "TextualInversion": "embedding", "VAE": "vae", "Upscaler": "upscaler",
+    "Hypernetwork": "hypernetwork", "Controlnet": "controlnet",
+}  # fmt: skip
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a hub says of a model, for the files beside it.
+
+    Attributes:
+        description: Its title and version. words: What a prompt must say. base: The hub's word
+            for what it was made from. page: Where it stands. preview: A picture's address.
+    """
+
+    description: str = ""
+    words: str = ""
+    base: str = ""
+    page: str = ""
+    preview: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One file that can be had.
+
+    Attributes:
+        label: What tells it from the others. wanted: The wish that gets it.
+        is_main: The one most people want.
+    """
+
+    label: str
+    wanted: Wanted
+    notes: Notes | None = None
+    is_main: bool = False
+
+
+def offers(text: str, network: Network, kind: str = "") -> list[Offer]:
+    """The files behind a pasted link, the most wanted first. Asks the hub.
+
+    Args:
+        kind: What the person says it is; '' = unknown.
+    Raises:
+        DownloadError: It is no link, the hub does not answer, or there are no weights there.
+    """
+    return on_own_loop(_offers(read_link(text), network, kind))
+
+
+async def _offers(link: Link, network: Network, kind: str) -> list[Offer]:
+    if isinstance(link, Plain):
+        name = safe_name(httpx.URL(link.url).path, "")
+        wanted = Wanted((link.url,), kind, name if name.lower().endswith(ENDINGS) else "")
+        return [Offer(name or link.url, wanted, is_main=True)]
+    if isinstance(link, (HuggingFace, ModelScope)) and link.path:
+        return [_repo_offer(link, link.path, kind)]
+    async with make_client(network.rules) as client:
+        told = await ask_json(client, network, link.listing)
+    if isinstance(link, HuggingFace):
+        found = _hugging_face(link, told, kind)
+    elif isinstance(link, ModelScope):
+        found = _modelscope(link, told, kind)
+    else:
+        found = _civitai(link, told, kind)
+    if not found:
+        raise DownloadError(
+            "There are no files of weights at this address.",
+            f"They end in {', '.join(ENDINGS)}. Folders of parts (diffusers) are not fetched.",
+        )
+    return sorted(found, key=lambda offer: not offer.is_main)
+
+
+async def ask_json(client: httpx.AsyncClient, network: Network, url: str) -> Any:
+    """A hub's answer for programs; from a mirror when it does not answer itself.
+
+    Raises:
+        SourceError: Nobody gives a sound answer.
+    """
+    failure: SourceError | None = None
+    for candidate in network.mirrors.candidates(url):
+        try:
+            data = await read_all(client, network, candidate.url, MOST_JSON_BYTES)
+            return json.loads(data)
+        except SourceError as err:
+            failure = err
+        except ValueError:
+            host = httpx.URL(candidate.url).host
+            failure = SourceError(f"{host} gave an answer that cannot be read.", "Try again.")
+    assert failure is not None, "there is always the address itself"
+    raise failure
+
+
+async def read_all(client: httpx.AsyncClient, network: Network, url: str, most: int) -> bytes:
+    """A small answer as a whole.
+
+    Raises:
+        SourceError: It cannot be had, or is larger than ``most`` bytes.
+    """
+    data = bytearray()
+    async with ask(client, url, network.rules) as answer:
+        with translated(url):
+            async for chunk in answer.response.aiter_bytes():
+                data += chunk
+                if len(data) > most:
+                    raise SourceError(f"{answer.url.host} sends far too much.", "Try again.")
+    return bytes(data)
+
+
+# Repositories
+
+
+def _repo_offer(
+    link: HuggingFace | ModelScope,
+    path: str,
+    kind: str,
+    size: Any = None,
+    sha256: Any = None,
+    is_main: bool = True,
+) -> Offer:
+    digest = str(sha256 or "").lower()
+    wanted = Wanted(
+        (link.file(path),),
+        kind,
+        safe_name(path),
+        sha256=digest if _SHA256.fullmatch(digest) else None,
+        size_bytes=size if isinstance(size, int) and size > 0 else None,
+    )
+    return Offer(path, wanted, Notes(link.repo, page=link.page), is_main)
+
+
+def _hugging_face(link: HuggingFace, told: Any, kind: str) -> list[Offer]:
+    entries = [e for e in _dicts(told) if e.get("type") == "file"]
+    files = [e for e in entries if str(e.get("path", "")).lower().endswith(ENDINGS)]
+    return [
+        _repo_offer(
+            link, str(e["path"]), kind, e.get("size"), _dict(e.get("lfs")).get("oid"),
+            _is_single(str(e["path"])),
+        )
+        for e in files
+    ]  # fmt: skip
+
+
+def _modelscope(link: ModelScope, told: Any, kind: str) -> list[Offer]:
+    entries = _dicts(_dict(_dict(told).get("Data")).get("Files"))
+    return [
+        _repo_offer(
+            link, str(e["Path"]), kind, e.get("Size"), e.get("Sha256"), _is_single(str(e["Path"]))
+        )
+        for e in entries
+        if e.get("Type") == "blob" and str(e.get("Path", "")).lower().endswith(ENDINGS)
+    ]
+
+
+def _is_single(path: str) -> bool:
+    """True for whole models rather than parts of a diffusers folder."""
+    return "/" not in path and path.lower().endswith(".safetensors")
+
+
+# Civitai
+
+
+def _civitai(link: Civitai, told: Any, kind: str) -> list[Offer]:
+    told = _dict(told)
+    versions = _dicts(told.get("modelVersions")) or [told]
+    if link.version:
+        versions = [v for v in versions if str(v.get("id")) == link.version] or versions
+    model = _dict(told.get("model")) or told
+    found = [
+        _civitai_offer(file, version, model, kind, number == 0)
+        for number, version in enumerate(versions)
+        for file in _dicts(version.get("files"))
+        if str(file.get("name", "")).lower().endswith(ENDINGS)
+    ]
+    return _asked_for(found, link.query)
+
+
+def _asked_for(found: list[Offer], query: str) -> list[Offer]:
+    """The file that a download link's query describes, if it does."""
+    asked = {value.lower() for values in parse_qs(query).values() for value in values}
+    if not asked:
+        return found
+    exact = [o for o in found if asked == _query_words(o.wanted.urls[0])]
+    return [replace(exact[0], is_main=True)] if exact else found
+
+
+def _query_words(url: str) -> set[str]:
+    query = httpx.URL(url).query.decode("ascii")
+    return {value.lower() for values in parse_qs(query).values() for value in values}
+
+
+def _civitai_offer(
+    file: Mapping[str, Any],
+    version: Mapping[str, Any],
+    model: Mapping[str, Any],
+    kind: str,
+    is_newest: bool,
+) -> Offer:
+    own_kind = _CIVITAI_KINDS.get(str(model.get("type", "")), "")
+    if file.get("type") == "VAE":
+        own_kind = "vae"
+    digest = str(_dict(file.get("hashes")).get("SHA256", "")).lower()
+    number = version.get("id")
+    url = str(file.get("downloadUrl") or f"https://civitai.com/api/download/models/{number}")
+    title = " ".join(str(part) for part in (model.get("name"), version.get("name")) if part)
+    words = [str(word).strip(" ,") for word in version.get("trainedWords") or ()]
+    notes = Notes(
+        description=title,
+        words=", ".join(filter(None, words)),
+        base=str(version.get("baseModel") or ""),
+        page=f"https://civitai.com/models/{version.get('modelId') or model.get('id') or ''}"
+        f"?modelVersionId={number}",
+        preview=_harmless_picture(_dicts(version.get("images"))),
+    )
+    kilobytes = file.get("sizeKB")
+    size = f", {kilobytes / 1e6:.2f} GB" if isinstance(kilobytes, (int, float)) else ""
+    name = safe_name(str(file["name"]))
+    return Offer(
+        f"{version.get('name') or number}: {name}{size}",
+        Wanted((url,), own_kind or kind, name,
+               sha256=digest if _SHA256.fullmatch(digest) else None),
+        notes if own_kind != "vae" or model.get("type") == "VAE" else None,
+        is_newest and bool(file.get("primary")),
+    )  # fmt: skip
+
+
+def _harmless_picture(images: Iterable[Mapping[str, Any]]) -> str:
+    """The first preview that anybody may see; '' when there is none."""
+    for image in images:
+        level = image.get("nsfwLevel", image.get("nsfw"))
+        is_harmless = level in (1, "None", False, None) and image.get("type", "image") == "image"
+        if is_harmless and str(image.get("url", "")).startswith("https://"):
+            return str(image["url"])
+    return ""
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
