@@ -74,6 +74,10 @@ class JobHypernetworks:
     def at_step(self, step: int) -> None:
         """Hypernetworks act in every step."""
 
+    def end(self) -> None:
+        """The job is over."""
+        self.take_off()
+
     def take_off(self) -> None:
         """Let every model read as it did before."""
         self._wanted = ()

@@ -1,4 +1,8 @@
-"""The LoRAs of one job: put on whichever model is in use, taken off again when it ends."""
+"""The LoRAs of one job: put on whichever model is in use.
+
+They stay on when the job ends, for the next one that asks for the same; another one's wishes
+replace them, and whoever owns the memory may take them off at any time between two uses.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,19 @@ from torch import nn
 
 from webui.checkpoints.load import LoadedModel
 from webui.errors import CheckpointError, PromptSyntaxError
-from webui.networks.lora.applying import NetworkChange, set_changes
+from webui.networks.lora.applying import (
+    NetworkChange,
+    bytes_to_hold,
+    changes_in,
+    set_changes,
+)
 from webui.networks.lora.blocks import BASE, block_of_layers, read_blocks
 from webui.networks.lora.files import LoraFile, some
 from webui.networks.lora.matching import LayerTable, Match, match_layers, text_layers, unet_layers
 from webui.prompts.networks import LORA_TYPES, LoraMention, NetworkMention, lora_weights
 
-UNET, TEXT = "unet", "text_encoder"
+UNET, VAE = "unet", "vae"
+TEXT_NUMBERS: Final[Mapping[str, int]] = {"text_encoder": 1, "text_encoder_2": 2}
 FAMILY_WORDS: Final[Mapping[str, str]] = {
     "sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL", "sd3": "SD3", "flux": "FLUX",
 }  # fmt: skip
@@ -39,7 +49,7 @@ class _Dressed:
     """A model that wears, or wore, something; it is not kept in memory for that."""
 
     model: weakref.ref[LoadedModel]
-    wears: object = ((), ())
+    wears: object = None
     matches: dict[Hashable, Match] = field(default_factory=dict[Hashable, Match])
 
 
@@ -49,16 +59,23 @@ class JobLoras:
     Args:
         shelf: Gives the files; asked once for each name.
         warn: Told once about everything that is not applied.
+        make_room: Told how many bytes a model that puts something on is about to take more.
     """
 
     types = LORA_TYPES
 
-    def __init__(self, shelf: LoraShelf, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        shelf: LoraShelf,
+        warn: Callable[[str], None],
+        make_room: Callable[[int], None] = lambda more: None,
+    ) -> None:
+        self._make_room = make_room
         self._shelf = shelf
         self._warn = warn
         self._warned: set[str] = set()
         self._files: dict[str, LoraFile | None] = {}
-        self._wanted: tuple[_Wanted, ...] = ()
+        self._wanted: tuple[_Wanted, ...] | None = None
         self._step = 0
         self._latest: weakref.ref[LoadedModel] | None = None
         self._dressed: list[_Dressed] = []
@@ -75,24 +92,28 @@ class JobLoras:
             self._wanted = wanted
 
     def put_on(self, model: LoadedModel) -> None:
-        """Make a model's weights what is wanted; costs nothing when they are already."""
+        """Make a model's weights what is wanted, whatever an earlier job has left in them; costs
+        nothing when they are already. Until something was wanted, or nothing, they stay."""
+        if self._wanted is None:
+            return
         dressed = next((d for d in self._dressed if d.model() is model), None)
         if dressed is None:
-            if not self._wanted:
-                return
             dressed = _Dressed(weakref.ref(model))
             self._dressed.append(dressed)
         self._latest = dressed.model
-        wears = (self._wanted, tuple(w.mention.acts_at(self._step) for w in self._wanted))
-        if dressed.wears == wears:
+        wish = (self._wanted, tuple(w.mention.acts_at(self._step) for w in self._wanted))
+        networks = _networks(model)
+        if dressed.wears == (wish, _worn(networks)):
             return
-        changes: dict[str, list[NetworkChange]] = {UNET: [], TEXT: []}
+        changes: dict[str, list[NetworkChange]] = {name: [] for name in networks}
         for wanted in self._wanted:
             for network, change in self._changes(model, dressed, wanted):
                 changes[network].append(change)
-        for network, module in _networks(model).items():
-            set_changes(module, changes[network])
-        dressed.wears = wears
+        if more := sum(bytes_to_hold(networks[name], wanted) for name, wanted in changes.items()):
+            self._make_room(more)
+        for name, network in networks.items():
+            set_changes(network, changes[name])
+        dressed.wears = (wish, _worn(networks))
 
     def at_step(self, step: int) -> None:
         """The walk of a sampler is before this step, counted from 0; LoRAs that begin or end
@@ -100,6 +121,10 @@ class JobLoras:
         self._step = step
         if self._latest is not None and (model := self._latest()) is not None:
             self.put_on(model)
+
+    def end(self) -> None:
+        """The job is over; see ``networks.NetworkKind``. What is on stays on until another job
+        wants something else."""
 
     def take_off(self) -> None:
         """Give every model its own weights again."""
@@ -145,8 +170,9 @@ class JobLoras:
         factors = read_blocks(mention.lbw) if mention.lbw else {}
         unet = mention.unet if mention.acts_at(self._step) else 0.0
         text = mention.te * factors.get(BASE, 1.0)
-        for network, weight in ((UNET, unet), (TEXT, text)):
-            if layers := match.layers[network]:
+        for network, layers in match.layers.items():
+            if layers:
+                weight = unet if network == UNET else text
                 blocks = tuple(factors.items()) if network == UNET else ()
                 share = _share(model, factors) if blocks else {}
                 key = (file.key, weight, mention.dyn, blocks)
@@ -177,7 +203,11 @@ class JobLoras:
 
 
 def _networks(model: LoadedModel) -> dict[str, nn.Module]:
-    return {UNET: model.unet, TEXT: model.text_encoder}
+    return {name: network for name, network in model.parts.items() if name != VAE}
+
+
+def _worn(networks: Mapping[str, nn.Module]) -> tuple[object, ...]:
+    return tuple(changes_in(network) for network in networks.values())
 
 
 def _share(model: LoadedModel, factors: Mapping[str, float]) -> dict[str, float]:
@@ -189,7 +219,7 @@ def _share(model: LoadedModel, factors: Mapping[str, float]) -> dict[str, float]
 def _tables(model: LoadedModel) -> dict[str, LayerTable]:
     if "lora_tables" not in model.extras:
         model.extras["lora_tables"] = {
-            UNET: unet_layers(model.unet),
-            TEXT: text_layers(model.text_encoder),
+            name: unet_layers(network) if name == UNET else text_layers(network, TEXT_NUMBERS[name])
+            for name, network in _networks(model).items()
         }
     return model.extras["lora_tables"]

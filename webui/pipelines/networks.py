@@ -32,6 +32,11 @@ class NetworkKind(Protocol):
         """The walk of a sampler is before this step, counted from 0."""
         ...
 
+    def end(self) -> None:
+        """The job is over: nothing of it may be seen in the pictures of the next one, which asks
+        for its own networks before it uses a model."""
+        ...
+
     def take_off(self) -> None:
         """Make every model what it was."""
         ...
@@ -69,6 +74,11 @@ class JobNetworks:
         is put on or taken off."""
         for kind in self._kinds:
             kind.at_step(step)
+
+    def end(self) -> None:
+        """The job is over. What the next one may want too stays on, see ``LoadedModels``."""
+        for kind in self._kinds:
+            kind.end()
 
     def take_off(self) -> None:
         """Make every model what it was before the job."""
