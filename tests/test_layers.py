@@ -28,6 +28,7 @@ ROOM_OF_FILE = {
     "drafts": "studio",
     "follow_ups": "studio",
     "vae_choice": "studio",
+    "embedding_list": "studio",
     "lora_files": "studio",
     "model_cards": "studio",
     "file_tools": "studio",

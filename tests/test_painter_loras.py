@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from tests.test_painter import Heard
+from webui.checkpoints.memory import Budget, Bytes
+from webui.networks.lora.applying import held_bytes
 from webui.painter import Painter
 from webui.params import TextToImage
 
@@ -63,6 +65,57 @@ def test_lora_when_named_is_in_the_picture_the_recipe_and_the_facts(
     assert f'Lora hashes: "starter-hedgehog: {HASH}"' in found["infotext"]
     assert found["result"]["extra_generation_params"]["Lora hashes"] == f"starter-hedgehog: {HASH}"
     assert np.array_equal(plain["pixels"], after["pixels"])
+
+
+def test_lora_when_the_next_job_wants_the_same_is_neither_read_nor_merged_again(
+    painter: Painter, starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = "a hedgehog <lora:starter-hedgehog:1>"
+    first = run(painter, starter_checkpoint, prompt)
+    worn, file_size = weights_at_work(painter), HEDGEHOG.stat().st_size
+    assert held(painter) > 1 << 20
+    assert painter.models.memory.used == Bytes(the_model(painter).nbytes, held(painter) + file_size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("webui.loaded_models.read_lora", None)
+        patch.setattr("webui.networks.lora.applying._change", None)
+        again = run(painter, starter_checkpoint, prompt)
+        assert weights_at_work(painter) == worn
+    other = run(painter, starter_checkpoint, "a hedgehog <lora:starter-hedgehog:0.5>")
+    back = run(painter, starter_checkpoint, prompt)
+
+    assert np.array_equal(first["pixels"], again["pixels"])
+    assert np.array_equal(first["pixels"], back["pixels"])
+    assert not np.array_equal(first["pixels"], other["pixels"])
+
+
+def test_lora_when_memory_is_short_comes_off_and_goes_on_again(
+    painter: Painter, starter_checkpoint: Path
+) -> None:
+    prompt = "a hedgehog <lora:starter-hedgehog:1>"
+    first = run(painter, starter_checkpoint, prompt)
+    memory = painter.models.memory
+    memory.needs(())
+    memory.budget = Budget(device=memory.used.device + held(painter) - 1)
+    memory.settle()
+    assert held(painter) == 0 and len(memory.values("checkpoint")) == 1
+
+    assert np.array_equal(run(painter, starter_checkpoint, prompt)["pixels"], first["pixels"])
+
+
+def the_model(painter: Painter) -> Any:
+    return painter.models.memory.values("checkpoint")[-1]
+
+
+def weights_at_work(painter: Painter) -> list[int]:
+    """Stands for the tensors that are in the U-Net now."""
+    layers = the_model(painter).unet.modules()
+    return [id(x.__dict__.get("_packed", x._parameters.get("weight"))) for x in layers]
+
+
+def held(painter: Painter) -> int:
+    model = the_model(painter)
+    return held_bytes(model.unet) + held_bytes(model.text_encoder)
 
 
 def test_hashes_when_the_option_is_off_are_not_told(

@@ -113,6 +113,8 @@ class Painter:
         Raises:
             WebUIError: The job cannot be done; says why.
         """
+        if message.get("embeddings") is not None:  # otherwise they are what they were
+            self._embeddings.put(map(EmbeddingFile.from_message, message["embeddings"]))
         params = requests.from_json(message["params"])
         if isinstance(params, requests.FetchWeights):
             return run_fetch(params, message, self._sender, self._asked)
@@ -136,7 +138,7 @@ class Painter:
         try:
             run_class(params)(params, supplies, listener).paint(message.get("have", ()))
         finally:
-            supplies.networks.take_off()
+            supplies.networks.end()
         return {
             "sd_model_name": facts.name,
             "sd_model_hash": (facts.sha256 or "")[:10] or None,
@@ -167,8 +169,6 @@ class Painter:
 
     def embeddings(self, message: dict[str, Any]) -> JobEmbeddings:
         """Textual inversions for one job."""
-        files = map(EmbeddingFile.from_message, message.get("embeddings", ()))
-        self._embeddings.put(files)
 
         def warn(text: str) -> None:
             self._sender.send({"type": "warning", "job": message["job"], "message": text})
@@ -309,7 +309,11 @@ class _JobSupplies:
         self.hypernetworks = _NetworkFiles("hypernetwork", message.get("hypernetworks", {}))
         self.networks = JobNetworks(
             [
-                JobLoras(lambda name: painter.models.lora(self.loras.path(name)), self._warn),
+                JobLoras(
+                    lambda name: painter.models.lora(self.loras.path(name)),
+                    self._warn,
+                    painter.models.make_room,
+                ),
                 JobHypernetworks(
                     lambda name: read_hypernetwork(self.hypernetworks.path(name)), self._warn
                 ),

@@ -30,6 +30,7 @@ from webui.checkpoints.known_weights import (
     named_files,
 )
 from webui.drafts import Drafts
+from webui.embedding_list import EmbeddingList
 from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
 from webui.file_tools import file_tool_message
 from webui.jobs.data_lock import lock_data_folder
@@ -121,6 +122,7 @@ class Studio:
         self._tokenizer_lock = threading.Lock()
         self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
         self._table_lock = threading.Lock()
+        self._embedding_list = EmbeddingList()
         self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
             self.jobs,
@@ -519,7 +521,9 @@ class Studio:
         has_hashes = not self.settings.no_hashing
         return {
             **(self._model_files(job, params.checkpoint, params.vae) if params.checkpoint else {}),
-            "embeddings": [_embedding_message(r, f) for r, f in self.embeddings()],
+            "embeddings": self._embedding_list.for_job(
+                job.id, [_embedding_message(r, f) for r, f in self.embeddings()]
+            ),
             "loras": lora_files(params, self.catalog, has_hashes=has_hashes),
             "hypernetworks": hypernetwork_files(params, self.catalog, has_hashes=has_hashes),
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
@@ -637,7 +641,9 @@ class Studio:
         kind = event["type"]
         if kind == "ready":
             self.worker_facts = event
+            self._embedding_list.process_began()
         elif kind == "started":
+            self._embedding_list.job_began(job_id)
             self.live.begin(job_id, passes=self._passes(job_id))
         elif kind == "progress":
             facts = {
