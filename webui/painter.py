@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from webui import params as requests
+from webui.checkpoints.basic_support import BasicModel, identify_any
 from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel
@@ -26,6 +27,7 @@ from webui.loaded_models import LoadedModels, ModelPlan
 from webui.merger import FileToolRun
 from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
+from webui.pipelines.basic import BasicRun, plain
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
@@ -42,6 +44,7 @@ from webui.progress import Asked
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
 from webui.restorer import ExtrasRun, JobWeights, PaintedFaces, run_fetch
+from webui.train_run import TrainRun
 from webui.video_restorer import VideoRun
 from webui.wire import Sender
 
@@ -118,6 +121,9 @@ class Painter:
         params = requests.from_json(message["params"])
         if isinstance(params, requests.FetchWeights):
             return run_fetch(params, message, self._sender, self._asked)
+        if isinstance(params, requests.TrainLora):
+            self.unload()
+            return TrainRun(params, message, self._sender, self._asked, self._device).run()
         if isinstance(params, requests.AnyFileTool):
             return FileToolRun(params, message, self._sender, self._asked, self._device).run()
         if isinstance(params, requests.Extras):
@@ -128,6 +134,9 @@ class Painter:
             return video.run()
         others: dict[str, dict[str, Any]] = message.get("others", {})
         self.models.begin((message, *others.values()), message.get("memory", {}))
+        if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
+            message, params = self._plain({**message, "basic": basic}, params)
+            others = {}
         for files in others.values():
             _check_other(files)
         supplies = _JobSupplies(self, message, params.checkpoint)
@@ -136,7 +145,8 @@ class Painter:
         facts_of_others = {name: _model_facts(files) for name, files in others.items()}
         listener = _JobListener(self, message, params, supplies, facts, facts_of_others)
         try:
-            run_class(params)(params, supplies, listener).paint(message.get("have", ()))
+            runs = BasicRun if basic is not None else run_class(params)
+            runs(params, supplies, listener).paint(message.get("have", ()))
         finally:
             supplies.networks.end()
         return {
@@ -153,6 +163,16 @@ class Painter:
             "is_using_inpainting_conditioning": mask_weight(params, facts.purpose) is not None,
             "interrupted": self._asked.interrupted,
         }
+
+    def _plain(
+        self, message: dict[str, Any], params: SomePainting
+    ) -> tuple[dict[str, Any], SomePainting]:
+        """A job for a model with basic support, without what does nothing there, which is told."""
+        params, told = plain(params, self.model(message["job"], message))
+        if told:
+            self._sender.send({"type": "warning", "job": message["job"], "message": told})
+        without = {"vae": None, "others": {}, "loras": {}, "hypernetworks": {}, "embeddings": ()}
+        return {**message, **without}, params
 
     def _possible(self, params: SomePainting, supplies: _JobSupplies, job: int) -> SomePainting:
         """The request without the face restoration whose weights are not there, which is told
@@ -179,11 +199,11 @@ class Painter:
         """Upscalers and face restorers for one job, by name."""
         return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"))
 
-    def model(self, job: int, files: dict[str, Any]) -> LoadedModel:
+    def model(self, job: int, files: dict[str, Any]) -> Any:
         """A loaded model; says so to whoever waits for the job when it must be read first.
 
         Args:
-            files: ``checkpoint`` and ``vae`` (or None) with their ``path``.
+            files: See ``loaded_models.Files``.
         """
         if not self.models.has(files):
             self._sender.send(
@@ -283,7 +303,19 @@ def _model_facts(message: dict[str, Any]) -> ModelFacts:
         vae_name=Path(vae["path"]).name if vae else None,
         vae_sha256=vae.get("sha256") if vae else None,
         purpose=_purpose(Path(checkpoint["path"])),
+        has_own_sampler="basic" in message,
     )
+
+
+def _basic_model(path: Path) -> BasicModel | None:
+    """The model of a checkpoint that a pipeline of diffusers paints; None for other ones, damaged
+    ones too: they are told about when they are loaded.
+
+    Raises:
+        CheckpointError: It has basic support, but is unsafe or incomplete.
+    """
+    found = identify_any(path)
+    return found if isinstance(found, BasicModel) else None
 
 
 def _purpose(path: Path) -> str:
@@ -462,7 +494,7 @@ class _JobListener:
             subseed=picture.subseed,
             show=self._show,
             others=self._facts_of_others,
-            grown_to=picture.image.size if is_outpainted else None,
+            grown_to=picture.image.size if is_outpainted or self._facts.has_own_sampler else None,
             networks=self.networks(),
         )
         output = params.output

@@ -128,7 +128,7 @@ def test_files_when_their_parts_do_not_fit_are_refused(
     path = save()
     torch.save({TEXT: (network(TEXT, 1), network(TEXT, 2)), **stated}, path)
 
-    with pytest.raises(CheckpointError, match="oil.pt is a hypernetwork that cannot be") as told:
+    with pytest.raises(CheckpointError, match=r"oil\.pt is a hypernetwork that cannot be") as told:
         read_hypernetwork(path)
     assert word in str(told.value)
 

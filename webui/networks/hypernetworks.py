@@ -72,9 +72,9 @@ def build_network(
     ordered: list[nn.Module] = []
     for place, layer in enumerate(layers):
         ordered.append(layer)
-        if isinstance(layer, nn.Linear) and activation not in NO_ACTIVATION:
-            if place != last or activates_output:
-                ordered.append(ACTIVATIONS[activation]())
+        is_active = isinstance(layer, nn.Linear) and (place != last or activates_output)
+        if is_active and activation not in NO_ACTIVATION:
+            ordered.append(ACTIVATIONS[activation]())
     _check_widths(layers, width)
     return nn.Sequential(*ordered).eval().requires_grad_(False)
 

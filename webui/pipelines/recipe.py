@@ -34,6 +34,7 @@ class ModelFacts:
         name: File stem of the checkpoint. sha256: Of the whole file, None while unknown.
         vae_name: File name of a separate VAE, None for the built-in one.
         purpose: ``paint``, ``inpaint`` or ``edit``, see ``checkpoints.specs.ArchSpec``.
+        has_own_sampler: A diffusers pipeline paints it; the request's sampler does nothing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelFacts:
     vae_name: str | None = None
     vae_sha256: str | None = None
     purpose: str = "paint"
+    has_own_sampler: bool = False
 
     @property
     def title(self) -> str:
@@ -74,6 +76,7 @@ def write_recipe(
     """
     pairs = {
         **_main_pairs(params, seed, grown_to or (params.width, params.height)),
+        **({"Sampler": None, "Schedule type": None} if model.has_own_sampler else {}),
         **_model_pairs(model, show),
         **_seed_pairs(params, subseed),
         **purpose_pairs(params, model.purpose),

@@ -1,0 +1,290 @@
+"""Load a model with basic support: diffusers' own networks and pipeline, from local files alone.
+
+diffusers' networks are made empty and filled from their files tensor by tensor, as in load.py,
+so that nothing is ever in memory twice; what belongs to transformers and what has no weights is
+left to the libraries. No code of a folder is run and no network connection made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import diffusers
+import torch
+import transformers
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from webui.checkpoints.basic_support import LARGEST, BasicModel, variant_of, weights_files
+from webui.checkpoints.load import module_bytes
+from webui.checkpoints.precision import supports_bfloat16
+from webui.checkpoints.weights import open_weights
+from webui.errors import CheckpointError, DeviceMemoryError, UnknownArchitectureError
+
+logger = logging.getLogger(__name__)
+LIBRARIES: Final = ("diffusers", "transformers")
+NOT_PICTURES: Final = ("num_frames", "video_length", "audio_length_in_s", "audio_end_in_s")
+"""Arguments of pipelines that make videos and sounds."""
+
+
+@dataclass
+class LoadedPipeline:
+    """A diffusers pipeline in memory.
+
+    Attributes:
+        pipeline: Call it with a prompt; see ``pipelines/basic.py``.
+        path: As the checkpoint is known; the folder, or the single file.
+        dtype: Of all its networks.
+        extras: Whatever belongs to it and shall go with it.
+    """
+
+    model: BasicModel
+    pipeline: Any
+    path: Path
+    device: torch.device
+    dtype: torch.dtype
+    extras: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """Its networks by name."""
+        found = self.pipeline.components
+        return {name: part for name, part in found.items() if isinstance(part, nn.Module)}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parameters and buffers, measured now."""
+        return sum(map(module_bytes, self.parts.values()))
+
+
+def pipeline_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """These models were trained in bfloat16; many overflow in float16."""
+    halves = dtype == torch.float16 and supports_bfloat16(device)
+    return torch.bfloat16 if halves else dtype
+
+
+def load_pipeline(
+    model: BasicModel,
+    path: Path,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    home: torch.device | None = None,
+) -> LoadedPipeline:
+    """Load a model with basic support.
+
+    Args:
+        path: As the checkpoint is known.
+        device: Where its networks calculate.
+        home: Where they are put; None = the device.
+        dtype: Of the networks; float16 becomes bfloat16 where the device has it.
+    Raises:
+        UnknownArchitectureError: This diffusers has no such pipeline, or it makes no pictures.
+        CheckpointError: A part is missing, damaged, or needs a package that is not installed.
+        DeviceMemoryError: The device is full.
+    """
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    target = torch.device(device)
+    dtype = pipeline_dtype(target, dtype)
+    started = time.perf_counter()
+    pipeline_class = _pipeline_class(model)
+    try:
+        pipeline = _assembled(model, pipeline_class, home or target, dtype)
+    except (torch.OutOfMemoryError, MemoryError) as err:
+        raise DeviceMemoryError(
+            f"{path.name} does not fit into the memory of {target}.",
+            "Close other programs that use it, or start with --medvram or --lowvram.",
+            path=str(path),
+        ) from err
+    except ImportError as err:
+        raise CheckpointError(
+            f"{path.name} needs a Python package that is not installed: {_last_line(err)}",
+            "Install it into this program's environment (pip install <package>) and start again.",
+            path=str(path),
+        ) from err
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as err:
+        logger.info("%s could not be loaded.", path, exc_info=True)
+        raise CheckpointError(
+            f"{path.name} is {model.title}, but diffusers {diffusers.__version__} cannot load it: "
+            f"{_last_line(err)}",
+            "The folder may be incomplete: get it again, all of it.",
+            path=str(path),
+        ) from err
+    logger.info("Loaded %s in %.1f s.", path.name, time.perf_counter() - started)
+    return LoadedPipeline(model, pipeline, path, target, dtype)
+
+
+def _last_line(err: Exception) -> str:
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return (lines or [type(err).__name__])[0][:300]
+
+
+def _pipeline_class(model: BasicModel) -> Any:
+    """diffusers' own class of that name.
+
+    Raises:
+        UnknownArchitectureError: There is none, or it is none that makes pictures from a prompt.
+    """
+    found = getattr(diffusers, model.class_name, None)
+    what = ""
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+        what = f"diffusers {diffusers.__version__} has no such pipeline"
+    else:
+        takes = call_arguments(found)
+        if "prompt" not in takes or any(name in takes for name in NOT_PICTURES):
+            what = "that pipeline makes no pictures from a prompt"
+    if what:
+        raise UnknownArchitectureError(
+            f"{model.folder.name} is a folder for {model.class_name}: {what}.",
+            "Choose another checkpoint.",
+            path=str(model.folder),
+            closest=[model.words],
+        )
+    return found
+
+
+def call_arguments(pipeline_class: Any) -> dict[str, Any]:
+    """Arguments that calling a pipeline takes, with their defaults."""
+    found = inspect.signature(pipeline_class.__call__).parameters
+    return {name: p.default for name, p in found.items() if name != "self"}
+
+
+def _assembled(model: BasicModel, pipeline_class: Any, device: torch.device, dtype: torch.dtype):
+    parts: dict[str, Any] = dict.fromkeys(model.left_out)
+    for name, (library, class_name) in model.parts.items():
+        part_class = _part_class(model, library, class_name)
+        if isinstance(part_class, type) and issubclass(part_class, ModelMixin):
+            parts[name] = _network(model, name, part_class, device, dtype)
+    pipeline = pipeline_class.from_pretrained(
+        str(model.folder),
+        torch_dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        variant=_variant(model, parts),
+        **parts,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    for network in pipeline.components.values():
+        if isinstance(network, nn.Module):
+            network.eval().requires_grad_(False)
+    return pipeline.to(device)
+
+
+def _part_class(model: BasicModel, library: str, class_name: str) -> Any:
+    """The class of a part of a folder.
+
+    Raises:
+        CheckpointError: It belongs neither to diffusers nor to transformers.
+    """
+    known = {"diffusers": diffusers, "transformers": transformers}
+    home = known.get(library) or getattr(diffusers.pipelines, library, None)
+    if home is None:
+        raise CheckpointError(
+            f"{model.folder.name} has a part from {library!r}, which is not used here.",
+            f"Parts may come from {' and '.join(LIBRARIES)}.",
+            path=str(model.folder),
+        )
+    return getattr(home, class_name, None)
+
+
+def _variant(model: BasicModel, ready: Iterable[str]) -> str | None:
+    """The variant of files that transformers' parts have («fp16»), where there is no plain one."""
+    others = [name for name in model.parts if name not in ready]
+    files = [file for name in others for file in weights_files(model.folder / name)[:1]]
+    return next((variant_of(file) for file in files if variant_of(file)), None)
+
+
+def _network(
+    model: BasicModel, name: str, part_class: Any, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """One of diffusers' networks with its weights."""
+    folder = model.folder / name
+    if name == LARGEST and model.transformer is not None:
+        return part_class.from_single_file(
+            str(model.transformer),
+            config=str(model.folder),
+            subfolder=name,
+            torch_dtype=dtype,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+        )
+    config = part_class.load_config(str(folder), local_files_only=True)
+    if "quantization_config" in config:
+        raise CheckpointError(
+            f"The {name} of {model.folder.name} is quantised, which is not supported.",
+            "Get the folder in float16, bfloat16 or float32.",
+            path=str(folder),
+        )
+    with empty_parameters():
+        network = part_class.from_config(config)
+    files = weights_files(folder)
+    if not files:
+        raise CheckpointError(
+            f"{model.folder.name} lacks the weights of its {name}.",
+            "Get the folder again, all of it.",
+            path=str(folder),
+        )
+    kept = tuple(getattr(part_class, "_keep_in_fp32_modules", None) or ())
+
+    def dtype_of(tensor: str) -> torch.dtype:
+        return torch.float32 if any(part in tensor.split(".") for part in kept) else dtype
+
+    _fill(network, files, device, dtype_of)
+    for buffer_name, buffer in network.named_buffers():
+        if buffer.is_floating_point():
+            owner = network.get_submodule(buffer_name.rpartition(".")[0])
+            owner._buffers[buffer_name.rpartition(".")[2]] = buffer.to(dtype_of(buffer_name))
+    return network
+
+
+@contextmanager
+def empty_parameters() -> Generator[None, None, None]:
+    """Modules that are made inside have parameters without memory; their buffers, which hold
+    constants that no file has, are real."""
+    register = nn.Module.register_parameter
+
+    def registered(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        register(module, name, value)
+        if value is not None:
+            empty = nn.Parameter(value.to("meta"), requires_grad=False)
+            module._parameters[name] = empty
+
+    nn.Module.register_parameter = registered
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register
+
+
+def _fill(
+    network: nn.Module,
+    files: list[Path],
+    device: torch.device,
+    dtype_of: Callable[[str], torch.dtype],
+) -> None:
+    state: dict[str, Tensor] = {}
+    for file in files:
+        with open_weights(file) as weights:
+            for name in weights.header.tensors:
+                tensor = weights.read(name)
+                wanted = dtype_of(name) if tensor.is_floating_point() else tensor.dtype
+                state[name] = tensor.to(device=device, dtype=wanted, copy=True)
+    network._fix_state_dict_keys_on_load(state)  # type: ignore[operator]
+    missing = [name for name in network.state_dict() if name not in state]
+    if missing:
+        raise CheckpointError(
+            f"{files[0].parent.name} lacks {len(missing)} of the tensors it needs: "
+            f"{', '.join(missing[:3])}.",
+            "The folder is incomplete: get it again.",
+            path=str(files[0].parent),
+        )
+    network.load_state_dict(state, strict=False, assign=True)
