@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from webui.checkpoints.download.packages import fetch_first_minute
 from webui.checkpoints.known_weights import (
     GENERAL,
     GENERAL_WDN,
@@ -34,7 +35,6 @@ from webui.restoration.faces import (
     load_restorer,
     restore_faces,
 )
-from webui.restoration.first_minute import fetch_first_minute
 from webui.restoration.networks import Shelf
 from webui.restoration.pixels import (
     Pixels,

