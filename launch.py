@@ -5,6 +5,7 @@ python launch.py [flags]          set up .venv the first time, then serve the pa
 python launch.py test [args]      the same with the test packages, then run pytest
 python launch.py install          set up .venv and stop
 python launch.py doctor [--json]  say what is in order, what is not, and what to do
+python launch.py train [args]     train a LoRA: train --config_file my.toml
 
 Standard library only. This file's syntax stays old enough for Python 3.7, so that an unsuitable
 Python is told what to do in a sentence instead of a SyntaxError; webui/launcher/ does the work.

@@ -23,6 +23,10 @@ ROOM_OF_FILE = {
     "merger": "model process",
     "job_progress": "model process",
     "video_restorer": "model process",
+    "train_run": "model process",
+    "train_samples": "model process",
+    "train_command": "model process",
+    "training_jobs": "studio",
     "resolve": "studio",
     "downloads": "studio",
     "drafts": "studio",
@@ -36,7 +40,9 @@ ROOM_OF_FILE = {
 """Single files of webui/ that belong to a room of another name; the others are their own room."""
 
 MODEL_ROOMS = {"checkpoints", "prompts", "samplers", "networks", "torch_setup", "words"}
-STUDIO_ROOMS = {"jobs", "library", "extensions", "checkpoints", "prompts", "samplers", "words"}
+STUDIO_ROOMS = {
+    "jobs", "library", "extensions", "checkpoints", "prompts", "samplers", "training", "words",
+}  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "command_line": set(),
     "words": {"command_line"},
@@ -79,6 +85,11 @@ FOR_THE_WEB = {
         "scan",
     },
     "samplers": {"names", "steps"},
+    "training": {
+        "buckets", "captions", "checks", "config", "dataset_config", "dataset_entries",
+        "dataset_folders", "dataset_plan", "network_args", "notices", "optimizer_names",
+        "photographs", "rates", "samples", "steps",
+    },
 }
 """Of these rooms the web side may import only these modules; they must stay free of torch."""
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "spandrel", "torchsde"}

@@ -12,7 +12,8 @@
     ├─ DeviceMemoryError 507      needed_bytes, free_bytes
     ├─ JobError
     │   ├─ JobNotFoundError 404
-    │   └─ JobCancelled               not a failure: the person asked for it
+    │   ├─ JobCancelled               not a failure: the person asked for it
+    │   └─ JobPaused                  not a failure: it waits and will go on
     ├─ ExtensionError             plugin, hook
     ├─ TrainingError
     │   └─ DatasetError               file
@@ -140,6 +141,12 @@ class JobCancelled(JobError):
     """The person stopped the job. Not a failure; unwinds long work."""
 
     code = "job_cancelled"
+
+
+class JobPaused(JobError):
+    """The job kept what it did and gives the device free. Not a failure; unwinds long work."""
+
+    code = "job_paused"
 
 
 class ExtensionError(WebUIError):

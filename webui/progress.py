@@ -32,6 +32,11 @@ class Asked(Protocol):
         """The job, or the picture at work, shall end."""
         ...
 
+    @property
+    def paused(self) -> bool:
+        """The job shall keep what it did and give the device free."""
+        ...
+
     def clear_skip(self) -> None:
         """The next picture begins: a skip was meant for the one before."""
         ...

@@ -53,6 +53,7 @@ from webui.params import (
     Painting,
     RestoreVideo,
     TextToImage,
+    TrainLora,
     from_json,
 )
 from webui.prompts.chunks import EmbeddingTable, count_tokens
@@ -60,6 +61,7 @@ from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
 from webui.settings import PROJECT_DIR, Settings
+from webui.training_jobs import PAUSABLE, not_pausable, training_message
 from webui.vae_choice import choose_vae
 
 logger = logging.getLogger(__name__)
@@ -251,6 +253,8 @@ class Studio:
         """
         wish = request if isinstance(request, PaintingRequest) else None
         params = self.resolve(request) if isinstance(request, PaintingRequest) else request
+        if isinstance(params, TrainLora):
+            params = params.with_seed()
         job = self.jobs.submit(
             params.kind,
             params.to_json(),
@@ -297,6 +301,22 @@ class Studio:
             if job_id in (None, live.job_id):
                 self.live.update(live.job_id, skipped=True)
                 self.supervisor.skip(live.job_id)
+
+    def pause_job(self, job_id: int) -> None:
+        """Let a waiting job wait on until ``resume_job``; a training that runs keeps its state
+        and gives the device free.
+
+        Raises:
+            JobError: It runs, and is of a kind that cannot wait in the middle.
+        """
+        job = self.jobs.get(job_id)
+        if job.state == "running" and job.kind not in PAUSABLE:
+            raise not_pausable(job.kind)
+        self.supervisor.pause_job(job_id)
+
+    def resume_job(self, job_id: int) -> None:
+        """Let a paused job go on from where it was, when its turn comes."""
+        self.supervisor.resume_job(job_id)
 
     def cancel(self, job_id: int) -> None:
         """Take a waiting job out of the queue, or interrupt it if it already runs.
@@ -509,11 +529,15 @@ class Studio:
             "have": sorted(p.index for p in done if p.kind == "image"),
             **(self._for_painting(job, params) if isinstance(params, Painting) else {}),
             **(self._for_file_tool(params) if isinstance(params, FileTool) else {}),
+            **(self._for_training(job, params) if isinstance(params, TrainLora) else {}),
         }
 
     def _for_file_tool(self, params: FileTool) -> dict[str, Any]:
         folders = self.settings.folders
         return {"file_tool": file_tool_message(params, self.catalog, folders)}
+
+    def _for_training(self, job: Job, params: TrainLora) -> dict[str, Any]:
+        return training_message(job.id, params, self.catalog, self.settings.folders)
 
     def _for_painting(self, job: Job, params: Painting) -> dict[str, Any]:
         """What only painting needs; other jobs neither wait for it nor carry it."""
@@ -647,7 +671,9 @@ class Studio:
             self.live.begin(job_id, passes=self._passes(job_id))
         elif kind == "progress":
             facts = {
-                k: event[k] for k in ("batch", "batches", "step", "steps", "stage") if k in event
+                k: event[k]
+                for k in ("batch", "batches", "step", "steps", "stage", "training")
+                if k in event
             }
             self.live.update(job_id, **facts)
         elif kind == "preview":
@@ -658,7 +684,9 @@ class Studio:
             self._save_video(job_id, event)
         elif kind == "faces":
             self.faces.keep(job_id, event["index"], event["faces"])
-        elif kind in ("done", "failed", "cancelled", "requeued"):
+        elif kind == "training-file":
+            self.catalog.refresh()
+        elif kind in ("done", "failed", "cancelled", "requeued", "paused"):
             if kind == "done":
                 self._see_new_weights(job_id)  # before anyone can see that the job has ended
             self.live.end(job_id)

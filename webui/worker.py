@@ -32,10 +32,12 @@ class Flags:
         self._job: int | None = None
         self._interrupted = False
         self._skipped = False
+        self._paused = False
 
     def begin(self, job: int) -> None:
         with self._lock:
             self._job, self._interrupted, self._skipped = job, False, False
+            self._paused = False
 
     def interrupt(self, job: int) -> None:
         with self._lock:
@@ -46,6 +48,15 @@ class Flags:
         with self._lock:
             if job == self._job:
                 self._skipped = True
+
+    def pause(self, job: int) -> None:
+        with self._lock:
+            if job == self._job:
+                self._paused = True
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
 
     @property
     def interrupted(self) -> bool:
@@ -106,6 +117,8 @@ def _read(incoming: BinaryIO, work: queue.Queue[dict[str, Any] | None], flags: F
             flags.interrupt(message["job"])
         elif kind == "skip":
             flags.skip(message["job"])
+        elif kind == "pause":
+            flags.pause(message["job"])
         elif kind == "exit":
             work.put(None)
         else:
@@ -137,7 +150,7 @@ def _answer(message: dict[str, Any], painter: Any) -> dict[str, Any]:
 
 def _run_job(message: dict[str, Any], painter: Any, sender: Sender, flags: Flags) -> None:
     """The job fence: whatever goes wrong inside becomes the job's failure, with an id."""
-    from webui.errors import JobCancelled, WebUIError
+    from webui.errors import JobCancelled, JobPaused, WebUIError
 
     job = message["job"]
     sender.send({"type": "started", "job": job})
@@ -147,6 +160,8 @@ def _run_job(message: dict[str, Any], painter: Any, sender: Sender, flags: Flags
         result["seconds"] = round(time.monotonic() - began, 3)
         kind = "cancelled" if flags.interrupted else "done"
         sender.send({"type": kind, "job": job, "result": result})
+    except JobPaused:
+        sender.send({"type": "paused", "job": job})
     except JobCancelled:
         sender.send({"type": "cancelled", "job": job, "result": {}})
     except WebUIError as err:

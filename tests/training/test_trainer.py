@@ -62,7 +62,7 @@ def test_training_when_done_then_the_file_fits_and_changes_the_network(
     file = read_lora(trained)
     model = load_checkpoint(starter_checkpoint, for_painting=False)
     match = match_layers(
-        file, {"unet": unet_layers(model.unet), "text": text_layers(model.text_encoder)}
+        file, {"unet": unet_layers(model.unet), "text": text_layers(model.text_encoders[0])}
     )
     assert not match.strangers and not match.unfit and not file.unknown
     assert match.applied == len(tensors_of(trained)) // 3

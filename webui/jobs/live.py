@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ class LiveJob:
         step, steps: Of the present pass. stage: What is being done, such as ``sampling``.
         preview, preview_id, preview_format: Last preview picture; id grows with each new one.
         started_at: Unix seconds.
+        training: Of a training: losses, rates, speed; see webui/training/README.md.
     """
 
     job_id: int
@@ -36,6 +38,7 @@ class LiveJob:
     preview_format: str = "jpeg"
     interrupted: bool = False
     skipped: bool = False
+    training: Mapping[str, Any] | None = None
 
     @property
     def pass_count(self) -> int:

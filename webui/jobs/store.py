@@ -61,10 +61,12 @@ MIGRATIONS: tuple[Migration, ...] = (
             WHERE state IN ('queued', 'running')
         """,
     ),
+    ("jobs-0002-paused", "ALTER TABLE jobs ADD COLUMN is_paused INTEGER NOT NULL DEFAULT 0"),
 )
 
 _NEXT_WAITING = (
-    "id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, position LIMIT 1)"
+    "id = (SELECT id FROM jobs WHERE state = 'queued' AND NOT is_paused"
+    " ORDER BY priority DESC, position LIMIT 1)"
 )
 
 
@@ -85,6 +87,7 @@ class Job:
         warnings: Sentences for the person, in order.
         result: What the worker said at the end.
         cancel_requested: The person has asked to stop it while it ran.
+        is_paused: It waits, and is not begun before ``resume``.
     """
 
     id: int
@@ -105,6 +108,7 @@ class Job:
     warnings: tuple[str, ...]
     result: dict[str, Any] | None
     cancel_requested: bool = False
+    is_paused: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -222,6 +226,35 @@ class JobStore:
             job = _change_state(
                 db, "queued", "cancelled", "id = ?", (job_id,), finished_at=time.time()
             )
+        return job is not None
+
+    def pause_queued(self, job_id: int) -> bool:
+        """Keep a waiting job from being begun; False when it does not wait."""
+        return self._set_paused(job_id, 1)
+
+    def resume(self, job_id: int) -> bool:
+        """Let a paused job be begun again, in its old place; False when it does not wait."""
+        return self._set_paused(job_id, 0)
+
+    def _set_paused(self, job_id: int, is_paused: int) -> bool:
+        with self._db.write(durable=True) as db:
+            changed = db.execute(
+                "UPDATE jobs SET is_paused = ? WHERE id = ? AND state = 'queued'",
+                (is_paused, job_id),
+            )
+            return changed.rowcount == 1
+
+    def put_aside(self, job_id: int, owner: str) -> bool:
+        """Put a running job that has kept what it did back to its old place, paused.
+
+        Returns:
+            False when it does not run or is not the owner's.
+        """
+        with self._db.write(durable=True) as db:
+            job = _change_state(
+                db, "running", "queued", "id = ? AND owner = ?", (job_id, owner),
+                owner=None, attempts=0, is_paused=1,
+            )  # fmt: skip
         return job is not None
 
     def request_cancel(self, job_id: int) -> bool:
@@ -555,6 +588,7 @@ def _job(row: sqlite3.Row) -> Job:
         warnings=tuple(json.loads(row["warnings"])),
         result=json.loads(row["result"]) if row["result"] else None,
         cancel_requested=bool(row["cancel_requested"]),
+        is_paused=bool(row["is_paused"]),
     )
 
 

@@ -76,10 +76,11 @@ class Supervisor:
     - ``{"type": "worker", "state": …, "error": … or None}``: ``worker_state`` has changed;
     - ``{"type": "claimed", "job"}``: a job was taken from the queue;
     - ``{"type": "requeued", "job", "reason"}``: its worker died, it waits again;
+    - ``{"type": "paused", "job"}``: it waits until ``resume_job``, and goes on from there;
     - ``{"type": "slow_interrupt", "job", "seconds"}``: an interrupt is not yet obeyed; the
       person may be offered ``kill``.
 
-    Every job that was claimed ends in exactly one of done, cancelled, failed or requeued.
+    Every job that was claimed ends in exactly one of done, cancelled, failed, requeued or paused.
 
     Args:
         store: The queue.
@@ -225,6 +226,26 @@ class Supervisor:
             if run is not None:
                 self._tell(run, "skip")
             return run is not None
+
+    def pause_job(self, job_id: int) -> bool:
+        """Keep a waiting job from being begun, or ask a running one to keep what it did and wait.
+
+        Only jobs that keep a state of their own (trainings) obey while they run.
+        """
+        if self._store.pause_queued(job_id):
+            self._emit({"type": "paused", "job": job_id})
+            return True
+        with self._changed:
+            run = self._running(job_id)
+            if run is not None:
+                self._tell(run, "pause")
+            return run is not None
+
+    def resume_job(self, job_id: int) -> bool:
+        """Let a paused job go on when its turn comes; False when it does not wait."""
+        is_waiting = self._store.resume(job_id)
+        self.wake()
+        return is_waiting
 
     def cancel(self, job_id: int) -> bool:
         """Cancel a waiting job at once, interrupt a running one; False when it has ended."""
@@ -499,6 +520,8 @@ class Supervisor:
             self._end_run(run, kind, result=message.get("result"), message=message)
         elif kind == "failed":
             self._end_run(run, "failed", error=message.get("error"), message=message)
+        elif kind == "paused":
+            self._put_aside(run, message)
         elif kind in ("image", "video"):
             self._on_image(run, message)
         else:
@@ -559,6 +582,10 @@ class Supervisor:
             is_ours = True
         if is_ours:
             self._emit(message or _ending_event(ending))
+        self._set_free(run)
+
+    def _set_free(self, run: _Run) -> None:
+        """The worker can take another job."""
         with self._changed:
             self._crashes = 0
             is_ready = self._run is run and self._state == "busy"
@@ -570,6 +597,19 @@ class Supervisor:
             self._changed.notify_all()
         if is_ready:
             self._emit({"type": "worker", "state": "ready", "error": None})
+
+    def _put_aside(self, run: _Run, message: Event) -> None:
+        """A running job has kept what it did; it waits, and the worker is free."""
+        if run.interrupted_at is not None:
+            self._end_run(run, "cancelled")
+            return
+        try:
+            self._store.put_aside(run.job.id, self._owner)
+        except JobError as err:
+            self._end_run(run, "failed", error=err.to_json())
+            return
+        self._emit(message)
+        self._set_free(run)
 
     def _write_ending(self, ending: _Ending) -> bool:
         return self._store.finish(

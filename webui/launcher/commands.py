@@ -15,7 +15,9 @@ from webui.command_line import split_flags
 from webui.launcher.environment import ROOT, Venv, clean_environment
 from webui.launcher.words import LaunchError, say
 
-COMMANDS = ("test", "install", "doctor")
+COMMANDS = ("test", "install", "doctor", "train")
+TAKES_ALL = ("test", "train")
+"""Commands whose words, ``--help`` too, are their own."""
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 """pytest-xdist's words: a process a core, each takes whole test files."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
@@ -25,6 +27,7 @@ python launch.py test [args]       the same with the test packages, then run pyt
                                    processes as there are cores, 4 at most (-n0: in one)
 python launch.py install           set up .venv and stop
 python launch.py doctor [--json]   say what is in order, what is not, and what to do
+python launch.py train [args]      train a LoRA: train --config_file my.toml (train --help)
 
 Flags of launch.py itself; every other flag goes to the program:
   --torch WHICH       auto, cpu, mps, xpu, cuda, rocm, or a build such as cu126 or rocm7.1
@@ -71,7 +74,7 @@ def read_wish(argv: list[str], more: str = "", is_windows: bool = os.name == "nt
         message = "COMMANDLINE_ARGS cannot be read: {reason}."
         raise LaunchError(message, "Close every quotation mark in it.", reason=err) from err
     earlier, flags = _split_words(words, {"command": own["command"]}, False)
-    if own["command"] != "test":
+    if own["command"] not in TAKES_ALL:
         rest = flags + rest
     return Wish(rest=tuple(rest), **{**earlier, **own})
 
@@ -94,7 +97,7 @@ def _split_words(
             raise LaunchError("--torch needs a value.", "For example: --torch cpu")
         elif word in SWITCHES:
             own[word.strip("-").replace("-", "_")] = True
-        elif word in ("-h", "--help") and own["command"] != "test":
+        elif word in ("-h", "--help") and own["command"] not in TAKES_ALL:
             own["help"] = True
         elif may_command and word in COMMANDS and own["command"] == "serve" and not rest:
             own["command"] = word
@@ -187,6 +190,13 @@ def run_doctor(wish: Wish, venv: Venv) -> int:
     return become([python, "-m", "webui.doctor", *wish.rest], env)
 
 
+def run_training(wish: Wish, venv: Venv) -> int:
+    """Set up, then train a LoRA with every flag that is not launch.py's own."""
+    python = ensure_environment(wish, venv, needs_dev=False)
+    env = {**program_environment(), "PYTHONPATH": str(ROOT)}
+    return become([str(python), "-m", "webui.train_command", *wish.rest], env)
+
+
 def show_help(wish: Wish, venv: Venv) -> int:
     """Own help, then the program's when its environment exists."""
     print(HELP, flush=True)
@@ -204,7 +214,10 @@ def main(argv: list[str]) -> int:
     """Do what the command line asks; returns the exit code."""
     # SIGTERM unwinds like Ctrl+C, so that a pip under way is ended, too.
     signal.signal(signal.SIGTERM, _end)
-    deeds = {"serve": serve, "test": run_tests, "install": only_install, "doctor": run_doctor}
+    deeds = {
+        "serve": serve, "test": run_tests, "install": only_install, "doctor": run_doctor,
+        "train": run_training,
+    }  # fmt: skip
     try:
         wish = read_wish(argv, os.environ.get("COMMANDLINE_ARGS", ""))
         deed = show_help if wish.help else deeds[wish.command]

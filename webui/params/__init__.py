@@ -56,6 +56,7 @@ from webui.params.text_to_image import (
     Hires,
     TextToImage,
 )
+from webui.params.training import TrainingOptions, TrainLora
 from webui.params.without_painting import (
     Extras,
     FetchWeights,
@@ -106,6 +107,8 @@ __all__ = [
     "SoftInpainting",
     "TextToImage",
     "TiledDiffusion",
+    "TrainLora",
+    "TrainingOptions",
     "WeightedLora",
     "WithoutPainting",
     "build",
@@ -114,7 +117,9 @@ __all__ = [
 ]
 
 AnyFileTool = MergeCheckpoints | ConvertModel | ExtractLora | MergeLoras | BakeLoras
-AnyParams = TextToImage | ImageToImage | Extras | RestoreVideo | FetchWeights | AnyFileTool
+AnyParams = (
+    TextToImage | ImageToImage | Extras | RestoreVideo | FetchWeights | AnyFileTool | TrainLora
+)
 _KINDS: dict[str, type[AnyParams]] = {
     "txt2img": TextToImage,
     "img2img": ImageToImage,
@@ -126,6 +131,7 @@ _KINDS: dict[str, type[AnyParams]] = {
     "extract-lora": ExtractLora,
     "merge-loras": MergeLoras,
     "bake-loras": BakeLoras,
+    "train-lora": TrainLora,
 }
 
 

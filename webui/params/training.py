@@ -9,6 +9,7 @@ Source: lora-training.md, sections 0 and 3.
 
 from __future__ import annotations
 
+import random
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -285,3 +286,10 @@ class TrainLora(WithoutPainting):
     kind: Literal["train-lora"] = "train-lora"
     options: TrainingOptions
     datasets: tuple[DatasetOptions, ...] = ()
+
+    def with_seed(self) -> TrainLora:
+        """The same with a seed: its own, or one drawn now."""
+        if self.options.seed is not None:
+            return self
+        seed = random.SystemRandom().randrange(2**32)
+        return self.model_copy(update={"options": self.options.model_copy(update={"seed": seed})})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,8 @@ class Adapter(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """The frozen layer's output with the change."""
         layer = self.layer
-        base = type(layer).forward(layer, inputs)
+        kind: Any = type(layer)
+        base = kind.forward(layer, inputs)
         if self.multiplier == 0 or self._is_left_out():
             return base
         scale = self.scale * self.multiplier

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.families.model import TextPart
 from webui.checkpoints.load import LoadedModel
 from webui.training.batch import Batch
@@ -51,12 +50,11 @@ class Base:
     @classmethod
     def of(cls, model: LoadedModel) -> Base:
         """The parts of a loaded model, which must have been loaded ``for_painting=False``."""
-        family = FAMILIES[model.spec.family]
-        networks = text_networks(model)
+        pairs = zip(model.family.texts, model.text_encoders, strict=True)
         return cls(
             family=model.spec.family,
             unet=model.unet,
-            texts=[TextEncoder(*pair) for pair in zip(family.texts, networks, strict=True)],
+            texts=[TextEncoder(facts, network) for facts, network in pairs],
             vae=model.vae,
             alphas_cumprod=model.alphas_cumprod,
             scaling_factor=model.scaling_factor,
@@ -121,8 +119,3 @@ class Base:
         ]
         times = torch.tensor(numbers, dtype=pooled.dtype, device=pooled.device)  # (B, 6)
         return {"text_embeds": pooled, "time_ids": times}
-
-
-def text_networks(model: LoadedModel) -> list[nn.Module]:
-    """A loaded model's text encoders, in its family's order."""
-    return [model.text_encoder]

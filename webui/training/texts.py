@@ -113,7 +113,7 @@ class CaptionEncoder:
         layer = self._clip_skip if facts.clip_skip == "always" else facts.layer
         called: Any = network
         output = called(input_ids=flat, output_hidden_states=True, return_dict=True)
-        inner = getattr(network, "text_model", network)
+        inner: Any = getattr(network, "text_model", network)
         states = output.hidden_states[-layer]
         if facts.is_normed:
             states = output.last_hidden_state if layer == 1 else inner.final_layer_norm(states)

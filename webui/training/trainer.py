@@ -25,6 +25,7 @@ from webui.prompts.tokenizer import ClipTokenizer
 from webui.training import state as states
 from webui.training.base import Base
 from webui.training.batch import Batch, Dataset, Plan
+from webui.training.event_file import EventFile
 from webui.training.learning import Learner, seed_of
 from webui.training.lora_file import write_lora
 from webui.training.memory import memory_facts
@@ -92,6 +93,7 @@ class Trainer:
         autosave: Where the state for a crash or a pause is kept; removed when all is done.
         paint: Paints sample pictures; None = none.
         checkpoint, vae: What files tell of the model; None = made out here.
+        log: Gets the numbers of every step; not closed here.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Trainer:
         paint: Paint | None = None,
         checkpoint: Hashes | None = None,
         vae: Hashes | None = None,
+        log: EventFile | None = None,
         autosave_seconds: float = AUTOSAVE_SECONDS,
     ) -> None:
         assert options.seed is not None, "the seed is drawn before a training is stored"
@@ -115,6 +118,7 @@ class Trainer:
         self._paint = paint
         self._checkpoint, self._vae = checkpoint, vae
         self._autosave_seconds = autosave_seconds
+        self._log = log or EventFile(None)
         self._processes = PartialState(cpu=base.device.type == "cpu")
 
     def run(self) -> Outcome:
@@ -347,6 +351,7 @@ class Trainer:
         )
         self._watcher.stepped(facts)
         self._history.add(step_line(facts))
+        self._log.step(facts)
         if is_due(place.step, self._due.steps) and place.step < self._length.steps:
             self._save(file_stem(options, step=place.step))
             self._remove_older(epoch=0, step=place.step)
@@ -405,6 +410,7 @@ class Trainer:
             loss, place = sum(losses) / len(losses), self._place
             train_loss = sum(place.losses) / max(1, len(place.losses))
             self._watcher.validated(epoch, place.step, loss, train_loss)
+            self._log.validation(epoch, loss, train_loss)
             self._history.add(
                 {"kind": "validation", "step": place.step, "epoch": epoch, "loss": loss}
             )

@@ -1,0 +1,263 @@
+"""Runs one training: in the queue's worker, and for ``launch.py train``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from webui.checkpoints.identify import identify_file, identify_folder
+from webui.checkpoints.load import LoadedModel, alphas_cumprod, load_checkpoint
+from webui.checkpoints.lora_file import read_lora
+from webui.errors import JobCancelled, JobPaused, TrainingError
+from webui.networks.lora.applying import NetworkChange, set_changes
+from webui.networks.lora.matching import LayerTable, match_layers, text_layers, unet_layers
+from webui.params import TrainLora
+from webui.params.training import TrainingOptions
+from webui.progress import Asked
+from webui.train_samples import SamplePainter
+from webui.training.base import Base
+from webui.training.checks import check_options
+from webui.training.dataset import open_dataset
+from webui.training.event_file import EventFile
+from webui.training.learning import HALVES
+from webui.training.metadata import Hashes
+from webui.training.steps import file_stem
+from webui.training.trainer import Outcome, Trainer
+from webui.training.watching import StepFacts, Watcher
+from webui.wire import Sender
+
+TELL_SECONDS: Final = 0.25
+"""Progress is told so often at most."""
+
+
+@dataclass(frozen=True)
+class TrainFiles:
+    """Where a training finds and puts what it needs.
+
+    Attributes:
+        checkpoint: File or folder of the base. sha256: Of the file, when it is known.
+        folder: For LoRAs, samples and history. autosave: For the state of a crash or a pause.
+        cache: For latents on disk.
+    """
+
+    checkpoint: Path
+    folder: Path
+    autosave: Path
+    cache: Path
+    sha256: str | None = None
+    vae: Path | None = None
+
+
+def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.device) -> Outcome:
+    """Check, load, train, and look at the finished file with the eyes of our own reader.
+
+    Raises:
+        WebUIError: It cannot be done, or not go on; the message says why.
+    """
+    options = params.options.model_copy(update={"output_dir": str(files.folder)})
+    watcher.stage("checking", 0, 0)
+    path = files.checkpoint
+    spec = identify_folder(path) if path.is_dir() else identify_file(path)
+    goes_on = files.autosave.exists()
+    checked = options.model_copy(update={"output_dir": ""}) if goes_on else options
+    for sentence in check_options(checked, family=spec.family, device=device.type):
+        watcher.warn(sentence)
+    if spec.prediction_type == "v_prediction" and not options.v_parameterization:
+        watcher.warn("The checkpoint predicts v, so v_parameterization is switched on.")
+        options = options.model_copy(update={"v_parameterization": True})
+    assert options.seed is not None, "the seed is drawn before a training is stored"
+    dataset = open_dataset(options, params.datasets, options.seed, cache_folder=files.cache)
+    for sentence in dataset.facts.warnings:
+        watcher.warn(sentence)
+    watcher.stage("loading", 0, 0)
+    model = _load(options, files, device)
+    log = EventFile.of(options)
+    painter = None
+    if options.sample_prompts:
+        painter = SamplePainter(model, options, files.folder, watcher)
+    base = Base.of(model)
+    if painter is None:
+        del model  # parts that nobody needs any more shall be let go of
+    trainer = Trainer(
+        options,
+        base,
+        dataset,
+        watcher,
+        folder=files.folder,
+        autosave=files.autosave,
+        paint=painter,
+        checkpoint=Hashes.of(path, files.sha256),
+        vae=Hashes.of(files.vae) if files.vae else None,
+        log=log,
+    )
+    try:
+        outcome = trainer.run()
+    finally:
+        log.close()
+    if outcome.files and not outcome.is_paused and not outcome.is_stopped:
+        _look_at(outcome.files[-1], base)
+    return outcome
+
+
+def _load(options: TrainingOptions, files: TrainFiles, device: torch.device) -> LoadedModel:
+    dtype = HALVES.get(options.mixed_precision, torch.float32)
+    vae_dtype = torch.float32 if options.no_half_vae else dtype
+    model = load_checkpoint(
+        files.checkpoint, device=device, dtype=dtype, vae_path=files.vae, vae_dtype=vae_dtype,
+        for_painting=False,
+    )  # fmt: skip
+    if options.zero_terminal_snr:
+        model.alphas_cumprod = alphas_cumprod(is_zero_terminal=True)
+    _merge(model, options)
+    return model
+
+
+def _tables(base: Base) -> dict[str, LayerTable]:
+    tables = {"unet": unet_layers(base.unet)}
+    for number, text in enumerate(base.texts, 1):
+        tables[f"text{number}"] = text_layers(text.network, text.facts.lora_number)
+    return tables
+
+
+def _merge(model: LoadedModel, options: TrainingOptions) -> None:
+    """Put ``base_weights`` into the base, so that the new LoRA learns what is left."""
+    if not options.base_weights:
+        return
+    base = Base.of(model)
+    networks = {"unet": base.unet}
+    networks |= {f"text{n}": text.network for n, text in enumerate(base.texts, 1)}
+    changes: dict[str, list[NetworkChange]] = {name: [] for name in networks}
+    for number, path in enumerate(options.base_weights):
+        weights = options.base_weights_multiplier
+        weight = weights[number] if number < len(weights) else 1.0
+        for name, layers in match_layers(read_lora(Path(path)), _tables(base)).layers.items():
+            changes[name].append(NetworkChange((path, number), layers, weight))
+    for name, network in networks.items():
+        set_changes(network, changes[name])
+
+
+def _look_at(path: Path, base: Base) -> None:
+    """Raise TrainingError when our own reader does not know every layer of a finished file."""
+    if path.suffix != ".safetensors" or not base.texts:
+        return
+    match = match_layers(read_lora(path), _tables(base))
+    if match.strangers or match.unfit:
+        raise TrainingError(
+            f"{path.name} was written, but {len(match.strangers) + len(match.unfit)} of its "
+            f"{match.total} layers do not fit the model it was trained on.",
+            "This is a defect; please report it with the options of this training.",
+        )
+
+
+class TrainRun:
+    """One training of the queue.
+
+    Args:
+        message: The supervisor's ``run`` message; ``training`` says where files are.
+    """
+
+    def __init__(
+        self,
+        params: TrainLora,
+        message: Mapping[str, Any],
+        sender: Sender,
+        asked: Asked,
+        device: torch.device,
+    ) -> None:
+        self._params, self._sender, self._asked = params, sender, asked
+        self._job, self._device = message["job"], device
+        told = message["training"]
+        vae = told.get("vae")
+        self._files = TrainFiles(
+            Path(told["checkpoint"]["path"]), Path(told["folder"]), Path(told["autosave"]),
+            Path(told["cache"]), told["checkpoint"].get("sha256"), Path(vae) if vae else None,
+        )  # fmt: skip
+        self._told_at = 0.0
+        self._epoch, self._epochs = 0, -1
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end.
+
+        Returns:
+            Facts for the job row: ``files``, ``folder``, ``steps``, ``loss``.
+        Raises:
+            JobPaused: Its state is kept. WebUIError: It cannot go on.
+        """
+        try:
+            outcome = train(self._params, self._files, self, self._device)
+        except JobCancelled as err:
+            if self._asked.paused:
+                raise JobPaused("The training waits.") from err
+            raise
+        if outcome.is_paused:
+            raise JobPaused("The training waits.")
+        return {
+            "files": [str(file) for file in outcome.files],
+            "folder": str(self._files.folder),
+            "history": f"{file_stem(self._params.options)}-history.jsonl",
+            "steps": outcome.step,
+            "loss": outcome.loss,
+            "interrupted": outcome.is_stopped,
+        }
+
+    # What training.watching.Watcher asks for
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """See ``Watcher``."""
+        self._progress(name, done, total, is_urgent=done == 0)
+
+    def stepped(self, facts: StepFacts) -> None:
+        """See ``Watcher``."""
+        self._epoch, self._epochs = facts.epoch, facts.epochs
+        told = {k: v for k, v in asdict(facts).items() if k not in ("step", "steps")}
+        is_last = facts.step == facts.steps
+        self._progress("training", facts.step, facts.steps, is_urgent=is_last, training=told)
+
+    def _progress(
+        self, stage: str, done: int, total: int, *, is_urgent: bool = False, **more: Any
+    ) -> None:
+        now = time.monotonic()
+        if not is_urgent and now - self._told_at < TELL_SECONDS:
+            return
+        self._told_at = now
+        self._send(
+            {
+                "type": "progress", "stage": stage, "step": done, "steps": total,
+                "batch": max(0, self._epoch - 1), "batches": self._epochs, **more,
+            }
+        )  # fmt: skip
+
+    def saved(self, path: Path, epoch: int, step: int, is_last: bool) -> None:
+        """See ``Watcher``."""
+        facts = {"path": str(path), "epoch": epoch, "step": step, "is_last": is_last}
+        self._send({"type": "training-file", **facts})
+
+    def sampled(self, path: Path, epoch: int, step: int, index: int, prompt: str) -> None:
+        """See ``Watcher``."""
+        facts = {"path": str(path), "epoch": epoch, "step": step, "index": index}
+        self._send({"type": "training-sample", **facts, "prompt": prompt})
+
+    def validated(self, epoch: int, step: int, loss: float, train_loss: float) -> None:
+        """See ``Watcher``."""
+        facts = {"epoch": epoch, "step": step, "loss": loss, "train_loss": train_loss}
+        self._send({"type": "training-validation", **facts})
+
+    def warn(self, message: str) -> None:
+        """See ``Watcher``."""
+        self._send({"type": "warning", "message": message})
+
+    def wants_stop(self) -> bool:
+        """See ``Watcher``."""
+        return self._asked.interrupted
+
+    def wants_pause(self) -> bool:
+        """See ``Watcher``."""
+        return self._asked.paused
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._sender.send({**message, "job": self._job})

@@ -1,0 +1,168 @@
+"""Paints sample pictures while a LoRA is trained, with our own pipelines."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+from torch import Tensor
+
+from webui.checkpoints.load import LoadedModel
+from webui.errors import ParamsError
+from webui.infotext import write_infotext
+from webui.params import TextToImage
+from webui.params.training import TrainingOptions
+from webui.pictures import encode
+from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.networks import JobNetworks
+from webui.pipelines.painting import Picture
+from webui.pipelines.runs import run_class
+from webui.pipelines.upscaling import PLAIN, Upscaler
+from webui.prompts.tokenizer import ClipTokenizer
+from webui.training.samples import SAMPLERS, SamplePrompt, read_prompts
+from webui.training.watching import Watcher
+
+MOST_SEED: Final = 2**32 - 1
+
+
+class SamplePainter:
+    """Paints every sample prompt and writes the pictures.
+
+    Args:
+        model: The one that is trained; its layers have the LoRA in them. Not packed.
+        folder: The training's; pictures go into ``sample/`` in it.
+    """
+
+    def __init__(
+        self, model: LoadedModel, options: TrainingOptions, folder: Path, watcher: Watcher
+    ) -> None:
+        self._model, self._options, self._watcher = model, options, watcher
+        self._folder = folder / "sample"
+        self._prompts = [_seeded(p, options.seed or 0, i) for i, p in enumerate(_asked(options))]
+        self._tokenizer = ClipTokenizer.load()
+
+    def __call__(self, epoch: int, step: int) -> None:
+        """Paint all pictures of an epoch (0: of a step)."""
+        for index, prompt in enumerate(self._prompts):
+            if self._watcher.wants_stop() or self._watcher.wants_pause():
+                return
+            self._watcher.stage("sampling", index, len(self._prompts))
+            image = self._painted(prompt)
+            if image is not None:
+                path = self._write(image, prompt, index, epoch, step)
+                self._watcher.sampled(path, epoch, step, index, prompt.prompt)
+
+    def _painted(self, prompt: SamplePrompt) -> Image.Image | None:
+        params = TextToImage(
+            checkpoint=self._model.path.name,
+            prompt=prompt.prompt,
+            negative_prompt=prompt.negative_prompt,
+            width=prompt.width,
+            height=prompt.height,
+            seed=prompt.seed or 0,
+            subseed=0,
+            cfg_scale=prompt.cfg_scale,
+            steps=prompt.steps,
+            clip_skip=self._options.clip_skip or 1,
+            sampler=SAMPLERS[prompt.sampler or _plain(self._options.sample_sampler)],
+        )
+        ear = _Ear(self._watcher.warn)
+        shelf = _OneModel(self._model, PromptEncoder(self._model, self._tokenizer), ear.warn)
+        run_class(params)(params, shelf, ear).paint()
+        return ear.image
+
+    def _write(
+        self, image: Image.Image, prompt: SamplePrompt, index: int, epoch: int, step: int
+    ) -> Path:
+        """kohya's file name, our infotext."""
+        when = f"e{epoch:06d}" if epoch else f"{step:06d}"
+        stamp = time.strftime("%Y%m%d%H%M%S")
+        start = f"{self._options.output_name}_" if self._options.output_name else ""
+        path = self._folder / f"{start}{when}_{index:02d}_{stamp}_{prompt.seed}.png"
+        told = {"Steps": prompt.steps, "Seed": prompt.seed, "CFG scale": prompt.cfg_scale}
+        text = write_infotext(prompt.prompt, prompt.negative_prompt, told)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(image, format="png", infotext=text))
+        return path
+
+
+def _asked(options: TrainingOptions) -> Sequence[SamplePrompt]:
+    return read_prompts(options.sample_prompts) if options.sample_prompts else ()
+
+
+def _plain(sampler: str) -> str:
+    word = re.sub(r"^k_", "", sampler.lower())
+    if word not in SAMPLERS:
+        raise ParamsError(
+            f'sample_sampler: "{sampler}" is unknown.',
+            f"Choose one of {', '.join(SAMPLERS)}.",
+            field="sample_sampler",
+        )
+    return word
+
+
+def _seeded(prompt: SamplePrompt, seed: int, index: int) -> SamplePrompt:
+    """A prompt with a seed of its own that stays the same over all epochs."""
+    if prompt.seed is not None:
+        return prompt
+    drawn = random.Random(f"{seed}/{index}").randrange(MOST_SEED)
+    return SamplePrompt(**{**prompt.__dict__, "seed": drawn})
+
+
+class _Ear:
+    """Takes the one picture; see ``painting.Listener``."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.image: Image.Image | None = None
+        self._warn = warn
+
+    def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
+        return None
+
+    def preview(self, latents: Tensor) -> None:
+        return None
+
+    def finished(self, picture: Picture) -> None:
+        self.image = picture.image
+
+    def warn(self, message: str) -> None:
+        self._warn(message)
+
+    def should_stop(self) -> bool:
+        return False
+
+    def takes_next_batch(self) -> bool:
+        return True
+
+
+@dataclass
+class _OneModel:
+    """The model that is trained, whatever is asked for; see ``painting.Supplies``."""
+
+    _model: LoadedModel
+    _encoder: PromptEncoder
+    _warn: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self.networks = JobNetworks([], self._warn)
+
+    def model(self, checkpoint: str) -> LoadedModel:
+        return self._model
+
+    def encoder(self, model: LoadedModel) -> PromptEncoder:
+        return self._encoder
+
+    def input(self, key: str) -> Image.Image:
+        raise ParamsError("Sample pictures have no input pictures.")
+
+    def upscaler(self, name: str) -> Upscaler:
+        return PLAIN[name]
+
+    def face_mender(self, wish: Any) -> Any:
+        raise ParamsError("Sample pictures are not repaired.")

@@ -1,0 +1,284 @@
+"""What is wrong with a training before anything is loaded, in sentences; no torch.
+
+The page marks the field, the command line prints the same sentence.
+
+Source: lora-training.md, section 7.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from webui.errors import ParamsError
+from webui.params.training import TrainingOptions
+from webui.training.network_args import BlockPlan, nearest, read_network_args
+from webui.training.optimizer_names import KINDS, optimizer_name
+from webui.training.rates import rate_factor
+from webui.training.samples import read_prompts
+from webui.training.steps import file_stem
+
+MODULES: Final = ("networks.lora", "lycoris.kohya")
+LENGTHS: Final = (None, 75, 150, 225)
+LAYERS: Final = {"": 12, "sd1": 12, "sd2": 23}
+TITLES: Final = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
+TRAINED: Final = {"sd-lora": ("sd1", "sd2"), "sdxl-lora": ("sdxl",)}
+LOW_RATE: Final = 1e-5
+_FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One sentence.
+
+    Attributes:
+        field: The option at fault. is_error: The training cannot start.
+    """
+
+    field: str
+    message: str
+    is_error: bool = True
+
+
+def find_problems(
+    options: TrainingOptions, *, family: str = "", device: str = "cpu"
+) -> list[Problem]:
+    """Everything that can be said of the options alone, errors first.
+
+    Args:
+        family: Of the checkpoint, when it is known already.
+        device: ``cpu``, ``cuda`` …
+    """
+    found: list[Problem] = []
+    for check in (_model, _caches, _network, _parts, _rates, _loss, _samples, _saving):
+        try:
+            found += check(options, family)
+        except ParamsError as err:
+            found.append(Problem(str(err.details.get("field", "")), str(err)))
+    found += _device(options, device)
+    return sorted(found, key=lambda problem: not problem.is_error)
+
+
+def check_options(options: TrainingOptions, *, family: str = "", device: str = "cpu") -> list[str]:
+    """Refuse what cannot be trained.
+
+    Returns:
+        Warnings.
+    Raises:
+        ParamsError: The first error (``field``).
+    """
+    problems = find_problems(options, family=family, device=device)
+    for problem in problems:
+        if problem.is_error:
+            raise ParamsError(problem.message, field=problem.field)
+    return [problem.message for problem in problems]
+
+
+def _model(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    if not options.pretrained_model_name_or_path:
+        yield Problem("pretrained_model_name_or_path", "No checkpoint to train upon was chosen.")
+    wanted = TRAINED.get(options.model_train_type, ())
+    if family and wanted and family not in wanted:
+        name = Path(options.pretrained_model_name_or_path).name
+        yield Problem(
+            "pretrained_model_name_or_path",
+            f'pretrained_model_name_or_path: "{name}" is an {TITLES.get(family, family)} model; '
+            f"this job trains {TITLES[wanted[0]]}. Choose another file, or switch the model type "
+            f"to {TITLES.get(family, family)}.",
+        )
+    if options.max_token_length not in LENGTHS:
+        yield Problem(
+            "max_token_length",
+            f"max_token_length: {options.max_token_length} is not possible; use 75, 150 or 225.",
+        )
+    skip, is_sdxl = options.clip_skip, family == "sdxl" or options.model_train_type == "sdxl-lora"
+    if skip is not None and is_sdxl:
+        yield Problem("clip_skip", "clip_skip has no effect for SDXL.", is_error=False)
+    elif skip is not None and not 1 <= skip <= LAYERS.get(family, 12):
+        yield Problem(
+            "clip_skip",
+            f"clip_skip: {skip} is out of range. 1 means no skip; "
+            f"{TITLES.get(family, 'SD1.5')} allows 1 to {LAYERS.get(family, 12)}.",
+        )
+    if options.weighted_captions and options.shuffle_caption:
+        yield Problem(
+            "weighted_captions",
+            "weighted_captions with shuffle_caption: commas inside brackets are torn apart.",
+            is_error=False,
+        )
+    if options.zero_terminal_snr and not options.v_parameterization:
+        yield Problem(
+            "zero_terminal_snr", "zero_terminal_snr is meant for v_parameterization.", False
+        )
+
+
+def _caches(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    if options.cache_latents or options.cache_latents_to_disk:
+        for name in ("color_aug", "random_crop"):
+            if getattr(options, name):
+                yield Problem(
+                    name,
+                    f"cache_latents cannot be used with {name}: cached pictures cannot change. "
+                    "Switch one of them off. (flip_aug is fine.)",
+                )
+    if options.cache_text_encoder_outputs:
+        for name in (
+            "shuffle_caption", "caption_dropout_rate", "token_warmup_step",
+            "caption_tag_dropout_rate", "enable_wildcard",
+        ):  # fmt: skip
+            if getattr(options, name):
+                yield Problem(
+                    name,
+                    "cache_text_encoder_outputs needs captions that never change: switch off "
+                    f"{name}, or this cache.",
+                )
+        if not options.network_train_unet_only:
+            yield Problem(
+                "cache_text_encoder_outputs",
+                "cache_text_encoder_outputs needs network_train_unet_only.",
+            )
+    if options.caption_dropout_every_n_epochs == 1:
+        yield Problem(
+            "caption_dropout_every_n_epochs",
+            "caption_dropout_every_n_epochs is 1: no caption is ever used.",
+            is_error=False,
+        )
+
+
+def _network(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    if options.network_module not in MODULES:
+        yield Problem(
+            "network_module",
+            f'network_module: "{options.network_module}" is unknown; choose networks.lora or '
+            f"lycoris.kohya.{nearest(options.network_module, MODULES)}",
+        )
+    elif options.network_module == "networks.lora":
+        BlockPlan(read_network_args(options), family or "sd1")
+    for name in ("network_weights", "resume", "vae"):
+        path = getattr(options, name)
+        if path and not Path(path).exists():
+            yield Problem(name, f'{name}: "{path}" does not exist.')
+    for path in options.base_weights:
+        if not Path(path).exists():
+            yield Problem("base_weights", f'base_weights: "{path}" does not exist.')
+
+
+def _parts(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    no_unet, no_text = options.network_train_text_encoder_only, options.network_train_unet_only
+    if no_unet and no_text:
+        yield Problem(
+            "network_train_unet_only",
+            "Nothing would be trained: network_train_unet_only and "
+            "network_train_text_encoder_only exclude each other.",
+        )
+        return
+    rates = [] if no_unet else [_or_usual(options.unet_lr, options)]
+    if not no_text:
+        rates.append(_or_usual(next(iter(options.text_encoder_lr), None), options))
+    if not any(rates):
+        yield Problem("learning_rate", "Nothing would be trained: both learning rates are 0.")
+
+
+def _or_usual(rate: float | None, options: TrainingOptions) -> float:
+    if rate is not None:
+        return rate
+    return 2e-6 if options.learning_rate is None else options.learning_rate
+
+
+def _rates(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    name = optimizer_name(options)
+    kind = KINDS[name]
+    # warm-up below 1 is a share; against a count the true length is checked when it is known
+    rate_factor(options, max(2, int(options.lr_warmup_steps) + 1), 1.0)
+    rate = _or_usual(options.unet_lr, options)
+    has_unet = not options.network_train_text_encoder_only
+    if kind.finds_rate and has_unet and rate <= 0.1:
+        yield Problem(
+            "unet_lr", f"{name} expects a rate near 1.0; you set {rate:g}.", is_error=False
+        )
+    if kind.finds_rate:
+        text = _or_usual(next(iter(options.text_encoder_lr), None), options)
+        has_both = has_unet and not options.network_train_unet_only
+        if has_both and text != rate:
+            yield Problem(
+                "text_encoder_lr", f"{name} uses one rate for all parts: the first counts.", False
+            )
+        if any("loraplus" in text for text in options.network_args):
+            yield Problem(
+                "network_args", f"network_args: loraplus_lr_ratio does not work with {name}."
+            )
+    elif name != "Adafactor" and has_unet and 0 < rate < LOW_RATE:
+        yield Problem(
+            "unet_lr",
+            f"The learning rate {rate:g} is very low; 1e-4 is usual with {name}.",
+            is_error=False,
+        )
+
+
+def _loss(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    if options.adaptive_noise_scale is not None and options.noise_offset is None:
+        yield Problem("adaptive_noise_scale", "adaptive_noise_scale needs noise_offset.")
+    if options.scale_v_pred_loss_like_noise_pred and not options.v_parameterization:
+        yield Problem(
+            "scale_v_pred_loss_like_noise_pred",
+            "scale_v_pred_loss_like_noise_pred needs v_parameterization.",
+        )
+    if options.v_pred_like_loss and options.v_parameterization:
+        yield Problem(
+            "v_pred_like_loss", "v_pred_like_loss cannot be used with v_parameterization."
+        )
+    if options.max_timestep < options.min_timestep:
+        yield Problem(
+            "max_timestep",
+            f"max_timestep ({options.max_timestep}) must not be less than min_timestep "
+            f"({options.min_timestep}).",
+        )
+
+
+def _samples(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    if options.sample_prompts:
+        read_prompts(options.sample_prompts)
+    for name in ("sample_every_n_epochs", "sample_every_n_steps"):
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            yield Problem(name, f"{name} is {value}: no samples are painted by it.", False)
+
+
+def _saving(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    name = options.output_name
+    if _FORBIDDEN.search(name) or name.strip(" .") != name:
+        yield Problem(
+            "output_name",
+            f'output_name: "{name}" cannot be a file name. Leave out / \\ : * ? " < > | and '
+            "blanks or dots at its ends.",
+        )
+        return
+    if options.output_dir and not options.resume:
+        file = Path(options.output_dir) / f"{file_stem(options)}.{options.save_model_as}"
+        if file.exists():
+            yield Problem(
+                "output_name",
+                f'output_name: "{file.name}" exists in "{options.output_dir}" and would be '
+                "overwritten. Choose another name.",
+            )
+
+
+def _device(options: TrainingOptions, device: str) -> Iterator[Problem]:
+    precision = options.mixed_precision
+    if device == "cpu" and precision == "fp16":
+        yield Problem(
+            "mixed_precision",
+            'mixed_precision: fp16 does not work on the CPU. Choose "no".',
+        )
+    if device == "cpu" and precision == "bf16":
+        yield Problem("mixed_precision", "mixed_precision bf16 is slow on the CPU.", False)
+    for name, wanted in (("full_fp16", "fp16"), ("full_bf16", "bf16")):
+        if getattr(options, name) and precision != wanted:
+            yield Problem(name, f"{name} needs mixed_precision {wanted}.")
+    if options.xformers or options.mem_eff_attn:
+        yield Problem("xformers", "torch's own attention is used; it is as quick.", False)
+    if options.fp8_base or options.fp8_base_unet:
+        yield Problem("fp8_base", "fp8_base has no effect yet: weights stay as loaded.", False)

@@ -1,0 +1,151 @@
+"""Which pictures are painted while training: kohya's prompt files; no torch.
+
+Source: lora-training.md, section 3.12.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from webui.errors import ParamsError
+
+SAMPLERS: Final = {
+    "ddim": "DDIM", "pndm": "PLMS", "lms": "LMS", "euler": "Euler", "euler_a": "Euler a",
+    "heun": "Heun", "dpm_2": "DPM2", "dpm_2_a": "DPM2 a", "dpmsolver": "DPM++ 2M",
+    "dpmsolver++": "DPM++ 2M", "dpmsingle": "DPM++ 2S a",
+}  # fmt: skip
+"""kohya's word (``k_`` forms mean the same) → ours."""
+_OPTION: Final = re.compile(r"\s--([a-zA-Z]+)\s+")
+_NAMES: Final = {
+    "prompt": "prompt", "negative_prompt": "negative_prompt", "width": "width",
+    "height": "height", "seed": "seed", "scale": "cfg_scale", "sample_steps": "steps",
+    "sample_sampler": "sampler",
+}  # fmt: skip
+_WORDS: Final = {
+    "n": "negative_prompt", "w": "width", "h": "height", "d": "seed", "l": "scale",
+    "s": "sample_steps", "ss": "sample_sampler",
+}  # fmt: skip
+_IGNORED: Final = ("g", "cn")
+FIELD: Final = "sample_prompts"
+
+
+@dataclass(frozen=True)
+class SamplePrompt:
+    """One picture.
+
+    Attributes:
+        seed: None = drawn. sampler: kohya's word; "" = the training's.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 512
+    height: int = 512
+    seed: int | None = None
+    cfg_scale: float = 7.5
+    steps: int = 30
+    sampler: str = ""
+
+
+def read_prompts(given: str) -> list[SamplePrompt]:
+    """The pictures that are asked for.
+
+    Args:
+        given: A ``.txt``, ``.toml`` or ``.json`` file, or the lines themselves.
+    Raises:
+        ParamsError: The file is missing, empty or not readable; an unknown ``--x`` in a line.
+    """
+    is_file = given.rstrip().lower().endswith((".txt", ".toml", ".json")) and "\n" not in given
+    if not is_file:
+        return _required(_lines(given))
+    path = Path(given.strip())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".txt":
+            return _required(_lines(text))
+        stored: Any = (
+            json.loads(text) if path.suffix.lower() == ".json" else tomlkit.parse(text).unwrap()
+        )
+    except OSError as err:
+        raise ParamsError(
+            f'sample_prompts: the file "{path}" cannot be read: {err.strerror or err}.',
+            field=FIELD,
+        ) from err
+    except (ValueError, TOMLKitError) as err:
+        raise ParamsError(
+            f'sample_prompts: "{path.name}" is not readable: {err}.', field=FIELD
+        ) from err
+    return _required(_stored(stored))
+
+
+def _required(found: list[SamplePrompt]) -> list[SamplePrompt]:
+    if not found:
+        raise ParamsError("sample_prompts: there is no prompt in it.", field=FIELD)
+    return found
+
+
+def _lines(text: str) -> list[SamplePrompt]:
+    lines = (line.strip() for line in text.splitlines())
+    return [_line(line) for line in lines if line and not line.startswith("#")]
+
+
+def _line(line: str) -> SamplePrompt:
+    prompt, *options = _OPTION.split(f"{line} ")
+    values: dict[str, Any] = {"prompt": prompt.strip()}
+    for word, value in zip(options[::2], options[1::2], strict=True):
+        name = _WORDS.get(word.lower())
+        if name is None and word.lower() not in _IGNORED:
+            raise ParamsError(
+                f'sample_prompts: "--{word}" in the line "{line}" is unknown.',
+                f"Known: {', '.join(f'--{w}' for w in _WORDS)}.",
+                field=FIELD,
+            )
+        if name is not None:
+            values[name] = value.strip()
+    return _made(values)
+
+
+def _stored(stored: Any) -> list[SamplePrompt]:
+    if isinstance(stored, Mapping):
+        common = stored.get("prompt", {})
+        common = dict(common) if isinstance(common, Mapping) else {}
+        listed = common.pop("subset", stored.get("subset", []))
+        stored = [{**common, **one} for one in listed] or ([common] if common else [])
+    return [_line(one) if isinstance(one, str) else _made(one) for one in stored]
+
+
+def _made(values: Mapping[str, Any]) -> SamplePrompt:
+    made = SamplePrompt(str(values.get("prompt", "")))
+    for name, value in values.items():
+        field = _NAMES.get(name)
+        if field is None:
+            raise ParamsError(f'sample_prompts: "{name}" is unknown.', field=FIELD)
+        kind = {"cfg_scale": float, "steps": int, "width": int, "height": int, "seed": int}
+        try:
+            made = replace(made, **{field: kind.get(field, str)(value)})
+        except (ValueError, TypeError) as err:
+            raise ParamsError(
+                f'sample_prompts: {name} "{value}" is not a number.', field=FIELD
+            ) from err
+    sampler = made.sampler.lower().removeprefix("k_")
+    if sampler and sampler not in SAMPLERS:
+        raise ParamsError(
+            f'sample_prompts: the sampler "{made.sampler}" is unknown.',
+            f"Choose one of {', '.join(SAMPLERS)}.",
+            field=FIELD,
+        )
+    return replace(
+        made,
+        width=max(64, made.width // 8 * 8),
+        height=max(64, made.height // 8 * 8),
+        steps=min(1000, max(1, made.steps)),
+        sampler=sampler,
+    )
