@@ -16,9 +16,20 @@ from webui.checkpoints.headers import Header, TensorInfo
 from webui.checkpoints.specs import TextSpec, UNetSpec, VaeSpec
 
 DATA = Path(__file__).parent.parent / "data" / "stripped"
-SD1_UNET = UNetSpec(4, 4, (320, 640, 1280, 1280), 2, (True, True, True, False), 768, 8, 32)
+SD1_UNET = UNetSpec(4, 4, (320, 640, 1280, 1280), 2, (1, 1, 1, 0), 768, 8, 32)
 SD1_VAE = VaeSpec((128, 256, 512, 512), 2, 32)
 SD1_TEXT = TextSpec(768, 12, 12, 3072)
+SD2_UNET = UNetSpec(4, 4, (320, 640, 1280, 1280), 2, (1, 1, 1, 0), 1024, (5, 10, 20, 20), 32, True)
+SD2_TEXT = TextSpec(1024, 23, 16, 4096, activation="gelu")
+SDXL_UNET = UNetSpec(
+    4, 4, (320, 640, 1280), 2, (0, 2, 10), 2048, (5, 10, 20), 32, True,
+    middle_depth=10, vector_dim=2816,
+)  # fmt: skip
+REFINER_UNET = UNetSpec(
+    4, 4, (384, 768, 1536, 1536), 2, (0, 4, 4, 0), 1280, (6, 12, 24, 24), 32, True,
+    middle_depth=4, vector_dim=2560,
+)  # fmt: skip
+BIG_G = TextSpec(1280, 32, 20, 5120, activation="gelu", projection=1280)
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
 
 _RESNET = {
@@ -66,6 +77,40 @@ def original_vae_name(name: str, spec: VaeSpec) -> str:
     raise KeyError(name)
 
 
+def unet_shapes(spec: UNetSpec, dtype: str = "F16") -> Shapes:
+    """A U-Net as single files hold it."""
+    from webui.checkpoints.load_parts import build_unet
+
+    return {
+        f"model.diffusion_model.{original_unet_name(name, spec)}": (dtype, tuple(tensor.shape))
+        for name, tensor in build_unet(spec).state_dict().items()
+    }
+
+
+def vae_shapes(spec: VaeSpec, dtype: str = "F16") -> Shapes:
+    """A VAE as single files hold it."""
+    from webui.checkpoints.load_parts import build_vae
+
+    found: Shapes = {}
+    for name, tensor in build_vae(spec).state_dict().items():
+        shape = tuple(tensor.shape)
+        if ".attentions." in name and len(shape) == 2:
+            shape = (*shape, 1, 1)
+        found[f"first_stage_model.{original_vae_name(name, spec)}"] = (dtype, shape)
+    return found
+
+
+def clip_shapes(prefix: str, spec: TextSpec, dtype: str = "F16") -> Shapes:
+    """OpenAI's text encoder as single files hold it, its positions with it."""
+    from webui.checkpoints.load_parts import build_text
+
+    found: Shapes = {
+        f"{prefix}text_model.{name.removeprefix('text_model.')}": (dtype, tuple(tensor.shape))
+        for name, tensor in build_text(spec).state_dict().items()
+    }
+    return found | {f"{prefix}text_model.embeddings.position_ids": ("I64", (1, 77))}
+
+
 def sd1_shapes(
     unet: UNetSpec = SD1_UNET,
     vae: VaeSpec | None = SD1_VAE,
@@ -73,85 +118,65 @@ def sd1_shapes(
     dtype: str = "F16",
 ) -> Shapes:
     """A whole SD 1.x single file."""
-    from webui.checkpoints.load_parts import build_text, build_unet, build_vae
-
-    found: Shapes = {}
-    for name, tensor in build_unet(unet).state_dict().items():
-        old = f"model.diffusion_model.{original_unet_name(name, unet)}"
-        found[old] = (dtype, tuple(tensor.shape))
+    found = unet_shapes(unet, dtype)
     if vae is not None:
-        for name, tensor in build_vae(vae).state_dict().items():
-            shape = tuple(tensor.shape)
-            if ".attentions." in name and len(shape) == 2:
-                shape = (*shape, 1, 1)
-            found[f"first_stage_model.{original_vae_name(name, vae)}"] = (dtype, shape)
+        found |= vae_shapes(vae, dtype)
     if text is not None:
-        prefix = "cond_stage_model.transformer.text_model."
-        for name, tensor in build_text(text).state_dict().items():
-            found[prefix + name.removeprefix("text_model.")] = (dtype, tuple(tensor.shape))
-        found[f"{prefix}embeddings.position_ids"] = ("I64", (1, 77))
+        found |= clip_shapes("cond_stage_model.transformer.", text, dtype)
     return found
 
 
-def open_clip_shapes(prefix: str, width: int, layers: int) -> Shapes:
-    """An OpenCLIP text encoder as SD 2.x and SDXL files hold it."""
+def open_clip_shapes(prefix: str, spec: TextSpec, layers: int, dtype: str = "F16") -> Shapes:
+    """An OpenCLIP text encoder as SD 2.x and SDXL files hold it; layers as in the file."""
+    width, inner = spec.width, spec.intermediate
     found: Shapes = {
-        f"{prefix}positional_embedding": ("F16", (77, width)),
-        f"{prefix}text_projection": ("F16", (width, width)),
-        f"{prefix}token_embedding.weight": ("F16", (49408, width)),
-        f"{prefix}ln_final.weight": ("F16", (width,)),
-        f"{prefix}ln_final.bias": ("F16", (width,)),
+        "positional_embedding": (dtype, (spec.positions, width)),
+        "text_projection": (dtype, (width, spec.projection or width)),
+        "token_embedding.weight": (dtype, (spec.vocabulary, width)),
+        "ln_final.weight": (dtype, (width,)),
+        "ln_final.bias": (dtype, (width,)),
+        "logit_scale": (dtype, ()),
     }
     for layer in range(layers):
-        block = f"{prefix}transformer.resblocks.{layer}."
-        found[f"{block}attn.in_proj_weight"] = ("F16", (3 * width, width))
-        found[f"{block}attn.in_proj_bias"] = ("F16", (3 * width,))
-        for name, shape in (("attn.out_proj", (width, width)), ("mlp.c_fc", (4 * width, width)),
-                            ("mlp.c_proj", (width, 4 * width))):  # fmt: skip
-            found[f"{block}{name}.weight"] = ("F16", shape)
-            found[f"{block}{name}.bias"] = ("F16", shape[:1])
+        block = f"transformer.resblocks.{layer}."
+        found[f"{block}attn.in_proj_weight"] = (dtype, (3 * width, width))
+        found[f"{block}attn.in_proj_bias"] = (dtype, (3 * width,))
+        for name, shape in (("attn.out_proj", (width, width)), ("mlp.c_fc", (inner, width)),
+                            ("mlp.c_proj", (width, inner))):  # fmt: skip
+            found[f"{block}{name}.weight"] = (dtype, shape)
+            found[f"{block}{name}.bias"] = (dtype, shape[:1])
         for name in ("ln_1", "ln_2"):
-            found[f"{block}{name}.weight"] = ("F16", (width,))
-            found[f"{block}{name}.bias"] = ("F16", (width,))
-    return found
+            found[f"{block}{name}.weight"] = (dtype, (width,))
+            found[f"{block}{name}.bias"] = (dtype, (width,))
+    return {prefix + name: value for name, value in found.items()}
 
 
-def sd2_shapes() -> Shapes:
-    """SD 2.x: 1024-wide context, matrix projections, OpenCLIP-H."""
-    unet = UNetSpec(4, 4, SD1_UNET.channels, 2, SD1_UNET.depths, 1024, 8, 32, True)
-    found = sd1_shapes(unet, SD1_VAE, None)
-    return found | open_clip_shapes("cond_stage_model.model.", 1024, 24)
+def sd2_shapes(
+    unet: UNetSpec = SD2_UNET, vae: VaeSpec = SD1_VAE, text: TextSpec = SD2_TEXT
+) -> Shapes:
+    """SD 2.x: matrix projections, OpenCLIP-H with a layer that nobody uses."""
+    text_file = open_clip_shapes("cond_stage_model.model.", text, text.layers + 1)
+    return unet_shapes(unet) | vae_shapes(vae) | text_file
 
 
-def sdxl_shapes() -> Shapes:
+def sdxl_shapes(
+    unet: UNetSpec = SDXL_UNET,
+    vae: VaeSpec = SD1_VAE,
+    clip: TextSpec = SD1_TEXT,
+    big_g: TextSpec = BIG_G,
+) -> Shapes:
     """SDXL: three levels, deep transformers, two text encoders, size conditioning."""
-    import torch
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    texts = clip_shapes("conditioner.embedders.0.transformer.", clip)
+    texts |= open_clip_shapes("conditioner.embedders.1.model.", big_g, big_g.layers)
+    return unet_shapes(unet) | vae_shapes(vae) | texts
 
-    spec = UNetSpec(4, 4, (320, 640, 1280), 2, (False, True, True), 2048, 8, 32, True)
-    config = spec.config() | {
-        "transformer_layers_per_block": (1, 2, 10),
-        "attention_head_dim": (5, 10, 20),
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    }
-    with torch.device("meta"):
-        tensors = UNet2DConditionModel(**config).state_dict()
-    found: Shapes = {}
-    for name, tensor in tensors.items():
-        if name.startswith("add_embedding."):
-            old = name.replace("add_embedding.linear_1", "label_emb.0.0")
-            old = old.replace("add_embedding.linear_2", "label_emb.0.2")
-        else:
-            old = original_unet_name(name, spec)
-        found[f"model.diffusion_model.{old}"] = ("F16", tuple(tensor.shape))
-    found |= {k: v for k, v in sd1_shapes().items() if k.startswith("first_stage_model.")}
-    clip = "cond_stage_model.transformer."
-    for name, value in sd1_shapes().items():
-        if name.startswith(clip):
-            found[f"conditioner.embedders.0.transformer.{name[len(clip) :]}"] = value
-    return found | open_clip_shapes("conditioner.embedders.1.model.", 1280, 32)
+
+def refiner_shapes(
+    unet: UNetSpec = REFINER_UNET, vae: VaeSpec = SD1_VAE, big_g: TextSpec = BIG_G
+) -> Shapes:
+    """SDXL's refiner: one text encoder, under the first one's name."""
+    text = open_clip_shapes("conditioner.embedders.0.model.", big_g, big_g.layers)
+    return unet_shapes(unet) | vae_shapes(vae) | text
 
 
 def lora_shapes(width: int = 768) -> Shapes:
@@ -179,6 +204,7 @@ def stripped_files() -> dict[str, Shapes]:
         "sd1-no-text": sd1_shapes(text=None),
         "sd2": sd2_shapes(),
         "sdxl": sdxl_shapes(),
+        "sdxl-refiner": refiner_shapes(),
         "vae": vae,
         "lora": lora_shapes(),
     }

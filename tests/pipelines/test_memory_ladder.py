@@ -175,8 +175,9 @@ def test_rungs_on_a_device_end_with_the_other_networks_in_main_memory() -> None:
 
     text, vae, unet = Network(), Network(), Network()
     model: Any = SimpleNamespace(
-        device=torch.device("cuda:0"), text_encoder=text, vae=vae, unet=unet, extras={}
-    )
+        device=torch.device("cuda:0"), text_encoder=text, vae=vae, unet=unet, extras={},
+        parts={"text_encoder": text, "unet": unet, "vae": vae},
+    )  # fmt: skip
     warnings: list[str] = []
 
     output = LadderCall(warnings.append)(
