@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ from webui.checkpoints.specs import ArchSpec
 from webui.checkpoints.weights import Weights, open_weights
 from webui.errors import CheckpointError, DeviceMemoryError
 from webui.networks.packing import pack_weights, packed_bytes
+from webui.networks.small_weights import SMALL, SmallWeights, store_small
 from webui.samplers.schedules import stable_diffusion_alphas_cumprod, zero_terminal_snr
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ def load_checkpoint(
     vae_path: Path | None = None,
     vae_dtype: torch.dtype | None = None,
     vae: AutoencoderKL | None = None,
+    small_unet: SmallWeights | None = None,
     for_painting: bool = True,
 ) -> LoadedModel:
     """Load a checkpoint file or diffusers folder of a family that is painted with.
@@ -140,6 +142,7 @@ def load_checkpoint(
         vae_dtype: Of the VAE; None = ``dtype``.
         vae: One that is in memory already, used as it is; it came from ``vae_path`` or, where
             that is None, from the checkpoint.
+        small_unet: Store the U-Net's large weights in one byte each; None = as ``dtype``.
         for_painting: Lay weights out for speed (``networks/packing.py`` on the CPU, channels
             last on GPUs). False leaves ordinary modules: for training, or to save the weights.
     Raises:
@@ -151,6 +154,7 @@ def load_checkpoint(
     path = _path_of(checkpoint)
     at = Place(torch.device(device), dtype)
     vae_at = Place(at.device, vae_dtype or dtype)
+    unet_at = at
     started = time.perf_counter()
     try:
         if vae is None and vae_path is not None:
@@ -159,7 +163,10 @@ def load_checkpoint(
             _require_parts(path, opened.spec, has_other_vae=vae is not None)
             modules = empty_parts(opened.spec)
             texts = [opened.fill(p.folder, modules, at) for p in opened.family.texts]
-            unet = opened.fill("unet", modules, at)
+            if small_unet is not None:
+                store_small(modules["unet"])
+                unet_at = replace(at, keeps_half=small_unet.keeps_half)
+            unet = opened.fill("unet", modules, unet_at)
             vae = vae or opened.fill("vae", modules, vae_at)
     except (torch.OutOfMemoryError, MemoryError) as err:
         raise DeviceMemoryError(
@@ -203,10 +210,17 @@ def _path_of(checkpoint: HasPath | str | Path) -> Path:
 
 
 def estimate_bytes(
-    checkpoint: HasPath | str | Path, dtype: torch.dtype, vae_dtype: torch.dtype | None = None
+    checkpoint: HasPath | str | Path,
+    dtype: torch.dtype,
+    vae_dtype: torch.dtype | None = None,
+    *,
+    has_small_unet: bool = False,
 ) -> int:
     """Memory a checkpoint will need once loaded, from its header alone.
 
+    Args:
+        has_small_unet: As ``small_unet`` of ``load_checkpoint``; its few other weights, too, are
+            counted as one byte each.
     Raises:
         CheckpointError: The file cannot be read.
     """
@@ -217,6 +231,7 @@ def estimate_bytes(
     for part, module in empty_parts(spec).items():
         header, sources = files[part]
         size = (vae_dtype or dtype if part == "vae" else dtype).itemsize
+        size = SMALL.itemsize if has_small_unet and part == "unet" else size
         for source in wanted_sources(module, sources):
             total += math.prod(source.shape(header.tensors[source.name])) * size
     return total

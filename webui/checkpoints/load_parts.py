@@ -33,6 +33,7 @@ from webui.checkpoints.keys import UNET, VAE, Keys
 from webui.checkpoints.specs import ArchSpec, TextSpec, UNetSpec, VaeSpec
 from webui.checkpoints.weights import RenamedWeights, Weights, open_weights
 from webui.errors import CheckpointError
+from webui.networks.small_weights import keep_half, small_weights, to_small
 
 PROJECTION: Final = "text_projection.weight"
 FOLDER_STEMS: Final = ("diffusion_pytorch_model", "model", "pytorch_model")
@@ -42,10 +43,15 @@ FOLDER_ENDINGS: Final = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin
 
 @dataclass(frozen=True)
 class Place:
-    """Where a network's weights go and as what."""
+    """Where a network's weights go and as what.
+
+    Attributes:
+        keeps_half: Of weights that are stored small the originals stay too.
+    """
 
     device: torch.device
     dtype: torch.dtype
+    keeps_half: bool = False
 
 
 def build_unet(spec: UNetSpec) -> UNet2DConditionModel:
@@ -105,6 +111,7 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
     source = RenamedWeights(weights, _with_module_prefix(module, sources))
     expected = module.state_dict()
     _check_names(weights.header.path, expected, source.sources)
+    small = small_weights(module)
     state = {}
     for name, empty in expected.items():
         stored = _reshaped(source.read(name), empty.shape)
@@ -115,7 +122,12 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
                 "The file is damaged or of a variant that is not supported.",
                 path=str(weights.header.path),
             )
-        state[name] = stored.to(device=at.device, dtype=at.dtype, copy=True)
+        if name in small:
+            state[name] = to_small(stored).to(at.device)
+            if at.keeps_half:
+                keep_half(small[name], stored)
+        else:
+            state[name] = stored.to(device=at.device, dtype=at.dtype, copy=True)
     module.load_state_dict(state, strict=True, assign=True)
     _fill_constants(module, at.device)
     return module.eval().requires_grad_(False)

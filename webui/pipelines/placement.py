@@ -13,6 +13,7 @@ from torch import nn
 from webui.checkpoints.load import LoadedModel, module_bytes
 from webui.checkpoints.memory import Bytes
 from webui.networks.lora.applying import changes_in, held_bytes, set_changes
+from webui.networks.small_weights import half_bytes
 
 _WAITS: Final = "_waits_in_main_memory"
 
@@ -33,8 +34,10 @@ class NetworkPart:
         return self._device.type != "cpu" and _home(self._network).type == "cpu"
 
     def bytes(self) -> Bytes:
-        """Its weights where they are; what LoRAs replaced is kept in main memory."""
-        own, held = module_bytes(self._network), held_bytes(self._network)
+        """Its weights where they are; what LoRAs replaced, and originals of small weights, are
+        kept in main memory."""
+        own = module_bytes(self._network)
+        held = held_bytes(self._network) + half_bytes(self._network)
         return Bytes(ram=own + held) if self._is_away else Bytes(own, held)
 
     def wait(self) -> bool:

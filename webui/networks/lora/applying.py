@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from webui.networks.lora.changes import LayerChange
 from webui.networks.packing import HeldLayer, dense_weight, hold_layer, put_back
+from webui.networks.small_weights import SMALL, best_weight, stored_as
 
 _STATE = "_changed_for_a_while"
 
@@ -100,7 +101,7 @@ def bytes_to_hold(network: nn.Module, changes: Sequence[NetworkChange]) -> int:
 
 def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[NetworkChange]) -> None:
     own = dense_weight(layer, held)
-    weight = own.to(torch.float32, copy=True)
+    weight = best_weight(layer, own).to(torch.float32, copy=True)
     bias: Tensor | None = None
     for change in changes:
         part = change.layers.get(path)
@@ -112,11 +113,13 @@ def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[Netw
         if part.bias is not None:
             added = part.bias.to(own.device, torch.float32).flatten() * amount
             bias = added if bias is None else bias + added
-    changed = weight.to(own.dtype)
+    changed = stored_as(weight, own.dtype)
     layer.weight = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
     if bias is not None:
         old = held.bias
         total = bias if old is None else bias + old.to(bias)
-        layer.bias = nn.Parameter(total.to(own.dtype), requires_grad=False)  # type: ignore
+        plain = torch.float32 if own.dtype == SMALL else own.dtype
+        dtype = plain if old is None else old.dtype
+        layer.bias = nn.Parameter(total.to(dtype), requires_grad=False)  # type: ignore
     elif layer._parameters.get("bias") is not held.bias:
         layer.bias = held.bias  # type: ignore[assignment]
