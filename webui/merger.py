@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from webui.job_progress import JobProgress
+from webui.merging.convert import convert_model
+from webui.merging.extract import extract_lora
+from webui.merging.loras import bake_loras, merge_loras
 from webui.merging.merge import merge_checkpoints
 from webui.merging.source import ModelFile
-from webui.params import AnyFileTool, MergeCheckpoints
+from webui.params import (
+    AnyFileTool,
+    BakeLoras,
+    ConvertModel,
+    ExtractLora,
+    MergeCheckpoints,
+    MergeLoras,
+)
 from webui.progress import Asked
 from webui.wire import Sender
 
@@ -47,7 +57,13 @@ class FileToolRun:
         Raises:
             WebUIError: It cannot be made.
         """
-        make: dict[type[AnyFileTool], Callable[[Any], Path]] = {MergeCheckpoints: self._merge}
+        make: dict[type[AnyFileTool], Callable[[Any], Path]] = {
+            MergeCheckpoints: self._merge,
+            ConvertModel: self._convert,
+            ExtractLora: self._extract,
+            MergeLoras: self._merge_loras,
+            BakeLoras: self._bake,
+        }
         path = make[type(self._params)](self._params)
         return {"files": [str(path)], "interrupted": False}
 
@@ -59,3 +75,22 @@ class FileToolRun:
         models = self._files[:-1] if has_vae else self._files
         vae = self._files[-1] if has_vae else None
         return merge_checkpoints(params, models, vae, self._folder, self._progress("merging"))
+
+    def _convert(self, params: ConvertModel) -> Path:
+        return convert_model(params, self._files[0], self._folder, self._progress("converting"))
+
+    def _extract(self, params: ExtractLora) -> Path:
+        tuned, original = self._files
+        progress = self._progress("extracting")
+        return extract_lora(params, tuned, original, self._folder, progress, self._device)
+
+    def _merge_loras(self, params: MergeLoras) -> Path:
+        return merge_loras(params, self._files, self._folder, self._progress("merging"))
+
+    def _bake(self, params: BakeLoras) -> Path:
+        checkpoint, *loras = self._files
+        progress = self._progress("merging")
+        return bake_loras(params, checkpoint, loras, self._folder, progress, self._warn)
+
+    def _warn(self, text: str) -> None:
+        self._sender.send({"type": "warning", "job": self._job, "message": text})

@@ -65,7 +65,7 @@ def write_safetensors(
         CheckpointError: The name is taken, the disk is full or cannot be written.
         JobCancelled: The person asked to stop; nothing is left behind.
     """
-    ordered = sorted(tensors, key=lambda t: (-DTYPES[t.info.dtype].itemsize, t.name))
+    ordered = _in_order(tensors)
     total = sum(t.info.size_bytes for t in ordered)
     with unfinished(path, total) as part:
         try:
@@ -77,6 +77,20 @@ def write_safetensors(
         except OSError as err:
             raise _cannot_write(path, err) from err
     return path
+
+
+def serialized(
+    tensors: Iterable[NewTensor], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
+    """The bytes of such a file: its header, then piece after piece."""
+    ordered = _in_order(tensors)
+    yield _header(ordered, metadata)
+    for tensor in ordered:
+        yield from map(bytes_of, tensor.pieces())
+
+
+def _in_order(tensors: Iterable[NewTensor]) -> list[NewTensor]:
+    return sorted(tensors, key=lambda t: (-DTYPES[t.info.dtype].itemsize, t.name))
 
 
 @contextlib.contextmanager

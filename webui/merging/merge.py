@@ -21,6 +21,7 @@ from webui.checkpoints.rules import VAE, describe
 from webui.checkpoints.weights import DTYPES
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
+from webui.merging.convert import converted
 from webui.merging.recipe import merge_metadata
 from webui.merging.source import ModelFile, Source, open_source
 from webui.params import MergeCheckpoints
@@ -181,18 +182,16 @@ def new_tensors(merging: Merging) -> Iterator[NewTensor]:
     params, a = merging.params, merging.primary
     discard = re.compile(params.discard_weights) if params.discard_weights else None
     baked = _baked(merging)
-    for name, info in a.tensors.items():
+    for name in a.tensors:
         if discard is not None and discard.search(name):
             continue
         if merging.vae is not None and name in baked:
             yield _taken_over(merging.vae, baked[name], name, params.save_as_half)
         elif merging.takes_part(name):
             yield _merged(merging, name)
-        elif name.endswith("position_ids"):
-            yield _positions(a, name)
         else:
             is_alone = len(merging.models) == 1
-            yield _taken_over(a, name, name, params.save_as_half and is_alone, info)
+            yield _taken_over(a, name, name, params.save_as_half and is_alone)
 
 
 def _baked(merging: Merging) -> dict[str, str]:
@@ -225,26 +224,9 @@ def _halved(dtype: torch.dtype, should_halve: bool) -> torch.dtype:
     return torch.float16 if should_halve and dtype == torch.float32 else dtype
 
 
-def _taken_over(
-    source: Source, stored: str, name: str, should_halve: bool, info: TensorInfo | None = None
-) -> NewTensor:
-    info = info or source.tensors[stored]
-    dtype = _halved(DTYPES[info.dtype], should_halve)
-    return NewTensor(
-        name,
-        TensorInfo(NAMES[dtype], info.shape),
-        lambda: (piece.to(dtype) for piece in source.pieces(stored)),
-    )
-
-
-def _positions(source: Source, name: str) -> NewTensor:
-    """The numbers 0 … 76. Some mergers calculated with them and stored 1.99 as a float."""
-    shape = source.tensors[name].shape
-    return NewTensor(
-        name,
-        TensorInfo("I64", shape),
-        lambda: (piece.double().round().long() for piece in source.pieces(name)),
-    )
+def _taken_over(source: Source, stored: str, name: str, should_halve: bool) -> NewTensor:
+    is_wide = source.tensors[stored].dtype == "F32"
+    return converted(source, stored, name, "fp16" if should_halve and is_wide else "keep")
 
 
 def _merged(merging: Merging, name: str) -> NewTensor:

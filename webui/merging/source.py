@@ -58,7 +58,7 @@ class Source:
         self.header = header
         self._file = file
         self._pickled = pickled
-        self._stored = {_known_name(name): name for name in header.tensors}
+        self._stored = {known_name(name): name for name in header.tensors}
         self.tensors = {new: header.tensors[old] for new, old in self._stored.items()}
 
     @property
@@ -130,7 +130,8 @@ def open_source(path: Path) -> Iterator[Source]:
         yield Source(header, file, pickled)
 
 
-def _known_name(name: str) -> str:
+def known_name(name: str) -> str:
+    """A stored tensor's name as A1111 knows it (see ``_OLD_TEXT_NAMES``)."""
     for old, new in _OLD_TEXT_NAMES.items():
         if name.startswith(old):
             return new + name[len(old) :]
