@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from webui.checkpoints.basic_support import LARGEST, BasicModel, variant_of, weights_files
+from webui.checkpoints.keys import UNET
 from webui.checkpoints.load import module_bytes
 from webui.checkpoints.precision import supports_bfloat16
 from webui.checkpoints.weights import open_weights
@@ -30,6 +32,8 @@ from webui.errors import CheckpointError, DeviceMemoryError, UnknownArchitecture
 
 logger = logging.getLogger(__name__)
 LIBRARIES: Final = ("diffusers", "transformers")
+SCALES: Final = ("scaled_fp8", ".scale_weight", ".weight_scale")
+"""What tensors of scaled fp8 files are called, beside the weights."""
 NOT_PICTURES: Final = ("num_frames", "video_length", "audio_length_in_s", "audio_end_in_s")
 """Arguments of pipelines that make videos and sounds."""
 
@@ -105,16 +109,12 @@ def load_pipeline(
             path=str(path),
         ) from err
     except ImportError as err:
-        raise CheckpointError(
-            f"{path.name} needs a Python package that is not installed: {_last_line(err)}",
-            "Install it into this program's environment (pip install <package>) and start again.",
-            path=str(path),
-        ) from err
+        raise _lacks_package(path, _first_line(err)) from err
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as err:
         logger.info("%s could not be loaded.", path, exc_info=True)
         raise CheckpointError(
             f"{path.name} is {model.title}, but diffusers {diffusers.__version__} cannot load it: "
-            f"{_last_line(err)}",
+            f"{_first_line(err)}",
             "The folder may be incomplete: get it again, all of it.",
             path=str(path),
         ) from err
@@ -122,7 +122,15 @@ def load_pipeline(
     return LoadedPipeline(model, pipeline, path, target, dtype)
 
 
-def _last_line(err: Exception) -> str:
+def _lacks_package(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} needs a Python package that is not installed: {what}",
+        "Install it into this program's environment (pip install …) and start again.",
+        path=str(path),
+    )
+
+
+def _first_line(err: Exception) -> str:
     lines = [line.strip() for line in str(err).splitlines() if line.strip()]
     return (lines or [type(err).__name__])[0][:300]
 
@@ -134,6 +142,8 @@ def _pipeline_class(model: BasicModel) -> Any:
         UnknownArchitectureError: There is none, or it is none that makes pictures from a prompt.
     """
     found = getattr(diffusers, model.class_name, None)
+    if absent := [b for b in getattr(found, "_backends", ()) if find_spec(b) is None]:
+        raise _lacks_package(model.folder, ", ".join(absent))
     what = ""
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         what = f"diffusers {diffusers.__version__} has no such pipeline"
@@ -208,15 +218,6 @@ def _network(
 ) -> nn.Module:
     """One of diffusers' networks with its weights."""
     folder = model.folder / name
-    if name == LARGEST and model.transformer is not None:
-        return part_class.from_single_file(
-            str(model.transformer),
-            config=str(model.folder),
-            subfolder=name,
-            torch_dtype=dtype,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-        )
     config = part_class.load_config(str(folder), local_files_only=True)
     if "quantization_config" in config:
         raise CheckpointError(
@@ -225,20 +226,16 @@ def _network(
             path=str(folder),
         )
     with empty_parameters():
-        network = part_class.from_config(config)
-    files = weights_files(folder)
-    if not files:
-        raise CheckpointError(
-            f"{model.folder.name} lacks the weights of its {name}.",
-            "Get the folder again, all of it.",
-            path=str(folder),
-        )
+        network: nn.Module = part_class.from_config(config)
     kept = tuple(getattr(part_class, "_keep_in_fp32_modules", None) or ())
 
     def dtype_of(tensor: str) -> torch.dtype:
         return torch.float32 if any(part in tensor.split(".") for part in kept) else dtype
 
-    _fill(network, files, device, dtype_of)
+    state = _read(_files(model, name), device, dtype_of)
+    if name == LARGEST and model.transformer is not None:
+        state = _by_own_names(network, state, model)
+    _fill(network, state, model.transformer or folder)
     for buffer_name, buffer in network.named_buffers():
         if buffer.is_floating_point():
             owner = network.get_submodule(buffer_name.rpartition(".")[0])
@@ -265,26 +262,75 @@ def empty_parameters() -> Generator[None, None, None]:
         nn.Module.register_parameter = register
 
 
-def _fill(
-    network: nn.Module,
-    files: list[Path],
-    device: torch.device,
-    dtype_of: Callable[[str], torch.dtype],
-) -> None:
+def _files(model: BasicModel, name: str) -> list[Path]:
+    if name == LARGEST and model.transformer is not None:
+        return [model.transformer]
+    files = weights_files(model.folder / name)
+    if not files:
+        raise CheckpointError(
+            f"{model.folder.name} lacks the weights of its {name}.",
+            "Get the folder again, all of it.",
+            path=str(model.folder / name),
+        )
+    return files
+
+
+def _read(
+    files: Iterable[Path], device: torch.device, dtype_of: Callable[[str], torch.dtype]
+) -> dict[str, Tensor]:
+    """Tensors by name, each read once and converted; of a file that holds a whole model under
+    Stability's names, the network alone."""
     state: dict[str, Tensor] = {}
     for file in files:
         with open_weights(file) as weights:
-            for name in weights.header.tensors:
+            names = list(weights.header.tensors)
+            inside = [name for name in names if name.startswith(UNET)]
+            for name in inside or names:
                 tensor = weights.read(name)
                 wanted = dtype_of(name) if tensor.is_floating_point() else tensor.dtype
-                state[name] = tensor.to(device=device, dtype=wanted, copy=True)
+                copied = tensor.to(device=device, dtype=wanted, copy=True)
+                state[name.removeprefix(UNET)] = copied
+    return state
+
+
+def _by_own_names(
+    network: nn.Module, state: dict[str, Tensor], model: BasicModel
+) -> dict[str, Tensor]:
+    """A single file's tensors under the names that diffusers' network has.
+
+    Raises:
+        CheckpointError: It is stored in a way that diffusers does not know.
+    """
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+
+    assert model.transformer is not None
+    if any(name.endswith(SCALES) for name in state):
+        raise CheckpointError(
+            f"{model.transformer.name} is stored in scaled fp8, which is not supported.",
+            "Get it in bfloat16, float16 or plain fp8.",
+            path=str(model.transformer),
+        )
+    if state.keys() >= network.state_dict().keys():
+        return state
+    known = SINGLE_FILE_LOADABLE_CLASSES.get(type(network).__name__)
+    if known is None:
+        raise CheckpointError(
+            f"diffusers {diffusers.__version__} cannot read {model.transformer.name}: it knows no "
+            f"single files of {model.words}.",
+            "Use the diffusers folder.",
+            path=str(model.transformer),
+        )
+    return known["checkpoint_mapping_fn"](checkpoint=state, config=dict(network.config))  # type: ignore[arg-type]
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], source: Path) -> None:
     network._fix_state_dict_keys_on_load(state)  # type: ignore[operator]
     missing = [name for name in network.state_dict() if name not in state]
     if missing:
         raise CheckpointError(
-            f"{files[0].parent.name} lacks {len(missing)} of the tensors it needs: "
+            f"{source.name} lacks {len(missing)} of the tensors it needs: "
             f"{', '.join(missing[:3])}.",
-            "The folder is incomplete: get it again.",
-            path=str(files[0].parent),
+            "It is incomplete: get it again.",
+            path=str(source),
         )
     network.load_state_dict(state, strict=False, assign=True)

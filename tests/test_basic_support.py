@@ -1,0 +1,347 @@
+"""Models of other families, painted by diffusers' own pipelines through the whole job path."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from webui.torch_setup import prepare_torch
+
+prepare_torch()
+
+from tests.test_painter import Heard  # noqa: E402
+from tests.tiny_pipelines import MAKERS  # noqa: E402
+from webui.checkpoints.basic_support import BasicModel, identify_any  # noqa: E402
+from webui.checkpoints.load_pipeline import empty_parameters  # noqa: E402
+from webui.errors import (  # noqa: E402
+    CheckpointError,
+    ParamsError,
+    UnknownArchitectureError,
+    UnsafeCheckpointError,
+    WebUIError,
+)
+from webui.painter import Painter  # noqa: E402
+from webui.params import Hires, Inpaint, Output, Refiner, build  # noqa: E402
+
+KEY = "ab" * 32
+Folders = dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Tiny models of three families. Read only."""
+    base = tmp_path_factory.mktemp("pipelines")
+    return {name: make(base / name) for name, make in MAKERS.items()}
+
+
+@pytest.fixture
+def copy(folders: Folders, tmp_path: Path) -> Callable[[str], Path]:
+    """A folder of one's own."""
+    return lambda name: Path(shutil.copytree(folders[name], tmp_path / name))
+
+
+class Job:
+    """Runs jobs in a painter; keeps what the last one said."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self.asked = SimpleNamespace(interrupted=False, should_stop=False)
+        self.asked.clear_skip = lambda: None
+        self.painter = Painter({"device": "cpu"}, self.heard, self.asked)  # type: ignore[arg-type]
+
+    def __call__(self, path: Path, kind: str = "txt2img", **values: Any) -> list[np.ndarray]:
+        self.heard.messages.clear()
+        usual = {"prompt": "a cat", "width": 64, "height": 64, "steps": 3, "seed": 5}
+        output = {"output": Output(format="png")}
+        params = build(kind, {**usual, **output, **values})
+        message = {
+            "job": 7, "params": params.to_json(), "vae": None, "preview": {},
+            "checkpoint": {
+                "path": str(path), "name": path.name, "stem": path.stem, "sha256": "ab" * 32,
+                "size": 1,
+            },
+            "inputs": {KEY: str(path.parent / "input.png")},
+            "loras": {"ink": {"path": "gone", "hash": "abc"}},
+        }  # fmt: skip
+        self.painter.run(message)
+        return [np.asarray(Image.open(io.BytesIO(m["image"]))) for m in self.heard.of("image")]
+
+    @property
+    def infotext(self) -> str:
+        return self.heard.of("image")[0]["infotext"]
+
+    @property
+    def warnings(self) -> list[str]:
+        return [m["message"] for m in self.heard.of("warning")]
+
+
+@pytest.fixture(scope="module")
+def job() -> Iterator[Job]:
+    yield Job()
+
+
+def direct(folder: Path, **more: Any) -> Any:
+    """The same model in diffusers' own hands."""
+    import diffusers
+
+    model = identify_any(folder)
+    assert isinstance(model, BasicModel)
+    kind = getattr(diffusers, model.class_name)
+    pipeline = kind.from_pretrained(folder, **dict.fromkeys(model.left_out), **more)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def seeds(*numbers: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(number) for number in numbers]
+
+
+PLAIN = {"num_inference_steps": 3, "width": 64, "height": 64}
+CALLS: dict[str, dict[str, Any]] = {
+    "sd3": {"guidance_scale": 4.0, "negative_prompt": "dog"},
+    "flux": {"guidance_scale": 4.0},
+    "pixart": {
+        "guidance_scale": 4.0, "negative_prompt": "dog", "use_resolution_binning": False,
+        "clean_caption": False,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_pictures_when_painted_are_those_of_the_pipeline_itself(
+    job: Job, folders: Folders, name: str
+) -> None:
+    found = job(folders[name], cfg_scale=4.0, negative_prompt="dog", batch_size=2, batch_count=2)
+    call = {"prompt": "a cat", "num_images_per_prompt": 2, **PLAIN, **CALLS[name]}
+    pipeline = direct(folders[name])
+    first = pipeline(generator=seeds(5, 6), **call).images
+    second = pipeline(generator=seeds(7, 8), **call).images
+
+    wanted = [np.asarray(image) for image in (*first, *second)]
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert not np.array_equal(found[0], found[1])
+    steps = [(m["batch"], m["step"]) for m in job.heard.of("progress") if m["stage"] == "sampling"]
+    assert steps == [(b, s) for b in (0, 1) for s in range(4)]
+    is_told = [("negative prompt" in told) for told in job.warnings]
+    assert is_told == ([True] if name == "flux" else [])
+    assert ("Negative prompt: dog" in job.infotext) == (name != "flux")
+
+
+def test_recipe_when_painted_says_what_acted_and_nothing_else(job: Job, folders: Folders) -> None:
+    job(
+        folders["sd3"], prompt="a cat <lora:ink:1>", clip_skip=2, tiling=True, subseed_strength=0.5,
+        hires=Hires(scale=2), refiner=Refiner(checkpoint="other"), sampler="Euler a",
+    )  # fmt: skip
+
+    assert job.infotext == (
+        "a cat\nSteps: 3, CFG scale: 7.0, Seed: 5, Size: 64x64, Model hash: abababab"
+        "ab, Model: sd3, RNG: CPU, Version: Danqing 0.1.0"
+    )
+    (told,) = job.warnings
+    words = ("clip skip", "tiling", "variation seed", "hires fix", "refiner", "<lora:ink:1>")
+    assert "sd3 (SD 3) has basic support" in told
+    assert all(word in told for word in (*words, "the sampler"))
+
+
+def test_picture_when_given_is_repainted_as_the_pipeline_does_it(
+    job: Job, folders: Folders, tmp_path: Path
+) -> None:
+    from diffusers import AutoPipelineForImage2Image
+
+    gray = Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 60).convert("RGB")
+    gray.save(folders["sd3"].parent / "input.png")
+    values = {"init_images": (KEY,), "denoising_strength": 0.67, "batch_size": 2}
+    found = job(folders["sd3"], "img2img", cfg_scale=4.0, **values)
+    pipeline = AutoPipelineForImage2Image.from_pipe(direct(folders["sd3"]))
+    call = {"image": gray, "strength": 0.67, "guidance_scale": 4.0, **PLAIN, "prompt": "a cat"}
+    wanted = [pipeline(generator=seeds(s), negative_prompt="", **call).images[0] for s in (5, 6)]
+
+    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(found, wanted, strict=True))
+    assert "Denoising strength: 0.67" in job.infotext
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("sd3", {"inpaint": Inpaint(mask=KEY)}, "no masks"),
+        ("pixart", {}, "cannot paint from pictures"),
+    ],
+)
+def test_requests_when_they_cannot_be_followed_are_refused(
+    job: Job, folders: Folders, name: str, values: dict[str, Any], words: str
+) -> None:
+    Image.new("RGB", (64, 64)).save(folders[name].parent / "input.png")
+    with pytest.raises(ParamsError, match=words):
+        job(folders[name], "img2img", init_images=(KEY,), **values)
+
+
+def test_request_when_the_pipeline_refuses_it_is_told_in_its_words(
+    job: Job, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError("`height` has to be divisible by 32.")
+
+    monkeypatch.setattr(diffusers.PixArtSigmaPipeline, "check_inputs", refuse)
+    with pytest.raises(ParamsError, match=r"pixart \(PixArt-Σ\).*divisible by 32"):
+        job(folders["pixart"])
+
+
+def test_walk_when_interrupted_ends_after_the_step_and_the_next_job_is_whole(
+    job: Job, folders: Folders
+) -> None:
+    whole = job(folders["pixart"])
+    job.asked.interrupted = True
+    send = job.heard.send
+
+    def listen(message: dict[str, Any]) -> None:
+        send(message)
+        job.asked.should_stop = message.get("step") == 2
+
+    job.heard.send = listen  # type: ignore[method-assign]
+    job.asked.interrupted = False
+    cut = job(folders["pixart"])
+    steps = [m["step"] for m in job.heard.of("progress")]
+    job.heard.send = send  # type: ignore[method-assign]
+    job.asked.should_stop = False
+
+    assert cut == [] and steps == [0, 1, 2]
+    assert np.array_equal(job(folders["pixart"])[0], whole[0])
+
+
+def test_half_of_a_model_when_written_as_a_variant_is_read(job: Job, copy: Any) -> None:
+    folder = copy("flux")
+    whole = job(folder)
+    for part in ("transformer", "vae", "text_encoder", "text_encoder_2"):
+        (file,) = (folder / part).glob("*.safetensors")
+        file.rename(file.with_name(f"{file.stem}.fp16.safetensors"))
+    job.painter.unload()
+
+    assert np.array_equal(job(folder)[0], whole[0])
+
+
+def edit_index(folder: Path, **values: Any) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, **values}))
+
+
+def hide_code(folder: Path) -> None:
+    (folder / "transformer" / "model.py").write_text("raise SystemExit('ran')")
+
+
+def pickle_only(folder: Path) -> None:
+    (file,) = (folder / "vae").glob("*.safetensors")
+    torch.save(load_file(file), folder / "vae" / "diffusion_pytorch_model.bin")
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (hide_code, UnsafeCheckpointError, r"holds code \(transformer/model.py\)"),
+        (pickle_only, UnsafeCheckpointError, "diffusion_pytorch_model.bin, a pickle"),
+        (lambda f: edit_index(f, _class_name=["mine", "MyPipeline"]), UnsafeCheckpointError, "own"),
+        (lambda f: edit_index(f, vae=["os", "system"]), CheckpointError, "from 'os'"),
+        (lambda f: edit_index(f, vae=["../x", "Y"]), UnsafeCheckpointError, "no part of diffusers"),
+        (lambda f: edit_index(f, _class_name="NoPipeline"), UnknownArchitectureError, "no such"),
+        (lambda f: edit_index(f, _class_name="WanPipeline"), UnknownArchitectureError, "no pict"),
+        (lambda f: edit_index(f, _class_name="KolorsPipeline"), CheckpointError, "sentencepiece"),
+        (lambda f: shutil.rmtree(f / "text_encoder"), CheckpointError, "text_encoder is missing"),
+        (lambda f: (f / "model_index.json").write_text("{"), CheckpointError, "cannot be read"),
+        (lambda f: (f / "vae" / "config.json").unlink(), CheckpointError, "cannot load it"),
+    ],
+)  # fmt: skip
+def test_folders_when_unsafe_or_incomplete_are_refused_and_say_why(
+    job: Job, copy: Any, change: Callable[[Path], Any], error: type[WebUIError], words: str
+) -> None:
+    folder = copy("pixart")
+    change(folder)
+
+    with pytest.raises(error, match=words) as told:
+        job(folder)
+    assert told.value.hint and not job.heard.of("image")
+
+
+def test_single_file_when_its_folder_lies_beside_it_paints_with_the_rest_of_it(
+    job: Job, copy: Any, tmp_path: Path
+) -> None:
+    folder = copy("pixart")
+    (own,) = (folder / "transformer").glob("*.safetensors")
+    tensors = {name: tensor * 1.5 for name, tensor in load_file(own).items()}
+    save_file(tensors, tmp_path / "tuned.safetensors")
+    found = job(tmp_path / "tuned.safetensors")
+    save_file(tensors, own)
+    job.painter.unload()
+
+    assert np.array_equal(found[0], job(folder)[0])
+    shutil.rmtree(folder)
+    with pytest.raises(UnknownArchitectureError, match="single file") as told:
+        job(tmp_path / "tuned.safetensors")
+    assert "diffusers folder" in told.value.hint
+
+
+def test_single_file_when_it_has_the_original_names_is_converted(
+    job: Job, copy: Any, tmp_path: Path
+) -> None:
+    folder = copy("sd3")
+    (own,) = (folder / "transformer").glob("*.safetensors")
+    original = {f"model.diffusion_model.{n}": t for n, t in sd3_names(load_file(own)).items()}
+    other = {"first_stage_model.decoder.conv_in.weight": torch.zeros(2, 2)}
+    save_file({**original, **other}, tmp_path / "one.safetensors")
+
+    assert np.array_equal(job(tmp_path / "one.safetensors")[0], job(folder)[0])
+
+
+def sd3_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A one-layer transformer under Stability's names."""
+    plain = {
+        "pos_embed.proj": "x_embedder.proj", "context_embedder": "context_embedder",
+        "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
+        "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
+        "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
+        "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2",
+        "transformer_blocks.0.attn.to_out.0": "joint_blocks.0.x_block.attn.proj",
+        "transformer_blocks.0.norm1.linear": "joint_blocks.0.x_block.adaLN_modulation.1",
+        "transformer_blocks.0.ff.net.0.proj": "joint_blocks.0.x_block.mlp.fc1",
+        "transformer_blocks.0.ff.net.2": "joint_blocks.0.x_block.mlp.fc2",
+        "proj_out": "final_layer.linear",
+    }  # fmt: skip
+    swapped = {
+        "transformer_blocks.0.norm1_context.linear":
+            "joint_blocks.0.context_block.adaLN_modulation.1",
+        "norm_out.linear": "final_layer.adaLN_modulation.1",
+    }  # fmt: skip
+    joined = {
+        "joint_blocks.0.x_block.attn.qkv": ("to_q", "to_k", "to_v"),
+        "joint_blocks.0.context_block.attn.qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
+    }
+    found = {"pos_embed": tensors["pos_embed.pos_embed"]}
+    for end in ("weight", "bias"):
+        found |= {f"{new}.{end}": tensors[f"{old}.{end}"] for old, new in plain.items()}
+        for old, new in swapped.items():
+            scale, shift = tensors[f"{old}.{end}"].chunk(2)
+            found[f"{new}.{end}"] = torch.cat([shift, scale])
+        for new, names in joined.items():
+            parts = [tensors[f"transformer_blocks.0.attn.{name}.{end}"] for name in names]
+            found[f"{new}.{end}"] = torch.cat(parts)
+    return found
+
+
+def test_empty_parameters_when_modules_are_made_inside_have_no_memory_and_buffers_do() -> None:
+    with empty_parameters():
+        layer = torch.nn.BatchNorm1d(3)
+
+    assert layer.weight.is_meta and not layer.running_mean.is_meta
+    assert not torch.nn.Linear(2, 2).weight.is_meta
