@@ -324,13 +324,16 @@ def check_models(patient: Patient) -> Check:
         return Check("models", "warning", tell("not looked for: the flags could not be read"))
     try:
         from webui.checkpoints.catalog import Catalog
+        from webui.checkpoints.other_programs import roots_of_all
     except ImportError as err:
         return Check(
             "models", "warning", tell("not looked for: {reason}", reason=err), tell(INSTALL)
         )
     with tempfile.TemporaryDirectory() as scratch:
         # Facts go to a scratch database: looking must not change anything.
-        catalog = Catalog(patient.settings.folders, Path(scratch) / "facts.sqlite3")
+        folders = patient.settings.folders
+        elsewhere, _ = roots_of_all(folders.programs)
+        catalog = Catalog(folders, Path(scratch) / "facts.sqlite3", elsewhere)
         try:
             return _judge_models(catalog)
         finally:

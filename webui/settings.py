@@ -34,6 +34,10 @@ class Folders:
     embeddings: tuple[Path, ...] = ()
     hypernetworks: tuple[Path, ...] = ()
     upscalers: tuple[Path, ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
+    """Extra folders of further kinds: kind and path."""
+    programs: tuple[Path, ...] = ()
+    """Where other programs keep models that are used here, too (``other_programs``)."""
 
     @property
     def database(self) -> Path:
@@ -71,6 +75,7 @@ class Precision:
     lowvram: bool = False
     medvram: bool = False
     model_memory_bytes: int = 0
+    model_ram_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,11 @@ class Settings:
     worker_idle_minutes: float = 0
     ignored: tuple[str, ...] = ()
     flags: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_private(self) -> bool:
+        """No other machine reaches the page: who uses it may do what this machine's owner may."""
+        return is_loopback(self.host) and not self.share
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -156,15 +166,31 @@ def _add_server_flags(group: Any) -> None:
     add("--no-prompt-history", action="store_true", help="do not write params.txt")
 
 
+_UPSCALER_FLAGS = ("realesrgan", "swinir", "scunet", "dat", "bsrgan")
+_FACE_FLAGS = ("gfpgan", "codeformer")
+
+
+def _paths(flags: argparse.Namespace, names: Sequence[str]) -> list[str | None]:
+    return [vars(flags)[f"{name}_models_path"] for name in names]
+
+
 def _add_folder_flags(group: Any) -> None:
     add = group.add_argument
     add("--data-dir", default=None, metavar="DIR", help="where outputs, settings and jobs live")
     add("--models-dir", default=None, metavar="DIR", help="another models folder")
     for flag in ("ckpt", "vae", "lora", "embeddings", "hypernetwork"):
         add(f"--{flag}-dir", default=None, metavar="DIR", help=f"an extra {flag} folder")
+    add("--lyco-dir-backcompat", default=None, metavar="DIR", help="an extra lora folder")
     add("--vae-path", default=None, metavar="FILE", help="what «Automatic» means as VAE")
     add("--esrgan-models-path", default=None, metavar="DIR", help="an extra upscaler folder")
-    add("--realesrgan-models-path", default=None, metavar="DIR")
+    for flag in (*_UPSCALER_FLAGS, *_FACE_FLAGS):
+        add(f"--{flag}-models-path", default=None, metavar="DIR")
+    add(
+        "--models-from", "--extra-model-paths-config", "--forge-ref-a1111-home",
+        "--forge-ref-comfy-home", dest="models_from", action="append", nargs="+", default=None,
+        metavar="PLACE", help="use the models of A1111, ComfyUI or lora-scripts where they lie: "
+        "the program's folder, or an extra_model_paths.yaml; may be given several times",
+    )  # fmt: skip
     add("--ckpt", default=None, metavar="FILE", help="checkpoint to begin with")
     add("--styles-file", action="append", default=None, metavar="FILE")
     add("--no-hashing", action="store_true", help="never compute model hashes")
@@ -182,6 +208,10 @@ def _add_device_flags(group: Any) -> None:
     add("--medvram", action="store_true", help="move the text encoder and VAE off the GPU")
     add("--threads", type=int, default=0, help="CPU threads of the model process, 0 = automatic")
     add("--model-memory-gb", type=float, default=0, help="memory for loaded models, 0 = automatic")
+    add(
+        "--model-ram-gb", type=float, default=0,
+        help="main memory for models that wait beside a GPU, 0 = automatic",
+    )  # fmt: skip
     add(
         "--worker-idle-minutes", type=float, default=0, help="end the idle model process, 0 = never"
     )
@@ -206,8 +236,8 @@ _IGNORED_SWITCHES = (
 )  # fmt: skip
 _IGNORED_WITH_VALUE = (
     "torch", "precision", "loglevel", "ui-settings-file", "ui-config-file", "gradio-img2img-tool",
-    "gradio-inpaint-tool", "gradio-allowed-path", "codeformer-models-path",
-    "gfpgan-models-path", "dat-models-path", "localizations-dir", "filenames-max-length",
+    "gradio-inpaint-tool", "gradio-allowed-path",
+    "localizations-dir", "filenames-max-length",
     "sub-quad-q-chunk-size", "sub-quad-kv-chunk-size", "sub-quad-chunk-threshold",
 )  # fmt: skip
 
@@ -256,6 +286,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
             lowvram=flags.lowvram,
             medvram=flags.medvram,
             model_memory_bytes=int(flags.model_memory_gb * 2**30),
+            model_ram_bytes=int(flags.model_ram_gb * 2**30),
         ),
         host=flags.server_name or ("0.0.0.0" if flags.listen else "127.0.0.1"),
         port=flags.port or (DEFAULT_API_PORT if flags.nowebui else DEFAULT_PORT),
@@ -313,10 +344,12 @@ def _folders(flags: argparse.Namespace) -> Folders:
         models=tuple(models),
         checkpoints=extra(flags.ckpt_dir),
         vaes=extra(flags.vae_dir, flags.vae_path and str(Path(flags.vae_path).parent)),
-        loras=extra(flags.lora_dir),
+        loras=extra(flags.lora_dir, flags.lyco_dir_backcompat),
         embeddings=(data / "embeddings", *extra(flags.embeddings_dir)),
         hypernetworks=extra(flags.hypernetwork_dir),
-        upscalers=extra(flags.esrgan_models_path, flags.realesrgan_models_path),
+        upscalers=extra(flags.esrgan_models_path, *_paths(flags, _UPSCALER_FLAGS)),
+        others=tuple(("face", str(path)) for path in extra(*_paths(flags, _FACE_FLAGS))),
+        programs=extra(*(place for places in flags.models_from or () for place in places)),
     )
 
 

@@ -38,7 +38,14 @@ from webui.checkpoints.records import (
     repertoire,
 )
 from webui.checkpoints.rules import describe
-from webui.checkpoints.scan import KIND_FOLDERS, FoundFile, ModelFolders, folders_of, scan
+from webui.checkpoints.scan import (
+    KIND_FOLDERS,
+    FoundFile,
+    ModelFolders,
+    Root,
+    folders_of,
+    scan,
+)
 from webui.checkpoints.sidecars import user_metadata
 from webui.errors import CheckpointError, CheckpointNotFoundError
 
@@ -61,10 +68,14 @@ class Catalog:
     Args:
         folders: Where to look.
         database_path: SQLite file in which facts about files are remembered.
+        elsewhere: Folders of other programs, looked through after ours.
     """
 
-    def __init__(self, folders: ModelFolders, database_path: Path) -> None:
+    def __init__(
+        self, folders: ModelFolders, database_path: Path, elsewhere: Iterable[Root] = ()
+    ) -> None:
         self._folders = folders
+        self._elsewhere = tuple(elsewhere)
         self._facts = FactStore(database_path)
         self._lock = threading.RLock()
         self._records: dict[str, dict[str, Record]] = {}
@@ -80,13 +91,19 @@ class Catalog:
 
     # Life
 
-    def refresh(self) -> None:
-        """Look through the folders again. Unchanged files are not opened."""
+    def refresh(self, elsewhere: Iterable[Root] | None = None) -> None:
+        """Look through the folders again. Unchanged files are not opened.
+
+        Args:
+            elsewhere: From now on the folders of other programs; None = as before.
+        """
         started = time.perf_counter()
+        if elsewhere is not None:
+            self._elsewhere = tuple(elsewhere)
         found_files: dict[str, list[Record]] = {kind: [] for kind in KIND_FOLDERS}
-        folders = folders_of(self._folders, "embedding")
+        folders = folders_of(self._folders, "embedding", self._elsewhere)
         seen = {folder: _mtime_ns(folder) for folder in folders}
-        for found in scan(self._folders):
+        for found in scan(self._folders, self._elsewhere):
             facts = self._facts.get(found.path, found.size, found.mtime_ns)
             found_files[found.kind].append(make_record(found, facts))
             if found.kind == "embedding":
@@ -262,8 +279,8 @@ class Catalog:
         return min(found, key=lambda r: not r.path.name.startswith(f"{stem}."), default=None)
 
     def find_lora(self, name: str) -> Record:
-        """A LoRA by file stem, else by an alias only one file has, else by its name with folders,
-        which tells files of one stem apart. Case matters.
+        """A LoRA by file stem, else by an alias only one file has; one whose stem means another
+        file by its name with folders. Case matters.
 
         Files whose alias is not known yet are looked into, so the first look-up of an alias in a
         large new folder takes a while.
@@ -279,10 +296,16 @@ class Catalog:
         hits = [r for r in records if r.alias == name and name.lower() != "none"]
         if len(hits) == 1:
             return hits[0]
-        for record in self.records("lora"):
-            if name in (record.name, record.name_without_ending):
+        for record in self._without_stem():
+            if name == record.name_without_ending:
                 return record
         raise self._not_found("LoRA", name, records)
+
+    def _without_stem(self) -> list[Record]:
+        """LoRAs whose stem means another file."""
+        with self._lock:
+            mean = set(self._lora_stems.values())
+            return [r for path, r in self._records["lora"].items() if path not in mean]
 
     def find(self, kind: str, name: str) -> Record:
         """A file of any kind by name, file name or stem.

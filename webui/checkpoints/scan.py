@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -50,6 +50,9 @@ KIND_ENDINGS: Final[dict[str, tuple[str, ...]]] = {
 DIFFUSERS_INDEX: Final = "model_index.json"
 MAX_DEPTH: Final = 24
 
+Root = tuple[str, str]
+"""A kind of file (a key of ``KIND_FOLDERS``) and a topmost folder in which it is looked for."""
+
 
 class ModelFolders(Protocol):
     """Where to look. ``models`` are folders with A1111's or ComfyUI's sub-folders; the others
@@ -86,12 +89,16 @@ class FoundFile:
     created_ns: int = 0
 
 
-def scan(folders: ModelFolders) -> Iterator[FoundFile]:
-    """All files in the model folders, each once; names unique within a kind."""
+def scan(folders: ModelFolders, elsewhere: Iterable[Root] = ()) -> Iterator[FoundFile]:
+    """All files in the model folders, each once; names unique within a kind.
+
+    Args:
+        elsewhere: More folders to look in, after ours.
+    """
     seen_roots: set[tuple[str, int, int]] = set()
     seen_files: set[tuple[str, str]] = set()
     taken: set[tuple[str, str]] = set()
-    for kind, root in _roots(folders):
+    for kind, root in (*_roots(folders), *elsewhere):
         try:
             info = os.stat(root)
         except OSError:
@@ -112,23 +119,29 @@ def scan(folders: ModelFolders) -> Iterator[FoundFile]:
             yield replace(found, name=name, root=root)
 
 
-def folders_of(folders: ModelFolders, kind: str) -> list[str]:
+def folders_of(folders: ModelFolders, kind: str, elsewhere: Iterable[Root] = ()) -> list[str]:
     """The topmost folders in which files of a kind are looked for, those that are there."""
-    return [root for found, root in _roots(folders) if found == kind and os.path.isdir(root)]
+    roots = (*_roots(folders), *elsewhere)
+    return [root for found, root in roots if found == kind and os.path.isdir(root)]
 
 
-def _roots(folders: ModelFolders) -> Iterator[tuple[str, str]]:
+def model_roots(models: Path) -> Iterator[Root]:
+    """The folders of known names below a models folder; none when it is not there."""
     kinds = {name: kind for kind, names in KIND_FOLDERS.items() for name in names}
+    try:
+        with os.scandir(models) as entries:
+            names = sorted(entry.name for entry in entries)
+    except OSError:
+        return
+    known = [name for name in names if name.lower() in kinds]
+    known.sort(key=lambda n: KIND_FOLDERS[kinds[n.lower()]].index(n.lower()))
+    for name in known:
+        yield kinds[name.lower()], os.path.join(models, name)
+
+
+def _roots(folders: ModelFolders) -> Iterator[Root]:
     for models in folders.models:
-        try:
-            with os.scandir(models) as entries:
-                names = sorted(entry.name for entry in entries)
-        except OSError:
-            continue
-        known = [name for name in names if name.lower() in kinds]
-        known.sort(key=lambda n: KIND_FOLDERS[kinds[n.lower()]].index(n.lower()))
-        for name in known:
-            yield kinds[name.lower()], os.path.join(models, name)
+        yield from model_roots(models)
     extra = {
         "checkpoint": folders.checkpoints,
         "vae": folders.vaes,

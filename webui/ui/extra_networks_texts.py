@@ -22,6 +22,7 @@ EXTRA_NETWORKS_TEXTS: dict[str, tuple[str, str]] = {
     "net_folders": ("Folders", "文件夹"),
     "net_count": ("{count} files", "{count} 个文件"),
     "net_reading": ("{count} are still being read", "还有 {count} 个正在读取"),
+    "net_looking": ("Looking …", "正在查找…"),
     "net_none": ("Nothing matches.", "没有匹配的文件。"),
     "net_empty_lora": (
         "No LoRA files yet. Put them into models/Lora and press Refresh.",

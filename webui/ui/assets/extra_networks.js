@@ -149,8 +149,8 @@
     return `${amount.toFixed(step && amount < 100 ? 1 : 0)} ${units[step]}`;
   };
   const FIELDS = [
-    ['description', 'textarea'], ['sd_version', 'select'], ['activation', 'textarea'],
-    ['weight', 'number'], ['negative', 'textarea'], ['more_notes', 'textarea'],
+    ['description', 'textarea'], ['sd_version', 'select'], ['weight', 'number'],
+    ['activation', 'textarea'], ['negative', 'textarea'], ['more_notes', 'textarea'],
   ];
   const noteName = (name) => (name === 'more_notes' ? 'notes' : name);
   const field = (name, sort, card) => {
@@ -197,7 +197,7 @@
     const box = make('details', 'dq-net-metadata');
     box.append(make('summary', '', say('net_metadata')));
     const has = Object.keys(card.metadata).length > 0;
-    if (!has) { box.append(make('p', 'dq-note', say('net_no_metadata'))); return box; }
+    if (!has) { box.append(make('p', 'dq-net-foot', say('net_no_metadata'))); return box; }
     box.addEventListener('toggle', () => {
       if (box.querySelector('pre')) return;
       const text = JSON.stringify(card.metadata, null, 2);
@@ -228,7 +228,7 @@
     head.append(close);
 
     const side = make('div', 'dq-net-side');
-    const status = make('p', 'dq-note');
+    const status = make('p', 'dq-net-foot');
     status.setAttribute('role', 'status');
     const frame = make('div', 'dq-net-frame');
     frame.append(pictureOf(card));
@@ -369,7 +369,7 @@
       this.space = make('div', 'dq-net-space');
       this.scroll.append(this.space);
       this.scroll.addEventListener('scroll', () => this.show());
-      this.foot = make('p', 'dq-note dq-net-foot');
+      this.foot = make('p', 'dq-net-foot');
       this.foot.setAttribute('role', 'status');
       drawn.append(bar, this.folders, this.scroll, this.foot);
       drawn.addEventListener('click', (event) => this.clicked(event));
@@ -384,6 +384,7 @@
 
     reload(keepsPlace = false) {
       this.begin();
+      if (!keepsPlace) this.tell(say('net_looking'));
       if (!keepsPlace) this.scroll.scrollTop = 0;
       this.ask(keepsPlace ? this.first || 0 : 0);
       if (keepsPlace && this.first) this.ask(0);
@@ -459,7 +460,7 @@
       const lastRow = Math.min(rows, Math.ceil((this.scroll.scrollTop + this.scroll.clientHeight) / (cardHeight + GAP)) + 1);
       const [first, last] = [firstRow * across, Math.min(this.total, lastRow * across)];
       if (isFresh) this.space.replaceChildren();
-      if (!this.total) { this.space.style.height = ''; this.space.replaceChildren(make('p', 'dq-note dq-net-none', say(this.wish.q || this.wish.folder ? 'net_none' : `net_empty_${this.kind}`))); return; }
+      if (!this.total) { this.space.style.height = ''; this.space.replaceChildren(make('p', 'dq-net-none', say(this.wish.q || this.wish.folder ? 'net_none' : `net_empty_${this.kind}`))); return; }
       const there = new Map([...this.space.children].map((child) => [Number(child.dataset.index), child]));
       for (const [index, child] of there) if (index < first || index >= last) child.remove();
       for (let index = first; index < last; index += 1) {
