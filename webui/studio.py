@@ -29,6 +29,8 @@ from webui.checkpoints.known_weights import (
     missing,
     named_files,
 )
+from webui.checkpoints.other_programs import roots_of_all
+from webui.downloads import Downloads
 from webui.drafts import Drafts
 from webui.embedding_list import EmbeddingList
 from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
@@ -43,6 +45,7 @@ from webui.library.library import Library, PictureFacts, SavedPicture
 from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.lora_files import hypernetwork_files, lora_files
+from webui.memory_limits import memory_limits
 from webui.model_cards import ModelCards
 from webui.options import Options
 from webui.params import (
@@ -111,8 +114,11 @@ class Studio:
         self.inputs = Inputs(folders.database.parent / "inputs")
         self.faces = FoundFaces(folders.database.parent / "faces", self.inputs)
         self.videos = Videos(folders.database, self.library, folders.data / "cache" / "videos")
-        self.catalog = Catalog(folders, folders.database)
+        self.catalog = Catalog(folders, folders.database, self._elsewhere()[0])
         self.cards = ModelCards(self.catalog, folders.data / "cache" / "cards")
+        self.downloads = Downloads(
+            folders, public_only=not settings.is_private, on_come=self.catalog.refresh
+        )
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.drafts = Drafts(folders.database)
         self.brake = Brake()
@@ -154,6 +160,7 @@ class Studio:
             self._tidier.join(TIDY_STOP_SECONDS)
         with self._finished:
             self._finished.notify_all()
+        self.downloads.close()
         self.catalog.close()
         self.library.close()
         self.videos.close()
@@ -183,6 +190,7 @@ class Studio:
             "lowvram": precision.lowvram,
             "medvram": precision.medvram,
             "model_memory_bytes": precision.model_memory_bytes,
+            "model_ram_bytes": precision.model_ram_bytes,
         }
 
     def _idle_seconds(self) -> float:
@@ -498,9 +506,24 @@ class Studio:
             return int(stated) // 8 * 8
         return 1024 if record.family.startswith("sdxl") else 512
 
-    def refresh_models(self) -> None:
-        """Look through the model folders again."""
-        self.catalog.refresh()
+    def refresh_models(self) -> list[str]:
+        """Look through the model folders again.
+
+        Returns:
+            What is wrong with places where other programs keep models; usually nothing.
+        """
+        roots, problems = self._elsewhere()
+        self.catalog.refresh(roots)
+        return problems
+
+    def _elsewhere(self) -> tuple[list[tuple[str, str]], list[str]]:
+        """Folders of models outside ours, by flags and options, and what is wrong with places."""
+        folders = self.settings.folders
+        places = (*folders.programs, *self.options["model_folders_elsewhere"])
+        roots, problems = roots_of_all(places)
+        for problem in problems:
+            logger.warning("%s", problem)
+        return [*folders.others, *roots], [str(problem) for problem in problems]
 
     def _hash_chosen(self) -> None:
         record = self.current_checkpoint()
@@ -551,6 +574,7 @@ class Studio:
             "loras": lora_files(params, self.catalog, has_hashes=has_hashes),
             "hypernetworks": hypernetwork_files(params, self.catalog, has_hashes=has_hashes),
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
+            "memory": memory_limits(self.options),
             "preview": {
                 "enabled": self.options["live_previews_enable"],
                 "every_n_steps": self.options["show_progress_every_n_steps"],

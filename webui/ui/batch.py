@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from webui.errors import LibraryError, ParamsError
 from webui.pictures import read_infotext
 from webui.resolve import ImageToImageRequest
-from webui.settings import is_loopback
 from webui.ui import pasting
 from webui.ui.img2img_form import FOLDER, Source, make_request
 from webui.ui.texts import say
@@ -112,7 +111,7 @@ def folders_are_allowed(settings: Settings) -> bool:
     A shared page may have many visitors behind one password; none of them shall read or write
     folders of the machine it runs on.
     """
-    return is_loopback(settings.host) and not settings.share
+    return settings.is_private
 
 
 def write_uploads(files: Iterable[BatchFile]) -> str:

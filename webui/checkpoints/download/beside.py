@@ -12,8 +12,10 @@ from PIL import Image
 from webui.checkpoints.download.client import make_client
 from webui.checkpoints.download.fetch import Network, on_own_loop
 from webui.checkpoints.download.hubs import MOST_PICTURE_BYTES, Notes, read_all
+from webui.checkpoints.headers import read_header
 from webui.checkpoints.labels import BADGES
 from webui.checkpoints.records import Record
+from webui.checkpoints.rules import describe
 from webui.checkpoints.sidecars import (
     NOTES,
     Beside,
@@ -33,10 +35,12 @@ def write_beside(path: Path, kind: str, notes: Notes, network: Network) -> None:
     """Put notes and a preview picture beside a file. A failure is logged: the model is there.
 
     Args:
-        kind: As in the catalog.
+        kind: As in the catalog; '' = what the file says of itself.
     """
     info = path.stat()
-    record = Record(kind, path.name, path, info.st_size, info.st_mtime_ns)
+    record = Record(
+        kind or describe(read_header(path)).kind, path.name, path, info.st_size, info.st_mtime_ns
+    )
     try:
         if not Path(beside(record, NOTES)).exists():
             write_notes(record, _values(notes))

@@ -37,7 +37,7 @@ from webui.checkpoints.download.naming import (
     folder_of,
     safe_name,
 )
-from webui.checkpoints.download.part_file import PartFile, disk_full, storing_failed
+from webui.checkpoints.download.part_file import PartFile, disk_full, part_bytes, storing_failed
 from webui.checkpoints.download.telling import Speedometer, State, Watcher
 from webui.checkpoints.download.transfer import (
     CONNECTIONS,
@@ -108,13 +108,18 @@ def part_path(wanted: Wanted, places: Places) -> Path:
     return places.own_models / PART_FOLDER / wanted.part_name
 
 
+def kept_bytes(wanted: Wanted, places: Places) -> int:
+    """How much has come of a file that is not being fetched; 0 when nothing has."""
+    return part_bytes(part_path(wanted, places)) if wanted.urls else 0
+
+
 def discard_part(wanted: Wanted, places: Places) -> None:
     """Throw away what has come of a file so far.
 
     Raises:
         DownloadError: It is being fetched.
     """
-    if part_path(wanted, places).exists():
+    if wanted.urls and part_path(wanted, places).exists():
         PartFile(part_path(wanted, places)).discard()
 
 

@@ -33,7 +33,7 @@ class PartFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.state_path = path.with_name(f"{path.name}.json")
+        self.state_path = _state_path(path)
         self.spans: list[Span] = []
         self._identity: dict[str, Any] = {}
         self._is_saved = True
@@ -66,7 +66,7 @@ class PartFile:
         Args:
             identity: JSON values that are equal only for the same file.
         """
-        kept, spans = self._read_state()
+        kept, spans = read_state(self.state_path)
         self._identity = dict(identity)
         size = os.fstat(self._file.fileno()).st_size
         if kept == self._identity and all(0 <= start < end <= size for start, end in spans):
@@ -76,16 +76,7 @@ class PartFile:
 
     def kept_identity(self) -> dict[str, Any] | None:
         """Of the file whose bytes are there; None when there are none."""
-        return self._read_state()[0]
-
-    def _read_state(self) -> tuple[dict[str, Any] | None, list[Span]]:
-        try:
-            state = json.loads(self.state_path.read_text("utf-8"))
-            if state["version"] != VERSION or not isinstance(state["of"], dict):
-                return None, []
-            return state["of"], [(int(start), int(end)) for start, end in state["spans"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None, []
+        return read_state(self.state_path)[0]
 
     def empty(self) -> None:
         """Forget what has come."""
@@ -173,6 +164,26 @@ class PartFile:
         """Take away what a closed one left."""
         for path in (self.path, self.state_path):
             path.unlink(missing_ok=True)
+
+
+def read_state(path: Path) -> tuple[dict[str, Any] | None, list[Span]]:
+    """Of which file bytes have come, and which; (None, []) when that is not known."""
+    try:
+        state = json.loads(path.read_text("utf-8"))
+        if state["version"] != VERSION or not isinstance(state["of"], dict):
+            return None, []
+        return state["of"], [(int(start), int(end)) for start, end in state["spans"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, []
+
+
+def part_bytes(path: Path) -> int:
+    """How many bytes of an unfinished file have come."""
+    return sum(end - start for start, end in read_state(_state_path(path))[1])
+
+
+def _state_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def storing_failed(path: Path, err: OSError) -> DownloadError:
