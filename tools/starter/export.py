@@ -136,7 +136,7 @@ def export(networks: Starter, vae: AutoencoderKL, file: Path, *, size: int, fact
     config = starter_config(networks, vae, size)
     unet, vae_config = config["unet"], config["vae"]
     unet_spec = UNetSpec(
-        4, 4, tuple(unet["channels"]), unet["num_res_blocks"], (True, True, True, False),
+        4, 4, tuple(unet["channels"]), unet["num_res_blocks"], (1, 1, 1, 0),
         unet["context_dim"], heads=unet["num_heads"], groups=unet["norm_num_groups"],
     )  # fmt: skip
     vae_spec = VaeSpec(

@@ -167,7 +167,7 @@ def load_checkpoint(
                 store_small(modules["unet"])
                 unet_at = replace(at, keeps_half=small_unet.keeps_half)
             unet = opened.fill("unet", modules, unet_at)
-            vae = vae or opened.fill("vae", modules, vae_at)
+            decoder: AutoencoderKL = vae or opened.fill("vae", modules, vae_at)
     except (torch.OutOfMemoryError, MemoryError) as err:
         raise DeviceMemoryError(
             f"{path.name} does not fit into the memory of {at.device}.",
@@ -179,7 +179,7 @@ def load_checkpoint(
     model = LoadedModel(
         spec=spec,
         unet=unet,
-        vae=vae,
+        vae=decoder,
         text_encoders=tuple(texts),
         alphas_cumprod=alphas_cumprod(is_zero_terminal=spec.zero_terminal_snr),
         prediction_type=asked_prediction(unet, at) if is_asked else spec.prediction_type,
