@@ -20,9 +20,11 @@ from webui.torch_setup import prepare_torch
 
 prepare_torch()
 
+from tests.checkpoints.model_files import SomeFolders  # noqa: E402
 from tests.test_painter import Heard  # noqa: E402
 from tests.tiny_pipelines import MAKERS  # noqa: E402
 from webui.checkpoints.basic_support import BasicModel, identify_any  # noqa: E402
+from webui.checkpoints.catalog import Catalog  # noqa: E402
 from webui.checkpoints.load_pipeline import empty_parameters  # noqa: E402
 from webui.errors import (  # noqa: E402
     CheckpointError,
@@ -345,3 +347,28 @@ def test_empty_parameters_when_modules_are_made_inside_have_no_memory_and_buffer
 
     assert layer.weight.is_meta and not layer.running_mean.is_meta
     assert not torch.nn.Linear(2, 2).weight.is_meta
+
+
+def test_catalog_when_it_lists_them_says_what_they_are_and_what_they_lack(
+    folders: Folders, tmp_path: Path
+) -> None:
+    place = tmp_path / "models" / "Stable-diffusion"
+    shutil.copytree(folders["sd3"], place / "three")
+    hide_code(Path(shutil.copytree(folders["flux"], place / "bad")))
+    (own,) = (folders["pixart"] / "transformer").glob("*.safetensors")
+    shutil.copy(own, place / "tuned.safetensors")
+    catalog = Catalog(SomeFolders((tmp_path / "models",)), tmp_path / "facts.sqlite3")
+    found = {r.name: r for r in catalog.checkpoints()}
+    shutil.copytree(folders["pixart"], place / "zpixart")
+    catalog.refresh()
+    after = {r.name: r for r in catalog.checkpoints()}
+    catalog.close()
+
+    assert set(found) == {"three", "bad", "tuned.safetensors"}
+    three = found["three"]
+    assert (three.family, three.contents) == ("sd3", "an SD 3 folder (basic support)")
+    assert three.has_basic_support and not three.problem
+    assert "code" in found["bad"].problem
+    assert "none lies beside it" in found["tuned.safetensors"].problem
+    tuned = after["tuned.safetensors"]
+    assert not tuned.problem and tuned.contents == "a PixArt-Σ checkpoint (basic support)"

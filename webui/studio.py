@@ -504,7 +504,8 @@ class Studio:
         stated = stated or metadata.get("modelspec.resolution", "").partition("x")[0]
         if str(stated).isdecimal() and 64 <= int(stated) <= 2048:
             return int(stated) // 8 * 8
-        return 1024 if record.family.startswith("sdxl") else 512
+        is_large = record.family.startswith("sdxl") or record.has_basic_support
+        return 1024 if is_large else 512
 
     def refresh_models(self) -> list[str]:
         """Look through the model folders again.

@@ -19,16 +19,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from webui.checkpoints.families import FAMILIES as OWN
 from webui.checkpoints.headers import read_header
 from webui.checkpoints.identify import PIPELINES, identify_file
 from webui.checkpoints.keys import Keys
+from webui.checkpoints.records import BASIC
 from webui.checkpoints.rules import find_rule
 from webui.checkpoints.scan import DIFFUSERS_INDEX
 from webui.checkpoints.specs import ArchSpec
 from webui.errors import CheckpointError, UnknownArchitectureError, UnsafeCheckpointError
 
-MARK: Final = "basic support"
-"""Stands in the title of every model of this kind."""
 FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "StableDiffusion3": ("sd3", "SD 3"), "Flux": ("flux", "FLUX"),
     "FluxKontext": ("flux", "FLUX Kontext"), "Flux2": ("flux2", "FLUX.2"),
@@ -82,7 +82,7 @@ class BasicModel:
         """What it is, in words."""
         what = "checkpoint" if self.transformer else "folder"
         article = "an" if self.words[:2] in ("SD", "Au") else "a"
-        return f"{article} {self.words} {what} ({MARK})"
+        return f"{article} {self.words} {what} ({BASIC})"
 
 
 def identify_any(path: Path) -> ArchSpec | BasicModel:
@@ -103,6 +103,26 @@ def identify_any(path: Path) -> ArchSpec | BasicModel:
         return found
 
 
+def describe_checkpoint(path: Path) -> tuple[str, str]:
+    """The family of a folder, or of a file that is none of our own families, and what it is in
+    words.
+
+    Raises:
+        CheckpointError: It cannot be painted with; says why.
+    """
+    found = identify_any(path)
+    if isinstance(found, BasicModel):
+        return found.family, found.title
+    return found.family, f"an {OWN[found.family].title} folder"
+
+
+def needs_folder(family: str, path: Path) -> bool:
+    """Whether a checkpoint is a single file that is completed by a folder beside it: what was
+    found out about it holds only as long as that folder is there."""
+    completed = {name for names in SINGLE_FILES.values() for name in names}
+    return family in completed and not path.is_dir()
+
+
 def read_folder(path: Path) -> BasicModel | None:
     """The model in a diffusers folder; None for a model of our own families.
 
@@ -112,7 +132,7 @@ def read_folder(path: Path) -> BasicModel | None:
     """
     index = _read_index(path)
     class_name = index.get("_class_name")
-    if isinstance(class_name, str) and PIPELINES.fullmatch(class_name):
+    if class_name is None or (isinstance(class_name, str) and PIPELINES.fullmatch(class_name)):
         return None
     _refuse_code(path, class_name)
     assert isinstance(class_name, str)
@@ -208,10 +228,10 @@ def _complete_single_file(path: Path) -> BasicModel | CheckpointError | None:
         if found is not None and found.family in SINGLE_FILES[rule.family]:
             return replace(found, transformer=path)
     return UnknownArchitectureError(
-        f"{path.name} is {rule.title} as a single file, which says nothing of its text encoders "
-        "and how it is built.",
-        "Put the model's diffusers folder (with model_index.json) beside it: the folder paints by "
-        "itself and completes this file.",
+        f"{path.name} is {rule.title} as a single file, which is painted with the other parts of "
+        "its diffusers folder; none lies beside it.",
+        "Put the model's diffusers folder (with model_index.json) into the same folder and press "
+        "Refresh.",
         path=str(path),
         closest=[rule.title],
     )

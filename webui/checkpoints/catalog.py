@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from webui.checkpoints.background import Background
+from webui.checkpoints.basic_support import describe_checkpoint, needs_folder
 from webui.checkpoints.embeddings import (
     FAMILY_CODES,
     EmbeddingFacts,
@@ -27,7 +28,7 @@ from webui.checkpoints.embeddings import (
 from webui.checkpoints.filefacts import FactStore
 from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file, stated_hash
 from webui.checkpoints.headers import read_header, read_metadata
-from webui.checkpoints.identify import identify_file, identify_folder, misplaced
+from webui.checkpoints.identify import identify_file, misplaced
 from webui.checkpoints.labels import Label, read_label, stated_family
 from webui.checkpoints.records import (
     Record,
@@ -115,7 +116,7 @@ class Catalog:
             self._lora_stems = {r.stem: path for path, r in records["lora"].items()}
             self._embedding_folders = seen
             self.generation += 1
-        new = [r for r in self.checkpoints() if not r.is_inspected and not r.problem]
+        new = [r for r in self.checkpoints() if _is_open_question(r)]
         for record in new[:INSPECTED_AT_ONCE]:
             self.inspect(record)
         self.scan_seconds = time.perf_counter() - started
@@ -292,12 +293,12 @@ class Catalog:
             path = self._lora_stems.get(name)
             if path is not None:
                 return self._records["lora"][path]
-        records = tuple(map(self.labelled, self.loras()))
+        records = tuple(map(self.labelled, self.records("lora")))
         hits = [r for r in records if r.alias == name and name.lower() != "none"]
         if len(hits) == 1:
             return hits[0]
         for record in self._without_stem():
-            if name == record.name_without_ending:
+            if name in (record.name_without_ending, record.name):
                 return record
         raise self._not_found("LoRA", name, records)
 
@@ -345,7 +346,7 @@ class Catalog:
         label = Label()
         try:
             if record.path.is_dir():
-                values |= _folder_facts(record)
+                values |= _basic_facts(record)
             elif record.kind == "embedding":
                 values |= _embedding_values(record)
                 label = read_label(self.metadata(record))
@@ -361,6 +362,8 @@ class Catalog:
                     "alias": header.metadata.get("ss_output_name", ""),
                     "problem": problem,
                 }
+                if problem and needs_folder(finding.family, record.path):
+                    values |= _basic_facts(record)
         except CheckpointError as err:
             values["problem"] = err.message
         return self._changed(record, values, label)
@@ -510,6 +513,13 @@ def _embedding_values(record: Record) -> dict[str, object]:
     return {"kind": "embedding", "family": family, "title": title, "problem": ""}
 
 
-def _folder_facts(record: Record) -> dict[str, object]:
-    spec = identify_folder(record.path)
-    return {"kind": "checkpoint", "family": spec.family, "title": "an SD 1.x folder"}
+def _basic_facts(record: Record) -> dict[str, object]:
+    family, title = describe_checkpoint(record.path)
+    return {"kind": "checkpoint", "family": family, "title": title, "problem": ""}
+
+
+def _is_open_question(record: Record) -> bool:
+    """Nobody has looked into it yet, or what was found may have changed with its folder."""
+    if needs_folder(record.family, record.path):
+        return True
+    return not record.is_inspected and not record.problem

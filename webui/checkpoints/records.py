@@ -12,6 +12,8 @@ from webui.checkpoints.hashes import LORA_SHORT_DIGITS, SHORT_DIGITS
 from webui.checkpoints.scan import KIND_ENDINGS, FoundFile
 from webui.checkpoints.sidecars import user_metadata
 
+BASIC: Final = "basic support"
+"""Stands in what such a model is in words."""
 LONG_HASH_KINDS: Final = ("lora", "embedding")
 """Kinds whose short hash has 12 digits instead of 10."""
 
@@ -69,6 +71,11 @@ class Record:
     def name_without_ending(self) -> str:
         """``name`` with its folders, without its ending."""
         return self.name[: len(self.name) - len(self.ending)]
+
+    @property
+    def has_basic_support(self) -> bool:
+        """True for a model of another family, which a pipeline of diffusers paints."""
+        return BASIC in self.contents
 
     @property
     def edits_pictures(self) -> bool:
