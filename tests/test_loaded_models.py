@@ -17,7 +17,7 @@ from webui.torch_setup import prepare_torch
 prepare_torch(threads=1)
 
 from webui import loaded_models  # noqa: E402
-from webui.loaded_models import LoadedModels, ModelPlan, checkpoint_key, vae_key  # noqa: E402
+from webui.loaded_models import LoadedModels, ModelPlan, SmallRule, vae_key  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -121,7 +121,7 @@ def test_twenty_turns_between_checkpoints_end_with_the_memory_of_two(
         models.get(wish)
         resident.append(process.memory_info().rss)
         counted.append(models.memory.used.device)
-    kept = [checkpoint_key(files(path)) in models.memory for path in paths]
+    kept = [models.checkpoint_key(files(path)) in models.memory for path in paths]
     assert kept == [False, False, True, True]
     assert set(counted[1:]) == {counted[1]} and counted[1] == pytest.approx(2 * one, rel=0.01)
     assert max(resident[2:]) < resident[1] + one * 0.5, "memory that was let go of stays taken"
@@ -148,3 +148,16 @@ def test_number_of_checkpoints_when_limited_is_kept_when_a_job_begins(
         models.begin([files(path)], {"checkpoints": limit})
         models.get(files(path))
     assert len(models.memory.values("checkpoint")) == left
+
+
+def test_unet_when_wanted_small_is_another_model_of_the_same_file(starter_checkpoint: Path) -> None:
+    models = models_with(1 << 40)
+    wish = files(starter_checkpoint)
+    sizes = {}
+    for storage in ("Disable", "Enable for SDXL", "Enable"):
+        models.begin([wish], {}, SmallRule(storage))
+        sizes[storage] = models.get(wish).parts["unet"].conv_in.weight.element_size()
+    assert sizes == {"Disable": 4, "Enable for SDXL": 4, "Enable": 1}
+    assert len(models.memory.values("checkpoint")) == 2
+    first, second = models.memory.values("checkpoint")
+    assert first.vae is second.vae

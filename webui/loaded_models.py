@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from webui.checkpoints.basic_support import BasicModel, estimate_elements
+from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import (
     LoadedModel,
     estimate_bytes,
@@ -22,7 +23,9 @@ from webui.checkpoints.load import (
 from webui.checkpoints.load_pipeline import LoadedPipeline, load_pipeline, pipeline_dtype
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory
+from webui.errors import CheckpointError
 from webui.networks.lora.files import LoraFile
+from webui.networks.small_weights import SmallWeights
 from webui.pipelines.memory_ladder import available_bytes, learn_into
 from webui.pipelines.placement import FilePart, NetworkPart, put_aside
 from webui.pipelines.preview import forget_previews
@@ -52,6 +55,33 @@ class ModelPlan:
     ram_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class SmallRule:
+    """Which checkpoints a job wants with small weights, see ``networks.small_weights``.
+
+    Attributes:
+        storage: A1111's option fp8_storage: ``Disable``, ``Enable for SDXL`` or ``Enable``.
+        keeps_half: cache_fp16_weight.
+    """
+
+    storage: str = "Disable"
+    keeps_half: bool = False
+
+    def of(self, checkpoint: Path) -> SmallWeights | None:
+        """How the U-Net of a checkpoint is stored small; None = in the usual way, and for files
+        that cannot be read, which is told when they are loaded."""
+        if self.storage == "Disable":
+            return None
+        if self.storage == "Enable for SDXL":
+            try:
+                is_meant = identify_file(checkpoint).family.startswith("sdxl")
+            except CheckpointError:
+                is_meant = False
+            if not is_meant:
+                return None
+        return SmallWeights(self.keeps_half)
+
+
 class LoadedModels:
     """Checkpoints, VAEs and LoRAs in memory.
 
@@ -67,15 +97,34 @@ class LoadedModels:
         self._learnt: dict[Path, dict[tuple[str, int], Any]] = {}
         """What each checkpoint needed when memory was short; outlives the model."""
         self.memory = ModelMemory(self._budget({}), _machine(plan.device))
+        self._small_rule = SmallRule()
+        self._small: dict[Path, SmallWeights | None] = {}
 
-    def begin(self, files: Iterable[Files], limits: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        files: Iterable[Files],
+        limits: Mapping[str, Any],
+        small: SmallRule = SmallRule(),
+    ) -> None:
         """A job begins that works with these; ``limits`` as for ``_budget``."""
         self.memory.budget = self._budget(limits)
-        self.memory.needs([key(f) for f in files for key in (checkpoint_key, vae_key)])
+        self._small_rule, self._small = small, {}
+        self.memory.needs([key(f) for f in files for key in (self.checkpoint_key, vae_key)])
+
+    def small_weights(self, files: Files) -> SmallWeights | None:
+        """How the present job wants the U-Net of a checkpoint stored; None = in the usual way."""
+        path, _ = _paths(files)
+        if path not in self._small:
+            self._small[path] = None if "basic" in files else self._small_rule.of(path)
+        return self._small[path]
+
+    def checkpoint_key(self, files: Files) -> Key:
+        """Tells a checkpoint's networks from others; its VAE has a key of its own."""
+        return Key(CHECKPOINT, (str(_paths(files)[0]), self.small_weights(files)))
 
     def has(self, files: Files) -> bool:
         """Whether nothing of it needs to be read."""
-        if checkpoint_key(files) not in self.memory:
+        if self.checkpoint_key(files) not in self.memory:
             return False
         return "basic" in files or vae_key(files) in self.memory
 
@@ -87,7 +136,7 @@ class LoadedModels:
         Raises:
             CheckpointError, DeviceMemoryError: It cannot be loaded.
         """
-        key = checkpoint_key(files)
+        key = self.checkpoint_key(files)
         if "basic" in files:
             return self._pipeline(key, files["basic"], _paths(files)[0])
         self.memory.use(key, vae_key(files))
@@ -136,7 +185,7 @@ class LoadedModels:
 
     def _load(self, key: Key, files: Files) -> LoadedModel:
         path, vae = _paths(files)
-        known = vae_key(files)
+        known, small = vae_key(files), self.small_weights(files)
         model: LoadedModel | None = None
 
         def load() -> Kept:
@@ -148,13 +197,14 @@ class LoadedModels:
                 vae_dtype=self._plan.vae_dtype,
                 vae_path=vae,
                 vae=self.memory.get(known) if known in self.memory else None,
+                small_unet=small,
             )
             put_aside(model, medvram=self._plan.medvram, lowvram=self._plan.lowvram)
             learn_into(model, self._learnt.setdefault(path, {}))
             networks = [n for name, n in model.parts.items() if name != VAE]
             return Kept(model, tuple(NetworkPart(n, self._plan.device) for n in networks))
 
-        self.memory.get(key, load, self._expected(path))
+        self.memory.get(key, load, self._expected(path, has_small_unet=small is not None))
         assert model is not None
         if known not in self.memory:
             self.memory.put(known, self._kept_vae(model.vae, files))
@@ -178,8 +228,10 @@ class LoadedModels:
         is_outside = self._plan.medvram or self._plan.lowvram
         return self.memory.get(key, load, Bytes(ram=size) if is_outside else Bytes(device=size))
 
-    def _expected(self, path: Path) -> Bytes:
-        size = estimate_bytes(path, self._plan.dtype, self._plan.vae_dtype)
+    def _expected(self, path: Path, *, has_small_unet: bool) -> Bytes:
+        size = estimate_bytes(
+            path, self._plan.dtype, self._plan.vae_dtype, has_small_unet=has_small_unet
+        )
         return Bytes(ram=size) if self._plan.lowvram else Bytes(device=size)
 
     def _give_vae(self, model: LoadedModel, files: Files) -> None:
@@ -200,15 +252,12 @@ class LoadedModels:
 
     def _kept_vae(self, vae: Any, files: Files) -> Kept:
         def is_held() -> bool:
-            return any(model.vae is vae for model in self.memory.values(CHECKPOINT))
+            models = self.memory.values(CHECKPOINT)
+            return any(getattr(model, "vae", None) is vae for model in models)
 
         parts = (NetworkPart(vae, self._plan.device),)
-        return Kept(vae, parts, is_held, None if files.get("vae") else checkpoint_key(files))
-
-
-def checkpoint_key(files: Files) -> Key:
-    """Tells a checkpoint's networks from others; its VAE has a key of its own."""
-    return Key(CHECKPOINT, str(files["checkpoint"]["path"]))
+        owner = None if files.get("vae") else self.checkpoint_key(files)
+        return Kept(vae, parts, is_held, owner)
 
 
 def vae_key(files: Files) -> Key:

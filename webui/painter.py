@@ -23,7 +23,7 @@ from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, LibraryError
-from webui.loaded_models import LoadedModels, ModelPlan
+from webui.loaded_models import LoadedModels, ModelPlan, SmallRule
 from webui.merger import FileToolRun
 from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
@@ -133,7 +133,8 @@ class Painter:
             video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
             return video.run()
         others: dict[str, dict[str, Any]] = message.get("others", {})
-        self.models.begin((message, *others.values()), message.get("memory", {}))
+        small = SmallRule(params.fp8_storage, params.cache_fp16_weight)
+        self.models.begin((message, *others.values()), message.get("memory", {}), small)
         if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
             message, params = self._plain({**message, "basic": basic}, params)
             others = {}
@@ -141,8 +142,8 @@ class Painter:
             _check_other(files)
         supplies = _JobSupplies(self, message, params.checkpoint)
         params = self._possible(params, supplies, message["job"])
-        facts = _model_facts(message)
-        facts_of_others = {name: _model_facts(files) for name, files in others.items()}
+        facts = self._facts_of(message)
+        facts_of_others = {name: self._facts_of(files) for name, files in others.items()}
         listener = _JobListener(self, message, params, supplies, facts, facts_of_others)
         try:
             runs = BasicRun if basic is not None else run_class(params)
@@ -163,6 +164,9 @@ class Painter:
             "is_using_inpainting_conditioning": mask_weight(params, facts.purpose) is not None,
             "interrupted": self._asked.interrupted,
         }
+
+    def _facts_of(self, files: dict[str, Any]) -> ModelFacts:
+        return _model_facts(files, is_small=self.models.small_weights(files) is not None)
 
     def _plain(
         self, message: dict[str, Any], params: SomePainting
@@ -295,7 +299,7 @@ def _check_other(files: dict[str, Any]) -> None:
         ) from err
 
 
-def _model_facts(message: dict[str, Any]) -> ModelFacts:
+def _model_facts(message: dict[str, Any], *, is_small: bool) -> ModelFacts:
     checkpoint, vae = message["checkpoint"], message.get("vae")
     return ModelFacts(
         name=checkpoint["stem"],
@@ -304,6 +308,7 @@ def _model_facts(message: dict[str, Any]) -> ModelFacts:
         vae_sha256=vae.get("sha256") if vae else None,
         purpose=_purpose(Path(checkpoint["path"])),
         has_own_sampler="basic" in message,
+        has_small_weights=is_small,
     )
 
 

@@ -189,6 +189,8 @@ def resolve(
         "refiner": _refiner(request, options, find_checkpoint),
         "tiled_vae": _first(request.tiled_vae, options["tiled_vae"]),
         "tiled_diffusion": request.tiled_diffusion,
+        "fp8_storage": options["fp8_storage"],
+        "cache_fp16_weight": options["cache_fp16_weight"],
         "sampling": _sampling(request, options, sampler.sampler),
         "output": _output(request, options),
         "user": request.user,

@@ -135,6 +135,8 @@ class Painting(Params):
         restore_faces: Make painted faces clear; None = off.
         tiled_diffusion: Paint in overlapping tiles; None = whole.
         tiled_vae: Encode and decode in tiles from the start, instead of only when memory is short.
+        fp8_storage: Whether the U-Net's weights are stored in one byte each.
+        cache_fp16_weight: Then keep the originals beside them, for LoRAs.
     """
 
     prompt: Prompt = ""
@@ -168,6 +170,8 @@ class Painting(Params):
     refiner: Refiner | None = None
     tiled_diffusion: TiledDiffusion | None = None
     tiled_vae: bool = False
+    fp8_storage: Literal["Disable", "Enable for SDXL", "Enable"] = "Disable"
+    cache_fp16_weight: bool = False
     output: Output = Output()
     user: str = ""
 

@@ -35,6 +35,7 @@ class ModelFacts:
         vae_name: File name of a separate VAE, None for the built-in one.
         purpose: ``paint``, ``inpaint`` or ``edit``, see ``checkpoints.specs.ArchSpec``.
         has_own_sampler: A diffusers pipeline paints it; the request's sampler does nothing.
+        has_small_weights: Its U-Net is stored in one byte a weight.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ModelFacts:
     vae_sha256: str | None = None
     purpose: str = "paint"
     has_own_sampler: bool = False
+    has_small_weights: bool = False
 
     @property
     def title(self) -> str:
@@ -77,7 +79,7 @@ def write_recipe(
     pairs = {
         **_main_pairs(params, seed, grown_to or (params.width, params.height)),
         **({"Sampler": None, "Schedule type": None} if model.has_own_sampler else {}),
-        **_model_pairs(model, show),
+        **_model_pairs(params, model, show),
         **_seed_pairs(params, subseed),
         **purpose_pairs(params, model.purpose),
         **extra_pairs(params, others, networks),
@@ -103,13 +105,17 @@ def _main_pairs(params: Painting, seed: int, size: tuple[int, int]) -> dict[str,
     }
 
 
-def _model_pairs(model: ModelFacts, show: Mapping[str, bool]) -> dict[str, Any]:
+def _model_pairs(params: Painting, model: ModelFacts, show: Mapping[str, bool]) -> dict[str, Any]:
+    is_small = model.has_small_weights
+
     def shown(fact: str, value: str | None) -> str | None:
         return value if show.get(fact, True) else None
 
     return {
         "Model hash": shown("model_hash", _short(model.sha256)),
         "Model": shown("model_name", model.name),
+        "FP8 weight": params.fp8_storage if is_small else None,
+        "Cache FP16 weight for LoRA": params.cache_fp16_weight if is_small else None,
         "VAE hash": shown("vae_hash", _short(model.vae_sha256)),
         "VAE": shown("vae_name", model.vae_name),
     }

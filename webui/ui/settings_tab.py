@@ -51,7 +51,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "hires_fix_", "face_restoration", "code_former_weight", "ESRGAN_", "upscaling_",
     ),
     "group_api": ("api_",),
-    "group_system": ("quicksettings_list", "worker_idle_minutes"),
+    "group_system": (
+        "quicksettings_list", "worker_idle_minutes", "sd_checkpoints_", "sd_checkpoint_cache",
+        "sd_vae_checkpoint_cache", "fp8_storage", "cache_fp16_weight",
+    ),
 }  # fmt: skip
 """Group to keys; an entry that ends in "_" takes every key beginning with it."""
 
