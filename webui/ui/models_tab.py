@@ -9,7 +9,9 @@ import gradio as gr
 
 from webui.ui import models_get
 from webui.ui.models_get import Get
+from webui.ui.quicksettings import Quicksettings
 from webui.ui.texts import label
+from webui.ui.wiring import Values
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -20,6 +22,10 @@ class ModelsTab:
     """The tab's parts, one inner tab each."""
 
     get: Get
+
+    def takes(self) -> list[Any]:
+        """What ``opened`` needs."""
+        return self.get.takes()
 
     def gives(self) -> list[Any]:
         """What ``opened`` and ``left`` change."""
@@ -33,14 +39,18 @@ def draw(studio: Studio) -> ModelsTab:
     return ModelsTab(get)
 
 
-def connect(parts: ModelsTab, studio: Studio) -> None:
-    """Wire every part."""
-    models_get.connect(parts.get, studio)
+def connect(parts: ModelsTab, studio: Studio, quick: Quicksettings) -> None:
+    """Wire every part.
+
+    Args:
+        quick: The top row, which shows what is painted with.
+    """
+    models_get.connect(parts.get, studio, quick)
 
 
-def opened(parts: ModelsTab, studio: Studio, language: str) -> dict[Any, Any]:
+def opened(parts: ModelsTab, studio: Studio, values: Values, language: str) -> dict[Any, Any]:
     """The tab comes into sight: everything as it is now."""
-    return models_get.present(parts.get, studio, language)
+    return models_get.present(parts.get, studio, values, language)
 
 
 def left(parts: ModelsTab) -> dict[Any, Any]:
