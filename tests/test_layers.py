@@ -33,7 +33,6 @@ ROOM_OF_FILE = {
     "follow_ups": "studio",
     "vae_choice": "studio",
     "memory_limits": "studio",
-    "memory_limits": "studio",
     "embedding_list": "studio",
     "lora_files": "studio",
     "model_cards": "studio",

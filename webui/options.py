@@ -91,45 +91,6 @@ OPTIONS: tuple[Option, ...] = (
         "Cache FP16 weight for LoRA",
         infotext="Cache FP16 weight for LoRA",
     ),
-    Option(
-        "sd_checkpoints_limit",
-        0,
-        "Checkpoints kept in memory at most, 0 = as many as fit",
-        minimum=0,
-        maximum=100,
-    ),
-    Option(
-        "sd_checkpoints_keep_in_cpu",
-        True,
-        "Only the checkpoint in use stays on the device, others wait in main memory",
-    ),
-    Option(
-        "sd_checkpoint_cache",
-        0,
-        "Further checkpoints kept in memory where their number is limited",
-        minimum=0,
-        maximum=100,
-    ),
-    Option(
-        "sd_vae_checkpoint_cache",
-        0,
-        "VAEs kept in memory at most, 0 = as many as fit",
-        minimum=0,
-        maximum=100,
-    ),
-    Option(
-        "fp8_storage",
-        "Disable",
-        "FP8 weight: less memory, pictures differ a little",
-        ("Disable", "Enable for SDXL", "Enable"),
-        infotext="FP8 weight",
-    ),
-    Option(
-        "cache_fp16_weight",
-        False,
-        "Cache FP16 weight for LoRA",
-        infotext="Cache FP16 weight for LoRA",
-    ),
     Option("CLIP_stop_at_last_layers", 1, "Clip skip", infotext="Clip skip", minimum=1, maximum=12),
     Option(
         "randn_source", "NV", "Random number generator source", ("GPU", "CPU", "NV"), infotext="RNG"

@@ -76,7 +76,6 @@ class Precision:
     medvram: bool = False
     model_memory_bytes: int = 0
     model_ram_bytes: int = 0
-    model_ram_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -214,10 +213,6 @@ def _add_device_flags(group: Any) -> None:
         help="main memory for models that wait beside a GPU, 0 = automatic",
     )  # fmt: skip
     add(
-        "--model-ram-gb", type=float, default=0,
-        help="main memory for models that wait beside a GPU, 0 = automatic",
-    )  # fmt: skip
-    add(
         "--worker-idle-minutes", type=float, default=0, help="end the idle model process, 0 = never"
     )
 
@@ -291,7 +286,6 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
             lowvram=flags.lowvram,
             medvram=flags.medvram,
             model_memory_bytes=int(flags.model_memory_gb * 2**30),
-            model_ram_bytes=int(flags.model_ram_gb * 2**30),
             model_ram_bytes=int(flags.model_ram_gb * 2**30),
         ),
         host=flags.server_name or ("0.0.0.0" if flags.listen else "127.0.0.1"),

@@ -46,7 +46,6 @@ from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.lora_files import hypernetwork_files, lora_files
 from webui.memory_limits import memory_limits
-from webui.memory_limits import memory_limits
 from webui.model_cards import ModelCards
 from webui.options import Options
 from webui.params import (
@@ -191,7 +190,6 @@ class Studio:
             "lowvram": precision.lowvram,
             "medvram": precision.medvram,
             "model_memory_bytes": precision.model_memory_bytes,
-            "model_ram_bytes": precision.model_ram_bytes,
             "model_ram_bytes": precision.model_ram_bytes,
         }
 
@@ -577,7 +575,6 @@ class Studio:
             "loras": lora_files(params, self.catalog, has_hashes=has_hashes),
             "hypernetworks": hypernetwork_files(params, self.catalog, has_hashes=has_hashes),
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
-            "memory": memory_limits(self.options),
             "memory": memory_limits(self.options),
             "preview": {
                 "enabled": self.options["live_previews_enable"],
