@@ -187,10 +187,8 @@ class ModelCards:
             return record.stem if record.kind == "hypernetwork" else ""
         alias = record.alias
         is_usable = alias and alias.lower() != "none" and preferred_name != PREFER_FILE_NAME
-        for name in (alias if is_usable else "", record.stem):
-            if name and self._means(name, record):
-                return name
-        return record.name_without_ending
+        names = (alias if is_usable else "", record.stem, record.name_without_ending)
+        return next((n for n in names if n and self._means(n, record)), record.name)
 
     def _means(self, name: str, record: Record) -> bool:
         try:

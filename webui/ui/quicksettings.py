@@ -80,7 +80,8 @@ def connect(parts: Quicksettings, studio: Studio, forms: Sequence[PaintingForm] 
         studio.options.save()
 
     def refresh(_values: Values) -> dict:
-        studio.refresh_models()
+        for problem in studio.refresh_models():
+            show_warning(problem)
         return {**present(parts, studio), **present_menus(forms, studio)}
 
     wire(parts.vae.input, choose_vae, [parts.vae], [parts.vae])

@@ -10,11 +10,12 @@ import gradio as gr
 from webui.errors import ParamsError
 from webui.options import OPTIONS, Option
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, tell, wire
+from webui.ui.wiring import Values, show_warning, tell, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
 
+MODEL_PLACES = "model_folders_elsewhere"
 IN_THE_TOP_ROW = ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -27,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "group_paths": (
         "save_to_dirs", "grid_save_to_dirs", "directories_filename_pattern",
-        "directories_max_prompt_words", "outdir_",
+        "directories_max_prompt_words", "outdir_", MODEL_PLACES,
     ),
     "group_preview": ("live_previews_", "show_progress_"),
     "group_infotext": (
@@ -146,6 +147,8 @@ def connect(parts: SettingsTab, studio: Studio) -> None:
         if not changed:
             return tell("settings_same", request)
         studio.options.save()
+        for problem in studio.refresh_models() if MODEL_PLACES in changed else ():
+            show_warning(problem)
         return tell("settings_applied", request, count=len(changed))
 
     wire(parts.apply.click, apply, list(parts.widgets.values()), [])
