@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from webui.job_progress import JobProgress
-from webui.merging.convert import convert_model
+from webui.merging.convert import convert_model, result_name
 from webui.merging.extract import extract_lora
+from webui.merging.folders import write_folder, write_single_file
 from webui.merging.loras import bake_loras, merge_loras
 from webui.merging.merge import merge_checkpoints
 from webui.merging.source import ModelFile
@@ -77,7 +78,14 @@ class FileToolRun:
         return merge_checkpoints(params, models, vae, self._folder, self._progress("merging"))
 
     def _convert(self, params: ConvertModel) -> Path:
-        return convert_model(params, self._files[0], self._folder, self._progress("converting"))
+        file, progress = self._files[0], self._progress("converting")
+        if params.layout == "diffusers":
+            path = self._folder / (params.custom_name or f"{file.model_name}-diffusers")
+            return write_folder(file, path, params.precision, progress)
+        if file.path.is_dir():
+            path = self._folder / f"{result_name(params, file)}.safetensors"
+            return write_single_file(file, path, params.precision, progress)
+        return convert_model(params, file, self._folder, progress)
 
     def _extract(self, params: ExtractLora) -> Path:
         tuned, original = self._files

@@ -13,13 +13,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tests.checkpoints.stripped import BIG_G, SD1_TEXT, SD1_UNET, SDXL_UNET, sdxl_shapes
+from tests.checkpoints.stripped import BIG_G, SD1_TEXT, SD1_UNET, SDXL_UNET
 from tests.merging.conftest import model_file
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import load_checkpoint
 from webui.checkpoints.load_parts import build_text, build_unet
 from webui.checkpoints.lora_file import read_lora
-from webui.checkpoints.specs import TextSpec, UNetSpec, VaeSpec
 from webui.errors import CheckpointError
 from webui.merging.extract import extract_lora
 from webui.merging.loras import bake_loras, merge_loras
@@ -267,26 +266,6 @@ def test_targets_are_kohyas(project: Path) -> None:
     both = names(text_targets(build_text(SD1_TEXT), text_prefix("sdxl", 1)))
     both |= names(text_targets(build_text(BIG_G), text_prefix("sdxl", 2)))
     assert both == {name for name, *_ in keys["sdxl"]["text_encoder"]}
-
-
-@pytest.fixture(scope="module")
-def small_xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SDXL's layout in small, random numbers; its second text encoder under OpenCLIP's names."""
-    unet = UNetSpec(
-        4, 4, (32, 64, 128), 2, (0, 1, 2), 128, (1, 1, 2), 8, True, 2, 64 + 6 * 256
-    )  # fmt: skip
-    text = TextSpec(64, 2, 1, 256, vocabulary=300)
-    big = TextSpec(64, 2, 1, 256, vocabulary=300, activation="gelu", projection=64)
-    shapes = sdxl_shapes(unet, VaeSpec((16, 32), 1, 4), text, big)
-    generator = torch.Generator().manual_seed(3)
-    state = {
-        name: torch.arange(77)[None] if name.endswith("position_ids")
-        else torch.randn(shape, generator=generator) * 0.1
-        for name, (_, shape) in shapes.items()
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("xl") / "xl.safetensors"
-    save_file(state, path)
-    return path
 
 
 def test_sdxls_joined_tensors_are_changed_where_the_lora_says(
