@@ -16,13 +16,15 @@ from torch import Tensor
 
 from webui import params as requests
 from webui.checkpoints.basic_support import BasicModel, identify_any
+from webui.checkpoints.families import FAMILIES
+from webui.checkpoints.families.model import DiffusionModel
 from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel
 from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
-from webui.errors import CheckpointError, LibraryError
+from webui.errors import CheckpointError, LibraryError, UnknownArchitectureError
 from webui.loaded_models import LoadedModels, ModelPlan, SmallRule
 from webui.merger import FileToolRun
 from webui.params import FaceRestoration, ImageToImage, TextToImage
@@ -39,6 +41,7 @@ from webui.pipelines.painting import Picture
 from webui.pipelines.preview import PreviewMaker, preview_maker, side_by_side
 from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
 from webui.pipelines.runs import run_class
+from webui.pipelines.takeover import continued_latents
 from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.progress import Asked
 from webui.prompts.tokenizer import ClipTokenizer
@@ -138,8 +141,8 @@ class Painter:
         if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
             message, params = self._plain({**message, "basic": basic}, params)
             others = {}
-        for files in others.values():
-            _check_other(files)
+        if others:
+            _check_others(params, message, others)
         supplies = _JobSupplies(self, message, params.checkpoint)
         params = self._possible(params, supplies, message["job"])
         facts = self._facts_of(message)
@@ -282,14 +285,35 @@ class Painter:
         }
 
 
-def _check_other(files: dict[str, Any]) -> None:
-    """Refuse a second checkpoint that cannot paint on, before the first has painted.
+def _check_others(
+    params: TextToImage | ImageToImage,
+    message: dict[str, Any],
+    others: dict[str, dict[str, Any]],
+) -> None:
+    """Refuse checkpoints that cannot paint on, before the first has painted.
 
     Raises:
-        CheckpointError: It cannot be read, or works on other latents than SD 1.x.
+        CheckpointError: One cannot be read, or works on other latents than it would be given.
     """
+    families = {
+        name: _family_to_paint_on(files)
+        for name, files in {**others, params.checkpoint: message}.items()
+    }
+    for before, after in continued_latents(params):
+        one, other = families[before], families[after]
+        if one.latents != other.latents:
+            raise UnknownArchitectureError(
+                f"The picture could not be painted on with {Path(after).stem}: it is of the family "
+                f"{other.title}, which cannot go on with the latents of {one.title}.",
+                f"Choose a checkpoint of {one.title}; in hires fix, an upscaler that enlarges "
+                "pictures instead of latents helps, too.",
+                closest=[f"an {other.title} checkpoint"],
+            )
+
+
+def _family_to_paint_on(files: dict[str, Any]) -> DiffusionModel:
     try:
-        identify_file(Path(files["checkpoint"]["path"]))
+        return FAMILIES[identify_file(Path(files["checkpoint"]["path"])).family]
     except CheckpointError as err:
         raise type(err)(
             f"The picture could not be painted on with {files['checkpoint']['stem']}: "

@@ -18,7 +18,7 @@ from webui.params import Hires, Refiner, Sampling, build
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.painting import noise_table
 from webui.pipelines.runs import run_class
-from webui.pipelines.takeover import Takeover
+from webui.pipelines.takeover import Takeover, continued_latents
 from webui.samplers.noise import ImageNoise
 
 
@@ -95,6 +95,25 @@ def test_takeover_when_asked_by_noise_level_counts_training_steps_from_999(
     sigma = table.sigmas[timestep].expand(2) * 1.0001
 
     assert takeover.is_due(5, 20, sigma, table) is is_due
+
+
+@pytest.mark.parametrize(
+    ("hires", "hires_pass", "pairs"),
+    [
+        (None, "second pass", ["own>refiner"]),
+        ({}, "second pass", ["own>refiner"]),
+        ({"checkpoint": "large"}, "first pass", ["own>large", "own>refiner"]),
+        ({"checkpoint": "large"}, "second pass", ["own>large", "large>refiner"]),
+        ({"checkpoint": "large", "upscaler": "Lanczos"}, "both passes",
+         ["own>refiner", "large>refiner"]),
+    ],
+)  # fmt: skip
+def test_checkpoints_when_they_go_on_with_latents_of_others_are_told_in_pairs(
+    hires: Any, hires_pass: str, pairs: list[str]
+) -> None:
+    asked = Refiner(checkpoint="refiner", hires_pass=hires_pass)  # type: ignore[arg-type]
+    params: Any = build("txt2img", {"checkpoint": "own", "refiner": asked, "hires": hires})
+    assert [f"{one}>{other}" for one, other in continued_latents(params)] == pairs
 
 
 def test_refiner_when_it_takes_over_leaves_the_noise_of_ancestral_samplers_alone(

@@ -1,4 +1,4 @@
-"""The moment at which a second checkpoint takes over the painting (a "refiner")."""
+"""When a second checkpoint goes on with the painting of another: a "refiner", hires fix."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.params import Painting, TextToImage
 from webui.pipelines.conditioning import Conditioning
 from webui.pipelines.encoding import Encoding
+from webui.pipelines.hires import LATENT_MODES
 from webui.samplers.schedules import TRAINING_STEPS, NoiseTable
 
 
@@ -59,3 +61,21 @@ class Takeover:
         levels = table.sigmas.to(sigma)
         timestep = int((levels - sigma.max()).abs().argmin())
         return (TRAINING_STEPS - 1 - timestep) / TRAINING_STEPS >= self.switch_at
+
+
+def continued_latents(params: Painting) -> list[tuple[str, str]]:
+    """Pairs of catalog names of which the second checkpoint goes on with the first one's latents:
+    both must work on the same kind. In between, pictures may be enlarged as pictures."""
+    first = second = params.checkpoint
+    pairs: list[tuple[str, str]] = []
+    hires = params.hires if isinstance(params, TextToImage) else None
+    if hires is not None and hires.checkpoint:
+        second = hires.checkpoint
+        if hires.upscaler in LATENT_MODES:
+            pairs.append((first, second))
+    if refiner := params.refiner:
+        acts_first = hires is None or refiner.hires_pass != "second pass"
+        acts_second = hires is not None and refiner.hires_pass != "first pass"
+        bases = dict.fromkeys(([first] if acts_first else []) + ([second] if acts_second else []))
+        pairs += [(base, refiner.checkpoint) for base in bases]
+    return pairs
