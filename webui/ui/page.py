@@ -111,7 +111,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
     restore.connect(page.restore, studio, page.browser)
     png_info.connect(page.png_info, studio)
-    models_tab.connect(page.models, studio)
+    models_tab.connect(page.models, studio, page.quick)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
     picture_buttons.connect(
@@ -152,7 +152,7 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
             values[page.queue.html] = ""  # whatever it shows, it is sent anew
             changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
         if chosen == "models":
-            changes |= models_tab.opened(page.models, studio, language_of(request))
+            changes |= models_tab.opened(page.models, studio, values, language_of(request))
         else:
             changes |= models_tab.left(page.models)
         if chosen == "settings":
@@ -160,7 +160,10 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
         return changes
 
     stages = list(_stages(page).values())
-    takes = [page.browser, page.queue.html, *(part for stage in stages for part in stage.takes())]
+    takes = [
+        page.browser, page.queue.html, *page.models.takes(),
+        *(part for stage in stages for part in stage.takes()),
+    ]  # fmt: skip
     gives = [
         page.queue.timer, *page.queue.gives(), *page.models.gives(),
         *page.settings.widgets.values(),
