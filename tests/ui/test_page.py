@@ -12,7 +12,7 @@ import pytest
 
 from tests.ui.conftest import READY, Served, wait_until
 from webui.studio import Studio
-from webui.ui import results
+from webui.ui import queue_tab, results
 from webui.ui.follow import Look, look
 
 pytestmark = pytest.mark.browser
@@ -136,6 +136,27 @@ def test_interrupt_when_the_next_look_is_slow_still_ends_with_the_picture(
     page.wait_for_timeout(4500)
     wait_for_state(page, "cancelled")
     assert page.is_visible("button.dq-view img")
+
+
+def test_tab_when_left_and_opened_again_at_once_is_still_followed(
+    page: Any, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def slowly(*args: Any) -> dict:
+        opened.append(args)
+        time.sleep(1)
+        return refresh(*args)
+
+    refresh = queue_tab.refresh
+    page.fill("#dq-steps input[type=number]", "40")
+    generate(page, "a slow heron")
+    page.wait_for_selector("#dq-preview")
+    monkeypatch.setattr(queue_tab, "refresh", slowly)
+    page.get_by_role("tab", name="Queue").click()
+    wait_until(lambda: opened, "the queue was not opened")
+    page.get_by_role("tab", name="txt2img").click()
+    wait_for_state(page, "done")
 
 
 def test_keys_generate_and_interrupt(page: Any) -> None:

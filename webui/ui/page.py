@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ class Page:
 
     browser: gr.BrowserState
     tabs: gr.Tabs
+    open_tab: gr.Textbox
     quick: Quicksettings
     txt2img: Txt2Img
     img2img: Img2Img
@@ -96,8 +98,9 @@ def _draw(studio: Studio) -> Page:
             queue = queue_tab.draw(studio)
         with gr.Tab(label("tab_settings"), id="settings"):
             settings = settings_tab.draw(studio)
+    open_tab = gr.Textbox("txt2img", visible="hidden", elem_id="dq-open-tab")
     return Page(
-        browser, tabs, quick, painting, repainting, restoring, info, models, queue, settings
+        browser, tabs, open_tab, quick, painting, repainting, restoring, info, models, queue, settings
     )  # fmt: skip
 
 
@@ -136,10 +139,14 @@ def _connect_img2img_draft(page: Page, studio: Studio) -> None:
 
 def _connect_tabs(page: Page, studio: Studio) -> None:
     """Stages and the queue are looked at only while their tab is open; settings are read when
-    theirs opens."""
+    theirs opens.
 
-    def open_tab(values: Values, event: gr.SelectData, request: gr.Request) -> dict:
-        chosen = page.tabs.children[event.index].id
+    A choice is written down on the page at once, and answered from there: when several tabs are
+    opened in quick succession, the last answer is the one of the tab that is open.
+    """
+
+    def open_tab(values: Values, request: gr.Request) -> dict:
+        chosen = values[page.open_tab]
         changes: dict[Any, Any] = {page.queue.timer: gr.Timer(active=chosen == "queue")}
         for tab, stage in _stages(page).items():
             if chosen == tab:
@@ -161,7 +168,7 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
 
     stages = list(_stages(page).values())
     takes = [
-        page.browser, page.queue.html, *page.models.takes(),
+        page.open_tab, page.browser, page.queue.html, *page.models.takes(),
         *(part for stage in stages for part in stage.takes()),
     ]  # fmt: skip
     gives = [
@@ -169,7 +176,9 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
         *page.settings.widgets.values(),
         *(part for stage in stages for part in stage.gives()),
     ]  # fmt: skip
-    wire(page.tabs.select, open_tab, takes, gives)
+    for tab in page.tabs.children:
+        tab.select(None, None, page.open_tab, js=f"() => {json.dumps(tab.id)}")
+    wire(page.open_tab.change, open_tab, takes, gives)
 
 
 def _stages(page: Page) -> dict[str, Results]:
