@@ -100,7 +100,8 @@ def _draw(studio: Studio) -> Page:
             settings = settings_tab.draw(studio)
     open_tab = gr.Textbox("txt2img", visible="hidden", elem_id="dq-open-tab")
     return Page(
-        browser, tabs, open_tab, quick, painting, repainting, restoring, info, models, queue, settings
+        browser, tabs, open_tab, quick, painting, repainting, restoring, info, models, queue,
+        settings,
     )  # fmt: skip
 
 
