@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from webui.model_cards import Wanted
 from webui.studio import Studio
 
 SDAPI = "/sdapi/v1"
@@ -192,3 +195,25 @@ def test_openapi_when_asked_describes_txt2img(client: TestClient) -> None:
 
     body = schema["components"]["schemas"]["TextToImageBody"]["properties"]
     assert body["steps"]["default"] == 50 and "/sdapi/v1/txt2img" in schema["paths"]
+
+
+def test_cards_when_a1111s_page_asks_show_pictures_and_metadata_of_models_only(
+    client: TestClient, studio: Studio, tmp_path: Path
+) -> None:
+    (card,) = studio.cards.find("lora", Wanted("starter-hedgehog"))
+    folder = studio.settings.folders.data / "models" / "Lora"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(card.record.path, folder / "mine.safetensors")
+    Image.new("RGB", (8, 8)).save(folder / "mine.png")
+    Image.new("RGB", (8, 8)).save(folder / "secret.png")
+    assert client.post(f"{SDAPI}/refresh-loras").json() is None
+
+    def thumb(name: str) -> int:
+        at = {"filename": str(folder / name)}
+        return client.get("/sd_extra_networks/thumb", params=at).status_code
+
+    assert (thumb("mine.png"), thumb("secret.png"), thumb("../../config.json")) == (200, 404, 404)
+    asked = {"page": "lora", "item": "mine"}
+    told = client.get("/sd_extra_networks/metadata", params=asked).json()
+    assert json.loads(told["metadata"]) == studio.cards.metadata(card) != {}
+    assert client.get("/sd_extra_networks/metadata", params={**asked, "item": "?"}).json() == {}

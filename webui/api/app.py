@@ -13,8 +13,10 @@ from starlette.routing import Match
 
 from webui import __version__
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
+from webui.api.extra_networks import extra_networks_routes
 from webui.api.extras import extras_routes
 from webui.api.fence import make_fenced_route
+from webui.api.file_tools import file_tool_routes
 from webui.api.guard import Guard, Trust
 from webui.api.image_to_image import image_to_image_routes
 from webui.api.lists import list_routes
@@ -72,9 +74,11 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(extras_routes(studio, fenced, waiting_room))
         app.include_router(progress_routes(studio, fenced))
         app.include_router(list_routes(studio, fenced))
+        app.include_router(extra_networks_routes(studio, fenced))
         app.include_router(options_routes(studio, fenced))
         app.include_router(png_info_routes(studio, fenced))
         app.include_router(server_routes(studio, fenced))
+        app.include_router(file_tool_routes(studio, fenced))
     app.include_router(_schema_routes(app, fenced))
     app.include_router(task_routes(studio, fenced))
     app.include_router(internal_routes(studio, fenced))
@@ -106,7 +110,7 @@ def _unknown_routes(app: FastAPI, route_class: type[APIRoute]) -> APIRouter:
                 raise ApiError(405, "Method Not Allowed")
         raise ApiError(404, "Not Found")
 
-    for prefix in ("sdapi", "internal"):
+    for prefix in ("sdapi", "internal", "danqing"):
         routes.add_api_route(
             f"/{prefix}/{{rest:path}}", unknown, methods=ALL_METHODS, include_in_schema=False
         )
