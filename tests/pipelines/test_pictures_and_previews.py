@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from webui.pipelines.decode import decode, encode, to_image
+from webui.pipelines.decode import VaeWork, decode, encode, to_image
 from webui.pipelines.placement import on_device, put_aside
 from webui.pipelines.preview import CheapPreview, side_by_side
 
@@ -34,6 +35,19 @@ def test_decode_when_half_precision_breaks_is_repeated_in_float32() -> None:
     assert vae.dtype == torch.float32
 
 
+def test_encode_when_half_precision_breaks_is_repeated_in_float32() -> None:
+    vae = BrokenInHalf()
+    model = SimpleNamespace(vae=vae, device=torch.device("cpu"), scaling_factor=0.5, extras={})
+    warnings: list[str] = []
+    pictures = [Image.new("RGB", (16, 16))] * 2
+
+    latents = encode(model, pictures, VaeWork(warnings.append))  # type: ignore[arg-type]
+
+    assert latents.dtype == torch.float32
+    assert torch.equal(latents, torch.full((2, 4, 2, 2), 0.5))
+    assert len(warnings) == 1 and vae.dtype == torch.float32
+
+
 class BrokenInHalf:
     """A VAE that gives NaN unless it runs in float32."""
 
@@ -49,6 +63,11 @@ class BrokenInHalf:
         assert latents.dtype == self.dtype
         value = 1.0 if self.dtype == torch.float32 else float("nan")
         return (torch.full((1, 3, 16, 16), value, dtype=self.dtype),)
+
+    def encode(self, pixels: torch.Tensor, return_dict: bool) -> tuple[SimpleNamespace]:
+        assert pixels.dtype == self.dtype
+        value = 1.0 if self.dtype == torch.float32 else float("nan")
+        return (SimpleNamespace(mean=torch.full((1, 4, 2, 2), value, dtype=self.dtype)),)
 
 
 def test_preview_when_fitted_shows_the_colours_of_the_picture(starter: Any) -> None:
@@ -116,7 +135,7 @@ def test_put_aside_when_memory_is_small_moves_what_can_wait(
     plan: dict[str, bool], waiting: list[str]
 ) -> None:
     parts = {name: Moving() for name in ("text_encoder", "vae", "unet")}
-    model = SimpleNamespace(device="cuda:0", **parts)
+    model = SimpleNamespace(device="cuda:0", parts=parts)
 
     put_aside(model, **plan)  # type: ignore[arg-type]
 

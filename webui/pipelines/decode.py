@@ -121,15 +121,31 @@ def decode(
 
 def _decode_one(model: LoadedModel, latents: Tensor, work: VaeWork) -> Tensor:
     scaled = latents / model.scaling_factor
+
+    def decoded() -> Tensor:
+        return _decoded(model, scaled.to(model.vae.dtype), work)
+
+    return _finite(model, decoded, work, "a picture").float()  # (1, 3, H, W), -1 … 1
+
+
+def _finite(model: LoadedModel, run: Callable[[], Tensor], work: VaeWork, what: str) -> Tensor:
+    """What the VAE makes of something, in float32 from now on when half precision breaks it.
+
+    Args:
+        run: Uses the VAE in the number format it has by then.
+        what: Was wanted, in words.
+    Raises:
+        JobError: It is broken in float32, too.
+    """
     vae: Any = model.vae  # diffusers' annotations are narrower than its code
-    pixels = _decoded(model, scaled.to(vae.dtype), work)
-    if vae.dtype != torch.float32 and not bool(torch.isfinite(pixels).all()):
+    result = run()
+    if vae.dtype != torch.float32 and not bool(torch.isfinite(result).all()):
         work.warn(NAN_WARNING)
         vae.to(dtype=torch.float32)
-        pixels = _decoded(model, scaled.to(torch.float32), work)
-    if not bool(torch.isfinite(pixels).all()):
-        raise JobError("The VAE produced broken values (NaN) instead of a picture.", NAN_HINT)
-    return pixels.float()  # (1, 3, H, W), -1 … 1
+        result = run()
+    if not bool(torch.isfinite(result).all()):
+        raise JobError(f"The VAE produced broken values (NaN) instead of {what}.", NAN_HINT)
+    return result
 
 
 def _rough(model: LoadedModel, latents: Tensor, work: VaeWork) -> Image.Image:
@@ -195,9 +211,9 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-@torch.inference_mode()
 def encode(model: LoadedModel, images: list[Image.Image], work: VaeWork | None = None) -> Tensor:
-    """Encode pictures to the middle of the VAE's distribution, one at a time.
+    """Encode pictures to the middle of the VAE's distribution, one at a time; broken values in
+    half precision are retried as in ``decode``.
 
     Args:
         images: RGB, all of one size, sides multiples of 8.
@@ -206,19 +222,27 @@ def encode(model: LoadedModel, images: list[Image.Image], work: VaeWork | None =
         (B, 4, H/8, W/8) float32, VAE-scaled.
     Raises:
         Interrupted: The person stopped between two tiles.
+        JobError: The latents are no numbers, even in float32.
         NothingHelped: Memory is too short even for tiles.
     """
-    vae = model.vae
-    with on_device(vae, model.device):
-        means = [_encoded(model, _pixels(model, image), work or VaeWork()) for image in images]
-    return torch.cat(means).float() * model.scaling_factor
+    return torch.cat([encode_pixels(model, _pixels(image), work) for image in images])
 
 
-def _pixels(model: LoadedModel, image: Image.Image) -> Tensor:
-    """(1, 3, H, W) in [-1, 1], where and as the VAE wants it."""
+def encode_pixels(model: LoadedModel, pixels: Tensor, work: VaeWork | None = None) -> Tensor:
+    """As ``encode``, of one picture's pixels (1, 3, H, W) in [-1, 1]."""
+    work = work or VaeWork()
+
+    def encoded() -> Tensor:
+        return _encoded(model, pixels.to(model.device, model.vae.dtype), work)
+
+    with torch.inference_mode(), on_device(model.vae, model.device):
+        return _finite(model, encoded, work, "latents").float() * model.scaling_factor
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """(1, 3, H, W) in [-1, 1]."""
     array = np.asarray(image.convert("RGB"), dtype=np.float32)
-    pixels = torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1)[None]
-    return pixels.to(model.device, model.vae.dtype)
+    return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1)[None]
 
 
 def _encoded(model: LoadedModel, pixels: Tensor, work: VaeWork) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from webui.checkpoints.load import LoadedModel
 from webui.errors import CheckpointError
 from webui.networks.preview_decoders import APPROX_NN, TAESD
-from webui.pipelines.placement import on_device
+from webui.pipelines.decode import encode_pixels
 
 logger = logging.getLogger(__name__)
 FIT_SIDE = 96  # pixels of the fitting picture: (96/8)² = 144 samples for 15 unknowns
@@ -192,10 +192,7 @@ def _explained(maker: NetworkPreview, latents: Tensor, pixels: Tensor) -> float:
 def _colours(model: LoadedModel) -> tuple[Tensor, Tensor]:
     """The colour picture (1, 3, 96, 96), and its VAE-scaled latents (1, C, 12, 12); on the CPU."""
     pixels = _colour_picture()
-    vae = model.vae
-    with torch.inference_mode(), on_device(vae, model.device):
-        (posterior,) = vae.encode(pixels.to(model.device, vae.dtype), return_dict=False)
-    return pixels, (posterior.mean.float() * model.scaling_factor).cpu()
+    return pixels, encode_pixels(model, pixels).cpu()
 
 
 def _images(rgb: Tensor) -> list[Image.Image]:
