@@ -32,6 +32,7 @@ ROOM_OF_FILE = {
     "drafts": "studio",
     "follow_ups": "studio",
     "vae_choice": "studio",
+    "reading_ahead": "studio",
     "memory_limits": "studio",
     "embedding_list": "studio",
     "lora_files": "studio",

@@ -62,10 +62,11 @@ from webui.params import (
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
+from webui.reading_ahead import ReadingAhead
 from webui.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
 from webui.settings import PROJECT_DIR, Settings
 from webui.training_jobs import PAUSABLE, not_pausable, training_message
-from webui.vae_choice import choose_vae
+from webui.vae_choice import VaeChoice, choose_vae
 
 logger = logging.getLogger(__name__)
 FINAL_STATES = ("done", "failed", "cancelled")
@@ -131,6 +132,7 @@ class Studio:
         self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
         self._table_lock = threading.Lock()
         self._embedding_list = EmbeddingList()
+        self._ahead = ReadingAhead(self._files_of_next)
         self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
             self.jobs,
@@ -151,11 +153,13 @@ class Studio:
         self.supervisor.start()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
         self._tidier.start()
+        self._ahead.start()
 
     def stop(self) -> None:
         """End the worker and close the databases. A running job goes back to the queue."""
         self.announce_closing()
         self.supervisor.stop(grace_seconds=5)
+        self._ahead.stop()
         if self._tidier.is_alive():
             self._tidier.join(TIDY_STOP_SECONDS)
         with self._finished:
@@ -274,6 +278,7 @@ class Studio:
             repeat_json=wish.model_dump_json() if forever and wish else None,
         )
         self.supervisor.wake()
+        self._ahead.look()
         return job
 
     def wait(self, job_id: int, timeout_seconds: float | None = None) -> Job:
@@ -666,14 +671,40 @@ class Studio:
         record = self.catalog.find_checkpoint(checkpoint)
         return {"checkpoint": _file_facts(record), "vae": self._vae_file(job, vae, record)}
 
-    def _vae_file(self, job: Job, vae: str, checkpoint: Record) -> dict[str, Any] | None:
-        choice = choose_vae(
+    def _files_of_next(self) -> tuple[Path, ...]:
+        """What the next job's models will be read from and the present job's are not; none while
+        nothing paints."""
+        present = [self.jobs.get(live.job_id) for live in self.live.running()]
+        coming = self.jobs.next_waiting() if present else None
+        if coming is None:
+            return ()
+        known = {path for job in present for path in self._files_of(self.params_of(job))}
+        return tuple(p for p in self._files_of(self.params_of(coming)) if p not in known)
+
+    def _files_of(self, params: AnyParams) -> tuple[Path, ...]:
+        """Files of checkpoints, VAEs and LoRAs that a painting job reads."""
+        if not isinstance(params, Painting) or not params.checkpoint:
+            return ()
+        found: dict[Path, None] = {}
+        for name in (params.checkpoint, *params.other_checkpoints):
+            record = self.catalog.find_checkpoint(name)
+            vae = self._chosen_vae(params.vae, record).record
+            found.update(dict.fromkeys([record.path, *([vae.path] if vae else [])]))
+        loras = lora_files(params, self.catalog, has_hashes=False).values()
+        found.update({Path(lora["path"]): None for lora in loras if "path" in lora})
+        return tuple(found)
+
+    def _chosen_vae(self, vae: str, checkpoint: Record) -> VaeChoice:
+        return choose_vae(
             vae,
             checkpoint,
             self.catalog,
             usual=self.settings.usual_vae,
             overrides_notes=self.options["sd_vae_overrides_per_model_preferences"],
         )
+
+    def _vae_file(self, job: Job, vae: str, checkpoint: Record) -> dict[str, Any] | None:
+        choice = self._chosen_vae(vae, checkpoint)
         if choice.warning:
             self.jobs.add_warning(job.id, choice.warning)
         if choice.record is None:
@@ -693,6 +724,7 @@ class Studio:
             self._embedding_list.process_began()
         elif kind == "started":
             self._embedding_list.job_began(job_id)
+            self._ahead.look()
             self.live.begin(job_id, passes=self._passes(job_id))
         elif kind == "progress":
             facts = {

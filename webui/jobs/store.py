@@ -478,6 +478,11 @@ class JobStore:
         """The waiting jobs in the order they will run."""
         return tuple(_job(row) for row in self._db.read(_WAITING_IN_ORDER))
 
+    def next_waiting(self) -> Job | None:
+        """The job that would be claimed now, left where it is."""
+        rows = self._db.read(f"SELECT * FROM jobs WHERE {_NEXT_WAITING}")
+        return _job(rows[0]) if rows else None
+
     def pending_task_ids(self) -> tuple[str, ...]:
         """Task ids of the waiting jobs in the order they will run."""
         return tuple(row["task_id"] for row in self._db.read(_WAITING_IN_ORDER))
