@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 OFFERS_SHOWN = 60
+ORDER = (
+    "checkpoint", "vae", "lora", "embedding", "upscaler", "face", "face-detector", "vae-approx",
+)  # fmt: skip
+"""What most people look for comes first."""
 USABLE_NOW = ("checkpoint", "vae")
 """Kinds that can be chosen for painting right away."""
 
@@ -39,6 +43,7 @@ def catalog(studio: Studio, wanted: str, kind: str, language: str) -> str:
     ]
     if not found:
         return cards.note(say("get_found_none", language))
+    found.sort(key=lambda known: ORDER.index(known.kind))
     active = {one.known for one in studio.downloads.all() if one.is_active}
     rows = "".join(_known_row(known, studio, active, language) for known in found)
     return f'<ul class="dq-getlist">{rows}</ul>'
@@ -50,7 +55,7 @@ def _text(known: KnownWeights) -> str:
 
 def _known_row(known: KnownWeights, studio: Studio, active: Collection[str], language: str) -> str:
     facts = [
-        say(f"kind_{known.kind}", language),
+        say(f"weights_{known.kind}", language),
         megabytes(known.size_bytes) if known.size_bytes else say("get_size_unknown", language),
         known.licence,
     ]
@@ -110,7 +115,7 @@ def choices(found: Sequence[Offer], language: str) -> str:
 
 def _offer_facts(offer: Offer, language: str) -> str:
     wanted = offer.wanted
-    facts = [say(f"kind_{wanted.kind}", language)] if wanted.kind else []
+    facts = [say(f"weights_{wanted.kind}", language)] if wanted.kind else []
     if wanted.size_bytes:
         facts.append(megabytes(wanted.size_bytes))
     if offer.notes and offer.notes.base:

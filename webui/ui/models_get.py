@@ -73,7 +73,7 @@ def draw(studio: Studio) -> Get:
                 label=label("get_link"), placeholder=label("get_link_hint"), max_lines=1,
                 elem_id="dq-get-link", scale=6, min_width=220,
             )  # fmt: skip
-            kinds = [(label("get_kind_auto"), ""), *((label(f"kind_{k}"), k) for k in KINDS)]
+            kinds = [(label("get_kind_auto"), ""), *((label(f"weights_{k}"), k) for k in KINDS)]
             kind = gr.Dropdown(
                 kinds, value="", label=label("get_kind"), elem_id="dq-get-kind", scale=2,
                 min_width=140,
@@ -89,9 +89,9 @@ def draw(studio: Studio) -> Get:
                 label=label("get_search"), placeholder=label("get_search_hint"), max_lines=1,
                 elem_id="dq-get-search", scale=6, min_width=200,
             )  # fmt: skip
-            there = dict.fromkeys(known.kind for known in KNOWN)
+            there = [kind for kind in models_cards.ORDER if kind in {known.kind for known in KNOWN}]
             only = gr.Dropdown(
-                [(label("get_all_kinds"), ""), *((label(f"kind_{k}"), k) for k in there)],
+                [(label("get_all_kinds"), ""), *((label(f"weights_{k}"), k) for k in there)],
                 value="", label=label("get_kind"), elem_id="dq-get-only", scale=2, min_width=140,
             )  # fmt: skip
         catalog = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-get-catalog")
