@@ -1,0 +1,130 @@
+"""How cards reach the page: ids only, in parts, for those who are logged in."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from tests.checkpoints.model_files import SomeFolders
+from tests.test_model_cards import lora, picture, wait_for
+from webui.checkpoints.catalog import Catalog, Record
+from webui.model_cards import ModelCards
+from webui.options import Options
+from webui.ui.routes import make_routes
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    folder = tmp_path / "models" / "Lora"
+    for number in range(150):
+        lora(folder / f"set {number % 3}" / f"style {number:03d}.safetensors", number)
+    lora(folder / "wide.safetensors", ss_base_model_version="sdxl_base_v1-0", ss_training="x")
+    catalog = Catalog(SomeFolders((tmp_path / "models",)), tmp_path / "facts.sqlite3")
+    wait_for(catalog)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def client(catalog: Catalog, tmp_path: Path) -> TestClient:
+    chosen = Record("checkpoint", "x.safetensors", tmp_path / "x", 1, 1, family="sd1")
+    studio: Any = SimpleNamespace(
+        catalog=catalog, cards=ModelCards(catalog, tmp_path / "cache"), started_at=0,
+        options=Options(tmp_path / "config.json"), current_checkpoint=lambda: chosen,
+        refresh_models=catalog.refresh,
+    )  # fmt: skip
+    app = FastAPI()
+    app.include_router(make_routes(studio, lambda request: request.headers.get("user")))
+    return TestClient(app, headers={"user": "ann"})
+
+
+def one(client: TestClient, name: str) -> dict[str, Any]:
+    (card,) = client.get("/ui/cards/lora", params={"q": name}).json()["cards"]
+    return card
+
+
+def test_cards_when_asked_in_parts_come_in_order_with_folders_once(client: TestClient) -> None:
+    first = client.get("/ui/cards/lora?count=60").json()
+    second = client.get("/ui/cards/lora?count=9999&start=60").json()
+
+    names = [card["name"] for card in (*first["cards"], *second["cards"])]
+    assert names == sorted(names) and len(names) == first["total"] == 151
+    assert len(first["cards"]) == 60 and first["unread"] == 0
+    assert first["folders"] == [["set 0", 50], ["set 1", 50], ["set 2", 50]]
+    assert second["folders"] is None
+
+
+def test_card_when_of_another_family_says_whose(client: TestClient) -> None:
+    card = one(client, "wide")
+
+    assert (card["fits"], card["made_for"], card["chosen_is"]) == (False, "SDXL", "SD1")
+    assert one(client, "007")["fits"] is True
+
+
+def test_notes_when_posted_are_saved_in_a1111s_words(client: TestClient, tmp_path: Path) -> None:
+    card = one(client, "007")
+    notes = {"activation": "ink", "weight": 0.7, "negative": "photo", "sd_version": "SD1"}
+    told = client.post(f"/ui/card/{card['id']}/notes", json=notes).json()
+
+    saved = json.loads((tmp_path / "models/Lora/set 1/style 007.json").read_text())
+    assert (saved["activation text"], saved["preferred weight"]) == ("ink", 0.7)
+    assert (told["trigger"], told["weight"], told["negative"]) == ("ink", 0.7, "photo")
+    assert one(client, "007")["trigger"] == "ink"
+
+
+def test_preview_when_uploaded_is_shown_and_lies_beside_the_file(
+    client: TestClient, tmp_path: Path
+) -> None:
+    card = one(client, "007")
+    assert card["thumb"] is None
+    told = client.post(f"/ui/card/{card['id']}/preview", content=picture("red", "WEBP")).json()
+
+    shown = client.get(f"/{told['thumb']}")
+    assert shown.headers["content-type"] == "image/webp" and "immutable" in str(shown.headers)
+    with Image.open(io.BytesIO(shown.content)) as image:
+        assert image.size == (320, 480)
+    assert (tmp_path / "models/Lora/set 1/style 007.preview.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/ui/cards/vae", 404),
+        ("GET", "/ui/cards/lora?sort=size", 404),
+        ("GET", "/ui/card/..%2F..%2Fconfig.json", 404),
+        ("GET", "/ui/card/ffffffffffffffffffff/thumb", 404),
+        ("POST", "/ui/card/ffffffffffffffffffff/notes", 404),
+        ("POST", "/ui/card/{id}/preview", 422),
+    ],
+)
+def test_requests_when_wrong_are_refused(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    path = path.replace("{id}", one(client, "007")["id"])
+    body = {"json": {}} if path.endswith("notes") else {}
+
+    assert client.request(method, path, **body).status_code == status
+
+
+def test_notes_when_too_long_or_no_numbers_are_refused(client: TestClient) -> None:
+    at = f"/ui/card/{one(client, '007')['id']}/notes"
+
+    assert client.post(at, json={"notes": "x" * 30_000}).status_code == 422
+    assert client.post(at, json={"weight": 1e9}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["cards/lora", "card/x", "card/x/thumb", "cards/refresh"])
+def test_strangers_when_asking_get_nothing(client: TestClient, path: str) -> None:
+    del client.headers["user"]
+    method = "POST" if path.endswith("refresh") else "GET"
+
+    assert client.request(method, f"/ui/{path}").status_code == 401
