@@ -20,7 +20,7 @@ from webui.checkpoints.labels import Label
 
 logger = logging.getLogger(__name__)
 
-FACTS_VERSION: Final = 2
+FACTS_VERSION: Final = 3
 """Raised when a newer program would find out other things; older rows are then forgotten."""
 BUSY_SECONDS: Final = 10.0
 _COLUMNS: Final = (

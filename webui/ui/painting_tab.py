@@ -24,7 +24,7 @@ from webui.ui.results import Results
 from webui.ui.session import client_name
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, show_warning, wire, wire_then_press
+from webui.ui.wiring import Values, show_warning, tell, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -419,21 +419,26 @@ def _connect_four(parts: PaintingTab) -> None:
 def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quicksettings) -> None:
     """Another checkpoint is chosen; every tab follows its size."""
 
-    def choose_title(values: Values) -> dict:
-        return choose(values[quick.checkpoint] or "", values)
+    def choose_title(values: Values, request: gr.Request) -> dict:
+        return choose(values[quick.checkpoint] or "", values, request)
 
-    def choose_card(values: Values, event: gr.EventData) -> dict:
+    def choose_card(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         record = studio.cards.get(event._data["id"]).record
-        changes = choose(record.title, values)
-        return {**changes, quick.checkpoint: gr.update(value=quicksettings.chosen_title(studio))}
+        changes = choose(record.title, values, request)
+        return {**changes, **quicksettings.present_checkpoint(quick, studio)}
 
-    def choose(title: str, values: Values) -> dict:
+    def choose(title: str, values: Values, request: gr.Request) -> dict:
+        before = studio.current_checkpoint()
         try:
             record = studio.choose_checkpoint(title)
         except CheckpointNotFoundError as err:
             show_warning(str(err))
-            return {quick.checkpoint: gr.update(value=quicksettings.chosen_title(studio))}
-        native, changes = studio.native_size(record), {}
+            return quicksettings.present_checkpoint(quick, studio)
+        is_news = before is None or before.path != record.path
+        if is_news and studio.catalog.inspected(record).has_basic_support:
+            tell("basic_support", request, name=record.stem)
+        native = studio.native_size(record)
+        changes = {quick.checkpoint: gr.update(label=quicksettings.checkpoint_label(studio))}
         for parts in tabs:
             changes |= follow_native_size(parts, native, values)
         return changes

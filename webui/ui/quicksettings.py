@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.i18n import I18nData
 
 from webui.errors import CheckpointNotFoundError
 from webui.ui.painting_form import FilesThere, PaintingForm
@@ -39,7 +40,7 @@ def draw(studio: Studio) -> Quicksettings:
     """The row, with the choices of this moment; ``present`` brings it up to date on each load."""
     with gr.Row(elem_classes="dq-quick"):
         checkpoint = gr.Dropdown(
-            checkpoint_titles(studio), value=chosen_title(studio), label=label("checkpoint"),
+            checkpoint_titles(studio), value=chosen_title(studio), label=checkpoint_label(studio),
             elem_id="dq-checkpoint", scale=5, min_width=220,
         )  # fmt: skip
         refresh = icon_button("dq-refresh")
@@ -93,10 +94,17 @@ def connect(parts: Quicksettings, studio: Studio, forms: Sequence[PaintingForm] 
 def present(parts: Quicksettings, studio: Studio) -> dict:
     """The row as it should stand now."""
     return {
-        parts.checkpoint: gr.update(choices=checkpoint_titles(studio), value=chosen_title(studio)),
+        **present_checkpoint(parts, studio),
         parts.vae: gr.update(choices=vae_names(studio), value=chosen_vae(studio)),
         parts.clip_skip: gr.update(value=studio.options["CLIP_stop_at_last_layers"]),
     }
+
+
+def present_checkpoint(parts: Quicksettings, studio: Studio) -> dict:
+    """The menu of checkpoints as it should stand now."""
+    choices, value = checkpoint_titles(studio), chosen_title(studio)
+    shown = gr.update(choices=choices, value=value, label=checkpoint_label(studio))
+    return {parts.checkpoint: shown}
 
 
 def present_menus(forms: Sequence[PaintingForm], studio: Studio) -> dict[gr.Dropdown, Any]:
@@ -120,6 +128,14 @@ def read(parts: Quicksettings, values: Values) -> dict[str, Any]:
 def checkpoint_titles(studio: Studio) -> list[str]:
     """Every usable checkpoint."""
     return [record.title for record in studio.catalog.checkpoints() if not record.problem]
+
+
+def checkpoint_label(studio: Studio) -> I18nData:
+    """What stands over the menu of checkpoints: it says so where the one that is chosen has basic
+    support."""
+    record = studio.current_checkpoint()
+    is_basic = record is not None and studio.catalog.inspected(record).has_basic_support
+    return label("checkpoint_basic" if is_basic else "checkpoint")
 
 
 def edits_pictures(studio: Studio) -> bool:

@@ -27,6 +27,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "tab_settings": ("Settings", "设置"),
     # Quicksettings
     "checkpoint": ("Stable Diffusion checkpoint", "Stable Diffusion 模型"),
+    "checkpoint_basic": ("Checkpoint · basic support", "模型 · 基础支持"),
+    "basic_support": (
+        "{name} has basic support: diffusers' own pipeline paints it, with the plain options. "
+        "Sampler, LoRAs, hires fix, masks and the like do nothing.",
+        "{name} 为基础支持：由 diffusers 自带的管线绘制，只有基本选项有效；采样器、LoRA、"
+        "高清修复、蒙版等不起作用。",
+    ),
     "refresh": ("Look for new models", "刷新模型列表"),
     "vae": ("SD VAE", "SD VAE"),
     "clip_skip": ("Clip skip", "Clip 跳过层"),
