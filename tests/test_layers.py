@@ -27,6 +27,8 @@ ROOM_OF_FILE = {
     "train_samples": "model process",
     "train_command": "model process",
     "training_jobs": "studio",
+    "training_sets": "studio",
+    "trainings": "studio",
     "resolve": "studio",
     "downloads": "studio",
     "drafts": "studio",
@@ -85,13 +87,14 @@ FOR_THE_WEB = {
         "sidecars",
         "download",
         "known_weights",
+        "report",
         "scan",
     },
     "samplers": {"names", "steps"},
     "training": {
-        "buckets", "captions", "checks", "config", "dataset_config", "dataset_entries",
-        "dataset_folders", "dataset_plan", "network_args", "notices", "optimizer_names",
-        "photographs", "rates", "samples", "steps",
+        "buckets", "captions", "checks", "config", "dataset_config", "dataset_doctor",
+        "dataset_entries", "dataset_folders", "dataset_plan", "estimates", "network_args",
+        "notices", "optimizer_names", "photographs", "presets", "rates", "samples", "steps",
     },
 }
 """Of these rooms the web side may import only these modules; they must stay free of torch."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, TypeVar
 
-from webui.checkpoints.catalog import Catalog, ModelFolders, Record
-from webui.checkpoints.scan import KIND_FOLDERS, folders_of
+from webui.checkpoints.catalog import Catalog, Record
+from webui.checkpoints.download.naming import Places, folder_of
 from webui.errors import CheckpointError
 from webui.params import (
     BakeLoras,
@@ -18,8 +17,6 @@ from webui.params import (
 )
 
 SomeTool = TypeVar("SomeTool", bound=FileTool)
-_USUAL_FOLDERS = {"checkpoint": "Stable-diffusion", "lora": "Lora", "vae": "VAE"}
-"""How a folder is spelled when it has to be made."""
 
 
 def with_known_names(params: SomeTool, catalog: Catalog) -> SomeTool:
@@ -73,7 +70,7 @@ def find_file(catalog: Catalog, kind: str, name: str) -> Record:
         return catalog.find_lora(name)
 
 
-def file_tool_message(params: FileTool, catalog: Catalog, folders: ModelFolders) -> dict[str, Any]:
+def file_tool_message(params: FileTool, catalog: Catalog, folders: Places) -> dict[str, Any]:
     """What the model process must know for such a job.
 
     Raises:
@@ -82,7 +79,7 @@ def file_tool_message(params: FileTool, catalog: Catalog, folders: ModelFolders)
     records = [find_file(catalog, kind, name) for kind, name in params.files]
     kind = params.model_kind if isinstance(params, ConvertModel) else params.makes
     return {
-        "folder": str(folder_for(folders, kind)),
+        "folder": str(folder_of(kind, folders)),
         "files": [
             {
                 "path": str(r.path), "name": r.name, "model_name": r.model_name, "sha256": r.sha256,
@@ -90,13 +87,3 @@ def file_tool_message(params: FileTool, catalog: Catalog, folders: ModelFolders)
             for r in records
         ],
     }  # fmt: skip
-
-
-def folder_for(folders: ModelFolders, kind: str) -> Path:
-    """Where a new file of a kind goes: the first folder in which such files are looked for."""
-    there = folders_of(folders, kind)
-    return Path(there[0]) if there else folders.models[0] / _folder_name(kind)
-
-
-def _folder_name(kind: str) -> str:
-    return _USUAL_FOLDERS.get(kind) or KIND_FOLDERS[kind][0]

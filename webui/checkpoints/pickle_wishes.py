@@ -14,35 +14,35 @@ SHOWN_WISHES: Final = 5
 SHOWN_CALL: Final = 300
 
 DEEDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "run a program": (
+    "run_program": (
         "os.system", "posix.system", "nt.system", "os.popen", "posix.popen", "nt.popen",
         "os.exec", "os.spawn", "os.posix_spawn", "posix.exec", "posix.posix_spawn", "nt.exec",
         "nt.spawn", "os.startfile", "nt.startfile", "subprocess.", "_posixsubprocess.", "pty.",
         "commands.", "popen2.", "asyncio.subprocess.", "torch.utils.cpp_extension.",
     ),
-    "run Python code": (
+    "run_code": (
         "builtins.eval", "builtins.exec", "builtins.compile", "builtins.execfile", "runpy.",
         "code.", "codeop.", "types.", "marshal.", "timeit.", "cProfile.", "profile.", "pdb.",
         "bdb.", "trace.", "doctest.", "numpy.testing.", "torch.utils._config_module.",
         "torch.distributed.", "torch.jit.", "torch.fx.",
     ),
-    "load a Python module": (
+    "load_module": (
         "builtins.__import__", "importlib.", "imp.", "pkgutil.", "pydoc.", "zipimport.", "ctypes.",
         "distutils.", "setuptools.", "pip.",
     ),
-    "load further files that may hold code": (
+    "load_files": (
         "torch.hub.", "torch.load", "torch.serialization.", "pickle.", "_pickle.", "dill.",
         "cloudpickle.", "joblib.", "numpy.load", "shelve.", "pandas.", "torch.package.",
     ),
-    "go to the network": (
+    "use_network": (
         "socket.", "_socket.", "ssl.", "urllib.", "urllib2.", "http.", "requests.", "httpx.",
         "aiohttp.", "ftplib.", "smtplib.", "telnetlib.", "webbrowser.", "xmlrpc.",
     ),
-    "read or change files, or the system": (
+    "use_files": (
         "builtins.open", "io.", "_io.", "os.", "posix.", "nt.", "shutil.", "pathlib.", "tempfile.",
         "glob.", "sys.", "signal.", "platform.", "linecache.", "fileinput.", "codecs.open",
     ),
-    "reach something dangerous by a detour": (
+    "take_detour": (
         "builtins.getattr", "builtins.setattr", "builtins.delattr", "builtins.globals",
         "builtins.locals", "builtins.vars", "builtins.dir", "builtins.map", "builtins.filter",
         "builtins.apply", "builtins.type", "builtins.super", "builtins.input",
@@ -50,12 +50,23 @@ DEEDS: Final[Mapping[str, tuple[str, ...]]] = {
         "a module.", "codecs.", "base64.", "binascii.", "zlib.",
     ),
 }  # fmt: skip
-"""What it is called in words → beginnings of names that do it; the first that fits counts."""
-OTHER_DEED: Final = "use what has no place in a weights file"
+"""A deed → beginnings of names that do it; the first that fits counts."""
+OTHER_DEED: Final = "use_stranger"
+WORDS: Final[Mapping[str, str]] = {
+    "run_program": "run a program",
+    "run_code": "run Python code",
+    "load_module": "load a Python module",
+    "load_files": "load further files that may hold code",
+    "use_network": "go to the network",
+    "use_files": "read or change files, or the system",
+    "take_detour": "reach something dangerous by a detour",
+    OTHER_DEED: "use what has no place in a weights file",
+}
+"""What the deeds are called."""
 
 
 def deed_of(full: str) -> str:
-    """What calling something of this name comes to, in words."""
+    """What calling something of this name comes to."""
     for deed, beginnings in DEEDS.items():
         if full.startswith(beginnings):
             return deed
@@ -88,14 +99,14 @@ class Wishes:
             self._calls[shown] = deed_of(full)
 
     def listed(self) -> list[dict[str, str]]:
-        """What it wanted, in order: ``deed`` in words and the ``call`` as Python would say it."""
+        """What it wanted, in order: the ``deed`` and the ``call`` as Python would say it."""
         calls = [{"deed": deed, "call": call} for call, deed in self._calls.items()]
         names = [{"deed": deed_of(full), "call": full} for full in self._uncalled]
         return (calls + names)[:SHOWN_WISHES]
 
     def sentence(self) -> str:
         """``It wanted to run a program: os.system('…'); …``"""
-        told = "; ".join(f"{wish['deed']}: {wish['call']}" for wish in self.listed())
+        told = "; ".join(f"{WORDS[wish['deed']]}: {wish['call']}" for wish in self.listed())
         return f"It wanted to {told}."
 
 
