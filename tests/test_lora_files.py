@@ -10,7 +10,7 @@ import pytest
 
 from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog
-from webui.lora_files import lora_files, lora_names
+from webui.lora_files import hypernetwork_files, lora_files, lora_names
 from webui.params import Extras, Hires, TextToImage
 
 HEADER = {"x.lora_up.weight": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}
@@ -65,3 +65,19 @@ def test_requests_when_they_have_no_networks_need_no_files(catalog: Catalog) -> 
 
     assert lora_files(off, catalog, has_hashes=True) == {}
     assert lora_files(extras, catalog, has_hashes=True) == {}
+
+
+def test_hypernetworks_when_named_come_with_path_and_hash_or_the_problem(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "hypernetworks"
+    folder.mkdir()
+    (folder / "oil.pt").write_bytes(DATA)
+    catalog.refresh()
+    params = TextToImage(prompt="<lora:two:1><hypernet:oil:1><hypernet:gone>")
+    found = hypernetwork_files(params, catalog, has_hashes=True)
+
+    assert set(found) == {"oil", "gone"} and "'gone'" in found["gone"]["problem"]
+    assert found["oil"] == {
+        "path": str(folder / "oil.pt"), "hash": hashlib.sha256(DATA).hexdigest()[:10],
+    }  # fmt: skip

@@ -54,6 +54,7 @@ def test_comments_when_switched_off_stay() -> None:
 
 
 USUAL = {"sd_lora": "ink", "extra_networks_default_multiplier": 0.7}
+BOTH = {**USUAL, "sd_hypernetwork": "ink"}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,17 @@ def test_usual_lora_when_chosen_is_in_every_prompt_once(
     assert params.hires is not None and params.hires.prompt == wanted
     empty = resolved(USUAL, prompt=prompt, hires=Hires())
     assert empty.hires is not None and empty.hires.prompt == ""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [
+        ("a", "a<hypernet:ink:0.7><lora:ink:0.7>"),
+        ("<hypernet:ink>", "<hypernet:ink><lora:ink:0.7>"),
+    ],
+)
+def test_usual_hypernetwork_when_chosen_is_in_every_prompt_once(prompt: str, wanted: str) -> None:
+    assert resolved(BOTH, prompt=prompt).prompt == wanted
 
 
 def test_hires_prompts_when_given_get_the_styles_and_empty_ones_stay_empty() -> None:

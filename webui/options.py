@@ -302,7 +302,7 @@ OPTIONS: tuple[Option, ...] = (
         ("Alias from file", "Filename"),
     ),
     Option("sd_lora", "None", "Add network to prompt"),
-    Option("sd_hypernetwork", "None", "Add hypernetwork to prompt", is_live=False),
+    Option("sd_hypernetwork", "None", "Add hypernetwork to prompt"),
     Option("lora_add_hashes_to_infotext", True, "Add Lora hashes to infotext"),
     Option("textual_inversion_add_hashes_to_infotext", True, "Add TI hashes to infotext"),
     Option("samples_save", True, "Always save all generated images"),

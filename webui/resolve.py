@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from webui.errors import ParamsError
-from webui.lora_files import lora_names
+from webui.lora_files import network_names
 from webui.params import (
     AnyParams,
     FaceRestoration,
@@ -33,6 +33,7 @@ from webui.params import (
     params_error,
 )
 from webui.prompts.comments import cut_comments
+from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
 from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
 
@@ -165,7 +166,7 @@ def resolve(
     chosen = [styles[name] for name in request.styles if name in styles]
     sampler = known_sampler(request.sampler, request.schedule)
     values: dict[str, Any] = {
-        "prompt": _with_usual_lora(
+        "prompt": _with_usual_networks(
             _finish_prompt(request.prompt, [s.prompt for s in chosen], options), request, options
         ),
         "negative_prompt": _finish_prompt(
@@ -303,12 +304,15 @@ def _finish_prompt(text: str, styles: Sequence[str], options: Mapping[str, Any])
     return cut_comments(text).strip() if has_comments else text
 
 
-def _with_usual_lora(prompt: str, request: PaintingRequest, options: Mapping[str, Any]) -> str:
-    """The prompt with the LoRA that the options put into every one (``sd_lora``)."""
-    name = options["sd_lora"]
-    if request.disable_extra_networks or name in ("None", "", *lora_names([prompt])):
-        return prompt
-    return f"{prompt}<lora:{name}:{options['extra_networks_default_multiplier']}>"
+def _with_usual_networks(prompt: str, request: PaintingRequest, options: Mapping[str, Any]) -> str:
+    """The prompt with what the options put into every one (``sd_lora``, ``sd_hypernetwork``)."""
+    weight = options["extra_networks_default_multiplier"]
+    tags = ""
+    for option, types in (("sd_hypernetwork", HYPERNET_TYPES), ("sd_lora", LORA_TYPES)):
+        name = options[option]
+        if name not in ("None", "", *network_names([prompt], types)):
+            tags += f"<{types[0]}:{name}:{weight}>"
+    return prompt if request.disable_extra_networks else prompt + tags
 
 
 def _first(*values: Any) -> Any:
@@ -328,7 +332,7 @@ def _resolve_hires(
     changes: dict[str, Any] = {}
     if hires.prompt:
         finished = _finish_prompt(hires.prompt, [s.prompt for s in styles], options)
-        changes["prompt"] = _with_usual_lora(finished, request, options)
+        changes["prompt"] = _with_usual_networks(finished, request, options)
     if hires.negative_prompt:
         texts = [s.negative_prompt for s in styles]
         changes["negative_prompt"] = _finish_prompt(hires.negative_prompt, texts, options)

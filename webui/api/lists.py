@@ -141,7 +141,7 @@ def _add_refreshes(routes: APIRouter, studio: Studio) -> None:
         """Look through all model folders again."""
         studio.refresh_models()
 
-    for what in ("checkpoints", "vae", "embeddings", "loras"):
+    for what in ("checkpoints", "vae", "embeddings", "loras", "hypernetworks"):
         routes.add_api_route(
             f"/refresh-{what}", look_again, methods=["POST"], name=f"refresh_{what}"
         )
