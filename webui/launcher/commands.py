@@ -15,8 +15,8 @@ from webui.command_line import split_flags
 from webui.launcher.environment import ROOT, Venv, clean_environment
 from webui.launcher.words import LaunchError, say
 
-COMMANDS = ("test", "install", "doctor", "train")
-TAKES_ALL = ("test", "train")
+COMMANDS = ("test", "install", "doctor", "train", "models")
+TAKES_ALL = ("test", "train", "models")
 """Commands whose words, ``--help`` too, are their own."""
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 """pytest-xdist's words: a process a core, each takes whole test files."""
@@ -27,6 +27,7 @@ python launch.py test [args]       the same with the test packages, then run pyt
                                    processes as there are cores, 4 at most (-n0: in one)
 python launch.py install           set up .venv and stop
 python launch.py doctor [--json]   say what is in order, what is not, and what to do
+python launch.py models COMMAND    weights: list, search, get, check, where, key (models --help)
 python launch.py train [args]      train a LoRA: train --config_file my.toml (train --help)
 
 Flags of launch.py itself; every other flag goes to the program:
@@ -197,6 +198,14 @@ def run_training(wish: Wish, venv: Venv) -> int:
     return become([str(python), "-m", "webui.train_command", *wish.rest], env)
 
 
+def run_models(wish: Wish, venv: Venv) -> int:
+    """Set up, then list, search or get weights."""
+    python = ensure_environment(wish, venv, needs_dev=False)
+    env = {**program_environment(), "PYTHONPATH": str(ROOT)}
+    env["COMMANDLINE_ARGS"] = os.environ.get("COMMANDLINE_ARGS", "")  # it may tell the folders
+    return become([str(python), "-m", "webui.models_command", *wish.rest], env)
+
+
 def show_help(wish: Wish, venv: Venv) -> int:
     """Own help, then the program's when its environment exists."""
     print(HELP, flush=True)
@@ -216,7 +225,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     deeds = {
         "serve": serve, "test": run_tests, "install": only_install, "doctor": run_doctor,
-        "train": run_training,
+        "train": run_training, "models": run_models,
     }  # fmt: skip
     try:
         wish = read_wish(argv, os.environ.get("COMMANDLINE_ARGS", ""))
