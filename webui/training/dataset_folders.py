@@ -157,6 +157,6 @@ def _whole_folder(
             "concept, or choose the parent folder.",
             field=field,
         )
-    said.append(Notice("folder_is_subset", {"folder": str(folder), "repeats": repeats}))
+    said.append(Notice("folder_is_subset", {"folder": folder.name, "repeats": repeats}))
     words = parsed[1] if parsed else options.trigger_words or folder.name
     return make_subset(options, image_dir=str(folder), num_repeats=repeats, class_tokens=words)

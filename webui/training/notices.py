@@ -56,24 +56,24 @@ SENTENCES = {
     ),
     "picture_broken": '"{file}" cannot be read as an image ({reason}) and is left out.',
     "pictures_blurred": (
-        "{count} pictures look out of focus (first: {first}). A LoRA learns blur as gladly as the "
+        "Out of focus, it seems: {count} (first: {first}). A LoRA learns blur as gladly as the "
         "subject; leave out what you can spare."
     ),
     "pictures_copy": (
-        "{count} pictures are copies of others, or almost (first: {first}). They count double; "
-        "remove them unless that is meant."
+        "Copies of other pictures, or almost: {count} (first: {first}). They count double; remove "
+        "them unless that is meant."
     ),
     "pictures_enlarged": (
-        "{count} pictures are much smaller than the size they are trained at (first: {first}); "
-        "they are enlarged and look soft."
+        "Much smaller than the size they are trained at: {count} (first: {first}). They are "
+        "enlarged and look soft."
     ),
     "pictures_few": "{count} pictures are few. 10 to 30 different ones give a far better LoRA.",
     "pictures_long_caption": (
-        "{count} captions are very long (first: {first}); words beyond 75 tokens are only used "
-        "with max_token_length 150 or 225."
+        "Very long captions: {count} (first: {first}). Words beyond 75 tokens are only used with "
+        "max_token_length 150 or 225."
     ),
     "pictures_odd_caption": (
-        "{count} captions look like a mistake: brackets, a tag twice, or no letters (first: "
+        "Captions that look like a mistake – brackets, a tag twice, no letters: {count} (first: "
         "{first})."
     ),
     "reg_doubles": (

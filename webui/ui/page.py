@@ -24,6 +24,7 @@ from webui.ui import (
     restore,
     results,
     settings_tab,
+    train,
     txt2img,
 )
 from webui.ui.img2img import Img2Img
@@ -39,6 +40,7 @@ from webui.ui.session import client_name, load_secret, new_browser_id
 from webui.ui.settings_tab import SettingsTab
 from webui.ui.texts import I18N, TEXTS, label, language_of
 from webui.ui.theme import head, make_theme, style_sheet
+from webui.ui.train import Train
 from webui.ui.txt2img import Txt2Img
 from webui.ui.wiring import Values, wire
 
@@ -63,6 +65,7 @@ class Page:
     txt2img: Txt2Img
     img2img: Img2Img
     restore: Restore
+    train: Train
     png_info: PngInfo
     models: ModelsTab
     queue: QueueTab
@@ -90,6 +93,8 @@ def _draw(studio: Studio) -> Page:
             repainting = img2img.draw(studio)
         with gr.Tab(label("tab_restore"), id="restore"):
             restoring = restore.draw(studio)
+        with gr.Tab(label("tab_train"), id="train"):
+            training = train.draw(studio)
         with gr.Tab(label("tab_png_info"), id="png_info"):
             info = png_info.draw(studio)
         with gr.Tab(label("tab_models"), id="models"):
@@ -100,8 +105,8 @@ def _draw(studio: Studio) -> Page:
             settings = settings_tab.draw(studio)
     open_tab = gr.Textbox("txt2img", visible="hidden", elem_id="dq-open-tab")
     return Page(
-        browser, tabs, open_tab, quick, painting, repainting, restoring, info, models, queue,
-        settings,
+        browser, tabs, open_tab, quick, painting, repainting, restoring, training, info, models,
+        queue, settings,
     )  # fmt: skip
 
 
@@ -114,6 +119,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     _connect_img2img_draft(page, studio)
     painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
     restore.connect(page.restore, studio, page.browser)
+    train.connect(page.train, studio, page.browser)
     png_info.connect(page.png_info, studio)
     models_tab.connect(page.models, studio, page.quick)
     queue_tab.connect(page.queue, studio, page.browser)
@@ -163,18 +169,22 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
             changes |= models_tab.opened(page.models, studio, values, language_of(request))
         else:
             changes |= models_tab.left(page.models)
+        if chosen == "train":
+            changes |= train.opened(page.train, studio, values, page.browser, request)
+        else:
+            changes |= train.left(page.train)
         if chosen == "settings":
             changes |= settings_tab.present(page.settings, studio)
         return changes
 
     stages = list(_stages(page).values())
     takes = [
-        page.open_tab, page.browser, page.queue.html, *page.models.takes(),
+        page.open_tab, page.browser, page.queue.html, *page.models.takes(), *page.train.takes(),
         *(part for stage in stages for part in stage.takes()),
     ]  # fmt: skip
     gives = [
         page.queue.timer, *page.queue.gives(), *page.models.gives(),
-        *page.settings.widgets.values(),
+        *page.settings.widgets.values(), *page.train.gives(),
         *(part for stage in stages for part in stage.gives()),
     ]  # fmt: skip
     for tab in page.tabs.children:

@@ -21,6 +21,7 @@ from webui.follow_ups import input_of
 from webui.pictures import load_upright, open_image
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.input_routes import make_input_routes
+from webui.ui.train_routes import make_train_routes
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -115,6 +116,9 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
         return load_upright(_open(studio, _find(studio, picture_id, check(request))))
 
     router.include_router(make_input_routes(studio), dependencies=[login])
+    router.include_router(
+        make_train_routes(studio, login, lambda job, user: _find_job(studio, job, user))
+    )
     router.include_router(make_card_routes(studio, painted), dependencies=[login])
     return router
 

@@ -12,11 +12,13 @@ from gradio.i18n import I18nData
 from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
+from webui.ui.train_texts import TRAIN_LABELS, TRAIN_TEXTS
 
 ENGLISH, CHINESE = "en", "zh"
 
 TEXTS: dict[str, tuple[str, str]] = {
     **RESTORE_TEXTS,
+    **TRAIN_LABELS,
     **EXTRA_NETWORKS_TEXTS,
     **MODELS_TEXTS,
     # Tabs
@@ -486,6 +488,10 @@ TEXTS: dict[str, tuple[str, str]] = {
 }
 
 
+SAID_ONLY = TRAIN_TEXTS
+"""Texts that no component has: ``say`` knows them, the browser never gets the table."""
+
+
 def _column(index: int) -> dict[str, str]:
     return {key: texts[index] for key, texts in TEXTS.items()}
 
@@ -509,7 +515,8 @@ def say(key: str, language: str, **values: object) -> str:
     Raises:
         KeyError: No text has that key, or a named value is missing.
     """
-    text = TEXTS[key][1 if language == CHINESE else 0]
+    texts = TEXTS.get(key) or SAID_ONLY[key]
+    text = texts[1 if language == CHINESE else 0]
     return text.format(**values) if values else text
 
 

@@ -36,7 +36,7 @@ TITLES = {
     "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-measure": "measure",
 }  # fmt: skip
 """Buttons that show only a sign, and the text that names them."""
-STYLES = ("style.css", "canvas.css", "extra_networks.css")
+STYLES = ("style.css", "canvas.css", "extra_networks.css", "train.css")
 SCRIPTS = ("canvas.js", "extra_networks.js", "page.js")
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(("canvas_", "net_")))
 

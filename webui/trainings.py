@@ -1,0 +1,266 @@
+"""What the web process knows of trainings: what one would come to, how others went, their files.
+
+No torch: plans, steps and memory follow from pictures and headers, time from what was done before.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webui.checkpoints.headers import read_header
+from webui.checkpoints.sidecars import write_notes, write_preview
+from webui.errors import CheckpointError, LibraryError, WebUIError
+from webui.params import TextToImage, TrainingOptions, TrainLora
+from webui.pictures import encode, load_upright
+from webui.training.dataset_plan import PicturePlan, make_plan
+from webui.training.estimates import (
+    Estimate,
+    ModelSize,
+    PastWork,
+    estimate,
+    work_of_painting,
+    work_of_training,
+)
+from webui.training_jobs import default_folder
+from webui.training_sets import clean_name
+
+if TYPE_CHECKING:
+    from webui.checkpoints.catalog import Record
+    from webui.jobs.store import Job
+    from webui.studio import Studio
+
+KIND = "train-lora"
+LOOKED_BACK_AT = 60
+"""Finished jobs from which time is foretold."""
+TRAINABLE = ("sd1", "sd2", "sdxl")
+FEWEST_STEPS = 400
+PREVIEW_SIDE = 512
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What a training would come to.
+
+    Attributes:
+        estimate: None while its checkpoint is not known.
+    """
+
+    plan: PicturePlan
+    estimate: Estimate | None
+    checkpoint: str = ""
+    device: str = ""
+
+
+def foresee(studio: Studio, options: TrainingOptions) -> Foresight:
+    """Look at the pictures and reckon steps, memory and time.
+
+    Raises:
+        ParamsError, DatasetError: The pictures cannot be trained on as they are.
+    """
+    record = checkpoint_of(studio, options)
+    family = family_of(studio, record)
+    if not options.model_train_type and family:
+        kind = "sdxl-lora" if family == "sdxl" else "sd-lora"
+        options = options.model_copy(update={"model_train_type": kind})
+    plan = make_plan(options, seed=options.seed or 0, goes_on=True)
+    size = model_size(record) if record is not None and family in TRAINABLE else None
+    if record is None or size is None:
+        return Foresight(plan, None)
+    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
+    found = estimate(
+        options, plan, size, family, device.partition(":")[0], past_work(studio, record)
+    )
+    return Foresight(plan, found, record.name, str(studio.worker_facts.get("device_name", device)))
+
+
+def checkpoint_of(studio: Studio, options: TrainingOptions) -> Record | None:
+    """The checkpoint that options name, or the chosen one; None when it is not there."""
+    try:
+        if options.pretrained_model_name_or_path:
+            return studio.checkpoint(options.pretrained_model_name_or_path)
+        return studio.current_checkpoint()
+    except CheckpointError:
+        return None
+
+
+def family_of(studio: Studio, record: Record | None) -> str:
+    """``sd1``, ``sdxl`` …; '' when unknown."""
+    return studio.catalog.inspected(record).family if record is not None else ""
+
+
+def model_size(record: Record) -> ModelSize | None:
+    """Parameters of a checkpoint; None for folders and files that cannot be read."""
+    return _model_size(record.path, record.mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _model_size(path: Path, _mtime_ns: int) -> ModelSize | None:
+    if not path.is_file():
+        return None
+    try:
+        return ModelSize.of(read_header(path).tensors)
+    except CheckpointError:
+        return None
+
+
+def past_work(studio: Studio, record: Record) -> list[PastWork]:
+    """What this machine has trained and painted lately, with any checkpoint whose size is known."""
+    found = []
+    done = studio.jobs.list(
+        states=("done",), kinds=(KIND, "txt2img"), limit=LOOKED_BACK_AT, newest_first=True
+    )
+    for job in done:
+        try:
+            one = _work_of(studio, job)
+        except WebUIError:
+            continue  # its checkpoint or pictures are gone
+        if one is not None:
+            found.append(one)
+    return found
+
+
+def _work_of(studio: Studio, job: Job) -> PastWork | None:
+    params, result = studio.params_of(job), job.result or {}
+    seconds = float(result.get("seconds") or 0)
+    if isinstance(params, TrainLora):
+        record = checkpoint_of(studio, params.options)
+        size = model_size(record) if record else None
+        if size is None or not result.get("steps"):
+            return None
+        plan = make_plan(params.options, params.datasets, goes_on=True)
+        work = work_of_training(params.options, size.unet, plan, int(result["steps"]))
+        return PastWork(work, seconds, is_training=True)
+    if not isinstance(params, TextToImage) or params.hires is not None:
+        return None
+    size = model_size(studio.checkpoint(params.checkpoint))
+    if size is None:
+        return None
+    one = work_of_painting(size.unet, params.width, params.height, params.steps)
+    return PastWork(one * params.image_count, seconds, is_training=False)
+
+
+# Those that were
+
+
+@dataclass(frozen=True)
+class TrainedFile:
+    """One LoRA of a training; ``epoch`` 0 where its name tells none."""
+
+    path: Path
+    epoch: int
+    step: int
+    is_last: bool
+
+
+def run_folder_of(studio: Studio, params: TrainLora) -> Path:
+    """Where a training writes its files."""
+    if params.options.output_dir:
+        return Path(params.options.output_dir)
+    return default_folder(params, studio.settings.folders)
+
+
+def history_of(folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
+    """The lines of a training's history: steps, files, samples, validations."""
+    path = folder / f"{options.output_name or 'training'}-history.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            facts = json.loads(line)
+        except ValueError:
+            continue  # the last one may be cut off by a crash
+        if isinstance(facts, dict):
+            found.append(facts)
+    return found
+
+
+def losses_of(history: Iterable[dict[str, Any]]) -> list[tuple[int, float, float]]:
+    """(step, loss, running mean) of every step."""
+    return [
+        (int(line["step"]), float(line["loss"]), float(line["average_loss"]))
+        for line in history
+        if "kind" not in line and line.get("loss") is not None and "average_loss" in line
+    ]
+
+
+def files_of(folder: Path, history: Sequence[dict[str, Any]]) -> list[TrainedFile]:
+    """LoRAs of a training that are still there, in the order they were written."""
+    told = [line for line in history if line.get("kind") == "file"]
+    found: dict[str, TrainedFile] = {}
+    for line in told:
+        path = folder / Path(str(line.get("file", ""))).name
+        if path.is_file():
+            facts = (int(line.get("epoch") or 0), int(line.get("step") or 0))
+            found[path.name] = TrainedFile(path, *facts, is_last=False)
+    files = list(found.values())
+    if files:
+        files[-1] = replace(files[-1], is_last=True)
+    return files
+
+
+def samples_in(folder: Path) -> list[Path]:
+    """Sample pictures of a training by name, which is by epoch and prompt."""
+    inside = folder / "sample"
+    return sorted(inside.glob("*.png")) if inside.is_dir() else []
+
+
+def make_card(
+    studio: Studio,
+    file: Path,
+    *,
+    name: str,
+    trigger: str,
+    notes: str,
+    sample: Path | None,
+) -> Record:
+    """Copy a trained LoRA into models/Lora, with trigger words and a picture beside it.
+
+    Args:
+        notes: Where it comes from, in a few lines.
+        sample: Becomes its preview.
+    Returns:
+        Its record, as the gallery lists it.
+    Raises:
+        LibraryError: It cannot be copied.
+        CheckpointError: What lies beside it cannot be written.
+    """
+    folder = studio.settings.folders.own_models / "Lora"
+    target = _free(folder, clean_name(name) or file.stem, file.suffix)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, part)
+        part.replace(target)
+    except OSError as err:
+        part.unlink(missing_ok=True)
+        raise LibraryError(
+            f'"{file.name}" could not be copied into {folder}: {err.strerror or err}.',
+            "Make room on that disk, or copy the file yourself.",
+            path=str(target),
+        ) from err
+    studio.catalog.refresh()
+    record = studio.catalog.find_lora(target.stem)
+    write_notes(record, {"activation": trigger, "notes": notes, "weight": 1.0})
+    if sample is not None:
+        image = load_upright(sample)
+        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        write_preview(record, encode(image))
+    studio.catalog.refresh()
+    return record
+
+
+def _free(folder: Path, stem: str, suffix: str) -> Path:
+    target, number = folder / f"{stem}{suffix}", 1
+    while target.exists():
+        number += 1
+        target = folder / f"{stem}-{number}{suffix}"
+    return target

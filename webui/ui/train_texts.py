@@ -1,0 +1,258 @@
+"""The texts of the Train tab, English and Chinese.
+
+``TRAIN_LABELS`` are for components and travel to the browser with the page; ``TRAIN_TEXTS`` are
+said while the tab is open, so they cost a page nothing that does not open it.
+"""
+
+from __future__ import annotations
+
+TRAIN_LABELS: dict[str, tuple[str, str]] = {
+    "tab_train": ("Train", "训练"),
+    "train_view": ("How much do you want to decide?", "设置方式"),
+    "train_simple": ("Simple", "新手"),
+    "train_expert": ("Expert", "专家"),
+    "train_set": ("Pictures", "训练集"),
+    "train_drop": (
+        "Drop photographs here (and .txt files with their words), or click to choose",
+        "把照片拖到这里（也可以连同同名 .txt 标签文件），或点击选择",
+    ),
+    "train_word": ("Name – the word that will call it up", "名称（触发词）"),
+    "train_word_hint": ("for example: xiaoming", "例如：xiaoming"),
+    "train_subject": ("What shall be learnt?", "训练什么？"),
+    "train_character": ("A person or character", "人物 / 角色"),
+    "train_style": ("A style", "画风"),
+    "train_object": ("A thing", "物品"),
+    "train_memory": ("Memory of the graphics card", "显存"),
+    "train_memory_cpu": ("No card (slow)", "无显卡（慢）"),
+    "train_memory_6": ("6 GB", "6 GB"),
+    "train_memory_8": ("8 GB", "8 GB"),
+    "train_memory_12": ("12 GB", "12 GB"),
+    "train_memory_24": ("24 GB and more", "24 GB 及以上"),
+    "train_checkpoint": ("Base model", "底模"),
+    "train_go": ("Train", "开始训练"),
+    "train_pause": ("Pause", "暂停"),
+    "train_resume": ("Go on", "继续"),
+    "train_stop": ("Stop", "终止训练"),
+    "train_words_fold": ("Pictures and words", "图片与标签"),
+    "train_add": ("Add tags", "添加标签"),
+    "train_add_hint": ("tag, another tag", "标签一, 标签二"),
+    "train_remove": ("Remove tags", "删除标签"),
+    "train_replace": ("Replace tag", "替换标签"),
+    "train_replace_by": ("by", "替换为"),
+    "train_apply_tags": ("Change all captions", "批量修改"),
+    "train_from_names": ("Words from file names", "由文件名生成标签"),
+    "train_look": ("Look the pictures over", "检查数据集"),
+    "train_options_fold": ("All options", "全部参数"),
+    "train_toml": ("As a file (kohya’s TOML)", "配置文件 (TOML)"),
+    "train_toml_apply": ("Use this text", "应用此配置"),
+    "train_toml_load": ("Open a .toml", "载入 .toml"),
+    "train_reset": ("Back to the preset", "恢复预设"),
+}
+
+TRAIN_TEXTS: dict[str, tuple[str, str]] = {
+    "train_title": (
+        "Teach it a person, a style or a thing from your photographs",
+        "用自己的照片训练 LoRA：人物、画风或物品",
+    ),
+    "train_set_none": (
+        "Drop some photographs first: 10 to 30 are good.",
+        "请先放入照片，10～30 张为宜。",
+    ),
+    "train_no_pictures": ("There are no pictures to train on yet.", "还没有用于训练的图片。"),
+    "train_no_pictures_hint": ("Drop some into the field above.", "请先把图片放入上面的框中。"),
+    "train_no_checkpoint": ("There is no checkpoint to train upon.", "没有可用于训练的底模。"),
+    "train_no_checkpoint_hint": (
+        "Put an SD 1.x or SDXL checkpoint into models/Stable-diffusion.",
+        "请把 SD 1.x 或 SDXL 模型放入 models/Stable-diffusion。",
+    ),
+    "train_word_needed": (
+        "Give it a name first: the word that will call it up in prompts.",
+        "请先填写名称：以后在提示词中用它来调用。",
+    ),
+    "train_added": ("{count} pictures were added.", "已添加 {count} 张图片。"),
+    "train_waiting": ("The training waits in the queue.", "训练任务已加入队列。"),
+    "train_changed": ("{count} captions were changed.", "已修改 {count} 条标签。"),
+    "train_unchanged": ("No caption had to be changed.", "没有需要修改的标签。"),
+    "train_taken": ("{count} pictures were taken out.", "已移除 {count} 张图片。"),
+    "train_take_out": ("Take out", "移除"),
+    "train_set_remove": ("Delete these {count} copies", "删除这组图片（{count} 张副本）"),
+    "train_caption_of": ("Words of {name}", "{name} 的标签"),
+    "train_no_words": ("no words yet", "尚无标签"),
+    "train_more_pictures": ("and {count} more pictures", "以及另外 {count} 张图片"),
+    # Foretold
+    "plan_steps": ("{steps} steps", "{steps} 步"),
+    "plan_epochs": (
+        "{epochs} epochs of {per_epoch} steps; {count} pictures each, with repeats",
+        "{epochs} 轮，每轮 {per_epoch} 步、{count} 张图片（含重复）",
+    ),
+    "plan_time": ("about {time}", "约 {time}"),
+    "plan_time_range": (
+        "most likely {low} to {high}, going by {source}",
+        "大约 {low} 至 {high}（依据：{source}）",
+    ),
+    "plan_time_unknown": ("time: known after the first steps", "时间：开始几步后才知道"),
+    "plan_time_unknown_why": (
+        "Nothing was painted or trained here yet that it could be judged by.",
+        "本机还没有出图或训练的记录，无法估计。",
+    ),
+    "plan_from_trainings": ("earlier trainings here", "本机以往的训练"),
+    "plan_from_pictures": (
+        "pictures painted here, so it is a rough guess",
+        "本机出图速度，较为粗略",
+    ),
+    "plan_memory": ("about {size} of memory", "内存约 {size}"),
+    "plan_memory_vram": ("about {size} of video memory", "显存约 {size}"),
+    "plan_memory_parts": (
+        "model {weights}, LoRA {lora}, pictures at work {activations}, program {program}; "
+        "reckoned, ±30 %",
+        "模型 {weights}、LoRA {lora}、计算过程 {activations}、程序 {program}；估算值，误差约 ±30 %",
+    ),
+    "plan_file": ("file of {size}", "文件 {size}"),
+    "plan_slow": (
+        "Without a graphics card this takes long: hours for full-size models.",
+        "没有显卡时训练很慢：完整大小的模型需要数小时。",
+    ),
+    "plan_device": ("on {device}", "设备：{device}"),
+    "plan_problem": ("Before it can start", "开始之前需要解决"),
+    "seconds_n": ("{n} s", "{n} 秒"),
+    "minutes_n": ("{n} min", "{n} 分钟"),
+    "hours_n": ("{n} h", "{n} 小时"),
+    # The doctor
+    "doctor_buckets": ("Sizes they are trained at (with repeats)", "分桶（含重复次数）"),
+    "doctor_tags": ("Tags", "标签统计"),
+    "doctor_good": ("Nothing to complain about.", "没有发现问题。"),
+    "doctor_looked": ("{count} pictures looked over", "已检查 {count} 张图片"),
+    "doctor_tagger": (
+        "Words are taken from file names. A tagger that looks at pictures would need its weights, "
+        "such as WD14 (SwinV2 v3), which are not part of this program.",
+        "目前由文件名生成标签。若要按画面自动打标，需要打标模型的权重（如 WD14 SwinV2 v"
+        "3），本程序不自带。",
+    ),
+    "mark_blurred": ("blurred", "模糊"),
+    "mark_enlarged": ("small", "过小"),
+    "mark_copy": ("same as {name}", "与 {name} 重复"),
+    "mark_no_caption": ("no words", "无标签"),
+    "mark_odd_caption": ("odd words", "标签可疑"),
+    "mark_long_caption": ("long", "标签过长"),
+    "mark_broken": ("broken", "损坏"),
+    # Options
+    "options_search": ("Search options", "搜索参数"),
+    "options_default": ("default: {value}", "默认：{value}"),
+    "options_none": ("not set", "未设置"),
+    "toml_save": ("Save as a file", "保存为文件"),
+    "toml_used": ("The options were taken over.", "配置已应用。"),
+    "option_yes": ("on", "开"),
+    "option_no": ("off", "关"),
+    "section_model": ("Model", "模型"),
+    "section_data": ("Pictures and captions", "数据集与标签"),
+    "section_network": ("Network", "网络设置"),
+    "section_training": ("Training and rates", "训练与学习率"),
+    "section_noise_and_loss": ("Noise and loss", "噪声与损失"),
+    "section_device": ("Speed and memory", "速度优化"),
+    "section_saving": ("Saving", "保存设置"),
+    "section_samples_and_log": ("Preview pictures and log", "预览图与日志"),
+    # While it runs
+    "run_empty": ("Trainings appear here", "训练会显示在这里"),
+    "run_empty_hint": (
+        "Drop photographs, give them a name, press Train. While it learns you see its progress and "
+        "sample pictures; in the end you choose the best epoch, and it becomes a card under LoRA.",
+        "放入照片、填写名称、点“开始训练”。训练时可以看到进度和预览图，结束后挑选最好的一轮，"
+        "它就会成为 LoRA 卡片。",
+    ),
+    "run_queued": ("waits in the queue, place {position}", "排队中，第 {position} 位"),
+    "run_paused": ("paused; it goes on from step {step}", "已暂停，将从第 {step} 步继续"),
+    "run_pausing": ("keeping its state …", "正在保存状态……"),
+    "run_done": ("done: {steps} steps", "已完成：{steps} 步"),
+    "run_stopped": ("stopped at step {steps}", "已终止于第 {steps} 步"),
+    "run_step": ("step {step} of {steps}", "第 {step}/{steps} 步"),
+    "run_epoch": ("epoch {epoch} of {epochs}", "第 {epoch}/{epochs} 轮"),
+    "run_left": ("{time} left", "剩余 {time}"),
+    "run_speed": ("{speed} steps/s", "{speed} 步/秒"),
+    "run_speed_slow": ("{speed} s per step", "{speed} 秒/步"),
+    "run_loss": ("loss {loss}", "loss {loss}"),
+    "run_rate": ("rate {rate}", "学习率 {rate}"),
+    "run_memory": ("memory {size}", "内存 {size}"),
+    "run_chart": (
+        "Loss by step: thin = each step, thick = mean over an epoch",
+        "Loss 曲线：细线为每步，粗线为一轮的平均",
+    ),
+    "run_validation": ("held-out pictures", "验证集"),
+    "run_samples": ("Sample pictures by epoch and prompt", "预览图（按轮次与提示词）"),
+    "run_files": ("Choose an epoch", "挑选一轮"),
+    "run_use": ("Make it a LoRA card", "加入 LoRA 列表"),
+    "run_used": ("“{name}” is now among the LoRAs.", "“{name}”已加入 LoRA 列表。"),
+    "run_last": ("the last", "最终"),
+    "run_history": ("Earlier trainings", "训练记录"),
+    "run_show": ("Show", "查看"),
+    "run_again": ("Take over its options", "沿用参数"),
+    "run_provenance": (
+        "Trained {date} on {checkpoint}: {pictures} pictures, {steps} steps, epoch {epoch}.",
+        "训练于 {date}，底模 {checkpoint}：{pictures} 张图片，{steps} 步，第 {epoch} 轮。",
+    ),
+    "stage_checking": ("Checking", "检查中"),
+    "stage_caching latents": ("Encoding pictures", "缓存潜空间"),
+    "stage_caching texts": ("Encoding words", "缓存文本编码"),
+    "stage_training": ("Training", "训练中"),
+    "stage_validating": ("Measuring held-out pictures", "验证中"),
+    "stage_saving": ("Saving", "保存中"),
+    "training_of": ("Training “{name}”", "训练“{name}”"),
+}
+
+NOTICES_ZH: dict[str, str] = {
+    "alpha_dropped": (
+        "{count} 张图片含透明区域，透明处会露出隐藏的颜色（如 {first}）。可开启 alpha_m"
+        "ask 忽略这些区域。"
+    ),
+    "bucket_adjusted": "{sentence}",
+    "bucket_small": (
+        "尺寸 {width}×{height} 只有 {count} 张图片，不足一批 {batch_size} 张（如 "
+        "{first}），将单独成批。"
+    ),
+    "caption_dropped_always": (
+        "caption_dropout_every_n_epochs 为 1：标签永远不会被使用。请设为 0 或不小于 2。"
+    ),
+    "caption_empty": "“{file}”是空的，改用“{words}”。",
+    "caption_missing": (
+        "“{folder}”中 {pictures} 张图片有 {missing} 张没有“{extension}”标签（如 {first}"
+        "），将使用“{words}”。"
+    ),
+    "caption_missing_nothing": (
+        "“{folder}”中 {pictures} 张图片有 {missing} 张没有“{extension}”标签（如 {first}"
+        "），文件夹名也没有文字：将不带标签训练。"
+    ),
+    "caption_other_extension": (
+        "caption_extension“{extension}”对吗？“{folder}”中有 {count} 个“{other}”文件。"
+    ),
+    "dataset_config_wins": "使用 dataset_config，因此忽略 {names}。",
+    "face_name_missing": "{count} 张图片的文件名中没有人脸位置（如 {first}），改为居中裁剪。",
+    "folder_is_subset": "“{folder}”直接存放图片，作为一个概念使用，重复 {repeats} 次。",
+    "folder_loose": (
+        "“{folder}”下直接存放的 {count} 张图片不会被使用：只使用形如“10_mychar”的子文件夹。"
+    ),
+    "folder_skipped": "“{folder}”中的 {names} 不会被使用：文件夹名不是以重复次数和“_”开头。",
+    "folder_twice": "文件夹“{folder}”出现两次，第二次不使用。",
+    "keep_tokens_all": "keep_tokens 为 {keep_tokens}，多数标签不超过这个数量：实际上没有打乱。",
+    "latents_of_another_program": (
+        "{count} 个潜空间缓存来自图片旁其他程序的文件；如果当时用的 VAE 不同，请删除这些 .npz。"
+    ),
+    "picture_broken": "“{file}”无法读取（{reason}），已略过。",
+    "pictures_blurred": (
+        "{count} 张图片看起来失焦（如 {first}）。LoRA 会连模糊一起学，能舍弃的尽量舍弃。"
+    ),
+    "pictures_copy": (
+        "{count} 张图片与其他图片相同或几乎相同（如 {first}），会被重复学习；如非有意请移除。"
+    ),
+    "pictures_enlarged": "{count} 张图片远小于训练尺寸（如 {first}），放大后会发虚。",
+    "pictures_few": "只有 {count} 张图片，偏少。10～30 张各不相同的图片效果好得多。",
+    "pictures_long_caption": (
+        "{count} 条标签很长（如 {first}）；超过 75 个 token 的部分需要把 max_token_leng"
+        "th 设为 150 或 225。"
+    ),
+    "pictures_odd_caption": "{count} 条标签看起来有误：含括号、重复标签或没有文字（如 {first}）。",
+    "reg_doubles": "加入 {count} 张正则化图片（含重复），每轮步数变为 {times} 倍。",
+    "reg_unused": "{count} 张正则化图片中有 {unused} 张用不到：数量超过需要。",
+    "steps_short": (
+        "这次训练只有 {steps} 步。人物、角色一般需要 1000～2000 步：可增加重复次数或轮数。"
+    ),
+}
+"""``training.notices.SENTENCES`` in Chinese."""
