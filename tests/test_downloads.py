@@ -13,7 +13,7 @@ from tests.checkpoints.file_server import File, FileServer, serving, weights
 from webui import downloads as downloads_module
 from webui.checkpoints.known_weights import BY_NAME, KnownWeights
 from webui.downloads import Downloads
-from webui.errors import DownloadError
+from webui.errors import CheckpointNotFoundError
 from webui.settings import Folders
 
 PATH = "/net.safetensors"
@@ -158,7 +158,7 @@ def test_known_when_asked_for_by_name_then_comes_from_its_sources(
     place.wait(number, "done", "failed")
     found = place.downloads.get(number)
     assert found.path == str(place.folders.own_models / "RealESRGAN" / "tiny.pth")
-    with pytest.raises(DownloadError, match="No well-known weights"):
+    with pytest.raises(CheckpointNotFoundError, match="No well-known weights"):
         place.downloads.add_known("Nonsense")
 
 

@@ -27,7 +27,7 @@ from webui.checkpoints.download.mirrors import mirror_text, read_mirrors, write_
 from webui.checkpoints.download.telling import State
 from webui.checkpoints.known_weights import BY_NAME, KnownWeights
 from webui.database import Database, Migration
-from webui.errors import DownloadError, JobCancelled, WebUIError
+from webui.errors import CheckpointNotFoundError, DownloadError, JobCancelled, WebUIError
 from webui.settings import Folders
 
 logger = logging.getLogger(__name__)
@@ -118,11 +118,13 @@ class Downloads:
         """Get a well-known file.
 
         Raises:
-            DownloadError: None has that name.
+            CheckpointNotFoundError: None has that name.
         """
         known = BY_NAME.get(name)
         if known is None:
-            raise DownloadError(f"No well-known weights are called {name!r}.", "Search the list.")
+            raise CheckpointNotFoundError(
+                f"No well-known weights are called {name!r}.", "Search the list.", wanted=name
+            )
         return self._add(name, name, json.dumps(asdict(_wish(known))), None)
 
     def _add(self, title: str, known: str, wanted: str, notes: Notes | None) -> int:

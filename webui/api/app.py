@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from webui import __version__
+from webui.api.downloads import download_routes
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.api.extra_networks import extra_networks_routes
 from webui.api.extras import extras_routes
@@ -79,6 +80,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(png_info_routes(studio, fenced))
         app.include_router(server_routes(studio, fenced))
         app.include_router(file_tool_routes(studio, fenced))
+        app.include_router(download_routes(studio, fenced))
     app.include_router(_schema_routes(app, fenced))
     app.include_router(task_routes(studio, fenced))
     app.include_router(internal_routes(studio, fenced))

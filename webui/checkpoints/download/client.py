@@ -56,6 +56,13 @@ class Rules:
     public_only: bool = False
 
 
+class LinkError(DownloadError):
+    """An address that is none, or leads nowhere."""
+
+    code = "link"
+    http_status = 422
+
+
 class SourceError(DownloadError):
     """This source does not give the file; another one may (``again_in``: seconds after which it
     is worth asking once more, None = never)."""
@@ -171,16 +178,16 @@ def read_address(url: str) -> httpx.URL:
     """An address that may be asked at all.
 
     Raises:
-        DownloadError: Another scheme than http and https, no host, or a password inside.
+        LinkError: Another scheme than http and https, no host, or a password inside.
     """
     try:
         read = httpx.URL(url.strip())
     except (httpx.InvalidURL, ValueError) as err:
-        raise DownloadError(f"{url[:200]!r} is no web address: {err}.", _WRITE_LIKE) from err
+        raise LinkError(f"{url[:200]!r} is no web address: {err}.", _WRITE_LIKE) from err
     if read.scheme not in ("http", "https") or not read.host:
-        raise DownloadError(f"{url[:200]!r} is no http or https address.", _WRITE_LIKE)
+        raise LinkError(f"{url[:200]!r} is no http or https address.", _WRITE_LIKE)
     if read.userinfo:
-        raise DownloadError(
+        raise LinkError(
             "The address has a name and a password inside.",
             "Leave them out; a key for a site is stored in the Models tab.",
         )

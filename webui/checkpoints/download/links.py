@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote
 
-from webui.checkpoints.download.client import read_address
-from webui.errors import DownloadError
+from webui.checkpoints.download.client import LinkError, read_address
 
 HUGGING_FACE_HOSTS: Final = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
 MODELSCOPE_HOSTS: Final = ("modelscope.cn", "www.modelscope.cn")
@@ -107,7 +106,7 @@ def read_link(text: str) -> Link:
     """What a pasted text means. ``author/model`` alone is a repository of Hugging Face.
 
     Raises:
-        DownloadError: It is no link.
+        LinkError: It is no link.
     """
     text = text.strip().strip("<>\"'")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and "." not in text.partition("/")[0]:
@@ -174,8 +173,8 @@ def _safe_path(path: str) -> str:
     return path if ".." not in path.split("/") else ""
 
 
-def _unclear(hub: str, example: str) -> DownloadError:
-    return DownloadError(
+def _unclear(hub: str, example: str) -> LinkError:
+    return LinkError(
         f"This address at {hub} leads to no model.",
         f"Open the model's page and copy its address, such as {example}",
     )
