@@ -25,7 +25,7 @@ from tests.test_painter import Heard  # noqa: E402
 from tests.tiny_pipelines import MAKERS  # noqa: E402
 from webui.checkpoints.basic_support import BasicModel, identify_any  # noqa: E402
 from webui.checkpoints.catalog import Catalog  # noqa: E402
-from webui.checkpoints.load_pipeline import empty_parameters  # noqa: E402
+from webui.checkpoints.load_pipeline import empty_parameters, load_pipeline  # noqa: E402
 from webui.errors import (  # noqa: E402
     CheckpointError,
     ParamsError,
@@ -35,6 +35,7 @@ from webui.errors import (  # noqa: E402
 )
 from webui.painter import Painter  # noqa: E402
 from webui.params import Hires, Inpaint, Output, Refiner, build  # noqa: E402
+from webui.pipelines import taking_turns  # noqa: E402
 
 KEY = "ab" * 32
 Folders = dict[str, Path]
@@ -372,3 +373,41 @@ def test_catalog_when_it_lists_them_says_what_they_are_and_what_they_lack(
     assert "none lies beside it" in found["tuned.safetensors"].problem
     tuned = after["tuned.safetensors"]
     assert not tuned.problem and tuned.contents == "a PixArt-Σ checkpoint (basic support)"
+
+
+@pytest.mark.parametrize("by_blocks", [False, True])
+@pytest.mark.parametrize("name", MAKERS)
+def test_networks_when_they_take_turns_paint_the_same_one_after_the_other(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, name: str, by_blocks: bool
+) -> None:
+    model = identify_any(folders[name])
+    assert isinstance(model, BasicModel)
+    place = {"device": "cpu", "dtype": torch.float32}
+    loaded = load_pipeline(model, folders[name], **place)
+    call = {"prompt": "a cat", **PLAIN, **CALLS[name]}
+    whole = loaded.pipeline(generator=seeds(1), **call).images[0]
+    come: list[str] = []
+    names = {network: part for part, network in loaded.parts.items()}
+    move = taking_turns.move
+
+    def told(network: Any, device: Any, but: Any) -> None:
+        if network in names:
+            come.append(names[network])
+        move(network, device, but)
+
+    monkeypatch.setattr(taking_turns, "move", told)
+    taking_turns.take_turns(loaded, by_blocks=by_blocks)
+    found = loaded.pipeline(generator=seeds(1), **call).images[0]
+
+    assert np.array_equal(np.asarray(whole), np.asarray(found))
+    assert come[0].startswith("text_encoder") and come[-2:] == ["transformer", "vae"]
+    assert come.count("transformer") == come.count("vae") == 1
+
+
+def test_network_when_moved_leaves_its_blocks_where_they_are() -> None:
+    inner = torch.nn.Linear(2, 2)
+    network = torch.nn.Sequential(torch.nn.ModuleList([inner]), torch.nn.BatchNorm1d(2))
+    taking_turns.move(network, torch.device("meta"), {inner})
+
+    assert not inner.weight.is_meta
+    assert network[1].weight.is_meta and network[1].running_mean.is_meta

@@ -214,7 +214,7 @@ class LoadedModels:
         device = self._plan.device
 
         def load() -> Kept:
-            aside = self._plan.medvram or self._plan.lowvram
+            aside = self._is_aside
             home = torch.device("cpu") if aside else device
             loaded = load_pipeline(model, path, device=device, dtype=self._plan.dtype, home=home)
             if aside:
@@ -225,8 +225,12 @@ class LoadedModels:
         self.memory.use(key)
         width = pipeline_dtype(device, self._plan.dtype).itemsize
         size = 0 if key in self.memory else width * sum(estimate_elements(model).values())
-        is_outside = self._plan.medvram or self._plan.lowvram
-        return self.memory.get(key, load, Bytes(ram=size) if is_outside else Bytes(device=size))
+        return self.memory.get(key, load, Bytes(ram=size) if self._is_aside else Bytes(device=size))
+
+    @property
+    def _is_aside(self) -> bool:
+        """Whether the networks of pipelines wait outside of the device."""
+        return self._plan.device.type != "cpu" and (self._plan.medvram or self._plan.lowvram)
 
     def _expected(self, path: Path, *, has_small_unet: bool) -> Bytes:
         size = estimate_bytes(

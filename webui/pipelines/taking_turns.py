@@ -8,7 +8,8 @@ there already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -27,19 +28,20 @@ def take_turns(model: LoadedPipeline, *, by_blocks: bool) -> None:
         model: Its networks are in main memory.
         by_blocks: Of networks made of blocks, only the block at work comes (``--lowvram``).
     """
-    if model.device.type == "cpu":
-        return
     turns = _Turns(model.device)
     for network in model.parts.values():
         put_network_aside(network)
         blocks = set(_blocks(network)) if by_blocks else set[nn.Module]()
+        if _own_weight(network, blocks) is None:
+            blocks = set[nn.Module]()
         inside = {layer for block in blocks for layer in block.modules()}
+        comes = turns.hook(network, blocks)
         for layer in network.modules():
             if layer in blocks:
                 layer.register_forward_pre_hook(turns.block_comes)
                 layer.register_forward_hook(turns.block_goes)
             elif layer not in inside:
-                layer.register_forward_pre_hook(turns.hook(network, blocks))
+                layer.register_forward_pre_hook(comes)
     model.extras[TAKES_TURNS] = True
     calculate_on_device(model, model.pipeline)
 
@@ -59,12 +61,16 @@ class _Turns:
         self._present: nn.Module | None = None
 
     def hook(self, network: nn.Module, blocks: set[nn.Module]) -> Any:
+        weight = _own_weight(network, blocks)
+
         def asked(_layer: nn.Module, _inputs: Any) -> None:
-            if self._present is not network:
-                if self._present is not None:
-                    self._present.to("cpu")
-                self._present = network
-                _move(network, self._device, blocks)
+            is_here = weight is None or weight().device == self._device
+            if self._present is network and is_here:  # it may have been sent away again
+                return
+            if self._present not in (None, network):
+                self._present.to("cpu")
+            self._present = network
+            move(network, self._device, blocks)
 
         return asked
 
@@ -75,15 +81,27 @@ class _Turns:
         block.to("cpu")
 
 
-def _move(network: nn.Module, device: torch.device, but: set[nn.Module]) -> None:
+def _own_weight(network: nn.Module, but: set[nn.Module]) -> Callable[[], Any] | None:
+    """Gives a weight that is moved with the network; None when its blocks hold all of them."""
+    layers = [network]
+    while layers:
+        layer = layers.pop(0)
+        if layer in but:
+            continue
+        for name, weight in layer._parameters.items():
+            if weight is not None:
+                return partial(getattr, layer, name)
+        layers += layer.children()
+    return None
+
+
+def move(network: nn.Module, device: torch.device, but: set[nn.Module]) -> None:
     """Move a network's own tensors, layer by layer, without those of some blocks."""
     if network in but:
         return
-    own = (*network.parameters(recurse=False), *network.buffers(recurse=False))
-    for tensor in own:
-        tensor.data = tensor.data.to(device)  # shared ones stay shared
+    network._apply(lambda tensor: tensor.to(device), recurse=False)
     for child in network.children():
-        _move(child, device, but)
+        move(child, device, but)
 
 
 def calculate_on_device(model: LoadedPipeline, pipeline: Any) -> None:
