@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from webui.training.frozen import frozen_output
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,7 @@ class Adapter(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """The frozen layer's output with the change."""
         layer = self.layer
-        kind: Any = type(layer)
-        base = kind.forward(layer, inputs)
+        base = frozen_output(layer, inputs)
         if self.multiplier == 0 or self._is_left_out():
             return base
         scale = self.scale * self.multiplier

@@ -63,6 +63,11 @@ class Base:
             path=model.path,
         )
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Those that work in every step."""
+        return [self.unet, *(text.network for text in self.texts)]
+
     def targets(self, *, has_unet: bool, has_text: bool) -> list[Target]:
         """Networks whose layers are trained, in the order of kohya's files."""
         is_sdxl = self.family == "sdxl"

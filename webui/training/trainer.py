@@ -26,6 +26,7 @@ from webui.training import state as states
 from webui.training.base import Base
 from webui.training.batch import Batch, Dataset, Plan
 from webui.training.event_file import EventFile
+from webui.training.frozen import FrozenLayers
 from webui.training.learning import Learner, seed_of
 from webui.training.lora_file import write_lora
 from webui.training.memory import memory_facts
@@ -132,6 +133,9 @@ class Trainer:
         self._prepare()
         self._go_on_from_state()
         self._network.put_on()
+        frozen = [FrozenLayers(n) for n in self._base.networks if self._base.device.type == "cpu"]
+        for layers in frozen:
+            layers.put_on()
         try:
             self._sample(0, 0) if self._options.sample_at_first and not self._place.step else None
             for epoch in range(self._place.epoch, self._length.epochs + 1):
@@ -145,6 +149,8 @@ class Trainer:
                 raise
             raise self._out_of_memory(err) from err
         finally:
+            for layers in frozen:
+                layers.take_off()
             self._network.take_off()
             self._history.flush()
         states.remove_state(self._autosave)
