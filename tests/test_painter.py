@@ -294,3 +294,34 @@ def test_vae_when_another_is_chosen_draws_the_picture_and_is_named(
     assert shades[1] > shades[0] + 20
     assert "VAE" not in own["infotext"]
     assert "VAE hash: cdcdcdcdcd, VAE: brighter.vae.safetensors" in other["infotext"]
+
+
+def test_checkpoint_when_loaded_before_a_job_is_not_loaded_by_it(
+    painter: Painter, heard: Heard, starter_checkpoint: Path
+) -> None:
+    painter.unload()
+    painter.load(
+        {
+            "checkpoint": facts(starter_checkpoint, "ab" * 32), "vae": None, "memory": {},
+            "fp8_storage": "Disable", "cache_fp16_weight": False,
+        }
+    )  # fmt: skip
+    run(painter, heard, starter_checkpoint, {"enabled": False})
+    assert "loading" not in [m["stage"] for m in heard.of("progress")]
+
+
+def test_weights_when_stored_small_make_a_picture_that_is_close_and_says_so(
+    painter: Painter, heard: Heard, starter_checkpoint: Path
+) -> None:
+    shown = []
+    for storage, seed in (("Disable", 4), ("Disable", 3), ("Enable for SDXL", 3), ("Enable", 3)):
+        wish = {"fp8_storage": storage, "seed": seed, "steps": 8, "prompt": "a red apple"}
+        wish |= {"width": 128, "height": 128, "cfg_scale": 5}
+        run(painter, heard, starter_checkpoint, {"enabled": False}, **wish)
+        (picture,) = heard.of("image")
+        pixels = np.asarray(Image.open(io.BytesIO(picture["image"]))).astype(int)
+        shown.append((pixels, picture["infotext"]))
+    (other_seed, _), (plain, _), (other, other_text), (small, text) = shown
+    assert (plain == other).all() and "FP8" not in other_text
+    assert 0 < np.abs(plain - small).mean() < np.abs(plain - other_seed).mean() / 4
+    assert "Model: starter-emoji, FP8 weight: Enable, Cache FP16 weight for LoRA: False" in text

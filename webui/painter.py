@@ -245,6 +245,21 @@ class Painter:
     def asked(self) -> Asked:
         return self._asked
 
+    def load(self, message: dict[str, Any]) -> None:
+        """Load a checkpoint before a job asks for it.
+
+        Args:
+            message: ``checkpoint``, ``vae`` and ``memory`` as a job has them; ``fp8_storage`` and
+                ``cache_fp16_weight``.
+        Raises:
+            CheckpointError, DeviceMemoryError: It cannot be loaded.
+        """
+        small = SmallRule(message["fp8_storage"], message["cache_fp16_weight"])
+        basic = _basic_model(Path(message["checkpoint"]["path"]))
+        files = message if basic is None else {**message, "basic": basic}
+        self.models.begin([files], message["memory"], small)
+        self.models.get(files)
+
     def unload(self) -> None:
         """Let go of every model and give the memory back."""
         self.models.unload_all()

@@ -33,7 +33,13 @@ from webui.checkpoints.other_programs import roots_of_all
 from webui.downloads import Downloads
 from webui.drafts import Drafts
 from webui.embedding_list import EmbeddingList
-from webui.errors import CheckpointNotFoundError, JobNotFoundError, ParamsError, WebUIError
+from webui.errors import (
+    CheckpointNotFoundError,
+    JobError,
+    JobNotFoundError,
+    ParamsError,
+    WebUIError,
+)
 from webui.file_tools import file_tool_message
 from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.live import LiveJob, LiveJobs
@@ -69,6 +75,8 @@ from webui.training_jobs import PAUSABLE, not_pausable, training_message
 from webui.vae_choice import VaeChoice, choose_vae
 
 logger = logging.getLogger(__name__)
+LOAD_SECONDS = 600.0
+"""The longest that loading a checkpoint is waited for."""
 FINAL_STATES = ("done", "failed", "cancelled")
 TIDY_FIRST_SECONDS, TIDY_EVERY_SECONDS, TIDY_STOP_SECONDS = 600.0, 6 * 3600.0, 5.0
 """When input pictures are tidied up, and how long the end waits for it."""
@@ -493,6 +501,30 @@ class Studio:
         self.options.save()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
         return record
+
+    def load_chosen(self) -> None:
+        """Load the chosen checkpoint now instead of with the next job. A job that runs, or a
+        model process that is not there, will load what it needs by itself.
+
+        Raises:
+            CheckpointNotFoundError: There is no checkpoint at all.
+            JobError: It cannot be loaded.
+        """
+        record = self.current_checkpoint() or self.checkpoint()
+        if self.supervisor.worker_pid is None or self.supervisor.running_job_id is not None:
+            return
+        vae = self._chosen_vae(self.options["sd_vae"] or "None", record).record
+        message = {
+            "type": "load",
+            "checkpoint": _file_facts(record),
+            "vae": _file_facts(vae) if vae else None,
+            "memory": memory_limits(self.options),
+            "fp8_storage": self.options["fp8_storage"],
+            "cache_fp16_weight": self.options["cache_fp16_weight"],
+        }
+        reply = self.supervisor.request(message, LOAD_SECONDS)
+        if "error" in reply:
+            raise JobError(f"{record.name} was not loaded: {reply['error']}")
 
     def native_size(self, record: Record | None) -> int:
         """Side in pixels of the square pictures a checkpoint was trained on.

@@ -137,6 +137,9 @@ def _serve(message: dict[str, Any], painter: Any, sender: Sender, flags: Flags) 
 
 def _answer(message: dict[str, Any], painter: Any) -> dict[str, Any]:
     try:
+        if message["type"] == "load":
+            painter.load(message)
+            return {}
         if message["type"] == "unload":
             painter.unload()
             return {}

@@ -40,7 +40,7 @@ def listen(out: wire.Sender) -> None:
             interrupted.set()
         elif kind == "skip":
             skipped.set()
-        elif kind in ("memory", "unload"):
+        elif kind in ("memory", "unload", "load"):
             cuda = {"system": {"free": 3, "used": 4, "total": 7}}
             out.send({"type": "reply", "request": message["request"], "cuda": cuda})
         else:

@@ -47,7 +47,8 @@ def server_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
 
     @routes.post("/reload-checkpoint")
     def reload_checkpoint() -> dict[str, Any]:
-        """Nothing to do: the next job loads its checkpoint by itself."""
+        """Load the chosen checkpoint again, so that the next job need not."""
+        studio.load_chosen()
         return {}
 
     if studio.settings.api_server_stop:

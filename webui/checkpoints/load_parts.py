@@ -33,7 +33,7 @@ from webui.checkpoints.keys import UNET, VAE, Keys
 from webui.checkpoints.specs import ArchSpec, TextSpec, UNetSpec, VaeSpec
 from webui.checkpoints.weights import RenamedWeights, Weights, open_weights
 from webui.errors import CheckpointError
-from webui.networks.small_weights import keep_half, small_weights, to_small
+from webui.networks.small_weights import first_stored, small_weights
 
 PROJECTION: Final = "text_projection.weight"
 FOLDER_STEMS: Final = ("diffusion_pytorch_model", "model", "pytorch_model")
@@ -123,9 +123,8 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
                 path=str(weights.header.path),
             )
         if name in small:
-            state[name] = to_small(stored).to(at.device)
-            if at.keeps_half:
-                keep_half(small[name], stored)
+            kept = first_stored(small[name], stored, keeps_half=at.keeps_half)
+            state[name] = kept.to(at.device)
         else:
             state[name] = stored.to(device=at.device, dtype=at.dtype, copy=True)
     module.load_state_dict(state, strict=True, assign=True)

@@ -101,7 +101,7 @@ def bytes_to_hold(network: nn.Module, changes: Sequence[NetworkChange]) -> int:
 
 def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[NetworkChange]) -> None:
     own = dense_weight(layer, held)
-    weight = best_weight(layer, own).to(torch.float32, copy=True)
+    weight = best_weight(layer, own)
     bias: Tensor | None = None
     for change in changes:
         part = change.layers.get(path)
@@ -113,7 +113,7 @@ def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[Netw
         if part.bias is not None:
             added = part.bias.to(own.device, torch.float32).flatten() * amount
             bias = added if bias is None else bias + added
-    changed = stored_as(weight, own.dtype)
+    changed = stored_as(layer, weight, own.dtype)
     layer.weight = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
     if bias is not None:
         old = held.bias
