@@ -24,6 +24,8 @@ BADGES: Final = {
     "sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL", "sdxl-refiner": "SDXL refiner", "sd3": "SD3",
     "flux": "Flux", "chroma": "Chroma", "lumina": "Lumina", "qwen-image": "Qwen",
     "hunyuan-dit": "Hunyuan", "pixart": "PixArt", "auraflow": "AuraFlow", "cascade": "Cascade",
+    "flux2": "FLUX.2", "z-image": "Z-Image", "sana": "Sana", "kolors": "Kolors",
+    "cogview": "CogView", "kandinsky": "Kandinsky", "hidream": "HiDream",
     "wan": "Wan", "ltx": "LTX", "svd": "SVD", "animatediff": "AnimateDiff",
 }  # fmt: skip
 """A family in a word or two. The first three are A1111's, which notes them as «sd version»."""

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from webui.checkpoints.labels import BADGES
+from webui.checkpoints.scan import printable
 from webui.errors import CheckpointError, CheckpointNotFoundError, WebUIError
 from webui.model_cards import KINDS, SORTS, Card, Wanted
 from webui.pictures import load_upright
@@ -133,6 +134,7 @@ def _summary(studio: Studio, card: Card, chosen: Record | None) -> dict[str, Any
     return {
         "id": card.id, "kind": record.kind, "name": record.stem, "folder": card.folder,
         "file": record.name, "badge": card.badge, "problem": record.problem,
+        "is_basic": record.has_basic_support,
         "title": card.label.title, "words": list(card.label.words[:SHOWN_WORDS]),
         "note": card.notes.description or card.label.description,
         "thumb": f"ui/card/{card.id}/thumb?v={card.stamp}" if card.has_picture else None,
@@ -148,7 +150,7 @@ def _everything(studio: Studio, card: Card) -> dict[str, Any]:
     record, notes = card.record, card.notes
     return {
         **_summary(studio, card, studio.current_checkpoint()),
-        "path": str(record.path), "size": record.size, "modified": record.mtime,
+        "path": printable(str(record.path)), "size": record.size, "modified": record.mtime,
         "hash": record.short_hash or "", "alias": record.alias, "author": card.label.author,
         "stated": card.label.description, "all_words": list(card.label.words),
         "notes": {

@@ -48,6 +48,7 @@ EXTRA_NETWORKS_TEXTS: dict[str, tuple[str, str]] = {
         "Made for another model ({made_for})",
         "适用于其他模型（{made_for}）",
     ),
+    "net_basic": ("basic", "基础支持"),
     "net_failed": ("The program did not answer. Try again.", "程序没有响应，请重试。"),
     "net_details": ("Details and notes", "详情与备注"),
     "net_close": ("Close", "关闭"),

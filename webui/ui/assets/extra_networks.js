@@ -120,6 +120,7 @@
     if (card.fits) return '';
     return say(card.chosen_is ? 'net_other_family' : 'net_other_family_plain', card);
   };
+  const badgeOf = (card) => [card.badge, card.is_basic && say('net_basic')].filter(Boolean).join(' · ');
   const drawCard = (card) => {
     const why = reason(card);
     const made = make('article', 'dq-net-card');
@@ -128,13 +129,13 @@
     const press = make('button', 'dq-net-press');
     press.type = 'button';
     press.title = [card.file, card.title, card.trigger || card.words.join(', '), card.note, why].filter(Boolean).join('\n').slice(0, 600);
-    press.setAttribute('aria-label', [card.name, card.badge, why].filter(Boolean).join(', '));
+    press.setAttribute('aria-label', [card.name, badgeOf(card), why].filter(Boolean).join(', '));
     const name = make('div', 'dq-net-name');
     name.append(make('b', '', card.name));
     const line = why || card.note || card.trigger || card.words.join(', ');
     if (line) name.append(make('small', '', line.slice(0, 160)));
     made.append(pictureOf(card), press, name);
-    if (card.badge) made.append(make('span', 'dq-net-badge', card.badge));
+    if (badgeOf(card)) made.append(make('span', 'dq-net-badge', badgeOf(card)));
     made.append(button('dq-net-more', 'net_details', 'i'));
     return made;
   };
@@ -222,7 +223,7 @@
   const fillDetails = (panel, card) => {
     const head = make('header');
     head.append(make('h3', '', card.title || card.name));
-    if (card.badge) head.append(make('span', 'dq-net-badge', card.badge));
+    if (badgeOf(card)) head.append(make('span', 'dq-net-badge', badgeOf(card)));
     const close = button('dq-close', 'net_close', '✕');
     close.addEventListener('click', () => dialog.close());
     head.append(close);
