@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from webui.training.estimates import (
     work_of_painting,
     work_of_training,
 )
+from webui.training.steps import file_stem
 from webui.training_jobs import default_folder
 from webui.training_sets import clean_name
 
@@ -192,7 +193,9 @@ def losses_of(history: Iterable[dict[str, Any]]) -> list[tuple[int, float, float
     ]
 
 
-def files_of(folder: Path, history: Sequence[dict[str, Any]]) -> list[TrainedFile]:
+def files_of(
+    folder: Path, options: TrainingOptions, history: Sequence[dict[str, Any]]
+) -> list[TrainedFile]:
     """LoRAs of a training that are still there, in the order they were written."""
     told = [line for line in history if line.get("kind") == "file"]
     found: dict[str, TrainedFile] = {}
@@ -200,11 +203,8 @@ def files_of(folder: Path, history: Sequence[dict[str, Any]]) -> list[TrainedFil
         path = folder / Path(str(line.get("file", ""))).name
         if path.is_file():
             facts = (int(line.get("epoch") or 0), int(line.get("step") or 0))
-            found[path.name] = TrainedFile(path, *facts, is_last=False)
-    files = list(found.values())
-    if files:
-        files[-1] = replace(files[-1], is_last=True)
-    return files
+            found[path.name] = TrainedFile(path, *facts, is_last=path.stem == file_stem(options))
+    return list(found.values())
 
 
 def samples_in(folder: Path) -> list[Path]:

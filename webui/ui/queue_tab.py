@@ -17,6 +17,7 @@ from webui.params import (
     Repairs,
     RestoreVideo,
     TextToImage,
+    TrainLora,
 )
 from webui.ui import cards
 from webui.ui.cards import JobLine
@@ -212,6 +213,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return say("video_of", language, name=params.name[:TITLE_CHARACTERS])
     if isinstance(params, FetchWeights):
         return say("fetching", language, names=", ".join(params.names))
+    if isinstance(params, TrainLora):
+        return say("training_of", language, name=params.options.output_name[:TITLE_CHARACTERS])
     prompt = " ".join(params.prompt.split())
     if len(prompt) > TITLE_CHARACTERS:
         prompt = prompt[: TITLE_CHARACTERS - 1] + "…"
@@ -225,6 +228,8 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return err.message
     if isinstance(params, FetchWeights):
         return say("tab_restore", language)
+    if isinstance(params, TrainLora):
+        return say("tab_train", language)
     if isinstance(params, Repairs):
         told = [say("tab_restore", language), *_repairs(params, language)]
         if params.image_count > 1:

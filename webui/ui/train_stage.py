@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from webui.errors import WebUIError
 from webui.jobs.live import LiveJob
 from webui.params import TrainLora
-from webui.trainings import KIND, files_of, history_of, losses_of, run_folder_of, samples_in
+from webui.trainings import (
+    KIND,
+    TrainedFile,
+    files_of,
+    history_of,
+    losses_of,
+    run_folder_of,
+    samples_in,
+)
 from webui.ui import cards
 from webui.ui.cards import action, esc
 from webui.ui.session import Visitor
@@ -81,7 +89,8 @@ def _training(studio: Studio, view: JobView, language: str) -> str:
         parts.append(cards.failure_card(view.job.error or {}, view.job.id, language))
     parts.append(chart(losses_of(history), _validations(history), language))
     parts.append(sheet(view.job.id, samples_in(folder), language))
-    parts.append(_files(view.job.id, folder, history, language))
+    files = files_of(folder, params.options, history)
+    parts.append(_files(view.job.id, files, language))
     parts.append(cards.warnings_list(view.job.warnings, language))
     return f'<div class="dq-card dq-trn-card" data-state="{view.job.state}">{"".join(parts)}</div>'
 
@@ -270,8 +279,7 @@ def sample_of(folder: Path, epoch: int) -> Path | None:
     return next(iter(own[::-1] or every[::-1]), None)
 
 
-def _files(job_id: int, folder: Path, history: Sequence[dict[str, Any]], language: str) -> str:
-    files = files_of(folder, history)
+def _files(job_id: int, files: Sequence[TrainedFile], language: str) -> str:
     if not files:
         return ""
     rows = []

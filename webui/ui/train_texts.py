@@ -13,8 +13,8 @@ TRAIN_LABELS: dict[str, tuple[str, str]] = {
     "train_expert": ("Expert", "专家"),
     "train_set": ("Pictures", "训练集"),
     "train_drop": (
-        "Drop photographs here (and .txt files with their words), or click to choose",
-        "把照片拖到这里（也可以连同同名 .txt 标签文件），或点击选择",
+        "Photographs, and .txt files with their words",
+        "照片，也可连同 .txt 标签文件",
     ),
     "train_word": ("Name – the word that will call it up", "名称（触发词）"),
     "train_word_hint": ("for example: xiaoming", "例如：xiaoming"),

@@ -34,7 +34,7 @@ def use_file(studio: Studio, job: Job, number: int, language: str) -> str:
     params = studio.params_of(job)
     assert isinstance(params, TrainLora), "only trainings have files"
     options, folder = params.options, run_folder_of(studio, params)
-    files = files_of(folder, history_of(folder, options))
+    files = files_of(folder, options, history_of(folder, options))
     if not 0 <= number < len(files):
         raise ParamsError("This file is no longer there.", f"Look into {folder}.", field="number")
     file = files[number]
