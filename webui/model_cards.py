@@ -19,7 +19,7 @@ from PIL import Image
 
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.labels import Label, badge, pretty, thumbnail
-from webui.checkpoints.scan import KIND_FOLDERS
+from webui.checkpoints.scan import KIND_FOLDERS, printable
 from webui.checkpoints.sidecars import (
     Beside,
     Notes,
@@ -368,7 +368,7 @@ def _folder(record: Record, roots: Mapping[str, str]) -> str:
         inner = record.path.parent.relative_to(record.root).as_posix()
     except ValueError:
         inner = ""
-    return "/".join(part for part in (root, "" if inner == "." else inner) if part)
+    return printable("/".join(part for part in (root, "" if inner == "." else inner) if part))
 
 
 def _small(source: str | bytes) -> bytes:

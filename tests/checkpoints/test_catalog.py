@@ -16,6 +16,7 @@ import pytest
 from tests.checkpoints.model_files import STARTER, TINY_HEADER, SomeFolders, write_raw
 from webui.checkpoints import catalog as catalog_module
 from webui.checkpoints.catalog import Catalog, repertoire
+from webui.checkpoints.filefacts import FACTS_VERSION
 from webui.checkpoints.records import Repertoire
 from webui.errors import CheckpointNotFoundError
 
@@ -311,9 +312,63 @@ def test_second_start_opens_no_file(models: Path, make, monkeypatch) -> None:
         raise AssertionError(f"{path} was opened")
 
     monkeypatch.setattr(catalog_module, "read_header", fail)
+    monkeypatch.setattr(catalog_module, "read_metadata", fail)
     second = make()
     wait_until_idle(second)
     assert all(r.is_inspected for r in second.checkpoints())
+    assert all(r.is_labelled for r in second.loras())
+
+
+def test_lora_that_states_its_family_is_read_by_its_metadata_alone(
+    models: Path, make, monkeypatch
+) -> None:
+    stated = {"ss_base_model_version": "sdxl_base_v1-0", "ss_output_name": "ink"}
+    tiny(models / "Lora" / "a.safetensors", **stated, sshs_model_hash="AB" * 32)
+    read_header = catalog_module.read_header
+
+    def fail(path: Path) -> None:
+        raise AssertionError(f"{path} was read whole")
+
+    monkeypatch.setattr(catalog_module, "read_header", fail)
+    catalog = make()
+    wait_until_idle(catalog)
+    (record,) = catalog.loras()
+    assert (record.family, record.alias, record.short_hash) == ("sdxl", "ink", "abababababab")
+    assert record.is_labelled and not record.is_inspected
+    monkeypatch.setattr(catalog_module, "read_header", read_header)
+    assert catalog.inspect(record).is_inspected
+
+
+def test_lora_that_states_nothing_is_known_by_its_shapes(models: Path, make) -> None:
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight"
+    header = {name: {"dtype": "F16", "shape": [1, 2048], "data_offsets": [0, 4096]}}
+    write_raw(models / "Lora" / "a.safetensors", header, b"\0" * 4096)
+    catalog = make()
+    wait_until_idle(catalog)
+    assert [r.family for r in catalog.loras()] == ["sdxl"]
+
+
+def test_database_of_an_older_version_keeps_its_hashes_and_learns_the_rest(
+    models: Path, tmp_path: Path, make
+) -> None:
+    file = tiny(
+        models / "Lora" / "a.safetensors", ss_v2="False", ss_tag_frequency='{"x":{"ink":1}}'
+    )
+    info, database = file.stat(), tmp_path / "db" / "facts.sqlite3"
+    database.parent.mkdir()
+    with sqlite3.connect(database) as old:
+        columns = (
+            "size, mtime_ns, is_inspected, kind, family, title, problem, alias, sha256, old_hash"
+        )
+        old.execute(f"CREATE TABLE model_files (path BLOB PRIMARY KEY, version, {columns})")
+        row = (os.fsencode(file), FACTS_VERSION, info.st_size, info.st_mtime_ns, 1)
+        rest = ("lora", "", "a LoRA", "", "", "cd" * 32, None)
+        old.execute(f"INSERT INTO model_files VALUES ({', '.join('?' * 12)})", (*row, *rest))
+    catalog = make()
+    wait_until_idle(catalog)
+    (record,) = catalog.loras()
+    assert (record.sha256, record.family, record.contents) == ("cd" * 32, "sd1", "a LoRA")
+    assert catalog.label(record).words == ("ink",)
 
 
 def test_thousands_of_files_are_found_again_without_opening_one(

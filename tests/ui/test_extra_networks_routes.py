@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,26 @@ def test_notes_when_too_long_or_no_numbers_are_refused(client: TestClient) -> No
 
     assert client.post(at, json={"notes": "x" * 30_000}).status_code == 422
     assert client.post(at, json={"weight": 1e9}).status_code == 422
+
+
+def test_names_when_no_text_are_shown_as_far_as_they_are(
+    client: TestClient, catalog: Catalog, tmp_path: Path
+) -> None:
+    odd = os.path.join(os.fsencode(tmp_path), b"models", b"Lora", b"odd \xff")
+    try:
+        os.makedirs(odd)
+    except OSError:
+        pytest.skip("this file system holds no such names")
+    lora(Path(os.fsdecode(os.path.join(odd, b"ink \xff.safetensors"))))
+    catalog.refresh()
+    wait_for(catalog)
+    card = one(client, "ink")
+
+    assert card["folder"] == "odd \N{REPLACEMENT CHARACTER}"
+    told = client.get(f"/ui/card/{card['id']}").json()
+    assert told["path"].endswith("ink \N{REPLACEMENT CHARACTER}.safetensors")
+    saved = client.post(f"/ui/card/{card['id']}/notes", json={"notes": "x"})
+    assert saved.json()["notes"]["notes"] == "x"
 
 
 @pytest.mark.parametrize("path", ["cards/lora", "card/x", "card/x/thumb", "cards/refresh"])

@@ -342,6 +342,10 @@ class Catalog:
     def inspect(self, record: Record) -> Record:
         """Look into a file: what it is, and whether it can be used. Never fails; a fault becomes
         the record's ``problem``. Remembered until the file changes."""
+        return self._changed(record, *self._look_into(record))
+
+    def _look_into(self, record: Record) -> tuple[dict[str, object], Label]:
+        """Facts and label from a file's whole description."""
         values: dict[str, object] = {"is_inspected": True, "is_labelled": True}
         label = Label()
         try:
@@ -366,15 +370,14 @@ class Catalog:
                     values |= _basic_facts(record)
         except CheckpointError as err:
             values["problem"] = err.message
-        return self._changed(record, values, label)
+        return values, label
 
     def labelled(self, record: Record) -> Record:
         """The record with its alias and family, read from the file only where nobody has yet.
         Never fails. Of a LoRA that states both, the metadata alone is read."""
         if record.is_labelled or record.problem:
             return record
-        found = _quick_label(record)
-        return self._changed(record, *found) if found else self.inspect(record)
+        return self._changed(record, *(_quick_label(record) or self._look_into(record)))
 
     def label(self, record: Record) -> Label:
         """What a file says of itself, as far as somebody has looked (see ``labelled``)."""
@@ -387,16 +390,15 @@ class Catalog:
         """Label files that nobody has looked at yet; the rest later, after what is more urgent."""
         files = (r for kind in LABELLED_KINDS for r in self.records(kind))
         unread = [r for r in files if not r.is_labelled and not r.problem]
-        some = [r for r in unread[:LABELLED_AT_ONCE] if not self._background.should_stop()]
-        found = [(record, _quick_label(record)) for record in some]
+        found = [
+            (record, _quick_label(record) or self._look_into(record))
+            for record in unread[:LABELLED_AT_ONCE]
+            if not self._background.should_stop()
+        ]
         with self._facts.together():
             for record, values in found:
-                if values is not None:
-                    self._changed(record, *values)
-        for record, values in found:
-            if values is None and not self._background.should_stop():
-                self.inspect(record)
-        if len(unread) > len(some):
+                self._changed(record, *values)
+        if len(unread) > len(found):
             self._background.add(LABELLING, f"label {len(unread)}", self._label_some)
 
     def inspected(self, record: Record) -> Record:

@@ -108,7 +108,8 @@ class FactStore:
         found = {}
         for path, *values in rows:
             named: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
-            found[bytes(path)] = FileFacts(**named | {n: bool(named[n]) for n in _SWITCHES})
+            named.update((name, bool(named[name])) for name in _SWITCHES)
+            found[bytes(path)] = FileFacts(**named)
         return found
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ def scan(folders: ModelFolders, elsewhere: Iterable[Root] = ()) -> Iterator[Foun
             if (found.kind, name) in taken:
                 name = f"{os.path.basename(root)}/{name}"
             if (found.kind, name) in taken:
-                name = _printable(found.path)
+                name = printable(found.path)
             taken.add((found.kind, name))
             yield replace(found, name=name, root=root)
 
@@ -201,7 +201,7 @@ def _enter(
 ) -> Iterator[FoundFile]:
     if kind == "checkpoint" and os.path.exists(os.path.join(entry.path, DIFFUSERS_INDEX)):
         info = os.stat(os.path.join(entry.path, DIFFUSERS_INDEX))
-        name = prefix + _printable(entry.name)
+        name = prefix + printable(entry.name)
         yield FoundFile(
             kind, name, entry.path, _folder_size(entry.path), info.st_mtime_ns,
             created_ns=_created_ns(info),
@@ -211,7 +211,7 @@ def _enter(
     identity = (info.st_dev, info.st_ino)
     if identity in parents or len(parents) > MAX_DEPTH:
         return
-    deeper = f"{prefix}{_printable(entry.name)}/"
+    deeper = f"{prefix}{printable(entry.name)}/"
     yield from _walk(kind, entry.path, deeper, [*parents, identity])
 
 
@@ -222,13 +222,13 @@ def _file(kind: str, entry: os.DirEntry[str], prefix: str) -> FoundFile | None:
         return None
     if kind == "checkpoint" and ".vae." in lower:
         kind = "vae"
-    name = prefix + _printable(entry.name)
+    name = prefix + printable(entry.name)
     try:
         info = entry.stat()
     except OSError as err:
         what = "a link to a file that is not there" if entry.is_symlink() else str(err.strerror)
-        return FoundFile(kind, name, entry.path, 0, 0, f"{_printable(entry.name)} is {what}.")
-    problem = "" if info.st_size else f"{_printable(entry.name)} is empty (0 bytes)."
+        return FoundFile(kind, name, entry.path, 0, 0, f"{printable(entry.name)} is {what}.")
+    problem = "" if info.st_size else f"{printable(entry.name)} is empty (0 bytes)."
     return FoundFile(
         kind, name, entry.path, info.st_size, info.st_mtime_ns, problem,
         created_ns=_created_ns(info),
@@ -251,6 +251,6 @@ def _folder_size(path: str) -> int:
     return total
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A file name as text that can be encoded; undecodable bytes become U+FFFD."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
