@@ -114,6 +114,7 @@ PLAIN = {"num_inference_steps": 3, "width": 64, "height": 64}
 CALLS: dict[str, dict[str, Any]] = {
     "sd3": {"guidance_scale": 4.0, "negative_prompt": "dog"},
     "flux": {"guidance_scale": 4.0},
+    "qwen-image": {"true_cfg_scale": 4.0, "negative_prompt": "dog"},
     "pixart": {
         "guidance_scale": 4.0, "negative_prompt": "dog", "use_resolution_binning": False,
         "clean_caption": False,

@@ -94,8 +94,44 @@ def make_pixart(folder: Path) -> Path:
     return _saved(pipeline, folder)
 
 
+def make_qwen_image(folder: Path) -> Path:
+    """A Qwen-Image folder: a language model reads the prompt, latents have a time axis."""
+    from diffusers import (
+        AutoencoderKLQwenImage,
+        FlowMatchEulerDiscreteScheduler,
+        QwenImagePipeline,
+        QwenImageTransformer2DModel,
+    )
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+
+    _seed()
+    vocabulary = {letter: i for i, letter in enumerate("abcdefghijklmnopqrstuvwxyzĠ.,:<|>_")}
+    small = {"hidden_size": 16, "intermediate_size": 16}
+    text = {
+        **small, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
+        "rope_theta": 1e6, "vocab_size": 100,
+    }  # fmt: skip
+    seeing = {**small, "depth": 1, "num_heads": 2, "out_hidden_size": 16}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=seeing)
+    pipeline = QwenImagePipeline(
+        transformer=QwenImageTransformer2DModel(
+            patch_size=2, in_channels=16, out_channels=4, num_layers=1, attention_head_dim=16,
+            num_attention_heads=2, joint_attention_dim=16, axes_dims_rope=(8, 4, 4),
+        ),
+        vae=AutoencoderKLQwenImage(
+            base_dim=8, z_dim=4, dim_mult=[1, 2, 4], num_res_blocks=1,
+            temperal_downsample=[False, True], latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+        ),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(config),
+        tokenizer=Qwen2Tokenizer(vocab=vocabulary, merges=[], unk_token="_"),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )  # fmt: skip
+    return _saved(pipeline, folder)
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
-    "sd3": make_sd3, "flux": make_flux, "pixart": make_pixart,
+    "sd3": make_sd3, "flux": make_flux, "pixart": make_pixart, "qwen-image": make_qwen_image,
 }  # fmt: skip
 
 
