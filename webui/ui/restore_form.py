@@ -87,6 +87,7 @@ class Plan:
         better: Weights with which it would be done better.
         programs: Programs without which the videos cannot be restored.
         on_the_way: Names of weights that a waiting or running job gets already.
+        downloading: Names of those that are being downloaded.
     """
 
     faces: tuple[str, ...] = ()
@@ -95,6 +96,7 @@ class Plan:
     better: tuple[KnownWeights, ...] = ()
     programs: tuple[str, ...] = ()
     on_the_way: frozenset[str] = frozenset()
+    downloading: frozenset[str] = frozenset()
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -140,7 +142,8 @@ def make_plan(form: Mapping[str, Any], studio: Studio) -> Plan:
             better.append(BY_NAME[BEST[0]])
     known = tuple(weights for weights in lacking if weights is not None)
     on_the_way = _on_the_way(studio) if known or better else frozenset[str]()
-    return Plan(faces, upscalers, known, tuple(better), needed_programs(form), on_the_way)
+    coming = frozenset(one.known for one in studio.downloads.all() if one.is_active)
+    return Plan(faces, upscalers, known, tuple(better), needed_programs(form), on_the_way, coming)
 
 
 def _on_the_way(studio: Studio) -> frozenset[str]:

@@ -65,6 +65,11 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
         "The button gets it through pip, from the package index that is set up on this machine.",
         "按下面的按钮即可通过 pip 从本机设置的软件源获取。",
     ),
+    "needs_download": ("Download it", "下载"),
+    "needs_downloading": (
+        "It is being downloaded: see the Models tab. Press “Look again” when it is done.",
+        "正在下载，进度见“模型”页。完成后请按“重新查找”。",
+    ),
     "needs_by_hand": (
         "Get this file and put it into the folder, then press “Look again”:",
         "请下载这个文件放入下面的文件夹，然后按“重新查找”：",
