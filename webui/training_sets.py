@@ -20,6 +20,8 @@ from webui.training.photographs import measure, pictures_in, readable_suffixes
 CAPTION = ".txt"
 MOST_NAME = 80
 """Characters of names of sets and pictures."""
+OF_LOGIN = "@"
+"""Before the folder that holds the sets of one login; no set is called so."""
 _NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 _CAMERA = re.compile(
     r"\b(img|dsc[nf]?|pxl|mvimg|dji|gopr|wp|photo|image|picture|screenshot|scan|wechat|mmexport|"
@@ -54,7 +56,7 @@ class Added:
 def clean_name(text: str) -> str:
     """A name as a folder or file may have it; '' when nothing is left of it."""
     plain = _NOT_IN_NAMES.sub(" ", unicodedata.normalize("NFC", text))
-    return " ".join(plain.split())[:MOST_NAME].strip(" .")
+    return " ".join(plain.split())[:MOST_NAME].strip(f" .{OF_LOGIN}")
 
 
 class TrainingSets:
@@ -71,7 +73,11 @@ class TrainingSets:
         """Every set, the one that was changed last at the front."""
         if not self._folder.is_dir():
             return []
-        found = [path for path in self._folder.iterdir() if path.is_dir() and path.name[0] != "."]
+        found = [
+            path
+            for path in self._folder.iterdir()
+            if path.is_dir() and path.name[0] not in f".{OF_LOGIN}"
+        ]
         return [path.name for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
 
     def folder(self, name: str) -> Path:

@@ -135,7 +135,7 @@ def write_file(file: Path, entry: Entry, latents: Latents) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as out:
-            np.savez(out, **arrays)
+            np.savez(out, allow_pickle=False, **arrays)
         part.replace(file)
     except OSError as err:
         part.unlink(missing_ok=True)

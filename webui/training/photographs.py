@@ -26,7 +26,7 @@ def readable_suffixes() -> tuple[str, ...]:
 
 def _can_read(name: str, known: dict[str, str]) -> bool:
     kind = known.get(f".{name}")
-    return kind in Image.OPEN and (name != "avif" or features.check("avif"))
+    return kind in Image.OPEN and (name != "avif" or bool(features.check("avif")))
 
 
 @dataclass(frozen=True)

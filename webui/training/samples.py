@@ -55,6 +55,11 @@ class SamplePrompt:
     sampler: str = ""
 
 
+def names_a_file(given: str) -> bool:
+    """True when prompts are given as a file, not as the lines themselves."""
+    return given.rstrip().lower().endswith((".txt", ".toml", ".json")) and "\n" not in given
+
+
 def read_prompts(given: str) -> list[SamplePrompt]:
     """The pictures that are asked for.
 
@@ -63,8 +68,7 @@ def read_prompts(given: str) -> list[SamplePrompt]:
     Raises:
         ParamsError: The file is missing, empty or not readable; an unknown ``--x`` in a line.
     """
-    is_file = given.rstrip().lower().endswith((".txt", ".toml", ".json")) and "\n" not in given
-    if not is_file:
+    if not names_a_file(given):
         return _required(_lines(given))
     path = Path(given.strip())
     try:

@@ -17,7 +17,8 @@ from webui.errors import ParamsError
 from webui.params import TrainingOptions, TrainLora
 from webui.training.config import flat, read_options, write_toml
 from webui.training.presets import CHARACTER, Wish, preset
-from webui.training_sets import TrainingSets, clean_name
+from webui.training.samples import names_a_file
+from webui.training_sets import OF_LOGIN, TrainingSets, clean_name
 from webui.trainings import TRAINABLE, family_of
 from webui.ui.batch import folders_are_allowed
 from webui.ui.texts import say
@@ -57,7 +58,7 @@ class Choice:
 def sets_of(studio: Studio, user: str) -> TrainingSets:
     """The sets of a login; without logins everybody's."""
     folder = studio.settings.folders.data / "training" / "pictures"
-    return TrainingSets(folder / f"@{clean_name(user)}" if user else folder)
+    return TrainingSets(folder / f"{OF_LOGIN}{clean_name(user)}" if user else folder)
 
 
 def read_changes(text: Any) -> dict[str, Any]:
@@ -99,13 +100,20 @@ def choice(form: Mapping[str, Any], studio: Studio, sets: TrainingSets) -> Choic
 
 def refuse_paths(changes: Mapping[str, Any], settings: Settings) -> None:
     """Raise ParamsError when a page that others reach names files of this machine."""
-    named = sorted(OWN_OPTIONS & {key for key, value in changes.items() if value not in ("", None)})
+    named = places_in(changes)
     if named and not folders_are_allowed(settings):
         raise ParamsError(
             f"{', '.join(named)} names files of the machine this page runs on.",
             "Only a page that no other machine can reach may do that. Drop pictures instead.",
             field=named[0],
         )
+
+
+def places_in(changes: Mapping[str, Any]) -> list[str]:
+    """Which of these options name files or folders of the machine."""
+    named = sorted(OWN_OPTIONS & {key for key, value in changes.items() if value not in ("", None)})
+    prompts = changes.get("sample_prompts")
+    return [*named, "sample_prompts"] if prompts and names_a_file(str(prompts)) else named
 
 
 def checkpoint_of(form: Mapping[str, Any], studio: Studio) -> Record | None:
@@ -177,7 +185,7 @@ def changes_from(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
     told = list(reading.notices)
     kept = reading.options.model_dump(mode="json", exclude_unset=True)
     if not folders_are_allowed(settings):
-        for name in sorted(OWN_OPTIONS & set(kept)):
+        for name in places_in(kept):
             del kept[name]
             told.append(f"{name} was left out: this page may not name files of its machine.")
     return json.dumps(kept, ensure_ascii=False), tuple(told)

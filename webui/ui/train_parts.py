@@ -206,7 +206,8 @@ def _draw_expert() -> tuple[gr.HTML, dict[str, Any]]:
     with gr.Row(elem_classes="dq-tight"):
         apply = gr.Button(label("train_toml_apply"), size="sm", elem_id=_FIELDS.id("toml-apply"))
         load = gr.UploadButton(
-            label("train_toml_load"), file_types=[".toml"], size="sm",
+            label("train_toml_load"),  # type: ignore[arg-type]
+            file_types=[".toml"], size="sm",
             elem_id=_FIELDS.id("toml-load"),
         )  # fmt: skip
         link = gr.HTML("", elem_id=_FIELDS.id("toml-link"))

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, Response
@@ -27,7 +27,7 @@ FOR_A_DAY = {"Cache-Control": "private, max-age=86400"}
 
 
 def make_train_routes(
-    studio: Studio, login: object, find_job: Callable[[int, str], Job]
+    studio: Studio, login: Any, find_job: Callable[[int, str], Job]
 ) -> APIRouter:
     """``/train/picture/{set}/{file}`` and ``/train/sample/{job}/{file}``.
 

@@ -100,7 +100,7 @@ def _state(view: JobView, history: Sequence[dict[str, Any]], language: str) -> s
     if view.live is not None:
         return _live(view.live, language)
     steps = max((int(line.get("step") or 0) for line in history), default=0)
-    if job.is_paused:
+    if job.state == "queued" and job.is_paused:
         text = say("run_paused", language, step=steps)
     elif job.state == "queued":
         text = say("run_queued", language, position=view.position)

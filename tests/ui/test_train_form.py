@@ -1,0 +1,300 @@
+"""The Train tab below the page: what its fields come to and what it shows."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.pictures import picture
+from webui.errors import ParamsError
+from webui.jobs.live import LiveJob
+from webui.params import TrainingOptions, TrainLora
+from webui.settings import read_settings
+from webui.studio import Studio
+from webui.training.dataset_doctor import examine
+from webui.training.notices import SENTENCES
+from webui.training.presets import MEMORIES, SUBJECTS, Wish, preset
+from webui.trainings import KIND, files_of, foresee, history_of, losses_of
+from webui.ui import train_stage, train_use, train_view
+from webui.ui.session import Visitor
+from webui.ui.train_form import (
+    DEFAULTS,
+    changes_from,
+    choice,
+    make_request,
+    sets_of,
+    toml_of,
+    with_option,
+)
+from webui.ui.train_option_texts import OPTION_TEXTS
+from webui.ui.train_texts import NOTICES_ZH, TRAIN_LABELS, TRAIN_TEXTS
+
+EVIL = "<script>\"'&"
+UI = Path(train_view.__file__).parent
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    made = Studio(read_settings(["--data-dir", str(tmp_path)], environ={}))
+    yield made
+    made.stop()
+
+
+def _form(studio: Studio, tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """The form with a set of three pictures."""
+    sets = sets_of(studio, "")
+    sets.make("小明 set")
+    files = [picture(tmp_path / f"{at}.png", (128, 96), caption="me") for at in range(3)]
+    sets.add("小明 set", [*files, *(f.with_suffix(".txt") for f in files)])
+    return {**DEFAULTS, "set_name": "小明 set", "word": "小明", **changes}
+
+
+def _names(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_texts_when_said_then_exist_in_both_languages_with_the_same_names() -> None:
+    for english, chinese in (*TRAIN_TEXTS.values(), *TRAIN_LABELS.values(), *OPTION_TEXTS.values()):
+        assert english.strip() and chinese.strip() and _names(english) == _names(chinese)
+    assert set(NOTICES_ZH) == set(SENTENCES)
+    assert all(_names(NOTICES_ZH[code]) == _names(SENTENCES[code]) for code in SENTENCES)
+
+
+def test_texts_when_made_then_are_all_used() -> None:
+    code = "".join(p.read_text("utf-8") for p in UI.glob("*.py") if not p.name.endswith("texts.py"))
+    built = ("section_", "stage_", "mark_", "plan_from_")
+    code = code.replace("'", '"')
+    spare = [key for key in TRAIN_TEXTS if f'"{key}"' not in code and not key.startswith(built)]
+    assert spare == []
+
+
+def test_options_when_listed_then_each_has_a_field_and_words() -> None:
+    assert set(OPTION_TEXTS) == set(TrainingOptions.model_fields)
+    options = TrainingOptions(text_encoder_lr=(1e-5,), resolution=(512, 768), flip_aug=True)
+    html = train_view.options_view(options, {"flip_aug": True}, ["unet_lr"], "zh")
+    for name in TrainingOptions.model_fields:
+        assert html.count(f'data-option="{name}"') == 1
+    assert 'value="512,768"' in html and 'value="1e-05"' in html
+    assert 'data-option="flip_aug" checked' in html
+    assert html.count("dq-changed") == 1 and html.count("dq-wrong") == 1
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_preset_when_chosen_then_is_a_training_that_nothing_is_wrong_with(
+    subject: str, memory: str, family: str
+) -> None:
+    from webui.training.buckets import check
+    from webui.training.checks import find_problems
+
+    side = 1024 if family == "sdxl" else 512
+    values = preset(Wish("xm", subject, memory, family, pictures=20, native_side=side))
+    options = TrainingOptions.model_validate({**values, "pretrained_model_name_or_path": "x"})
+    device = "cpu" if memory == "cpu" else "cuda"
+    found = find_problems(options, family=family, device=device)
+    assert [problem.message for problem in found if problem.is_error] == []
+    assert check(options, family)[1] == []
+    assert options.repeats >= 1
+
+
+def test_choice_when_made_then_pictures_word_and_own_options_count(
+    studio: Studio, tmp_path: Path
+) -> None:
+    changes = with_option(with_option("{}", "network_dim", "7"), "flip_aug", "true")
+    form = _form(studio, tmp_path, changes=changes)
+    chosen = choice(form, studio, sets_of(studio, ""))
+    options = chosen.options
+    assert (options.network_dim, options.flip_aug, options.output_name) == (7, True, "小明")
+    assert Path(options.train_data_dir).name == "小明 set" and options.trigger_words == "小明"
+    assert options.resolution == (128, 128)  # what the starter checkpoint was trained at
+    assert options.repeats == 13  # 400 steps without a card: 3 pictures, 10 epochs
+    assert with_option(changes, "network_dim", "") == '{"flip_aug": true}'
+    with pytest.raises(ParamsError, match="No option is called"):
+        with_option("{}", "__class__", "1")
+
+
+def test_toml_when_written_and_read_then_gives_the_same_options(
+    studio: Studio, tmp_path: Path
+) -> None:
+    chosen = choice(_form(studio, tmp_path), studio, sets_of(studio, ""))
+    changes, told = changes_from(toml_of(chosen), studio.settings)
+    again = choice(_form(studio, tmp_path, changes=changes), studio, sets_of(studio, ""))
+    assert again.options == chosen.options and told == ()
+    with pytest.raises(ParamsError, match="This is no TOML"):
+        changes_from("a = [", studio.settings)
+    assert '"netwrok_dim" is unknown' in changes_from("netwrok_dim = 4", studio.settings)[1][0]
+
+
+@pytest.mark.parametrize("name", ["train_data_dir", "output_dir", "resume", "dataset_config"])
+def test_paths_when_others_reach_the_page_then_are_refused(
+    studio: Studio, tmp_path: Path, name: str
+) -> None:
+    form = _form(studio, tmp_path, changes=json.dumps({name: "/etc"}))
+    choice(form, studio, sets_of(studio, ""))  # a page of this machine alone may
+    flags = ["--data-dir", str(tmp_path / "o"), "--listen", "--gradio-auth", "a:b"]
+    shared = read_settings(flags, environ={})
+    from webui.ui.train_form import refuse_paths
+
+    with pytest.raises(ParamsError, match=f"{name} names files of the machine"):
+        refuse_paths({name: "/etc"}, shared)
+    kept, told = changes_from(f'{name} = "/etc"\nnetwork_dim = 3', shared)
+    assert json.loads(kept) == {"network_dim": 3} and name in told[0]
+
+
+def test_prompts_when_others_reach_the_page_then_may_not_be_a_file(tmp_path: Path) -> None:
+    from webui.ui.train_form import refuse_paths
+
+    flags = ["--data-dir", str(tmp_path), "--listen", "--gradio-auth", "a:b"]
+    shared = read_settings(flags, environ={})
+    refuse_paths({"sample_prompts": "a cat --w 64\na dog"}, shared)
+    with pytest.raises(ParamsError):
+        refuse_paths({"sample_prompts": "/home/me/secret.txt"}, shared)
+
+
+def test_sets_when_logins_differ_then_are_apart(studio: Studio) -> None:
+    sets_of(studio, "").make("everybody")
+    sets_of(studio, "anna").make("mine")
+    assert sets_of(studio, "anna").names() == ["mine"]
+    assert sets_of(studio, "ben").names() == []
+    assert sets_of(studio, "").names() == ["everybody"]
+    assert sets_of(studio, "").make("@anna") == "anna"  # which is no login's folder
+
+
+def test_request_when_something_is_missing_then_says_what(studio: Studio, tmp_path: Path) -> None:
+    sets = sets_of(studio, "")
+    with pytest.raises(ParamsError, match="There are no pictures"):
+        make_request(choice(DEFAULTS, studio, sets), studio, "", "en")
+    params = make_request(choice(_form(studio, tmp_path), studio, sets), studio, "", "en")
+    folder = Path(params.options.output_dir)
+    assert folder.parent == tmp_path / "training" / "runs" and folder.name.endswith(" 小明")
+
+
+def test_plan_when_shown_then_tells_steps_memory_and_that_time_is_unknown(
+    studio: Studio, tmp_path: Path
+) -> None:
+    chosen = choice(_form(studio, tmp_path), studio, sets_of(studio, ""))
+    foresight = foresee(studio, chosen.options)
+    assert foresight.estimate is not None and foresight.estimate.length.steps == 390
+    html = train_view.plan_view(foresight, [EVIL], [EVIL], "en")
+    assert "390 steps" in html and "MB of memory" in html and "known after the first" in html
+    assert "<script" not in html and html.count("&lt;script&gt;") == 2
+    assert str(tmp_path) not in html
+
+
+def test_set_when_shown_then_names_and_words_are_escaped_and_faults_marked(
+    studio: Studio, tmp_path: Path
+) -> None:
+    form = _form(studio, tmp_path)
+    sets = sets_of(studio, "")
+    sets.write_captions("小明 set", {"0.png": EVIL})
+    report = examine(foresee(studio, choice(form, studio, sets).options).plan)
+    html = train_view.set_view("小明 set", sets.pictures("小明 set"), report, "zh")
+    html += train_view.report_view(report, "zh")
+    assert "<script" not in html and "与 0.png 重复" in html
+    assert "ui/train/picture/%E5%B0%8F%E6%98%8E%20set/0.png" in html
+
+
+# A training that ran
+
+
+def _run(studio: Studio, tmp_path: Path) -> tuple[int, Path]:
+    """A finished training with a history, samples and files, as the worker leaves them."""
+    chosen = choice(_form(studio, tmp_path), studio, sets_of(studio, ""))
+    params = make_request(chosen, studio, "", "en")
+    folder = Path(params.options.output_dir)
+    lines: list[dict[str, Any]] = [
+        {"step": s, "epoch": 1, "loss": 1 / s, "average_loss": 2 / s, "rates": {}}
+        for s in range(1, 9)
+    ]
+    for epoch, name in ((1, "小明-000001"), (2, "小明")):
+        lines.append({"kind": "file", "step": 4 * epoch, "epoch": epoch, "file": f"{name}.x"})
+        picture(folder / "sample" / f"小明_e{epoch:06d}_00_20260101000000_1.png")
+        picture(folder / "sample" / f"小明_e{epoch:06d}_01_20260101000000_1.png")
+    starter = next((Path(__file__).parents[2] / "models" / "Lora").glob("*.safetensors"))
+    for line in lines:
+        if "file" in line:
+            line["file"] = line["file"].replace(".x", ".safetensors")
+            (folder / line["file"]).write_bytes(starter.read_bytes())
+    lines.append({"kind": "validation", "step": 8, "epoch": 2, "loss": 0.5})
+    text = "\n".join(map(json.dumps, lines))
+    (folder / "小明-history.jsonl").write_text(f"{text}\n{{broken", encoding="utf-8")
+    return studio.submit(params, client="me").id, folder
+
+
+def test_history_when_read_then_losses_and_files_come_out(studio: Studio, tmp_path: Path) -> None:
+    job_id, folder = _run(studio, tmp_path)
+    params = studio.params_of(studio.jobs.get(job_id))
+    assert isinstance(params, TrainLora)
+    history = history_of(folder, params.options)
+    assert losses_of(history)[-1] == (8, 0.125, 0.25)
+    files = files_of(folder, params.options, history)
+    assert [(f.path.name, f.epoch, f.is_last) for f in files] == [
+        ("小明-000001.safetensors", 1, False), ("小明.safetensors", 2, True),
+    ]  # fmt: skip
+
+
+def test_stage_when_a_training_is_there_then_shows_curve_sheet_and_files(
+    studio: Studio, tmp_path: Path
+) -> None:
+    assert "Trainings appear here" in train_stage.render(studio, Visitor("me"), None, "en")
+    job_id, _ = _run(studio, tmp_path)
+    html = train_stage.render(studio, Visitor("me"), None, "en")
+    assert "waits in the queue, place 1" in html and 'data-act="pause"' in html
+    assert 'class="dq-mean"' in html and 'class="dq-held"' in html
+    assert html.count(f"ui/train/sample/{job_id}/") == 8  # two epochs, two prompts, a link each
+    assert html.count('data-act="use"') == 2
+    assert train_stage.is_active(studio, Visitor("me"))
+    studio.pause_job(job_id)
+    html = train_stage.render(studio, Visitor("me"), None, "zh")
+    assert "已暂停，将从第 8 步继续" in html and 'data-act="resume"' in html
+    studio.cancel(job_id)
+    assert "stopped at step 8" in train_stage.render(studio, Visitor("me"), None, "en")
+
+
+def test_stage_when_of_another_login_then_is_not_seen(studio: Studio, tmp_path: Path) -> None:
+    chosen = choice(_form(studio, tmp_path), studio, sets_of(studio, ""))
+    studio.submit(make_request(chosen, studio, "anna", "en"), client="anna/x")
+    assert train_stage.trainings(studio, Visitor("ben/y", "ben")) == []
+    assert len(train_stage.trainings(studio, Visitor("anna/z", "anna"))) == 1
+    assert studio.jobs.list(kinds=(KIND,))[0].user == "anna"
+
+
+def test_live_when_training_then_tells_step_speed_and_time_left() -> None:
+    told = {"epoch": 2, "epochs": 5, "average_loss": 0.1, "rates": {"unet": 1e-4},
+            "steps_per_second": 0.5, "eta_seconds": 600, "memory_bytes": 2e9}  # fmt: skip
+    live = LiveJob(1, 0.0, step=30, steps=120, stage="training", training=told)
+    html = train_stage._live(live, "en")
+    for text in ("step 30 of 120", "epoch 2 of 5", "10 min left", "2.0 s per step", "2.0 GB",
+                 "width:25%"):  # fmt: skip
+        assert text in html
+
+
+def test_card_when_an_epoch_is_chosen_then_lies_in_the_gallery_with_words_and_picture(
+    studio: Studio, tmp_path: Path
+) -> None:
+    job_id, folder = _run(studio, tmp_path)
+    name = train_use.use_file(studio, studio.jobs.get(job_id), 0, "en")
+    lora = tmp_path / "models" / "Lora" / f"{name}.safetensors"
+    assert lora.read_bytes() == (folder / "小明-000001.safetensors").read_bytes()
+    notes = json.loads(lora.with_suffix(".json").read_text("utf-8"))
+    assert notes["activation text"] == "小明"
+    assert "3 pictures, 4 steps, epoch 1" in notes["notes"]
+    assert str(tmp_path) not in notes["notes"]
+    assert lora.with_name(f"{name}.preview.png").is_file()
+    assert studio.catalog.find_lora(name).path == lora
+    assert train_use.use_file(studio, studio.jobs.get(job_id), 0, "en") == f"{name}-2"
+    with pytest.raises(ParamsError, match="no longer there"):
+        train_use.use_file(studio, studio.jobs.get(job_id), 9, "en")
+
+
+def test_options_when_taken_over_then_places_stay_behind(studio: Studio, tmp_path: Path) -> None:
+    job_id, _ = _run(studio, tmp_path)
+    kept = train_use.options_again(studio.params_of(studio.jobs.get(job_id)))
+    assert kept["network_dim"] == 16
+    assert not {"train_data_dir", "output_dir", "pretrained_model_name_or_path"} & set(kept)
