@@ -217,7 +217,7 @@
     dialog.addEventListener('close', () => { dialog.remove(); dialog = null; });
     dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
     fillDetails(panel, card);
-    document.body.append(dialog);
+    panel.host.append(dialog); // Gradio narrows rules for small screens to what lies in its page
     dialog.showModal();
   };
   const fillDetails = (panel, card) => {
