@@ -249,11 +249,10 @@ def empty_parameters() -> Generator[None, None, None]:
     constants that no file has, are real."""
     register = nn.Module.register_parameter
 
-    def registered(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
-        register(module, name, value)
-        if value is not None:
-            empty = nn.Parameter(value.to("meta"), requires_grad=False)
-            module._parameters[name] = empty
+    def registered(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        register(self, name, param)
+        if param is not None:
+            self._parameters[name] = nn.Parameter(param.to("meta"), requires_grad=False)
 
     nn.Module.register_parameter = registered
     try:

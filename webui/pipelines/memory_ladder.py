@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import psutil
 import torch
@@ -113,7 +113,14 @@ def group_size(model: LoadedModel, cells: int, wanted: int) -> int:
     return min([wanted, *_remembered(model, "group", cells)])
 
 
-def learn_into(model: LoadedModel, memory: dict[tuple[str, int], Any]) -> None:
+class Remembers(Protocol):
+    """Something loaded that things belonging to it are kept with."""
+
+    @property
+    def extras(self) -> dict[str, Any]: ...
+
+
+def learn_into(model: Remembers, memory: dict[tuple[str, int], Any]) -> None:
     """Have a model remember in ``memory``, which whoever loads models keeps beyond it."""
     model.extras[_MEMORY] = memory
 
