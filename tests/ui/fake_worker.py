@@ -24,6 +24,9 @@ from webui import wire
 from webui.errors import DeviceMemoryError
 from webui.pictures import encode
 
+HELD = "held-fetch"
+"""As long as a file of this name lies in the models folder, nothing is fetched."""
+
 
 class Asked:
     """What the person asked of the running job."""
@@ -90,12 +93,13 @@ def paint(out: wire.Sender, asked: Asked, message: dict[str, Any]) -> None:
 
 
 def fetch(out: wire.Sender, job: int, message: dict[str, Any]) -> None:
-    """A file like R-ESRGAN 4x+ appears in the models folder."""
+    """A file like R-ESRGAN 4x+ appears in the models folder; not while ``HELD`` is there."""
     facts = {"batch": 0, "batches": 1, "steps": 10, "stage": "fetching"}
-    for step in range(1, 11):
-        time.sleep(0.15)
-        out.send({"type": "progress", "job": job, "step": step, **facts})
-    folder = Path(message["fetch"]["models"]) / "RealESRGAN"
+    models = Path(message["fetch"]["models"])
+    out.send({"type": "progress", "job": job, "step": 1, **facts})
+    while (models / HELD).exists():
+        time.sleep(0.05)
+    folder = models / "RealESRGAN"
     folder.mkdir(parents=True, exist_ok=True)
     weights = {"conv_first.weight": np.zeros((1,), np.float32)}
     save_file(weights, folder / "RealESRGAN_x4plus.safetensors")

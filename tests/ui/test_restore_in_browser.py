@@ -15,6 +15,7 @@ from PIL import Image
 from tests.package_index import PackageIndex, serving
 from tests.test_first_picture import Server, any_free_port, running
 from tests.ui.conftest import READY, Served, wait_until
+from tests.ui.fake_worker import HELD
 from tests.ui.test_img2img_in_browser import drag
 from webui.params import Extras
 from webui.pictures import read_infotext
@@ -76,10 +77,14 @@ def test_weights_that_are_missing_can_be_got_and_are_used(
     page = open_page(url=served.url)
     open_tab(page)
     assert "Lanczos" in page.inner_text("#dq-rst-plan")
+    held = served.studio.settings.folders.data / "models" / HELD
+    held.parent.mkdir(exist_ok=True)
+    held.touch()
     page.click("#dq-rst-get")
     page.wait_for_selector("#dq-rst-get:disabled")
     assert page.inner_text("#dq-rst-get") == "Getting them …"
     page.wait_for_selector(f"{STAGE} .dq-progress")
+    held.unlink()
     page.wait_for_function(
         "document.querySelector('#dq-rst-plan').innerText.includes('Picture: R-ESRGAN 4x+')"
     )
