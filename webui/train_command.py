@@ -16,7 +16,12 @@ from typing import Any
 
 from webui.errors import DatasetError, JobCancelled, ParamsError, WebUIError
 from webui.params import TrainLora
-from webui.training.config import read_arguments, read_command_line, write_toml
+from webui.training.config import (
+    read_arguments,
+    read_command_line,
+    read_options,
+    write_toml,
+)
 from webui.training.steps import file_stem
 from webui.training.watching import Quiet, StepFacts
 
@@ -99,14 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     own = read_arguments(words)
-    device, output_config = str(own.get("device", "")), own.get("output_config")
-    reading = read_command_line([*_without(words, "device")])
+    device = str(own.pop("device", ""))
+    if own.pop("output_config", None):
+        return _write_config(Path(str(own.pop("config_file", ""))), read_options(own).options)
+    reading = read_command_line(_without(words, "device"))
     printer = Printer()
     for sentence in reading.notices:
         printer.warn(sentence)
     params = TrainLora(options=reading.options).with_seed()
-    if output_config:
-        return _write_config(Path(str(own.get("config_file", ""))), reading.options)
     if not params.options.output_dir:
         raise ParamsError("output_dir: say where the LoRA shall be written.", field="output_dir")
     return _train(params, device, printer)
