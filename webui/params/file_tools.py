@@ -153,12 +153,12 @@ class ConvertModel(FileTool):
     name: str = Field(min_length=1)
     precision: NumberFormat = "keep"
     pruning: Pruning = "disabled"
-    layout: Literal["file", "diffusers"] = "file"
+    layout: Literal["single-file", "diffusers"] = "single-file"
 
     @model_validator(mode="after")
     def _goes_together(self) -> ConvertModel:
         if self.model_kind != "checkpoint" and (
-            self.pruning != "disabled" or self.layout != "file"
+            self.pruning != "disabled" or self.layout != "single-file"
         ):
             raise ValueError("Only checkpoints can be pruned or written as a diffusers folder.")
         return self

@@ -40,6 +40,9 @@ _STAGES = {
     "finding faces": "stage_finding_faces",
     "faces": "stage_faces",
     "fetching": "stage_fetching",
+    "merging": "stage_merging",
+    "converting": "stage_converting",
+    "extracting": "stage_extracting",
     "frames": "stage_frames",
     "joining": "stage_joining",
     "saving": "stage_saving",
@@ -47,7 +50,10 @@ _STAGES = {
 
 
 _IN_PARTS = ("upscaling", "scratches", "faces")
-_WITHOUT_STEPS = ("reading", "colours", "finding faces", "fetching", "joining")
+_WITHOUT_STEPS = (
+    "reading", "colours", "finding faces", "fetching", "joining", "merging", "converting",
+    "extracting",
+)  # fmt: skip
 _RESTORING = (*_IN_PARTS, *_WITHOUT_STEPS)
 """Stages whose steps are parts of a picture, those whose steps mean nothing to people, and all
 whose rounds are photographs."""

@@ -121,7 +121,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     restore.connect(page.restore, studio, page.browser)
     train.connect(page.train, studio, page.browser)
     png_info.connect(page.png_info, studio)
-    models_tab.connect(page.models, studio, page.quick)
+    models_tab.connect(page.models, studio, page.browser, page.quick)
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
     picture_buttons.connect(
@@ -166,7 +166,8 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
             values[page.queue.html] = ""  # whatever it shows, it is sent anew
             changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
         if chosen == "models":
-            changes |= models_tab.opened(page.models, studio, values, language_of(request))
+            client, language = client_name(values[page.browser], request), language_of(request)
+            changes |= models_tab.opened(page.models, studio, values, client, language)
         else:
             changes |= models_tab.left(page.models)
         if chosen == "train":

@@ -13,6 +13,7 @@ from webui.follow_ups import input_of
 from webui.params import (
     Extras,
     FetchWeights,
+    FileTool,
     ImageToImage,
     Repairs,
     RestoreVideo,
@@ -22,6 +23,7 @@ from webui.params import (
 from webui.ui import cards
 from webui.ui.cards import JobLine
 from webui.ui.follow import thumb_url
+from webui.ui.models_tools_view import tool_title
 from webui.ui.results import cancel, retry
 from webui.ui.session import Visitor, visitor_of
 from webui.ui.texts import label, language_of, say
@@ -213,6 +215,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return say("video_of", language, name=params.name[:TITLE_CHARACTERS])
     if isinstance(params, FetchWeights):
         return say("fetching", language, names=", ".join(params.names))
+    if isinstance(params, FileTool):
+        return tool_title(params, language)
     if isinstance(params, TrainLora):
         return say("training_of", language, name=params.options.output_name[:TITLE_CHARACTERS])
     prompt = " ".join(params.prompt.split())
@@ -228,6 +232,8 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return err.message
     if isinstance(params, FetchWeights):
         return say("tab_restore", language)
+    if isinstance(params, FileTool):
+        return say("tab_models", language)
     if isinstance(params, TrainLora):
         return say("tab_train", language)
     if isinstance(params, Repairs):

@@ -11,6 +11,7 @@ from gradio.i18n import I18nData
 
 from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
+from webui.ui.models_tools_texts import TOOLS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
 from webui.ui.train_texts import TRAIN_LABELS, TRAIN_TEXTS
 
@@ -21,6 +22,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **TRAIN_LABELS,
     **EXTRA_NETWORKS_TEXTS,
     **MODELS_TEXTS,
+    **TOOLS_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),
     "tab_img2img": ("img2img", "图生图"),

@@ -1,0 +1,138 @@
+"""What the merger and the tools show: jobs, and what is in a file; pure functions to HTML."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webui.params import FileTool
+from webui.ui import cards
+from webui.ui.cards import esc
+from webui.ui.texts import say
+
+if TYPE_CHECKING:
+    from webui.checkpoints.report import FileReport
+    from webui.studio import JobView
+
+TENSORS_SHOWN = 400
+NAMES_CHARACTERS = 90
+
+
+def tool_title(params: FileTool, language: str) -> str:
+    """What such a job does, in a line."""
+    names = " + ".join(Path(name).stem for _, name in params.files)
+    if len(names) > NAMES_CHARACTERS:
+        names = names[: NAMES_CHARACTERS - 1] + "…"
+    return say(f"tool_{params.kind}", language, names=names)
+
+
+def job_card(view: JobView | None, title: str, language: str) -> str:
+    """The browser's latest job of these, as it is now."""
+    if view is None:
+        return f'<div class="dq-card dq-empty"><p>{esc(say("tool_idle", language))}</p></div>'
+    job = view.job
+    heading = f'<h2 class="dq-heading">{esc(title)}</h2>'
+    if job.state == "queued":
+        return heading + cards.waiting_card(view.position, job.id, "", language)
+    if job.state == "failed":
+        error = job.error or {}
+        wishes = error.get("details", {}).get("wishes", ())
+        return heading + cards.failure_card(error, job.id, language) + wishes_card(wishes, language)
+    if job.state == "cancelled":
+        return heading + cards.stopped_card(language)
+    if job.state == "done":
+        return heading + _done(view, language)
+    bar = cards.progress_bar(view.live, time.time(), language) if view.live else ""
+    stop = cards.action("cancel", say("interrupt", language), job=job.id)
+    return f'{heading}<div class="dq-card">{bar}<p>{stop}</p></div>'
+
+
+def _done(view: JobView, language: str) -> str:
+    files = [Path(path) for path in (view.job.result or {}).get("files", ())]
+    told = "".join(
+        f"<p>{esc(say('tool_saved', language, name=path.name))}</p>"
+        f'<code class="dq-path">{esc(path)}</code>'
+        for path in files
+    )
+    notes = "".join(f"<li>{esc(text)}</li>" for text in view.job.warnings)
+    notes = f'<ul class="dq-notes">{notes}</ul>' if notes else ""
+    return (
+        f'<div class="dq-card" role="status"><h3>{esc(say("tool_done", language))}</h3>{told}'
+        f"{notes}</div>"
+    )
+
+
+def wishes_card(wishes: Iterable[Mapping[str, str]], language: str) -> str:
+    """What a refused pickle wanted to do; '' when nothing was refused."""
+    rows = "".join(
+        f"<li>{esc(say('deed_' + wish['deed'], language))}<br>"
+        f'<code class="dq-path">{esc(wish["call"])}</code></li>'
+        for wish in wishes
+    )
+    if not rows:
+        return ""
+    return (
+        f'<div class="dq-card dq-failed"><h3>{esc(say("wishes_title", language))}</h3>'
+        f'<ul class="dq-wishes">{rows}</ul><p>{esc(say("wishes_none_ran", language))}</p></div>'
+    )
+
+
+def report_card(report: FileReport, language: str) -> str:
+    """Everything that is known of a file."""
+    record = report.record
+    unknown = say("info_unknown", language)
+    formats = ", ".join(f"{name} {count:,}" for name, count in report.formats.items())
+    facts = [
+        (say("info_what", language), report.title or unknown),
+        (say("info_family", language), record.family or unknown),
+        (say("info_size", language), f"{record.size:,} B ({record.size / 1e6:,.1f} MB)"),
+        (say("info_format", language), report.format or unknown),
+        (say("info_formats", language), formats or unknown),
+        (say("info_numbers", language), f"{report.numbers:,}"),
+        (say("info_tensors", language), f"{len(report.tensors):,}"),
+        ("SHA-256", record.sha256 or unknown),
+        (say("info_path", language), record.path),
+    ]
+    problem = ""
+    if report.problem:
+        hint = f"<p>{esc(report.hint)}</p>" if report.hint else ""
+        problem = f'<div class="dq-note">{esc(report.problem)}{hint}</div>'
+    return (
+        f"{problem}{wishes_card(report.wishes, language)}{cards.facts_table(facts)}"
+        f"{_metadata(report.metadata, language)}{_tensors(report, language)}"
+    )
+
+
+def _metadata(metadata: Mapping[str, str], language: str) -> str:
+    if not metadata:
+        return ""
+    title = esc(say("info_metadata", language, count=len(metadata)))
+    rows = cards.facts_table((name, _laid_out(metadata[name])) for name in sorted(metadata))
+    return f'<details class="dq-info" open><summary>{title}</summary>{rows}</details>'
+
+
+def _laid_out(text: str) -> str:
+    """JSON inside metadata over several lines; everything else as it is."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        return text
+    return json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def _tensors(report: FileReport, language: str) -> str:
+    if not report.tensors:
+        return ""
+    title = esc(say("info_tensor_list", language, count=len(report.tensors)))
+    shown = list(report.tensors.items())[:TENSORS_SHOWN]
+    rows = cards.facts_table(
+        (name, f"{info.dtype} {' × '.join(map(str, info.shape))}".strip()) for name, info in shown
+    )
+    rest = len(report.tensors) - len(shown)
+    more = f"<p>{esc(say('info_more', language, count=rest))}</p>" if rest else ""
+    return f'<details class="dq-info"><summary>{title}</summary>{rows}{more}</details>'
