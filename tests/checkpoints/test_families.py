@@ -219,7 +219,13 @@ def test_what_a_file_says_of_its_prediction_is_believed(
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [('parameterization: "v"', V), ("target: ldm.models", EPSILON)]
+    ("text", "wanted"),
+    [
+        ('parameterization: "v"', V),
+        ("target: sgm.modules.diffusionmodules.denoiser_scaling.VScaling", V),
+        ("target: sgm.modules.diffusionmodules.denoiser_scaling.EpsScaling", EPSILON),
+        ("target: ldm.models", EPSILON),
+    ],
 )
 def test_a_yaml_beside_the_file_is_read_as_data(tmp_path: Path, text: str, wanted: str) -> None:
     (tmp_path / "a.yaml").write_text(f"model:\n  params:\n    {text}\n")

@@ -9,12 +9,15 @@ import pytest
 import torch
 from diffusers.loaders.single_file_utils import (
     convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
 
 from tests.checkpoints.small_families import folder, make, original_state, single_file
+from tests.checkpoints.stripped import read_stripped
+from webui.checkpoints.identify import identify
 from webui.checkpoints.load import asked_prediction, estimate_bytes, load_checkpoint
-from webui.checkpoints.load_parts import Place
+from webui.checkpoints.load_parts import Place, build_unet, build_vae, single_file_sources
 from webui.errors import CheckpointError
 
 FAMILIES = ("sd2", "sdxl", "sdxl-refiner")
@@ -66,6 +69,28 @@ def test_the_original_names_are_those_that_diffusers_reads(family: str) -> None:
     text = {n.removeprefix("text_model."): t for n, t in text.items()}
     flat = {n.removeprefix("text_model."): t for n, t in small.texts[name].state_dict().items()}
     assert all(torch.equal(text[n], flat[n]) for n in flat)
+
+
+@pytest.mark.parametrize("family", ["sd1", *FAMILIES])
+def test_names_of_full_size_are_those_that_diffusers_reads(family: str) -> None:
+    """Tensors without data go through diffusers' reader; each must come out where ours puts it."""
+    header = read_stripped(family)
+    spec = identify(header)
+    assert spec.vae is not None
+    state: dict[str, Any] = {
+        name: torch.empty(info.shape, device="meta") for name, info in header.tensors.items()
+    }
+    ours = single_file_sources(header, spec)
+    theirs = {
+        "unet": convert_ldm_unet_checkpoint(dict(state), dict(build_unet(spec.unet).config)),
+        "vae": convert_ldm_vae_checkpoint(dict(state), dict(build_vae(spec.vae).config)),
+    }
+    for part, converted in theirs.items():
+        assert ours[part].keys() == converted.keys()
+        moved = [n for n, s in ours[part].items() if converted[n] is not state[s.name]]
+        # diffusers makes matrices of the 1×1 convolutions in the VAE's attention
+        assert part == "vae" or not moved
+        assert all(".attentions.0.to_" in n and n.endswith("weight") for n in moved)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])

@@ -215,7 +215,7 @@ def _prediction_type(keys: Keys) -> str:
 
     Source: the marker ``v_pred`` is what trainers of v models write; ``modelspec.prediction_type``
     and ``modelspec.architecture`` ("stable-diffusion-v2-768-v") are Stability's ModelSpec 1.0;
-    ``parameterization: "v"`` is the original configuration file.
+    ``parameterization: "v"`` and ``VScaling`` are the original configuration files'.
     """
     metadata = keys.header.metadata
     stated = metadata.get("modelspec.prediction_type", "")
@@ -229,7 +229,11 @@ def _prediction_type(keys: Keys) -> str:
         text = keys.header.path.with_suffix(".yaml").read_text("utf-8", errors="replace")
     except OSError:
         return ""
-    is_v = re.search(r"^\s*parameterization:\s*[\"']?v[\"']?\s*(#.*)?$", text, re.MULTILINE)
+    is_v = re.search(
+        r"^\s*parameterization:\s*[\"']?v[\"']?\s*(#.*)?$|denoiser_scaling\.VScaling\b",
+        text,
+        re.MULTILINE,
+    )
     return "v_prediction" if is_v else "epsilon"
 
 
