@@ -9,10 +9,14 @@ from typing import Any
 
 from PIL import Image
 
-from tests.checkpoints.small_families import make, single_file
-from tests.test_painter import SETTINGS, Heard, facts
-from webui.painter import Painter
-from webui.params import Refiner, TextToImage
+from webui.torch_setup import prepare_torch
+
+prepare_torch()
+
+from tests.checkpoints.small_families import make, single_file  # noqa: E402
+from tests.test_painter import SETTINGS, Heard, facts  # noqa: E402
+from webui.painter import Painter  # noqa: E402
+from webui.params import Refiner, TextToImage  # noqa: E402
 
 
 def test_job_with_sdxl_and_its_refiner_gives_previews_a_picture_and_its_recipe(
