@@ -191,10 +191,8 @@ class ModelCards:
         return next((n for n in names if n and self._means(n, record)), record.name)
 
     def _means(self, name: str, record: Record) -> bool:
-        try:
-            return self._catalog.find_lora(name).path == record.path
-        except CheckpointNotFoundError:
-            return False
+        found = self._catalog.lora_named(name)
+        return found is not None and found.path == record.path
 
     def fit(self, card: Card, checkpoint: Record | None) -> Fit:
         """Whether a file goes with a checkpoint; yes when that cannot be told."""

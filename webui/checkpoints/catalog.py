@@ -7,7 +7,6 @@ remembered (filefacts.py). Names, titles and aliases follow A1111 (formats.md, s
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import threading
@@ -30,14 +29,16 @@ from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file, stated
 from webui.checkpoints.headers import read_header, read_metadata
 from webui.checkpoints.identify import identify_file, misplaced
 from webui.checkpoints.labels import Label, read_label, stated_family
-from webui.checkpoints.records import (
-    Record,
-    exact_names,
-    loose_names,
-    make_record,
-    old_names,
-    repertoire,
+from webui.checkpoints.lookups import (
+    checkpoint_meant,
+    file_meant,
+    lora_meant,
+    not_found,
+    shortest_title_with,
+    vae_meant,
+    vae_named_after,
 )
+from webui.checkpoints.records import Record, make_record, repertoire
 from webui.checkpoints.rules import describe
 from webui.checkpoints.scan import (
     KIND_FOLDERS,
@@ -48,7 +49,7 @@ from webui.checkpoints.scan import (
     scan,
 )
 from webui.checkpoints.sidecars import user_metadata
-from webui.errors import CheckpointError, CheckpointNotFoundError
+from webui.errors import CheckpointError
 
 __all__ = ["Catalog", "EmbeddingFacts", "ModelFolders", "Record", "repertoire"]
 
@@ -222,31 +223,16 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None is; the message lists what there is.
         """
-        wanted = alias.strip().replace("\\", "/")
         records = self.checkpoints()
-        for names_of in (exact_names, loose_names):
-            for record in records:
-                if wanted in names_of(record):
-                    return record
-        digits = wanted.rpartition("[")[2].rstrip("]").lower()
-        if len(digits) == 8 and all(c in "0123456789abcdef" for c in digits):
-            for record in map(self._with_old_hash, records):
-                if wanted.lower() in old_names(record):
-                    return record
-        raise self._not_found("checkpoint", alias, records)
+        found = checkpoint_meant(alias, records, self._with_old_hash)
+        return _found(found, "checkpoint", alias, records)
 
     def closest_checkpoint(self, text: str) -> Record | None:
         """As ``find_checkpoint``, else the shortest title that contains the text (with, then
         without a trailing ``[…]``), else None."""
-        try:
-            return self.find_checkpoint(text)
-        except CheckpointNotFoundError:
-            pass
-        for part in (text, text.rpartition("[")[0].strip() if text.endswith("]") else ""):
-            hits = [r for r in self.checkpoints() if part and part in r.title]
-            if hits:
-                return min(hits, key=lambda r: len(r.title))
-        return None
+        records = self.checkpoints()
+        found = checkpoint_meant(text, records, self._with_old_hash)
+        return found or shortest_title_with(text, records)
 
     def find_vae(self, name: str) -> Record:
         """A VAE by file name, stem, title or path.
@@ -254,13 +240,7 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None has that name.
         """
-        records = self.vaes()
-        for record in records:
-            base = record.name.rpartition("/")[2]
-            names = (record.name, base, record.stem, record.title, record.sha256)
-            if name in names or name == str(record.path):
-                return record
-        raise self._not_found("VAE", name, records)
+        return _found(vae_meant(name, self.vaes()), "VAE", name, self.vaes())
 
     def noted_vae(self, checkpoint: Record) -> str:
         """The VAE a person noted for a checkpoint in ``<stem>.json`` beside it ("vae"): a name,
@@ -269,15 +249,8 @@ class Catalog:
         return noted if isinstance(noted, str) and noted != "Automatic" else ""
 
     def vae_named_after(self, checkpoint: Record) -> Record | None:
-        """The usable VAE file whose name starts with the checkpoint's stem: one that has nothing
-        more before its ending first (``<stem>.vae.pt``), then in alphabetical order."""
-        stem = checkpoint.stem
-        found = [
-            record
-            for record in self.vaes()
-            if record.path.name.startswith(stem) and not record.problem
-        ]
-        return min(found, key=lambda r: not r.path.name.startswith(f"{stem}."), default=None)
+        """The usable VAE file that is named after a checkpoint."""
+        return vae_named_after(checkpoint.stem, self.vaes())
 
     def find_lora(self, name: str) -> Record:
         """A LoRA by file stem, else by an alias only one file has; one whose stem means another
@@ -289,24 +262,15 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None has that name.
         """
-        with self._lock:
-            path = self._lora_stems.get(name)
-            if path is not None:
-                return self._records["lora"][path]
-        records = tuple(map(self.labelled, self.records("lora")))
-        hits = [r for r in records if r.alias == name and name.lower() != "none"]
-        if len(hits) == 1:
-            return hits[0]
-        for record in self._without_stem():
-            if name in (record.name_without_ending, record.name):
-                return record
-        raise self._not_found("LoRA", name, records)
+        if name not in self._lora_stems:
+            for record in self.records("lora"):
+                self.labelled(record)
+        return _found(self.lora_named(name), "LoRA", name, self.loras())
 
-    def _without_stem(self) -> list[Record]:
-        """LoRAs whose stem means another file."""
+    def lora_named(self, name: str) -> Record | None:
+        """As ``find_lora``, by what is known of the files so far; None when that is nothing."""
         with self._lock:
-            mean = set(self._lora_stems.values())
-            return [r for path, r in self._records["lora"].items() if path not in mean]
+            return lora_meant(name, self._records["lora"], self._lora_stems)
 
     def find(self, kind: str, name: str) -> Record:
         """A file of any kind by name, file name or stem.
@@ -314,28 +278,7 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None has that name.
         """
-        records = self.records(kind)
-        for record in records:
-            if name in (record.name, record.name.rpartition("/")[2], record.stem):
-                return record
-        raise self._not_found(kind, name, records)
-
-    def _not_found(
-        self, what: str, name: str, records: Iterable[Record]
-    ) -> CheckpointNotFoundError:
-        names = [record.title for record in records]
-        stems = {record.stem: record.title for record in records}
-        close = difflib.get_close_matches(name, [*names, *stems], 3, 0.5)
-        close = list(dict.fromkeys(stems.get(c, c) for c in close))
-        shown = ", ".join(names[:8]) + (f" … ({len(names)} in all)" if len(names) > 8 else "")
-        hint = "Put the file there and press Refresh."
-        if close:
-            hint = f"Did you mean {', '.join(close)}? Otherwise: {hint[0].lower()}{hint[1:]}"
-        return CheckpointNotFoundError(
-            f"No {what} named {name!r}. The model folders hold: {shown or 'none'}.",
-            hint,
-            closest=close,
-        )
+        return _found(file_meant(name, self.records(kind)), kind, name, self.records(kind))
 
     # Finding out more
 
@@ -472,6 +415,12 @@ class Catalog:
             if present is not None and present.mtime_ns == record.mtime_ns:
                 known[key] = changed
         return changed
+
+
+def _found(record: Record | None, what: str, name: str, records: Iterable[Record]) -> Record:
+    if record is None:
+        raise not_found(what, name, records)
+    return record
 
 
 def _mtime_ns(folder: str) -> int:

@@ -464,8 +464,9 @@
       if (!this.total) { this.space.style.height = ''; this.space.replaceChildren(make('p', 'dq-net-none', say(this.wish.q || this.wish.folder ? 'net_none' : `net_empty_${this.kind}`))); return; }
       const there = new Map([...this.space.children].map((child) => [Number(child.dataset.index), child]));
       for (const [index, child] of there) if (index < first || index >= last) child.remove();
+      const missing = [];
       for (let index = first; index < last; index += 1) {
-        if (!this.cards[index]) { this.ask(index); continue; }
+        if (!this.cards[index]) { missing.push(index); continue; }
         if (there.has(index)) continue;
         const child = drawCard(this.cards[index]);
         child.dataset.index = index;
@@ -474,6 +475,8 @@
       }
       this.first = first;
       this.mark();
+      clearTimeout(this.asking); // what is only scrolled past is not asked for
+      if (missing.length) this.asking = setTimeout(() => missing.forEach((index) => this.ask(index)), 60);
     }
 
     mark() {
