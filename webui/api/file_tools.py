@@ -16,7 +16,7 @@ from webui.api.errors import ApiError
 from webui.checkpoints.report import report_on
 from webui.file_tools import find_file, with_known_names
 from webui.jobs.store import Job
-from webui.params import FileTool, build
+from webui.params import AnyFileTool, build
 from webui.studio import Studio
 
 PREFIX = "/danqing/v1"
@@ -58,7 +58,7 @@ def _begin(studio: Studio, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         raise ApiError(404, f"No tool is called {kind!r}. There are: {', '.join(KINDS)}.")
     values = {key: value for key, value in body.items() if key not in ("kind", "user", "output")}
     params = build(kind, values)
-    assert isinstance(params, FileTool)
+    assert isinstance(params, AnyFileTool)
     return _view(studio, studio.submit(with_known_names(params, studio.catalog), origin="api"))
 
 

@@ -11,7 +11,7 @@ import gradio as gr
 from webui.checkpoints.report import report_on
 from webui.errors import ParamsError
 from webui.file_tools import find_file
-from webui.params import FileTool
+from webui.params import AnyFileTool
 from webui.ui import cards
 from webui.ui.models_tools_form import (
     CONVERTIBLE,
@@ -216,8 +216,8 @@ def _draw_convert() -> Fields:
             value="disabled", label=label("convert_pruning"),
         ),
         "layout": gr.Radio(
-            [(label(f"layout_{form}"), form) for form in ("single-file", "diffusers")], value="single-file",
-            label=label("convert_layout"),
+            [(label(f"layout_{form}"), form) for form in ("single-file", "diffusers")],
+            value="single-file", label=label("convert_layout"),
         ),
         "custom_name": gr.Textbox(label=label("merge_name"), max_lines=1),
     }  # fmt: skip
@@ -383,7 +383,7 @@ def present(
     job = studio.current_job(client, FILE_TOOL_KINDS) if client else None
     view = studio.view(job.id) if job is not None else None
     params = studio.params_of(job) if job is not None else None
-    title = tool_title(params, language) if isinstance(params, FileTool) else ""
+    title = tool_title(params, language) if isinstance(params, AnyFileTool) else ""
     html = job_card(view, title, language)
     before_html, before_generation = values[parts.shown]
     generation = studio.catalog.generation

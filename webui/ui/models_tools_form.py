@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError
 from webui.file_tools import with_known_names
-from webui.params import FileTool, build
+from webui.params import AnyFileTool, build
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CONVERTIBLE = ("checkpoint", "vae", "lora", "embedding", "upscaler")
 
 def make_request(
     tool: str, form: Mapping[str, Any], studio: Studio, language: str, *, user: str
-) -> FileTool:
+) -> AnyFileTool:
     """The request of a button.
 
     Args:
@@ -35,7 +35,7 @@ def make_request(
     """
     kind, values = _READERS[tool](form, language)
     params = build(kind, {**values, "user": user})
-    assert isinstance(params, FileTool)
+    assert isinstance(params, AnyFileTool)
     return with_known_names(params, studio.catalog)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webui.params import FileTool
+from webui.params import AnyFileTool
 from webui.ui import cards
 from webui.ui.cards import esc
 from webui.ui.texts import say
@@ -21,7 +21,7 @@ TENSORS_SHOWN = 400
 NAMES_CHARACTERS = 90
 
 
-def tool_title(params: FileTool, language: str) -> str:
+def tool_title(params: AnyFileTool, language: str) -> str:
     """What such a job does, in a line."""
     names = " + ".join(Path(name).stem for _, name in params.files)
     if len(names) > NAMES_CHARACTERS:

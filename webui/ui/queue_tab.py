@@ -11,9 +11,9 @@ import gradio as gr
 from webui.errors import WebUIError
 from webui.follow_ups import input_of
 from webui.params import (
+    AnyFileTool,
     Extras,
     FetchWeights,
-    FileTool,
     ImageToImage,
     Repairs,
     RestoreVideo,
@@ -215,7 +215,7 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return say("video_of", language, name=params.name[:TITLE_CHARACTERS])
     if isinstance(params, FetchWeights):
         return say("fetching", language, names=", ".join(params.names))
-    if isinstance(params, FileTool):
+    if isinstance(params, AnyFileTool):
         return tool_title(params, language)
     if isinstance(params, TrainLora):
         return say("training_of", language, name=params.options.output_name[:TITLE_CHARACTERS])
@@ -232,7 +232,7 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return err.message
     if isinstance(params, FetchWeights):
         return say("tab_restore", language)
-    if isinstance(params, FileTool):
+    if isinstance(params, AnyFileTool):
         return say("tab_models", language)
     if isinstance(params, TrainLora):
         return say("tab_train", language)
