@@ -223,8 +223,8 @@ class Downloads:
         write_mirrors(self._folders.mirrors, text)
 
     def _network(self) -> Network:
-        rules = Rules(self.keys, self._public_only)
-        return Network(rules, read_mirrors(self._folders.mirrors))
+        mirrors = read_mirrors(self._folders.mirrors)
+        return Network(Rules(self.keys, self._public_only, mirrors.servers()), mirrors)
 
     # Working
 

@@ -559,6 +559,35 @@ def test_download_for_people_elsewhere_never_reaches_into_the_private_network(
     assert downloads.server.asked == []
 
 
+def test_download_for_people_elsewhere_may_use_the_mirrors_of_the_owner(
+    downloads: Downloads,
+) -> None:
+    file = downloads.give()
+    downloads.mirrors = Mirrors({"nowhere.invalid": (downloads.server.url(""),)})
+    rules = Rules(downloads.keys, True, downloads.mirrors.servers())
+    wanted = downloads.wanted("https://nowhere.invalid" + PATH)
+    network = Network(rules, downloads.mirrors)
+    path = download(wanted, downloads.places, network, downloads.watching)
+    assert path.read_bytes() == file.data
+
+
+def test_download_for_people_elsewhere_connects_to_the_address_that_was_judged(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = downloads.give()
+    judged = []
+
+    async def judge(url: Any) -> list[str]:
+        judged.append(url.host)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(client, "public_addresses", judge)
+    url = f"http://a-name.invalid:{downloads.server.port}{PATH}"  # no name server knows it
+    network = Network(Rules(downloads.keys, True), downloads.mirrors)
+    path = download(downloads.wanted(url), downloads.places, network, downloads.watching)
+    assert path.read_bytes() == file.data and set(judged) == {"a-name.invalid"}
+
+
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "ftp://x/y.ckpt", "http://", "net.ckpt", "http://u:p@x/y.ckpt"]
 )

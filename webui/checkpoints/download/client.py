@@ -48,12 +48,19 @@ class Rules:
     """What may be asked.
 
     Attributes:
-        public_only: Only addresses that everybody can reach; for wishes of people elsewhere.
         keys: Keys by host.
+        public_only: Only addresses that everybody can reach; for wishes of people elsewhere.
+        trusted: Servers (``host:port``) that may be asked nevertheless: the mirrors that this
+            machine's owner listed.
     """
 
     keys: KeyRing
     public_only: bool = False
+    trusted: frozenset[str] = frozenset()
+
+    def wants_public(self, url: httpx.URL) -> bool:
+        """True where the address must be one that everybody can reach."""
+        return self.public_only and server_of(url) not in self.trusted
 
 
 class LinkError(DownloadError):
@@ -83,20 +90,29 @@ class Answer:
     linked_size: int | None = None
 
 
+def server_of(url: httpx.URL) -> str:
+    """Host and port of an address."""
+    return f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"
+
+
 class _PublicTransport(httpx.AsyncHTTPTransport):
     """Connects to the very address that was looked at, so that a name cannot change its mind."""
 
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self._rules = rules
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
-        address = (await public_addresses(request.url))[0]
-        request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = request.url.copy_with(host=address)
+        if self._rules.wants_public(request.url):
+            address = (await public_addresses(request.url))[0]
+            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+            request.url = request.url.copy_with(host=address)
         return await super().handle_async_request(request)
 
 
 def make_client(rules: Rules) -> httpx.AsyncClient:
     """A client with the person's own proxies and certificates."""
-    mounts = {"all://": _PublicTransport()} if rules.public_only else None
+    mounts = {"all://": _PublicTransport(rules)} if rules.public_only else None
     return httpx.AsyncClient(
         headers={"User-Agent": f"danqing/{__version__}", "Accept-Encoding": "identity"},
         timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
@@ -131,7 +147,7 @@ async def _follow(
     here = read_address(url)
     sha256, size = None, None
     for _ in range(MAX_REDIRECTS + 1):
-        if rules.public_only:
+        if rules.wants_public(here):
             await public_addresses(here)
         request = client.build_request(
             "GET", here, headers={**headers, **rules.keys.header_for(here)}
@@ -198,7 +214,7 @@ async def public_addresses(url: httpx.URL) -> list[str]:
     """The IP addresses of a URL's host, every one of which everybody can reach.
 
     Raises:
-        DownloadError: One of them is private, or the name has none.
+        SourceError: One of them is private, or the name has none.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -207,7 +223,7 @@ async def public_addresses(url: httpx.URL) -> list[str]:
         raise SourceError(f"The name {url.host} is not known.", _CHECK_LINE, again_in=0) from err
     addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
     if not addresses or not all(is_public(address) for address in addresses):
-        raise DownloadError(
+        raise SourceError(
             f"{url.host} lies in a private network, which this page does not reach into.",
             "Put the file into the models folder by hand, or fetch it on the machine itself: "
             "python launch.py models get LINK",
@@ -281,8 +297,9 @@ def _refusals(status: int, host: str, headers: Mapping[str, str]) -> tuple[str, 
     if status in (401, 403):
         return (
             f"{host} wants a key for this file, or refuses the one it was given (HTTP {status}).",
-            "Make a key in your account there and store it in the Models tab "
-            f"(or: python launch.py models key {host}).",
+            "If the site has accounts, make a key (access token) in yours and store it in the "
+            "Models tab (or: python launch.py models key SITE). Otherwise fetch the file in a "
+            "browser and put it into the models folder.",
         )
     if status in (404, 410):
         return f"{host} does not have this file (HTTP {status}).", "Check the link."

@@ -17,7 +17,7 @@ from typing import Final
 
 import httpx
 
-from webui.checkpoints.download.client import read_address
+from webui.checkpoints.download.client import read_address, server_of
 from webui.errors import DownloadError, ParamsError
 
 FILE_NAME: Final = "mirrors.txt"
@@ -49,6 +49,11 @@ class Mirrors:
     """Mirrors by the host they stand for, in the order of the list."""
 
     by_host: Mapping[str, tuple[str, ...]]
+
+    def servers(self) -> frozenset[str]:
+        """The mirrors themselves, as ``client.server_of`` writes them."""
+        bases = (base for listed in self.by_host.values() for base in listed)
+        return frozenset(server_of(httpx.URL(base)) for base in bases)
 
     def candidates(self, url: str) -> list[Candidate]:
         """The address itself, then the same below each mirror of its host."""
