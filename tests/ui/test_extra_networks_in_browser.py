@@ -58,6 +58,6 @@ def test_cards_when_opened_are_found_clicked_and_dimmed(
     assert json.loads((tmp_path / "wide.json").read_text())["activation text"] == "wide view"
     page.keyboard.press("Escape")
     page.wait_for_selector(".dq-net-view", state="detached")
-    assert served.studio.jobs.list() == []
+    assert not served.studio.jobs.list()
     page.click("#dq-networks [data-kind=generation]")
     assert page.locator(CARDS).count() == 0 and page.locator("#dq-steps").is_visible()
