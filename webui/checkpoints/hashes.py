@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from webui.errors import CheckpointError, JobCancelled
+from webui.checkpoints.headers import unreadable
+from webui.errors import JobCancelled
 
 BLOCK_BYTES: Final = 4 << 20
 OLD_HASH_OFFSET: Final = 0x100000
@@ -43,11 +44,7 @@ def sha256_of_file(
                     raise JobCancelled(f"Hashing {path} was stopped.")
                 digest.update(view[:count])
     except OSError as err:
-        raise CheckpointError(
-            f"{path} cannot be read: {err.strerror or err}.",
-            "Check the file's permissions and the disk.",
-            path=str(path),
-        ) from err
+        raise unreadable(path, err) from err
     return digest.hexdigest()
 
 
@@ -60,11 +57,7 @@ def old_hash(path: Path) -> str:
     except FileNotFoundError:
         return "NOFILE"
     except OSError as err:
-        raise CheckpointError(
-            f"{path} cannot be read: {err.strerror or err}.",
-            "Check the file's permissions and the disk.",
-            path=str(path),
-        ) from err
+        raise unreadable(path, err) from err
 
 
 def stated_hash(metadata: Mapping[str, str]) -> str:
@@ -96,9 +89,5 @@ def lora_hash(
                 start = 8 + int.from_bytes(file.read(8), "little")
                 start = min(start, os.fstat(file.fileno()).st_size)
         except OSError as err:
-            raise CheckpointError(
-                f"{path} cannot be read: {err.strerror or err}.",
-                "Check the file's permissions and the disk.",
-                path=str(path),
-            ) from err
+            raise unreadable(path, err) from err
     return sha256_of_file(path, start=start, should_stop=should_stop)

@@ -127,6 +127,15 @@ def file_format(path: Path) -> str:
     raise _foreign(path, head, size)
 
 
+def unreadable(path: Path, err: OSError) -> CheckpointError:
+    """What to raise when the system does not let us read a file."""
+    return CheckpointError(
+        f"{path} cannot be read: {err.strerror or err}.",
+        "Check the file's permissions and the disk.",
+        path=str(path),
+    )
+
+
 def _first_bytes(path: Path, count: int) -> tuple[bytes, int]:
     try:
         with open(path, "rb") as file:
@@ -136,11 +145,7 @@ def _first_bytes(path: Path, count: int) -> tuple[bytes, int]:
             f"{path} is not there (any more).", "Press Refresh.", path=str(path)
         ) from err
     except OSError as err:
-        raise CheckpointError(
-            f"{path} cannot be read: {err.strerror or err}.",
-            "Check the file's permissions and the disk.",
-            path=str(path),
-        ) from err
+        raise unreadable(path, err) from err
 
 
 def _foreign(path: Path, head: bytes, size: int) -> CheckpointError:
@@ -180,11 +185,7 @@ def read_safetensors_header(path: Path) -> Header:
             _check_length(path, length, size)
             raw = file.read(length)
     except OSError as err:
-        raise CheckpointError(
-            f"{path} cannot be read: {err.strerror or err}.",
-            "Check the file's permissions and the disk.",
-            path=str(path),
-        ) from err
+        raise unreadable(path, err) from err
     entries = _parse(path, raw)
     metadata = _metadata(entries.pop("__metadata__", None))
     tensors = {}
@@ -224,11 +225,7 @@ def read_metadata(path: Path) -> dict[str, str]:
                 raw += file.read(length - len(raw))
                 found = _leading_metadata(raw)
     except OSError as err:
-        raise CheckpointError(
-            f"{path} cannot be read: {err.strerror or err}.",
-            "Check the file's permissions and the disk.",
-            path=str(path),
-        ) from err
+        raise unreadable(path, err) from err
     return _metadata(_parse(path, raw).get("__metadata__") if found is None else found)
 
 

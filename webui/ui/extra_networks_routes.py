@@ -18,7 +18,7 @@ from webui.checkpoints.scan import printable
 from webui.errors import CheckpointError, CheckpointNotFoundError, WebUIError
 from webui.model_cards import KINDS, SORTS, Card, Wanted
 from webui.pictures import load_upright
-from webui.ui.input_routes import FOR_EVER, MAX_UPLOAD_BYTES
+from webui.ui.input_routes import FOR_EVER, read_upload
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -95,17 +95,11 @@ def make_card_routes(
 
     @router.post("/card/{card_id}/preview")
     async def picture(card_id: str, request: Request, painted: int | None = None) -> JSONResponse:
-        data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > MAX_UPLOAD_BYTES:
-                raise HTTPException(413, "The file is larger than 256 MB.")
+        data = await read_upload(request)
 
         def keep() -> dict[str, Any]:
             try:
-                image = (
-                    load_upright(bytes(data)) if painted is None else picture_of(request, painted)
-                )
+                image = load_upright(data) if painted is None else picture_of(request, painted)
                 changed = cards.picture(_card(studio, card_id), image)
             except WebUIError as err:
                 raise HTTPException(422, str(err)) from err

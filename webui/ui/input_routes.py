@@ -29,13 +29,9 @@ def make_input_routes(studio: Studio) -> APIRouter:
 
     @router.post("/input")
     async def keep(request: Request) -> JSONResponse:
-        data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > MAX_UPLOAD_BYTES:
-                raise HTTPException(413, "The file is larger than 256 MB.")
+        data = await read_upload(request)
         try:
-            return JSONResponse(await asyncio.to_thread(_keep, studio, bytes(data)))
+            return JSONResponse(await asyncio.to_thread(_keep, studio, data))
         except LibraryError as err:
             raise HTTPException(422, str(err)) from err
 
@@ -48,6 +44,20 @@ def make_input_routes(studio: Studio) -> APIRouter:
         return Response(data, media_type=mime, headers=FOR_EVER)
 
     return router
+
+
+async def read_upload(request: Request) -> bytes:
+    """The body of a request, which is one file.
+
+    Raises:
+        HTTPException: 413 for more than ``MAX_UPLOAD_BYTES``.
+    """
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > MAX_UPLOAD_BYTES:
+            raise HTTPException(413, "The file is larger than 256 MB.")
+    return bytes(data)
 
 
 def _keep(studio: Studio, data: bytes) -> dict[str, object]:
