@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.rules import VAE
 from webui.torch_setup import prepare_torch
 
@@ -18,6 +20,7 @@ prepare_torch(threads=1)
 
 from webui import loaded_models  # noqa: E402
 from webui.loaded_models import LoadedModels, ModelPlan, SmallRule, vae_key  # noqa: E402
+from webui.pipelines.placement import NetworkPart  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -161,3 +164,27 @@ def test_unet_when_wanted_small_is_another_model_of_the_same_file(starter_checkp
     assert len(models.memory.values("checkpoint")) == 2
     first, second = models.memory.values("checkpoint")
     assert first.vae is second.vae
+
+
+@pytest.mark.parametrize(
+    ("plan", "family", "waits"),
+    [
+        ({"medvram_sdxl": True}, "sdxl", True),
+        ({"medvram_sdxl": True}, "sdxl-refiner", True),
+        ({"medvram_sdxl": True}, "sd1", False),
+        ({"medvram": True}, "sd1", True),
+        ({}, "sdxl", False),
+    ],
+)
+def test_medvram_for_sdxl_acts_on_models_of_its_latents_only(
+    plan: dict[str, bool], family: str, waits: bool
+) -> None:
+    parts = {name: torch.nn.Linear(2, 2) for name in ("text_encoder_2", "unet", "vae")}
+    gpu = torch.device("cuda:0")  # nothing is moved there
+    model: Any = SimpleNamespace(device=gpu, parts=parts, family=FAMILIES[family])
+
+    ModelPlan(gpu, torch.float16, torch.float16, **plan).put_aside(model)
+
+    # what waits in main memory is not missed on the device
+    aside = [name for name, part in parts.items() if not NetworkPart(part, gpu).missing()]
+    assert aside == (["text_encoder_2", "vae"] if waits else [])

@@ -43,6 +43,7 @@ class ModelPlan:
 
     Attributes:
         dtype: Of U-Net and text encoders. vae_dtype: Of VAEs.
+        medvram_sdxl: ``medvram`` for models of SDXL's latents only.
         device_bytes, ram_bytes: Budgets; 0 = automatic.
     """
 
@@ -51,8 +52,15 @@ class ModelPlan:
     vae_dtype: torch.dtype
     medvram: bool = False
     lowvram: bool = False
+    medvram_sdxl: bool = False
     device_bytes: int = 0
     ram_bytes: int = 0
+
+    def put_aside(self, model: LoadedModel) -> None:
+        """Move those of its networks that wait for their turn to main memory."""
+        is_large = model.family.latents == "sdxl"
+        medvram = self.medvram or (self.medvram_sdxl and is_large)
+        put_aside(model, medvram=medvram, lowvram=self.lowvram)
 
 
 @dataclass(frozen=True)
@@ -199,7 +207,7 @@ class LoadedModels:
                 vae=self.memory.get(known) if known in self.memory else None,
                 small_unet=small,
             )
-            put_aside(model, medvram=self._plan.medvram, lowvram=self._plan.lowvram)
+            self._plan.put_aside(model)
             learn_into(model, self._learnt.setdefault(path, {}))
             networks = [n for name, n in model.parts.items() if name != VAE]
             return Kept(model, tuple(NetworkPart(n, self._plan.device) for n in networks))
@@ -252,7 +260,7 @@ class LoadedModels:
         model.vae, model.vae_path = vae, chosen
         forget_previews(model)
         lay_out_for_speed(model)
-        put_aside(model, medvram=self._plan.medvram, lowvram=self._plan.lowvram)
+        self._plan.put_aside(model)
 
     def _kept_vae(self, vae: Any, files: Files) -> Kept:
         def is_held() -> bool:

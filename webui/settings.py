@@ -74,6 +74,7 @@ class Precision:
     bf16: bool = False
     lowvram: bool = False
     medvram: bool = False
+    medvram_sdxl: bool = False
     model_memory_bytes: int = 0
     model_ram_bytes: int = 0
 
@@ -206,6 +207,7 @@ def _add_device_flags(group: Any) -> None:
     add("--bf16", action="store_true", help="bfloat16 instead of float16")
     add("--lowvram", action="store_true", help="keep only what is needed on the GPU")
     add("--medvram", action="store_true", help="move the text encoder and VAE off the GPU")
+    add("--medvram-sdxl", action="store_true", help="--medvram for SDXL only")
     add("--threads", type=int, default=0, help="CPU threads of the model process, 0 = automatic")
     add("--model-memory-gb", type=float, default=0, help="memory for loaded models, 0 = automatic")
     add(
@@ -223,7 +225,7 @@ _IGNORED_SWITCHES = (
     "xformers", "force-enable-xformers", "xformers-flash-attention", "opt-sdp-attention",
     "opt-sdp-no-mem-attention", "opt-sub-quad-attention", "opt-split-attention",
     "opt-split-attention-v1", "opt-split-attention-invokeai", "disable-opt-split-attention",
-    "opt-channelslast", "upcast-sampling", "always-batch-cond-uncond", "medvram-sdxl", "lowram",
+    "opt-channelslast", "upcast-sampling", "always-batch-cond-uncond", "lowram",
     "disable-nan-check", "disable-model-loading-ram-optimization", "skip-torch-cuda-test",
     "skip-version-check", "skip-python-version-check", "skip-prepare-environment",
     "skip-load-model-at-start", "skip-install", "reinstall", "reinstall-torch",
@@ -285,6 +287,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
             bf16=flags.bf16,
             lowvram=flags.lowvram,
             medvram=flags.medvram,
+            medvram_sdxl=flags.medvram_sdxl,
             model_memory_bytes=int(flags.model_memory_gb * 2**30),
             model_ram_bytes=int(flags.model_ram_gb * 2**30),
         ),

@@ -201,6 +201,7 @@ class Studio:
             "bf16": precision.bf16,
             "lowvram": precision.lowvram,
             "medvram": precision.medvram,
+            "medvram_sdxl": precision.medvram_sdxl,
             "model_memory_bytes": precision.model_memory_bytes,
             "model_ram_bytes": precision.model_ram_bytes,
         }
