@@ -23,6 +23,7 @@ prepare_torch()
 from tests.checkpoints.model_files import SomeFolders  # noqa: E402
 from tests.test_painter import Heard  # noqa: E402
 from tests.tiny_pipelines import MAKERS  # noqa: E402
+from webui import painter  # noqa: E402
 from webui.checkpoints.basic_support import BasicModel, identify_any  # noqa: E402
 from webui.checkpoints.catalog import Catalog  # noqa: E402
 from webui.checkpoints.load_pipeline import empty_parameters, load_pipeline  # noqa: E402
@@ -36,6 +37,7 @@ from webui.errors import (  # noqa: E402
 from webui.painter import Painter  # noqa: E402
 from webui.params import Hires, Inpaint, Output, Refiner, build  # noqa: E402
 from webui.pipelines import taking_turns  # noqa: E402
+from webui.pipelines.basic_preview import clean_estimate  # noqa: E402
 
 KEY = "ab" * 32
 Folders = dict[str, Path]
@@ -63,13 +65,15 @@ class Job:
         self.asked.clear_skip = lambda: None
         self.painter = Painter({"device": "cpu"}, self.heard, self.asked)  # type: ignore[arg-type]
 
-    def __call__(self, path: Path, kind: str = "txt2img", **values: Any) -> list[np.ndarray]:
+    def __call__(
+        self, path: Path, kind: str = "txt2img", preview: Any = None, **values: Any
+    ) -> list[np.ndarray]:
         self.heard.messages.clear()
         usual = {"prompt": "a cat", "width": 64, "height": 64, "steps": 3, "seed": 5}
         output = {"output": Output(format="png")}
         params = build(kind, {**usual, **output, **values})
         message = {
-            "job": 7, "params": params.to_json(), "vae": None, "preview": {},
+            "job": 7, "params": params.to_json(), "vae": None, "preview": preview or {},
             "checkpoint": {
                 "path": str(path), "name": path.name, "stem": path.stem, "sha256": "ab" * 32,
                 "size": 1,
@@ -103,7 +107,15 @@ def direct(folder: Path, **more: Any) -> Any:
     kind = getattr(diffusers, model.class_name)
     pipeline = kind.from_pretrained(folder, **dict.fromkeys(model.left_out), **more)
     pipeline.set_progress_bar_config(disable=True)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False)  # with it, torch multiplies in another order
     return pipeline
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Equal but for rounding: weights that lie elsewhere in memory may be added up otherwise."""
+    return int(np.abs(one.astype(int) - other).max()) <= 1
 
 
 def seeds(*numbers: int) -> list[torch.Generator]:
@@ -112,11 +124,11 @@ def seeds(*numbers: int) -> list[torch.Generator]:
 
 PLAIN = {"num_inference_steps": 3, "width": 64, "height": 64}
 CALLS: dict[str, dict[str, Any]] = {
-    "sd3": {"guidance_scale": 4.0, "negative_prompt": "dog"},
-    "flux": {"guidance_scale": 4.0},
-    "qwen-image": {"true_cfg_scale": 4.0, "negative_prompt": "dog"},
+    "sd3": {"guidance_scale": 3.0, "negative_prompt": "dog"},
+    "flux": {"guidance_scale": 3.0},
+    "qwen-image": {"true_cfg_scale": 3.0, "negative_prompt": "dog"},
     "pixart": {
-        "guidance_scale": 4.0, "negative_prompt": "dog", "use_resolution_binning": False,
+        "guidance_scale": 3.0, "negative_prompt": "dog", "use_resolution_binning": False,
         "clean_caption": False,
     },
 }  # fmt: skip
@@ -126,14 +138,14 @@ CALLS: dict[str, dict[str, Any]] = {
 def test_pictures_when_painted_are_those_of_the_pipeline_itself(
     job: Job, folders: Folders, name: str
 ) -> None:
-    found = job(folders[name], cfg_scale=4.0, negative_prompt="dog", batch_size=2, batch_count=2)
+    found = job(folders[name], cfg_scale=3.0, negative_prompt="dog", batch_size=2, batch_count=2)
     call = {"prompt": "a cat", "num_images_per_prompt": 2, **PLAIN, **CALLS[name]}
     pipeline = direct(folders[name])
     first = pipeline(generator=seeds(5, 6), **call).images
     second = pipeline(generator=seeds(7, 8), **call).images
 
     wanted = [np.asarray(image) for image in (*first, *second)]
-    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert all(alike(a, b) for a, b in zip(found, wanted, strict=True))
     assert not np.array_equal(found[0], found[1])
     steps = [(m["batch"], m["step"]) for m in job.heard.of("progress") if m["stage"] == "sampling"]
     assert steps == [(b, s) for b in (0, 1) for s in range(4)]
@@ -171,7 +183,7 @@ def test_picture_when_given_is_repainted_as_the_pipeline_does_it(
     call = {"image": gray, "strength": 0.67, "guidance_scale": 4.0, **PLAIN, "prompt": "a cat"}
     wanted = [pipeline(generator=seeds(s), negative_prompt="", **call).images[0] for s in (5, 6)]
 
-    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(found, wanted, strict=True))
+    assert all(alike(a, np.asarray(b)) for a, b in zip(found, wanted, strict=True))
     assert "Denoising strength: 0.67" in job.infotext
 
 
@@ -234,6 +246,38 @@ def test_half_of_a_model_when_written_as_a_variant_is_read(job: Job, copy: Any) 
     job.painter.unload()
 
     assert np.array_equal(job(folder)[0], whole[0])
+
+
+@pytest.mark.parametrize("name", ["sd3", "flux", "pixart"])
+def test_previews_when_wished_show_where_the_walk_leads(
+    job: Job, folders: Folders, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(painter, "PREVIEW_SECONDS", -60.0)
+    monkeypatch.setattr(painter, "PREVIEW_PAUSE", 0.0)
+    (found,) = job(folders[name], preview={"format": "png"})
+    shown = [np.asarray(Image.open(io.BytesIO(m["image"]))) for m in job.heard.of("preview")]
+    small = job(folders[name], width=128, height=128, preview={"format": "png", "enabled": True})
+    (first, *_) = job.heard.of("preview")
+
+    assert len(shown) == 3 and np.array_equal(shown[-1], found)
+    assert small[0].shape == (128, 128, 3)
+    assert Image.open(io.BytesIO(first["image"])).size == (96, 96)
+    job(folders[name], preview={"enabled": False})
+    assert not job.heard.of("preview")
+
+
+def test_estimate_when_the_walk_is_straight_is_its_end() -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(4)
+    end, noise = torch.full((1, 4, 2, 2), 3.0), torch.randn(1, 4, 2, 2)
+    latents = noise
+    for timestep in scheduler.timesteps:
+        before = latents
+        latents = scheduler.step(noise - end, timestep, before, return_dict=False)[0]
+        assert torch.allclose(clean_estimate(scheduler, before, latents), end, atol=1e-4)
+    assert torch.equal(clean_estimate(scheduler, None, noise), noise)
 
 
 def edit_index(folder: Path, **values: Any) -> None:

@@ -22,6 +22,7 @@ from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel
 from webui.checkpoints.load_embedding import EmbeddingReader
+from webui.checkpoints.load_pipeline import LoadedPipeline
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, LibraryError, UnknownArchitectureError
@@ -30,6 +31,7 @@ from webui.merger import FileToolRun
 from webui.params import FaceRestoration, ImageToImage, TextToImage
 from webui.pictures import encode, load_upright
 from webui.pipelines.basic import BasicRun, plain
+from webui.pipelines.basic_preview import glimpse
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.decode import decode
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
@@ -83,6 +85,7 @@ class Painter:
                 self._dtype,
                 vae_dtype,
                 medvram=settings.get("medvram", False),
+                medvram_sdxl=settings.get("medvram_sdxl", False),
                 lowvram=settings.get("lowvram", False),
                 device_bytes=settings.get("model_memory_bytes", 0),
                 ram_bytes=settings.get("model_ram_bytes", 0),
@@ -511,12 +514,16 @@ class _JobListener:
             return
         if not self._wishes.get("grid", True):
             latents = latents[:1]
-        if self._wishes.get("method") == "Full":
+        if isinstance(model, LoadedPipeline):
+            pictures = glimpse(model, latents, self._params.width, self._params.height)
+        elif self._wishes.get("method") == "Full":
             pictures = decode(model, latents, self.warn)
         else:
             maker = self._painter.preview_maker(model, self._wishes, self.warn)
             began = time.monotonic()  # choosing it happens once
             pictures = maker.draw(latents)
+        if not pictures:
+            return
         image = side_by_side(pictures)
         image_format = self._wishes.get("format", "jpeg")
         if image_format not in PREVIEW_FORMATS:

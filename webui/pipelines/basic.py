@@ -12,10 +12,12 @@ from typing import Any, Final, TypeVar
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from webui.checkpoints.load_pipeline import LoadedPipeline, call_arguments
 from webui.errors import ParamsError
 from webui.params import ImageToImage, Painting
+from webui.pipelines.basic_preview import clean_estimate
 from webui.pipelines.conditioning import Interrupted
 from webui.pipelines.painting import PaintingRun
 from webui.pipelines.resize import flatten, resize
@@ -220,15 +222,21 @@ class BasicRun(PaintingRun[Painting]):
     ) -> dict[str, Callable[..., Any]]:
         """Callbacks in diffusers' present form and in its older one."""
 
-        def told(step: int) -> None:
+        before: Tensor | None = None
+
+        def told(step: int, latents: Tensor | None) -> None:
+            nonlocal before
             self.total_steps = getattr(pipeline, "_num_timesteps", None) or self.params.steps
             self.say(batch, min(step + 1, self.total_steps), self.total_steps, "sampling")
+            if latents is not None:
+                self.listener.preview(clean_estimate(pipeline.scheduler, before, latents))
+                before = latents
             self.stop_if_asked()
 
         def on_step_end(_pipeline: Any, step: int, _timestep: Any, values: Any) -> Any:
-            told(step)
+            told(step, values.get("latents"))
             return values
 
         if "callback_on_step_end" in takes:
             return {"callback_on_step_end": on_step_end}
-        return {"callback": lambda step, *_: told(step)}
+        return {"callback": lambda step, _timestep, latents: told(step, latents)}
