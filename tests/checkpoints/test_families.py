@@ -282,6 +282,13 @@ def test_folder_has_the_shape_of_the_single_file(
     assert folder_pipeline(path) == pipeline
 
 
+def test_folder_with_another_prediction_is_refused(tmp_path: Path) -> None:
+    spec = identify(read_stripped("sd1"))
+    path = folder(tmp_path, "StableDiffusionPipeline", spec, {"prediction_type": "sample"})
+    with pytest.raises(UnknownArchitectureError, match="predicts 'sample'"):
+        identify_folder(path)
+
+
 def test_folder_of_another_pipeline_says_which(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"_class_name": "ZImagePipeline"}')
     assert folder_pipeline(tmp_path) == "ZImagePipeline"

@@ -332,10 +332,13 @@ def identify_folder(path: Path) -> ArchSpec:
 def _folder_spec(path: Path, family: DiffusionModel, unet: Mapping[str, Any]) -> ArchSpec:
     scheduler = path / "scheduler" / "scheduler_config.json"
     schedule = _read_json(scheduler) if scheduler.exists() else {}
+    prediction = schedule.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise SpecError(f"it predicts {prediction!r}")
     return _joined(
         family,
         "diffusers",
-        str(schedule.get("prediction_type", "epsilon")),
+        prediction,
         _folder_unet(unet),
         _folder_vae(_read_json(path / "vae" / "config.json"), family),
         [_folder_text(_read_json(path / p.folder / "config.json"), p) for p in family.texts],
