@@ -57,6 +57,16 @@ def test_check_models_when_folder_is_empty_then_problem_says_where_to_put_one(
     assert check.state == "problem" and "models/Stable-diffusion" in check.advice
 
 
+def test_check_models_when_another_programs_folder_is_gone_then_names_it(
+    patient: Patient, tmp_path: Path
+) -> None:
+    gone = tmp_path / "stable-diffusion-webui"
+    folders = replace(patient.settings.folders, programs=(gone,))
+    patient = replace(patient, settings=replace(patient.settings, folders=folders))
+    check = doctor.check_models(patient)
+    assert check.state == "warning" and str(gone) in check.advice
+
+
 def test_check_models_when_one_file_is_damaged_then_names_it(
     patient: Patient, tmp_path: Path, starter_checkpoint: Path
 ) -> None:

@@ -332,15 +332,15 @@ def check_models(patient: Patient) -> Check:
     with tempfile.TemporaryDirectory() as scratch:
         # Facts go to a scratch database: looking must not change anything.
         folders = patient.settings.folders
-        elsewhere, _ = roots_of_all(folders.programs)
+        elsewhere, problems = roots_of_all(folders.programs)
         catalog = Catalog(folders, Path(scratch) / "facts.sqlite3", elsewhere)
         try:
-            return _judge_models(catalog)
+            return _judge_models(catalog, [str(problem) for problem in problems])
         finally:
             catalog.close()
 
 
-def _judge_models(catalog: Any) -> Check:
+def _judge_models(catalog: Any, problems: list[str]) -> Check:
     usable = [record for record in catalog.checkpoints() if not record.problem]
     broken = [record for record in catalog.checkpoints() if record.problem]
     counts = {
@@ -351,11 +351,11 @@ def _judge_models(catalog: Any) -> Check:
     }
     found = tell("checkpoints: {count}", count=len(usable))
     found += "".join(f", {kind}: {count}" for kind, count in counts.items() if count)
-    advice = [f"{record.name}: {record.problem}" for record in broken[:10]]
+    advice = [*problems, *(f"{record.name}: {record.problem}" for record in broken[:10])]
     if not usable:
         advice.append(tell("Put a .safetensors checkpoint into models/Stable-diffusion."))
         return Check("models", "problem", found, "\n".join(advice))
-    return Check("models", "warning" if broken else "ok", found, "\n".join(advice))
+    return Check("models", "warning" if advice else "ok", found, "\n".join(advice))
 
 
 def check_network(patient: Patient) -> Check:

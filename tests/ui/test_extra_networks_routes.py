@@ -42,6 +42,10 @@ def client(catalog: Catalog, tmp_path: Path) -> TestClient:
         catalog=catalog, cards=ModelCards(catalog, tmp_path / "cache"), started_at=0,
         options=Options(tmp_path / "config.json"), current_checkpoint=lambda: chosen,
         refresh_models=catalog.refresh,
+        library=SimpleNamespace(
+            get=lambda number: SimpleNamespace(id=number, user={1: "ann", 2: "bob"}[number]),
+            open=lambda number: picture("blue"),
+        ),
     )  # fmt: skip
     app = FastAPI()
     app.include_router(make_routes(studio, lambda request: request.headers.get("user")))
@@ -94,6 +98,18 @@ def test_preview_when_uploaded_is_shown_and_lies_beside_the_file(
     with Image.open(io.BytesIO(shown.content)) as image:
         assert image.size == (320, 480)
     assert (tmp_path / "models/Lora/set 1/style 007.preview.png").is_file()
+
+
+def test_preview_when_a_painted_picture_is_used_must_be_ones_own(
+    client: TestClient, tmp_path: Path
+) -> None:
+    at = f"/ui/card/{one(client, '007')['id']}/preview"
+    saved = tmp_path / "models/Lora/set 1/style 007.preview.png"
+
+    assert client.post(f"{at}?painted=2").status_code == 404 and not saved.exists()
+    assert client.post(f"{at}?painted=1").json()["thumb"]
+    with Image.open(saved) as image:
+        assert image.format == "PNG" and image.getpixel((0, 0)) == (0, 0, 255)
 
 
 @pytest.mark.parametrize(
