@@ -24,11 +24,20 @@ from tests.checkpoints.model_files import SomeFolders  # noqa: E402
 from tests.test_painter import Heard  # noqa: E402
 from tests.tiny_pipelines import MAKERS  # noqa: E402
 from webui import painter  # noqa: E402
-from webui.checkpoints.basic_support import BasicModel, identify_any  # noqa: E402
+from webui.checkpoints.basic_support import (  # noqa: E402
+    BasicModel,
+    estimate_elements,
+    identify_any,
+)
 from webui.checkpoints.catalog import Catalog  # noqa: E402
-from webui.checkpoints.load_pipeline import empty_parameters, load_pipeline  # noqa: E402
+from webui.checkpoints.load_pipeline import (  # noqa: E402
+    empty_parameters,
+    fitting_dtype,
+    load_pipeline,
+)
 from webui.errors import (  # noqa: E402
     CheckpointError,
+    DeviceMemoryError,
     ParamsError,
     UnknownArchitectureError,
     UnsafeCheckpointError,
@@ -278,6 +287,31 @@ def test_estimate_when_the_walk_is_straight_is_its_end() -> None:
         latents = scheduler.step(noise - end, timestep, before, return_dict=False)[0]
         assert torch.allclose(clean_estimate(scheduler, before, latents), end, atol=1e-4)
     assert torch.equal(clean_estimate(scheduler, None, noise), noise)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "free", "wanted"),
+    [
+        ("cpu", torch.float32, None, torch.float32),
+        ("cpu", torch.float32, 4, torch.float32),
+        ("cpu", torch.float32, 3, torch.bfloat16),
+        ("cpu", torch.float32, 1, DeviceMemoryError),
+        ("xpu", torch.float16, 2, torch.bfloat16),
+        ("xpu", torch.float32, 3, DeviceMemoryError),
+    ],
+)
+def test_format_when_memory_is_short_is_a_smaller_one_or_the_model_is_refused(
+    folders: Folders, device: str, dtype: torch.dtype, free: int | None, wanted: Any
+) -> None:
+    model = identify_any(folders["sd3"])
+    assert isinstance(model, BasicModel)
+    elements = sum(estimate_elements(model).values())
+    known = None if free is None else free * elements
+    if wanted is DeviceMemoryError:
+        with pytest.raises(DeviceMemoryError, match="GiB"):
+            fitting_dtype(model, torch.device(device), dtype, known)
+    else:
+        assert fitting_dtype(model, torch.device(device), dtype, known) == wanted
 
 
 def edit_index(folder: Path, **values: Any) -> None:

@@ -224,7 +224,14 @@ class LoadedModels:
         def load() -> Kept:
             aside = self._is_aside
             home = torch.device("cpu") if aside else device
-            loaded = load_pipeline(model, path, device=device, dtype=self._plan.dtype, home=home)
+            loaded = load_pipeline(
+                model,
+                path,
+                device=device,
+                dtype=self._plan.dtype,
+                home=home,
+                free_bytes=available_bytes(home),
+            )
             if aside:
                 take_turns(loaded, by_blocks=self._plan.lowvram)
             learn_into(loaded, self._learnt.setdefault(path, {}))

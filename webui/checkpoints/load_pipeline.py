@@ -23,7 +23,13 @@ import transformers
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from webui.checkpoints.basic_support import LARGEST, BasicModel, variant_of, weights_files
+from webui.checkpoints.basic_support import (
+    LARGEST,
+    BasicModel,
+    estimate_elements,
+    variant_of,
+    weights_files,
+)
 from webui.checkpoints.keys import UNET
 from webui.checkpoints.load import module_bytes
 from webui.checkpoints.precision import supports_bfloat16
@@ -74,6 +80,32 @@ def pipeline_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     return torch.bfloat16 if halves else dtype
 
 
+def fitting_dtype(
+    model: BasicModel, device: torch.device, dtype: torch.dtype, free_bytes: int | None
+) -> torch.dtype:
+    """The number format a model is loaded in: bfloat16 on a CPU where float32 does not fit.
+
+    Args:
+        free_bytes: Memory there is for it; None = unknown.
+    Raises:
+        DeviceMemoryError: It does not fit at all.
+    """
+    elements = sum(estimate_elements(model).values())
+    dtype = pipeline_dtype(device, dtype)
+    if free_bytes is None or elements * dtype.itemsize <= free_bytes:
+        return dtype
+    if device.type == "cpu" and elements * torch.bfloat16.itemsize <= free_bytes:
+        return torch.bfloat16
+    needed = elements * min(dtype.itemsize, torch.bfloat16.itemsize)
+    raise DeviceMemoryError(
+        f"{model.folder.name} ({model.words}) needs {needed / 2**30:.1f} GiB of memory, of which "
+        f"{free_bytes / 2**30:.1f} GiB are free.",
+        "Close other programs, start with --medvram or --lowvram, or choose a smaller model.",
+        needed_bytes=needed,
+        free_bytes=free_bytes,
+    )
+
+
 def load_pipeline(
     model: BasicModel,
     path: Path,
@@ -81,14 +113,15 @@ def load_pipeline(
     device: torch.device | str,
     dtype: torch.dtype,
     home: torch.device | None = None,
+    free_bytes: int | None = None,
 ) -> LoadedPipeline:
     """Load a model with basic support.
 
     Args:
         path: As the checkpoint is known.
         device: Where its networks calculate.
-        home: Where they are put; None = the device.
-        dtype: Of the networks; float16 becomes bfloat16 where the device has it.
+        home: Where they are put; None = the device. free_bytes: Memory there; None = unknown.
+        dtype: Of the networks; see ``fitting_dtype``.
     Raises:
         UnknownArchitectureError: This diffusers has no such pipeline, or it makes no pictures.
         CheckpointError: A part is missing, damaged, or needs a package that is not installed.
@@ -97,7 +130,7 @@ def load_pipeline(
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     target = torch.device(device)
-    dtype = pipeline_dtype(target, dtype)
+    dtype = fitting_dtype(model, target, dtype, free_bytes)
     started = time.perf_counter()
     pipeline_class = _pipeline_class(model)
     try:
