@@ -61,8 +61,9 @@ def test_check_models_when_another_programs_folder_is_gone_then_names_it(
     patient: Patient, tmp_path: Path
 ) -> None:
     gone = tmp_path / "stable-diffusion-webui"
+    assert patient.settings is not None
     folders = replace(patient.settings.folders, programs=(gone,))
-    patient = replace(patient, settings=replace(patient.settings, folders=folders))
+    patient = patient._replace(settings=replace(patient.settings, folders=folders))
     check = doctor.check_models(patient)
     assert check.state == "warning" and str(gone) in check.advice
 
