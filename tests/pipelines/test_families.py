@@ -109,6 +109,7 @@ def test_prompt_of_two_chunks_is_told_as_transformers_encodes_it(
         assert found.vector is found.numbers is None
         return
     assert_close(found.vector, wanted.vector)  # of the first chunk
+    assert found.numbers.dtype == torch.float32
     assert found.numbers.tolist() == [pytest.approx(TOLD[family][0])]
     assert negative.numbers.tolist() == [pytest.approx(TOLD[family][1])]
 

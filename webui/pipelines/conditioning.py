@@ -168,7 +168,9 @@ class PromptEncoder:
 
     def _numbers(self, frame: Frame) -> Tensor | None:
         numbers = self._model.family.numbers(frame)
-        return torch.tensor([numbers], device=self._model.device) if numbers else None
+        if not numbers:
+            return None
+        return torch.tensor([numbers], dtype=torch.float32, device=self._model.device)
 
     def _scheduled(
         self,
