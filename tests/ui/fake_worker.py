@@ -10,6 +10,7 @@ import io
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -71,6 +72,9 @@ def paint(out: wire.Sender, asked: Asked, message: dict[str, Any]) -> None:
     if params["kind"] == "fetch-weights":
         fetch(out, job, message)
         return
+    if "file_tool" in message:
+        make_file(out, job, message["file_tool"])
+        return
     if params["kind"] == "extras":
         restore(out, asked, job, params, message["inputs"])
         return
@@ -104,6 +108,18 @@ def fetch(out: wire.Sender, job: int, message: dict[str, Any]) -> None:
     weights = {"conv_first.weight": np.zeros((1,), np.float32)}
     save_file(weights, folder / "RealESRGAN_x4plus.safetensors")
     out.send({"type": "done", "job": job, "result": {"files": []}})
+
+
+def make_file(out: wire.Sender, job: int, tool: dict[str, Any]) -> None:
+    """A weights file made of others: a copy of the first."""
+    facts = {"batch": 0, "batches": 1, "steps": 5, "stage": "merging"}
+    for step in range(1, 6):
+        time.sleep(0.1)
+        out.send({"type": "progress", "job": job, "step": step, **facts})
+    made = Path(tool["folder"]) / "made of others.safetensors"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(tool["files"][0]["path"], made)
+    out.send({"type": "done", "job": job, "result": {"files": [str(made)]}})
 
 
 def restore(

@@ -33,7 +33,8 @@ def make_request(
         ParamsError: Something is missing or out of range.
         CheckpointNotFoundError: A file is not there any more.
     """
-    kind, values = _READERS[tool](form, language)
+    told = {name: value for name, value in form.items() if value is not None}
+    kind, values = _READERS[tool](told, language)
     params = build(kind, {**values, "user": user})
     assert isinstance(params, AnyFileTool)
     return with_known_names(params, studio.catalog)
@@ -41,43 +42,39 @@ def make_request(
 
 def _merge(form: Mapping[str, Any], language: str) -> tuple[str, dict[str, Any]]:
     values = {key: value for key, value in form.items() if key != "format"}
-    for name in ("primary", "secondary", "tertiary"):
-        values[name] = values[name] or ""
-    if not values["primary"]:
-        raise ParamsError(say("info_choose", language), field="primary")
-    return "merge-checkpoints", values
+    return "merge-checkpoints", {**values, "primary": _chosen(form, "primary", language)}
 
 
 def _convert(form: Mapping[str, Any], language: str) -> tuple[str, dict[str, Any]]:
-    values = {**form, "name": _chosen(form["name"], language)}
+    values = {**form, "name": _chosen(form, "name", language)}
     if values["model_kind"] != "checkpoint":
         values |= {"pruning": "disabled", "layout": "single-file"}
     return "convert-model", values
 
 
 def _extract(form: Mapping[str, Any], language: str) -> tuple[str, dict[str, Any]]:
-    tuned, original = (_chosen(form[name], language) for name in ("model_tuned", "model_org"))
+    tuned, original = (_chosen(form, name, language) for name in ("model_tuned", "model_org"))
     ranks = {name: int(form[name]) for name in ("dim", "conv_dim")}
     return "extract-lora", {**form, **ranks, "model_tuned": tuned, "model_org": original}
 
 
 def _loras(form: Mapping[str, Any], language: str) -> tuple[str, dict[str, Any]]:
-    rows = [(form[f"lora_{n}"], form[f"weight_{n}"]) for n in range(LORA_ROWS)]
+    rows = [(form.get(f"lora_{n}"), form.get(f"weight_{n}", 1.0)) for n in range(LORA_ROWS)]
     loras = [{"name": name, "weight": weight} for name, weight in rows if name]
     if not loras:
         raise ParamsError(say("loras_none_chosen", language), field="loras")
-    common = {"loras": loras, "custom_name": form["custom_name"]}
-    if form["into"]:
+    common = {"loras": loras, "custom_name": form.get("custom_name", "")}
+    if form.get("into"):
         precision = form["precision"]
         return "bake-loras", {**common, "checkpoint_name": form["into"], "precision": precision}
     precision = "fp16" if form["precision"] == "keep" else form["precision"]
     return "merge-loras", {**common, "dim": int(form["dim"]), "precision": precision}
 
 
-def _chosen(name: str | None, language: str) -> str:
-    if not name:
-        raise ParamsError(say("info_choose", language), field="name")
-    return name
+def _chosen(form: Mapping[str, Any], field: str, language: str) -> str:
+    if not form.get(field):
+        raise ParamsError(say("info_choose", language), field=field)
+    return form[field]
 
 
 _READERS = {"merge": _merge, "convert": _convert, "extract": _extract, "loras": _loras}
