@@ -178,6 +178,16 @@ def test_download_when_the_length_is_a_lie_then_nothing_gets_the_name(
     assert not any(name.endswith(".safetensors") for name in downloads.left)
 
 
+def test_download_when_the_end_comes_early_and_the_size_is_known_then_refused(
+    downloads: Downloads,
+) -> None:
+    downloads.server.files["/face.onnx"] = File(
+        SMALL, has_ranges=False, told_length=-1, cut_after=1000
+    )
+    with pytest.raises(DownloadError, match=f"sent 1000 of {len(SMALL)} bytes"):
+        downloads.fetch("/face.onnx", kind="face-detector", size_bytes=len(SMALL))
+
+
 def test_download_when_ranges_begin_elsewhere_then_reads_in_one_piece(
     downloads: Downloads,
 ) -> None:
@@ -357,6 +367,15 @@ def test_download_when_a_hub_tells_the_hash_then_it_is_checked(downloads: Downlo
         downloads.fetch("/hub.safetensors")
 
 
+def test_download_when_a_hub_has_another_file_then_not_even_begun(downloads: Downloads) -> None:
+    downloads.give()
+    linked = {"X-Linked-Etag": '"' + "ab" * 32 + '"'}
+    downloads.server.files["/hub.safetensors"] = File(redirect=PATH, headers=linked)
+    with pytest.raises(DownloadError, match="another file: its sha256"):
+        downloads.fetch("/hub.safetensors", sha256="cd" * 32)
+    assert len(downloads.server.asked) == 2
+
+
 # Sources and mirrors
 
 
@@ -472,6 +491,16 @@ def test_download_when_the_very_file_is_there_then_nothing_is_asked(downloads: D
     downloads.server.asked.clear()
     assert downloads.fetch(sha256=file.sha256, name="net.safetensors") == path
     assert downloads.server.asked == []
+
+
+def test_download_when_the_very_file_lies_under_the_servers_name_then_that_one(
+    downloads: Downloads,
+) -> None:
+    file = downloads.give()
+    path = downloads.fetch(sha256=file.sha256)
+    before = path.stat().st_mtime_ns
+    assert downloads.fetch(sha256=file.sha256, name="") == path
+    assert path.stat().st_mtime_ns == before and downloads.left == ["net.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["net.safetensors", ""])

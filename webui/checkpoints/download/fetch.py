@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -335,7 +335,7 @@ class _Fetch:
                 f"not with {sha256[:10]}.",
                 "Another source may have the right one.",
             )
-        return source
+        return source if source.size is not None else replace(source, size=size)
 
     # Taking it
 
