@@ -24,6 +24,7 @@ ROOM_OF_FILE = {
     "job_progress": "model process",
     "video_restorer": "model process",
     "train_run": "model process",
+    "face_finder": "model process",
     "train_samples": "model process",
     "train_command": "model process",
     "training_jobs": "studio",
@@ -93,8 +94,9 @@ FOR_THE_WEB = {
     "samplers": {"names", "steps"},
     "training": {
         "buckets", "captions", "checks", "config", "dataset_config", "dataset_doctor",
-        "dataset_entries", "dataset_folders", "dataset_plan", "estimates", "network_args",
-        "notices", "optimizer_names", "photographs", "presets", "rates", "samples", "steps",
+        "dataset_entries", "dataset_folders", "dataset_plan", "estimates", "face_crops",
+        "network_args", "notices", "optimizer_names", "photographs", "presets", "rates",
+        "samples", "steps",
     },
 }
 """Of these rooms the web side may import only these modules; they must stay free of torch."""

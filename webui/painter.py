@@ -26,6 +26,8 @@ from webui.checkpoints.load_pipeline import LoadedPipeline
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, LibraryError, UnknownArchitectureError
+from webui.face_finder import faces_in
+from webui.job_progress import JobProgress
 from webui.loaded_models import LoadedModels, ModelPlan, SmallRule
 from webui.merger import FileToolRun
 from webui.params import FaceRestoration, ImageToImage, TextToImage
@@ -127,6 +129,9 @@ class Painter:
         params = requests.from_json(message["params"])
         if isinstance(params, requests.FetchWeights):
             return run_fetch(params, message, self._sender, self._asked)
+        if isinstance(params, requests.FindFaces):
+            progress = JobProgress(message["job"], "finding faces", self._sender, self._asked)
+            return faces_in(params, self.weights(message), progress)
         if isinstance(params, requests.TrainLora):
             self.unload()
             return TrainRun(params, message, self._sender, self._asked, self._device).run()

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL import Image
+
 from webui.errors import DatasetError, ParamsError
 from webui.training.captions import caption_file, changed_tags, read_caption, split_tags
-from webui.training.photographs import measure, pictures_in, readable_suffixes
+from webui.training.photographs import measure, pictures_in, read, readable_suffixes
 
 CAPTION = ".txt"
 MOST_NAME = 80
@@ -169,6 +171,22 @@ class TrainingSets:
             path.with_suffix(CAPTION).unlink(missing_ok=True)
             count += 1
         return count
+
+    def cut(self, name: str, file: str, box: tuple[int, int, int, int]) -> None:
+        """Cut a copy to a part of it; the person's own photograph is elsewhere.
+
+        Args:
+            box: Left, top, right, bottom in the upright picture.
+        Raises:
+            ParamsError: There is no such picture. DatasetError: It cannot be read.
+        """
+        path = self.picture(name, file)
+        image = read(path).crop(box)
+        kind = Image.registered_extensions()[path.suffix.lower()]
+        part = path.with_name(f".{path.name}.part")
+        image = image if kind in ("PNG", "WEBP", "AVIF") else image.convert("RGB")
+        image.save(part, kind, quality=95)
+        part.replace(path)
 
     # Words
 

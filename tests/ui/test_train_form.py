@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import string
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.training.pictures import picture
 from webui.errors import ParamsError
@@ -20,7 +23,7 @@ from webui.training.dataset_doctor import examine
 from webui.training.notices import SENTENCES
 from webui.training.presets import MEMORIES, SUBJECTS, Wish, preset
 from webui.trainings import KIND, files_of, foresee, history_of, losses_of
-from webui.ui import train_stage, train_use, train_view
+from webui.ui import queue_tab, train_faces, train_stage, train_use, train_view
 from webui.ui.session import Visitor
 from webui.ui.train_form import (
     DEFAULTS,
@@ -67,7 +70,7 @@ def test_texts_when_said_then_exist_in_both_languages_with_the_same_names() -> N
 
 def test_texts_when_made_then_are_all_used() -> None:
     code = "".join(p.read_text("utf-8") for p in UI.glob("*.py") if not p.name.endswith("texts.py"))
-    built = ("section_", "stage_", "mark_", "plan_from_")
+    built = ("section_", "stage_", "mark_", "plan_from_", "faces_")
     code = code.replace("'", '"')
     spare = [key for key in TRAIN_TEXTS if f'"{key}"' not in code and not key.startswith(built)]
     assert spare == []
@@ -200,6 +203,32 @@ def test_set_when_shown_then_names_and_words_are_escaped_and_faults_marked(
     assert "ui/train/picture/%E5%B0%8F%E6%98%8E%20set/0.png" in html
 
 
+def test_faces_when_found_then_are_told_and_cut_only_until_a_picture_changes(
+    studio: Studio, tmp_path: Path
+) -> None:
+    _form(studio, tmp_path)
+    sets = sets_of(studio, "")
+    job = train_faces.ask(studio, sets, "小明 set", client="me", user="")
+    assert "Looking for faces in 3" in train_faces.view(
+        job, "小明 set", sets.pictures("小明 set"), "en"
+    )
+    boxes = {"0.png": [[56, 30, 72, 60]], "1.png": [[2, 30, 12, 44]], "2.png": []}
+    done = dataclasses.replace(
+        job, state="done", result={"faces": boxes}, finished_at=time.time() + 5
+    )
+    html = train_faces.view(done, "小明 set", sets.pictures("小明 set"), "en")
+    assert "1 of 3 pictures show one face" in html
+    assert "at the edge" in html and "no face" in html and html.count('data-act="cut"') == 1
+    found = train_faces.suggestions(done, sets.pictures("小明 set"))
+    assert train_faces.cut(sets, "小明 set", found) == 1
+    with Image.open(sets.picture("小明 set", "1.png")) as image:
+        assert image.size == (45, 45)
+    long_ago = dataclasses.replace(done, finished_at=1.0)
+    assert train_faces.suggestions(long_ago, sets.pictures("小明 set")) == {}
+    views = queue_tab.render(studio, Visitor("me"), "zh")
+    assert "在 3 张图片中查找人脸" in views
+
+
 # A training that ran
 
 
@@ -250,6 +279,7 @@ def test_stage_when_a_training_is_there_then_shows_curve_sheet_and_files(
     assert html.count(f"ui/train/sample/{job_id}/") == 8  # two epochs, two prompts, a link each
     assert html.count('data-act="use"') == 2
     assert train_stage.is_active(studio, Visitor("me"))
+    assert "Training “小明”" in queue_tab.render(studio, Visitor("me"), "en")
     studio.pause_job(job_id)
     html = train_stage.render(studio, Visitor("me"), None, "zh")
     assert "已暂停，将从第 8 步继续" in html and 'data-act="resume"' in html

@@ -60,6 +60,7 @@ from webui.params.training import TrainingOptions, TrainLora
 from webui.params.without_painting import (
     Extras,
     FetchWeights,
+    FindFaces,
     RefusedFace,
     Repairs,
     RestoreVideo,
@@ -82,6 +83,7 @@ __all__ = [
     "FaceRestoration",
     "FetchWeights",
     "FileTool",
+    "FindFaces",
     "Finite",
     "Fraction",
     "Hires",
@@ -118,7 +120,14 @@ __all__ = [
 
 AnyFileTool = MergeCheckpoints | ConvertModel | ExtractLora | MergeLoras | BakeLoras
 AnyParams = (
-    TextToImage | ImageToImage | Extras | RestoreVideo | FetchWeights | AnyFileTool | TrainLora
+    TextToImage
+    | ImageToImage
+    | Extras
+    | RestoreVideo
+    | FetchWeights
+    | FindFaces
+    | AnyFileTool
+    | TrainLora
 )
 _KINDS: dict[str, type[AnyParams]] = {
     "txt2img": TextToImage,
@@ -126,6 +135,7 @@ _KINDS: dict[str, type[AnyParams]] = {
     "extras": Extras,
     "restore-video": RestoreVideo,
     "fetch-weights": FetchWeights,
+    "find-faces": FindFaces,
     "merge-checkpoints": MergeCheckpoints,
     "convert-model": ConvertModel,
     "extract-lora": ExtractLora,

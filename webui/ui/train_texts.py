@@ -42,6 +42,7 @@ TRAIN_LABELS: dict[str, tuple[str, str]] = {
     "train_apply_tags": ("Change all captions", "批量修改"),
     "train_from_names": ("Words from file names", "由文件名生成标签"),
     "train_look": ("Look the pictures over", "检查数据集"),
+    "train_faces": ("Look for faces", "查找人脸"),
     "train_options_fold": ("All options", "全部参数"),
     "train_toml": ("As a file (kohya’s TOML)", "配置文件 (TOML)"),
     "train_toml_apply": ("Use this text", "应用此配置"),
@@ -135,6 +136,27 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     "mark_odd_caption": ("odd words", "标签可疑"),
     "mark_long_caption": ("long", "标签过长"),
     "mark_broken": ("broken", "损坏"),
+    # Faces
+    "faces_looking": ("Looking for faces in {count} pictures", "在 {count} 张图片中查找人脸"),
+    "faces_found": (
+        "{done} of {count} pictures show one face, near the middle and large enough.",
+        "{count} 张图片中有 {done} 张只有一张脸，位置居中、大小合适。",
+    ),
+    "faces_none": ("no face", "没有人脸"),
+    "faces_several": ("several faces", "多张人脸"),
+    "faces_far": ("far away", "人脸太小"),
+    "faces_off_centre": ("at the edge", "人脸偏离中心"),
+    "faces_cut": ("Cut to the face", "裁剪到人脸"),
+    "faces_cut_all": (
+        "Cut these {count} copies to the largest face",
+        "将这 {count} 张副本裁剪到最大的人脸",
+    ),
+    "faces_missing": (
+        "Looking for faces needs a face detector. Get CenterFace (7 MB) on the Restore tab, or put "
+        "face_detection_yunet_2023mar.onnx into models/facedetection.",
+        "查找人脸需要人脸检测模型。可在“修复”页获取 CenterFace（7 MB），或将 "
+        "face_detection_yunet_2023mar.onnx 放入 models/facedetection。",
+    ),
     # Options
     "options_search": ("Search options", "搜索参数"),
     "options_default": ("default: {value}", "默认：{value}"),
