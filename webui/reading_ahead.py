@@ -79,13 +79,19 @@ class ReadingAhead:
                 return
             try:
                 for path in self._next_files():
-                    self._read(path)
+                    self.read(path)
             except (OSError, WebUIError) as err:  # whoever needs the file will say so
                 logger.info("Not read ahead: %s", err)
             except Exception:  # the fence of this thread: a convenience must not end it
                 logger.exception("Reading ahead met a defect and goes on.")
 
-    def _read(self, path: Path) -> None:
+    def read(self, path: Path) -> None:
+        """Read one file as far as it has not been read lately, unless memory is short; ends early
+        when something changes.
+
+        Raises:
+            OSError: It cannot be read.
+        """
         stat = path.stat()
         mark = (path, stat.st_mtime_ns)
         position, when = self._read_so_far.get(mark, (0, 0.0))

@@ -136,13 +136,13 @@ def half_bytes(network: nn.Module) -> int:
 
 
 def best_weight(layer: nn.Module, stored: Tensor) -> Tensor:
-    """The most exact form of a layer's own weight, float32, a tensor of its own.
+    """The most exact form of a layer's own weight, float32; not to be changed.
 
     Args:
         stored: As the layer stores it, of any number format.
     """
     if stored.dtype != SMALL:
-        return stored.to(torch.float32, copy=True)
+        return stored.to(torch.float32)
     half = layer.__dict__.get(_HALF)
     if half is not None:
         return half.to(stored.device, torch.float32)

@@ -109,7 +109,7 @@ def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[Netw
         if part is None or amount == 0:
             continue
         if part.weight is not None:
-            weight.add_(part.weight.delta(weight, change.rank_limit), alpha=amount)
+            weight = part.weight.added(weight, amount, change.rank_limit)
         if part.bias is not None:
             added = part.bias.to(own.device, torch.float32).flatten() * amount
             bias = added if bias is None else bias + added

@@ -37,6 +37,23 @@ class Change(Protocol):
         ...
 
 
+    def added(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> Tensor:
+        """W with so many times the change, a new tensor; see ``delta``."""
+        ...
+
+
+class _AddedWhole:
+    """Changes that are worked out whole before they are added."""
+
+    def delta(self, weight: Tensor, rank_limit: int | None = None) -> Tensor:
+        """See ``Change``."""
+        raise NotImplementedError
+
+    def added(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> Tensor:
+        """See ``Change``."""
+        return torch.add(weight, self.delta(weight, rank_limit), alpha=amount)
+
+
 def _rows(shape: Sequence[int]) -> tuple[int, int]:
     """A weight's shape as a matrix: outputs, everything else."""
     return shape[0], math.prod(shape[1:])
@@ -47,7 +64,7 @@ def _on(weight: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(_AddedWhole):
     """LoRA and LoCon: up · down; with ``mid``, Tucker's form for kernels.
 
     Attributes:
@@ -86,9 +103,17 @@ class LowRank:
             change = up[:, :rank_limit] @ down[:rank_limit]  # (o, i·k·k)
         return change.reshape(weight.shape)
 
+    def added(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> Tensor:
+        """See ``Change``. One pass over W, which takes half the time of two."""
+        if self.mid is not None or not weight.is_contiguous():  # channels last must stay so
+            return super().added(weight, amount, rank_limit)
+        up, down = _on(weight, self.up.flatten(1), self.down.flatten(1))
+        up, down, alpha = up[:, :rank_limit], down[:rank_limit], amount * self.factor
+        return torch.addmm(weight.flatten(1), up, down, alpha=alpha).reshape(weight.shape)
+
 
 @dataclass(frozen=True)
-class Hadamard:
+class Hadamard(_AddedWhole):
     """LoHa: the product, element by element, of two low-rank matrices.
 
     Attributes:
@@ -138,7 +163,7 @@ def _product(weight: Tensor, a: Tensor, b: Tensor, core: Tensor | None) -> Tenso
 
 
 @dataclass(frozen=True)
-class Kronecker:
+class Kronecker(_AddedWhole):
     """LoKr: the Kronecker product of two blocks, each whole or of low rank.
 
     Attributes:
@@ -194,7 +219,7 @@ class Kronecker:
 
 
 @dataclass(frozen=True)
-class Scaling:
+class Scaling(_AddedWhole):
     """(IA)³: a factor for each output, or for each input.
 
     Attributes:
@@ -220,7 +245,7 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(_AddedWhole):
     """The change itself ("full", ``.diff``); also of norms (``.w_norm``)."""
 
     diff: Tensor
@@ -235,7 +260,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Replacement:
+class Replacement(_AddedWhole):
     """Another weight in place of the layer's (``.set_weight``)."""
 
     new: Tensor
@@ -250,7 +275,7 @@ class Replacement:
 
 
 @dataclass(frozen=True)
-class General:
+class General(_AddedWhole):
     """GLoRA: b1 · b2 + W · a1 · a2.
 
     Attributes:
@@ -286,7 +311,7 @@ class General:
 
 
 @dataclass(frozen=True)
-class Rotation:
+class Rotation(_AddedWhole):
     """OFT: blocks of outputs are turned by orthogonal matrices; with four axes BOFT, where
     several rounds of turning mix outputs ever further apart, as a butterfly network does.
 
@@ -353,7 +378,7 @@ def _butterfly(flat: Tensor, rotations: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Directed:
+class Directed(_AddedWhole):
     """DoRA: any change, after which each output (or input) gets a length of its own.
 
     Attributes:
