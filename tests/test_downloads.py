@@ -78,6 +78,16 @@ def test_download_when_it_has_come_then_listed_with_its_place(place: Place) -> N
     assert Path(found.path).read_bytes() == place.server.files[PATH].data
 
 
+def test_download_when_nobody_said_what_it_is_then_what_it_turned_out_to_be_is_kept(
+    place: Place, starter_checkpoint: Path
+) -> None:
+    link = place.give(data=starter_checkpoint.read_bytes())
+    number = place.add(link, "")
+    place.wait(number, "done", "failed")
+    found = place.downloads.get(number)
+    assert (found.stage, found.wanted.kind) == ("done", "checkpoint")
+
+
 def test_download_when_it_fails_then_says_why_and_may_be_tried_again(place: Place) -> None:
     number = place.add(place.server.url(PATH))
     place.wait(number, "failed")

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,6 +24,7 @@ from webui.checkpoints.download.hubs import Notes, Offer, offers
 from webui.checkpoints.download.keys import Keys
 from webui.checkpoints.download.known import fetch_known
 from webui.checkpoints.download.mirrors import mirror_text, read_mirrors, write_mirrors
+from webui.checkpoints.download.naming import kind_at
 from webui.checkpoints.download.telling import State
 from webui.checkpoints.known_weights import BY_NAME, KnownWeights
 from webui.database import Database, Migration
@@ -266,6 +267,7 @@ class Downloads:
             logger.exception("Download %s failed (report id %s).", found.title, report_id)
             self._fail(download_id, DownloadError(f"{type(err).__name__} (report {report_id})."))
         else:
+            self._note_kind(found, path)
             self._set_stage("done", download_id, path=str(path))
         finally:
             with self._lock:
@@ -283,6 +285,13 @@ class Downloads:
             write_beside(path, found.wanted.kind, found.notes, network)
         self._on_come()
         return path
+
+    def _note_kind(self, found: Download, path: Path) -> None:
+        """Keep what a file turned out to be."""
+        kind = found.wanted.kind or kind_at(path, self._folders)
+        wanted = json.dumps(asdict(replace(found.wanted, kind=kind)))
+        with self._db.write() as db:
+            db.execute("UPDATE downloads SET wanted = ? WHERE id = ?", (wanted, found.id))
 
     def _fail(self, download_id: int, err: WebUIError) -> None:
         logger.warning("%s", err)

@@ -97,6 +97,11 @@ def folder_of(kind: str, places: Places, named: str = "") -> Path:
     return found or places.own_models / wanted
 
 
+def kind_at(path: Path, places: Places) -> str:
+    """The kind whose folder a file lies in; '' when it is no kind's."""
+    return next((kind for kind in KINDS if path.parent == folder_of(kind, places)), "")
+
+
 _KINDS_HINT: Final = f"These are known: {', '.join(KINDS)}."
 
 
