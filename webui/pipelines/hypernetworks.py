@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webui.checkpoints.load import LoadedModel
-from webui.errors import CheckpointError, PromptSyntaxError
+from webui.errors import PromptSyntaxError
 from webui.networks.hypernetworks import Hypernetwork, put_on, read_widths
 from webui.pipelines.loras import FAMILY_WORDS
+from webui.pipelines.named_files import NamedFiles, ToldOnce
 from webui.prompts.networks import HYPERNET_TYPES, NetworkMention, hypernet_strength
 
 HypernetworkShelf = Callable[[str], Hypernetwork]
@@ -43,17 +44,15 @@ class JobHypernetworks:
     types = HYPERNET_TYPES
 
     def __init__(self, shelf: HypernetworkShelf, warn: Callable[[str], None]) -> None:
-        self._shelf = shelf
-        self._warn = warn
-        self._warned: set[str] = set()
-        self._files: dict[str, Hypernetwork | None] = {}
+        self._tell = ToldOnce(warn)
+        self._files = NamedFiles("hypernet", shelf, self._tell)
         self._wanted: Worn = ()
         self._dressed: list[_Dressed] = []
 
     def want(self, mentions: Sequence[NetworkMention]) -> None:
         """From now on models read through what these tags ask for, in the tags' order; one that
         is named twice acts twice."""
-        wanted = ((self._file(m), self._strength(m)) for m in mentions)
+        wanted = ((self._files.get(m.name), self._strength(m)) for m in mentions)
         self._wanted = tuple((f, s) for f, s in wanted if f is not None and s is not None)
 
     def put_on(self, model: LoadedModel) -> None:
@@ -92,16 +91,6 @@ class JobHypernetworks:
             self._tell(f"{mention} was left out. {err.message} {err.hint}")
             return None
 
-    def _file(self, mention: NetworkMention) -> Hypernetwork | None:
-        name = mention.name
-        if name not in self._files:
-            self._files[name] = None
-            try:
-                self._files[name] = self._shelf(name)
-            except CheckpointError as err:
-                self._tell(f"<hypernet:{name}> was left out. {err.message} {err.hint}".rstrip())
-        return self._files[name]
-
     def _fits(self, file: Hypernetwork, model: LoadedModel) -> bool:
         """A file that reads the prompt as the model does, or has no width that is strange to it."""
         text, all_widths = read_widths(model.unet)
@@ -123,8 +112,3 @@ class JobHypernetworks:
             f"no use in {here}, which reads {widths}."
         )
         return True
-
-    def _tell(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            self._warn(message)

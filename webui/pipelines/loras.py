@@ -14,7 +14,7 @@ from typing import Final
 from torch import nn
 
 from webui.checkpoints.load import LoadedModel
-from webui.errors import CheckpointError, PromptSyntaxError
+from webui.errors import PromptSyntaxError
 from webui.networks.lora.applying import (
     NetworkChange,
     bytes_to_hold,
@@ -24,6 +24,7 @@ from webui.networks.lora.applying import (
 from webui.networks.lora.blocks import BASE, block_of_layers, read_blocks
 from webui.networks.lora.files import LoraFile, some
 from webui.networks.lora.matching import LayerTable, Match, match_layers, text_layers, unet_layers
+from webui.pipelines.named_files import NamedFiles, ToldOnce
 from webui.prompts.networks import LORA_TYPES, LoraMention, NetworkMention, lora_weights
 
 UNET, VAE = "unet", "vae"
@@ -71,10 +72,8 @@ class JobLoras:
         make_room: Callable[[int], None] = lambda more: None,
     ) -> None:
         self._make_room = make_room
-        self._shelf = shelf
-        self._warn = warn
-        self._warned: set[str] = set()
-        self._files: dict[str, LoraFile | None] = {}
+        self._tell = ToldOnce(warn)
+        self._files = NamedFiles("lora", shelf, self._tell)
         self._wanted: tuple[_Wanted, ...] | None = None
         self._step = 0
         self._latest: weakref.ref[LoadedModel] | None = None
@@ -86,7 +85,7 @@ class JobLoras:
         read = [r for m in mentions if (r := self._read(m)) is not None]
         last = {mention.name: mention for mention in read}
         # one name in two tags counts twice, both times with the last one's weights (A1111)
-        found = ((last[m.name], self._file(m.name)) for m in read)
+        found = ((last[m.name], self._files.get(m.name)) for m in read)
         wanted = tuple(_Wanted(mention, file) for mention, file in found if file is not None)
         if wanted != self._wanted:
             self._wanted = wanted
@@ -146,15 +145,6 @@ class JobLoras:
             self._tell(f"{mention} was left out. {err.message} {err.hint}")
             return None
 
-    def _file(self, name: str) -> LoraFile | None:
-        if name not in self._files:
-            self._files[name] = None
-            try:
-                self._files[name] = self._shelf(name)
-            except CheckpointError as err:
-                self._tell(f"<lora:{name}> was left out. {err.message} {err.hint}".rstrip())
-        return self._files[name]
-
     def _changes(
         self, model: LoadedModel, dressed: _Dressed, wanted: _Wanted
     ) -> Iterator[tuple[str, NetworkChange]]:
@@ -195,11 +185,6 @@ class JobLoras:
             )
         if file.embeddings:
             self._tell(f"{name}: the embeddings in it ({some(file.embeddings)}) are not used.")
-
-    def _tell(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            self._warn(message)
 
 
 def _networks(model: LoadedModel) -> dict[str, nn.Module]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from webui.checkpoints.load import LoadedModel
+from webui.pipelines.named_files import ToldOnce
 from webui.prompts.networks import NetworkMention
 
 
@@ -52,8 +53,7 @@ class JobNetworks:
 
     def __init__(self, kinds: Sequence[NetworkKind], warn: Callable[[str], None]) -> None:
         self._kinds = tuple(kinds)
-        self._warn = warn
-        self._warned: set[str] = set()
+        self._tell = ToldOnce(warn)
 
     def want(self, mentions: Sequence[NetworkMention]) -> None:
         """From now on models wear what these tags ask for."""
@@ -84,8 +84,3 @@ class JobNetworks:
         """Make every model what it was before the job."""
         for kind in self._kinds:
             kind.take_off()
-
-    def _tell(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            self._warn(message)
