@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +81,30 @@ def test_models_when_it_cannot_be_had_then_says_why(
     assert "HTTP 404" in capsys.readouterr().out
     assert main(["get", "anythink v4.5", *flags]) == 1
     assert "Did you mean: Anything V4.5" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_models_when_stopped_with_ctrl_c_then_says_so_and_keeps_what_came(
+    server: FileServer, data_dir: Path
+) -> None:
+    server.files["/x.safetensors"] = File(weights(2), pause=0.05)
+    link = server.url("/x.safetensors")
+    command = [sys.executable, "-m", "webui.models_command", "get", link, "--to", "vae"]
+    child = subprocess.Popen(
+        [*command, "--data-dir", str(data_dir)], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    parts = data_dir / "models" / ".downloads"
+    deadline = time.monotonic() + 60
+    while not any(part.stat().st_size for part in parts.glob("*.part")):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    said, _ = child.communicate(timeout=20)
+    assert child.returncode == 130 and "goes on from here" in said
+    assert "Traceback" not in said and "destroyed" not in said
+    (state,) = parts.glob("*.json")
+    assert '"spans": [[' in state.read_text("utf-8")
 
 
 def test_models_when_the_key_is_typed_then_kept_and_never_shown(

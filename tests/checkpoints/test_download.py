@@ -140,6 +140,9 @@ def test_download_when_no_kind_is_told_then_the_file_says_where_it_belongs(
     with pytest.raises(DownloadError, match="cannot be told") as caught:
         downloads.fetch(PATH + "?other", kind="")
     assert "Choose" in caught.value.hint
+    downloads.server.asked.clear()
+    assert downloads.fetch(PATH + "?other", kind="vae").parent.name == "VAE"
+    assert [asked.range for asked in downloads.server.asked] == ["bytes=0-0"]
 
 
 def test_download_when_a_comfyui_folder_is_there_then_it_is_used(downloads: Downloads) -> None:

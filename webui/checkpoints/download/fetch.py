@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -145,14 +146,19 @@ def download(wanted: Wanted, places: Places, network: Network, watcher: Watcher)
 
 
 def on_own_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run on a loop that waits for nobody at its end.
+    """Run on a loop that waits for nobody at its end; Ctrl+C unwinds the work first.
 
     (``asyncio.run`` would wait for a name server that does not answer.)
     """
     loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
     try:
-        return loop.run_until_complete(work)
+        return loop.run_until_complete(task)
     finally:
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
         loop.close()
 
 
