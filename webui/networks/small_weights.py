@@ -71,11 +71,14 @@ def store_small(network: nn.Module) -> None:
     """Have a network's layers work with small weights; see ``first_stored`` for giving them."""
     for layer in network.modules():
         small_class = _SMALL_CLASSES.get(type(layer))
-        if (
-            small_class is not None
-            and min(layer._parameters["weight"].shape[:2]) >= FEWEST_CHANNELS
-        ):
+        if small_class is not None and _fewest_channels(layer) >= FEWEST_CHANNELS:
             layer.__class__ = small_class
+
+
+def _fewest_channels(layer: nn.Module) -> int:
+    weight = layer._parameters["weight"]
+    assert weight is not None
+    return min(weight.shape[:2])
 
 
 def small_weights(network: nn.Module) -> dict[str, nn.Module]:
