@@ -44,7 +44,7 @@ from webui.errors import (  # noqa: E402
     WebUIError,
 )
 from webui.painter import Painter  # noqa: E402
-from webui.params import Hires, Inpaint, Output, Refiner, build  # noqa: E402
+from webui.params import Hires, Inpaint, Output, Refiner, Sampling, build  # noqa: E402
 from webui.pipelines import taking_turns  # noqa: E402
 from webui.pipelines.basic_preview import clean_estimate  # noqa: E402
 
@@ -177,6 +177,8 @@ def test_recipe_when_painted_says_what_acted_and_nothing_else(job: Job, folders:
     words = ("clip skip", "tiling", "variation seed", "hires fix", "refiner", "<lora:ink:1>")
     assert "sd3 (SD 3) has basic support" in told
     assert all(word in told for word in (*words, "the sampler"))
+    job(folders["sd3"], sampler="Euler", sampling=Sampling(eta=1.0))
+    assert job.warnings == []  # as every request comes that asks for nothing special
 
 
 def test_picture_when_given_is_repainted_as_the_pipeline_does_it(

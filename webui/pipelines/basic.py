@@ -38,7 +38,9 @@ WITHOUT_EFFECT: Final = {
     "upscaler": "upscaler", "fix_steps": "exact steps",
 }  # fmt: skip
 """Fields that do nothing here, in words; the default of each means «not asked for»."""
-ALWAYS_CHOSEN: Final = frozenset(WITHOUT_EFFECT[name] for name in ("vae", "sampler", "schedule"))
+ALWAYS_CHOSEN: Final = frozenset(
+    WITHOUT_EFFECT[name] for name in ("vae", "sampler", "schedule", "sampling")
+)
 """These are told only beside others: every request names some."""
 REFUSED: Final = {
     "inpaint": "masks", "outpaint": "outpainting", "sd_upscale": "SD upscale",
