@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
+from webui.checkpoints.families import FAMILIES
+from webui.checkpoints.families.model import TextPart
 from webui.checkpoints.identify import identify_file, identify_folder
-from webui.checkpoints.load import LoadedModel, alphas_cumprod, load_checkpoint
+from webui.checkpoints.load import LoadedModel, alphas_cumprod, load_part
+from webui.checkpoints.load_parts import load_vae
 from webui.checkpoints.lora_file import read_lora
+from webui.checkpoints.specs import ArchSpec
 from webui.errors import JobCancelled, JobPaused, TrainingError
 from webui.networks.lora.applying import NetworkChange, set_changes
 from webui.networks.lora.matching import LayerTable, match_layers, text_layers, unet_layers
@@ -20,7 +25,7 @@ from webui.params import TrainLora
 from webui.params.training import TrainingOptions
 from webui.progress import Asked
 from webui.train_samples import SamplePainter
-from webui.training.base import Base
+from webui.training.base import Base, TextEncoder
 from webui.training.checks import check_options
 from webui.training.dataset import open_dataset
 from webui.training.event_file import EventFile
@@ -75,14 +80,10 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
     for sentence in dataset.facts.warnings:
         watcher.warn(sentence)
     watcher.stage("loading", 0, 0)
-    model = _load(options, files, device)
     log = EventFile.of(options)
-    painter = None
+    base, painter = _base(options, files, spec, device), None
     if options.sample_prompts:
-        painter = SamplePainter(model, options, files.folder, watcher)
-    base = Base.of(model)
-    if painter is None:
-        del model  # parts that nobody needs any more shall be let go of
+        painter = SamplePainter(_whole(base, spec), options, files.folder, watcher)
     trainer = Trainer(
         options,
         base,
@@ -104,17 +105,48 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
     return outcome
 
 
-def _load(options: TrainingOptions, files: TrainFiles, device: torch.device) -> LoadedModel:
+def _base(
+    options: TrainingOptions, files: TrainFiles, spec: ArchSpec, device: torch.device
+) -> Base:
+    """The frozen model; its U-Net is read when it is first asked for."""
+    path, family = files.checkpoint, FAMILIES[spec.family]
     dtype = HALVES.get(options.mixed_precision, torch.float32)
     vae_dtype = torch.float32 if options.no_half_vae else dtype
-    model = load_checkpoint(
-        files.checkpoint, device=device, dtype=dtype, vae_path=files.vae, vae_dtype=vae_dtype,
-        for_painting=False,
-    )  # fmt: skip
-    if options.zero_terminal_snr:
-        model.alphas_cumprod = alphas_cumprod(is_zero_terminal=True)
-    _merge(model, options)
-    return model
+    if files.vae is not None:
+        vae = load_vae(files.vae, device=device, dtype=vae_dtype, like=spec.vae)
+    else:
+        vae = load_part(path, "vae", device=device, dtype=vae_dtype)
+
+    def text(facts: TextPart) -> TextEncoder:
+        return TextEncoder(facts, load_part(path, facts.folder, device=device, dtype=dtype))
+
+    def unet() -> Any:
+        read = load_part(path, "unet", device=device, dtype=dtype)
+        _merge("unet", read, unet_layers(read), options)
+        return read
+
+    texts = [text(facts) for facts in family.texts]
+    for one in texts:
+        layers = text_layers(one.network, one.facts.lora_number)
+        _merge("text", one.network, layers, options)
+    scaling = spec.vae.scaling_factor if spec.vae else family.scaling_factor
+    kept = alphas_cumprod(is_zero_terminal=options.zero_terminal_snr or spec.zero_terminal_snr)
+    return Base(spec.family, unet, texts, vae, kept, scaling, device, dtype, path)
+
+
+def _whole(base: Base, spec: ArchSpec) -> LoadedModel:
+    """The same networks as pipelines want them."""
+    return LoadedModel(
+        spec=spec,
+        unet=base.unet,
+        vae=base.vae,
+        text_encoders=tuple(text.network for text in base.texts),
+        alphas_cumprod=base.alphas_cumprod,
+        prediction_type=spec.prediction_type,
+        device=base.device,
+        dtype=base.dtype,
+        path=base.path,
+    )
 
 
 def _tables(base: Base) -> dict[str, LayerTable]:
@@ -124,21 +156,16 @@ def _tables(base: Base) -> dict[str, LayerTable]:
     return tables
 
 
-def _merge(model: LoadedModel, options: TrainingOptions) -> None:
-    """Put ``base_weights`` into the base, so that the new LoRA learns what is left."""
-    if not options.base_weights:
-        return
-    base = Base.of(model)
-    networks = {"unet": base.unet}
-    networks |= {f"text{n}": text.network for n, text in enumerate(base.texts, 1)}
-    changes: dict[str, list[NetworkChange]] = {name: [] for name in networks}
+def _merge(part: str, network: nn.Module, table: LayerTable, options: TrainingOptions) -> None:
+    """Put ``base_weights`` into a network, so that the new LoRA learns what is left."""
+    changes: list[NetworkChange] = []
     for number, path in enumerate(options.base_weights):
         weights = options.base_weights_multiplier
         weight = weights[number] if number < len(weights) else 1.0
-        for name, layers in match_layers(read_lora(Path(path)), _tables(base)).layers.items():
-            changes[name].append(NetworkChange((path, number), layers, weight))
-    for name, network in networks.items():
-        set_changes(network, changes[name])
+        layers = match_layers(read_lora(Path(path)), {part: table}).layers[part]
+        changes.append(NetworkChange((path, number), layers, weight))
+    if changes:
+        set_changes(network, changes)
 
 
 def _look_at(path: Path, base: Base) -> None:

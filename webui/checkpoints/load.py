@@ -329,7 +329,24 @@ def load_own_vae(
     Raises:
         CheckpointError: As ``load_checkpoint``.
     """
+    return load_part(checkpoint, "vae", device=device, dtype=dtype)
+
+
+def load_part(
+    checkpoint: Path,
+    part: str,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Any:
+    """Load one network of a checkpoint file or diffusers folder, an ordinary module.
+
+    Args:
+        part: As ``LoadedModel.parts`` names it.
+    Raises:
+        CheckpointError: As ``load_checkpoint``.
+    """
     with _opened(checkpoint) as opened:
-        _require_parts(checkpoint, opened.spec, has_other_vae=False)
+        _require_parts(checkpoint, opened.spec, has_other_vae=part != "vae")
         modules = empty_parts(opened.spec)
-        return opened.fill("vae", modules, Place(torch.device(device), dtype))
+        return opened.fill(part, modules, Place(torch.device(device), dtype))

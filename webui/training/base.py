@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ class Base:
     """A frozen model, its parts where training needs them.
 
     Attributes:
+        load_unet: Gives the U-Net. It is asked for as late as can be, so that it never lies in
+            memory together with networks that are only needed for caches.
         vae: None once nobody needs it any more.
         alphas_cumprod: (1000,) float32 on the CPU.
         dtype: Of U-Net and text encoders.
     """
 
     family: str
-    unet: Any
+    load_unet: Callable[[], Any]
     texts: list[TextEncoder]
     vae: Any
     alphas_cumprod: Tensor
@@ -47,13 +50,18 @@ class Base:
     dtype: torch.dtype
     path: Path
 
+    @cached_property
+    def unet(self) -> Any:
+        """The U-Net, from the first time it is asked for."""
+        return self.load_unet()
+
     @classmethod
     def of(cls, model: LoadedModel) -> Base:
         """The parts of a loaded model, which must have been loaded ``for_painting=False``."""
         pairs = zip(model.family.texts, model.text_encoders, strict=True)
         return cls(
             family=model.spec.family,
-            unet=model.unet,
+            load_unet=lambda: model.unet,
             texts=[TextEncoder(facts, network) for facts, network in pairs],
             vae=model.vae,
             alphas_cumprod=model.alphas_cumprod,

@@ -33,10 +33,8 @@ def make_network(
     """
     args = read_network_args(options)
     blocks = BlockPlan(args, base.family)
-    targets = base.targets(
-        has_unet=not options.network_train_text_encoder_only,
-        has_text=not options.network_train_unet_only,
-    )
+    parts = parts_of(options)
+    targets = base.targets(has_unet=UNET in parts, has_text=TEXT in parts)
     sizes = weights_sizes(options)
     wanted = wanted_layers(targets, args, blocks)
     if sizes is not None:
@@ -102,6 +100,13 @@ def begin_with(network: LoraNetwork, options: TrainingOptions, warn: Callable[[s
             f"{len(foreign)} of its tensors were not used"
             + (f" ({', '.join(foreign[:3])} …)." if foreign else ".")
         )
+
+
+def parts_of(options: TrainingOptions) -> set[str]:
+    """``unet`` and ``text``, whichever get layers in the file."""
+    left_out = {UNET} if options.network_train_text_encoder_only else set[str]()
+    left_out |= {TEXT} if options.network_train_unet_only else set()
+    return {UNET, TEXT} - left_out
 
 
 def chosen_rates(options: TrainingOptions, parts: Collection[str]) -> dict[str, float]:

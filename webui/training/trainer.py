@@ -33,7 +33,7 @@ from webui.training.memory import memory_facts
 from webui.training.metadata import Hashes, RunFacts, file_metadata, session_id
 from webui.training.network import TEXT
 from webui.training.optimizers import make_optimizer
-from webui.training.preparing import begin_with, chosen_rates, make_network
+from webui.training.preparing import begin_with, chosen_rates, make_network, parts_of
 from webui.training.rates import rate_factor
 from webui.training.running_mean import RunningMean
 from webui.training.steps import Due, file_stem, is_due, training_length
@@ -172,8 +172,12 @@ class Trainer:
             is_weighted=options.weighted_captions,
         )
         self._learner = Learner(base, self._captions, options, self._watcher.warn)
+        has_text = bool(chosen_rates(options, parts_of(options)).get(TEXT))
+        self._cache(has_text=has_text)
         self._network, self._blocks, self._args = make_network(options, base, self._seed)
         begin_with(self._network, options, self._watcher.warn)
+        if options.gradient_checkpointing:
+            base.recompute(has_text=has_text)
         self._rates = chosen_rates(options, self._network.parts())
         groups = self._network.groups(self._rates, self._args, self._blocks)
         if not groups:
@@ -191,7 +195,6 @@ class Trainer:
         self._mean = RunningMean(self._network, options.ema_decay)
         is_fp16 = options.mixed_precision == "fp16" and base.device.type == "cuda"
         self._scaler = torch.GradScaler(base.device.type, enabled=is_fp16)
-        self._cache(has_text=TEXT in self._network.parts() and bool(self._rates.get(TEXT)))
 
     def _cache(self, *, has_text: bool) -> None:
         """Encode what never changes, then let go of the networks that did it."""
@@ -207,11 +210,9 @@ class Trainer:
         if captions is not None:
             watcher.stage("caching texts", 0, len(captions))
             self._captions.keep(sorted(captions))
-            if self._paint is None and TEXT not in self._network.parts():
+            if self._paint is None and TEXT not in parts_of(options):
                 self._captions.forget_networks()
                 base.texts = []
-        if options.gradient_checkpointing:
-            base.recompute(has_text=has_text)
 
     def _go_on_from_state(self) -> None:
         """Take up a state: the one that is asked for, or that of a crash or a pause."""
