@@ -64,7 +64,7 @@ def kept_numbers(config: dict[str, Any], side: int, rank: int, *, recomputes: bo
             kept.setdefault(tensor.untyped_storage()._cdata, tensor)
             return tensor
 
-        half = {"dtype": torch.float16}
+        half: dict[str, Any] = {"dtype": torch.float16}
         latents = torch.empty(1, 4, side // 8, side // 8, **half)
         words = torch.empty(1, 77, config["cross_attention_dim"], **half)
         added = {"text_embeds": torch.empty(1, 1280, **half), "time_ids": torch.empty(1, 6, **half)}

@@ -209,9 +209,10 @@ def _say_of_subset(subset: Subset, entries: list[Entry], found: Findings) -> Non
             words=subset.class_tokens,
         )  # fmt: skip
         _say_other_extension(subset, entries, folder, found)
-    if subset.shuffle_caption and subset.keep_tokens and entries:
-        full = [e for e in entries if _tag_count(e, subset) <= subset.keep_tokens]
-        if len(full) * 2 > len(entries):
+    told = [entry for entry in entries if entry.has_caption]
+    if subset.shuffle_caption and subset.keep_tokens and told:
+        full = [e for e in told if _tag_count(e, subset) <= subset.keep_tokens]
+        if len(full) * 2 > len(told):
             found.say("keep_tokens_all", keep_tokens=subset.keep_tokens)
 
 

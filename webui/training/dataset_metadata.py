@@ -27,7 +27,7 @@ def metadata(plan: PicturePlan, *, has_tags: bool = True) -> dict[str, str]:
     if len(plan.datasets) > 1:
         told = [_dataset(dataset, has_tags) for dataset in plan.datasets]
         return {**facts, "ss_datasets": _json(told)}
-    (dataset,) = plan.datasets
+    dataset = next(iter(plan.datasets))
     facts |= {
         "ss_batch_size_per_device": str(dataset.options.batch_size),
         "ss_resolution": str(tuple(dataset.options.resolution)),
