@@ -56,7 +56,8 @@ def glimpse(model: LoadedPipeline, latents: Tensor, width: int, height: int) -> 
     if factor < 1:
         latents = interpolate(latents.float(), scale_factor=factor, mode="area")
     config: Any = vae.config
+    decode: Any = vae.decode
     latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
     with torch.inference_mode():
-        pixels = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+        pixels = decode(latents.to(vae.dtype), return_dict=False)[0]
     return pipeline.image_processor.postprocess(pixels, output_type="pil")
