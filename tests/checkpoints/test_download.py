@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.checkpoints.file_server import File, FileServer, evil_pickle, serving, weights
-from webui.checkpoints.download import client, fetch, transfer
+from webui.checkpoints.download import asking, client, fetch, transfer
 from webui.checkpoints.download.client import Rules
 from webui.checkpoints.download.fetch import Network, Wanted, discard_part, download
 from webui.checkpoints.download.keys import Keys
@@ -87,7 +87,7 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Downl
     monkeypatch.setattr(transfer, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(fetch, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(fetch, "TICK_SECONDS", 0.02)
-    monkeypatch.setattr(fetch, "LATECOMER_SECONDS", 0.1)
+    monkeypatch.setattr(asking, "LATECOMER_SECONDS", 0.1)
     monkeypatch.setenv("NO_PROXY", "*")
     with serving(FileServer()) as server:
         yield Downloads(tmp_path, server)

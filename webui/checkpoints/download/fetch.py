@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import shutil
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx
 
+from webui.checkpoints.download.asking import again_in, ask_all, none_gave
 from webui.checkpoints.download.client import (
     MAX_WAIT_SECONDS,
     Rules,
@@ -38,14 +38,14 @@ from webui.checkpoints.download.naming import (
     folder_of,
     safe_name,
 )
-from webui.checkpoints.download.part_file import PartFile, disk_full, part_bytes, storing_failed
+from webui.checkpoints.download.part_file import PartFile, disk_full, part_bytes
+from webui.checkpoints.download.placing import check_same, give_name
 from webui.checkpoints.download.telling import Speedometer, State, Watcher
 from webui.checkpoints.download.transfer import (
     CONNECTIONS,
     FIRST_PAUSE_SECONDS,
     Source,
     Transfer,
-    look,
 )
 from webui.checkpoints.hashes import sha256_of_file
 from webui.checkpoints.headers import Header, read_header
@@ -58,9 +58,6 @@ PART_FOLDER: Final = ".downloads"
 """Below the models folder: what has not come whole yet."""
 SPARE_BYTES: Final = 64 << 20
 """Kept free on the disk."""
-LOOK_SECONDS: Final = 20.0
-LATECOMER_SECONDS: Final = 0.7
-"""How long the others may still answer once a source has."""
 ROUNDS: Final = 4
 TICK_SECONDS: Final = 0.2
 SAVE_SECONDS: Final = 2.0
@@ -173,21 +170,8 @@ def _already_here(wanted: Wanted, places: Places, watcher: Watcher) -> Path | No
     target = folder_of(wanted.kind, places, wanted.folder) / wanted.name
     if not target.exists():
         return None
-    _check_same(target, wanted.sha256, watcher)
+    check_same(target, wanted.sha256, watcher)
     return target
-
-
-def _check_same(target: Path, sha256: str | None, watcher: Watcher) -> None:
-    if sha256:
-        watcher.tell(State("checking"))
-        if sha256_of_file(target, should_stop=watcher.is_interrupted) == sha256:
-            return
-    raise DownloadError(
-        f"{target} is there already"
-        + (", and it is another file than this one." if sha256 else "; it was left alone."),
-        "Rename or move that file, or fetch this one under another name.",
-        path=str(target),
-    )
 
 
 class _Fetch:
@@ -263,7 +247,7 @@ class _Fetch:
                 except SourceError as err:
                     logger.info("%s: %s", source.host, err)
                     failures[source.host] = err
-        raise _none_gave(failures)
+        raise none_gave(failures)
 
     # Who has it
 
@@ -280,68 +264,23 @@ class _Fetch:
             candidates += self._network.mirrors.candidates(url)
         for attempt in range(ROUNDS):
             failures.clear()
-            found = await self._look_at(client, candidates, failures)
-            waits = [e.again_in for e in failures.values() if _again_in(e) is not None]
+            found, why_not = await ask_all(
+                client, candidates, self._network.rules, self._wanted.size_bytes,
+                self._wanted.sha256,
+            )  # fmt: skip
+            failures.update(why_not)
+            waits = [wait for e in why_not.values() if (wait := again_in(e)) is not None]
             if found or not waits or attempt == ROUNDS - 1:
                 break
             pause = min(max(min(waits), FIRST_PAUSE_SECONDS * 2**attempt), MAX_WAIT_SECONDS)
             self._be_waiting(pause)
             await asyncio.sleep(pause)
         if not found:
-            raise _none_gave(failures)
+            raise none_gave(failures)
         assert self._part is not None
         kept = self._part.kept_identity()
         sha256 = self._wanted.sha256
         return sorted(found, key=lambda s: (s.identity(sha256 or s.sha256) != kept, s.seconds))
-
-    async def _look_at(
-        self,
-        client: httpx.AsyncClient,
-        candidates: Sequence[Candidate],
-        failures: dict[str, SourceError],
-    ) -> list[Source]:
-        tasks = {asyncio.ensure_future(self._look(client, c)): c for c in candidates}
-        found: list[Source] = []
-        waiting = set(tasks)
-        patience = LOOK_SECONDS
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    break
-                for task in done:
-                    try:
-                        found.append(task.result())
-                        patience = LATECOMER_SECONDS
-                    except SourceError as err:
-                        failures[httpx.URL(tasks[task].url).host] = err
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if not found and not failures:
-            failures[httpx.URL(candidates[0].url).host] = SourceError(
-                "No source answers.", "Check the connection.", again_in=1
-            )
-        return found
-
-    async def _look(self, client: httpx.AsyncClient, candidate: Candidate) -> Source:
-        source = await look(client, candidate.url, self._network.rules, candidate.mirror_of)
-        size, sha256 = self._wanted.size_bytes, self._wanted.sha256
-        if size is not None and source.size not in (None, size):
-            raise SourceError(
-                f"{source.host} has another file: {source.size} bytes, not {size}.",
-                "Another source may have the right one.",
-            )
-        if sha256 and source.sha256 and source.sha256 != sha256:
-            raise SourceError(
-                f"{source.host} has another file: its sha256 begins with {source.sha256[:10]}, "
-                f"not with {sha256[:10]}.",
-                "Another source may have the right one.",
-            )
-        return source if source.size is not None else replace(source, size=size)
 
     # Taking it
 
@@ -366,11 +305,11 @@ class _Fetch:
         header = await asyncio.to_thread(self._check, part, source, sha256, name)
         target = self._target(name, header)
         if target.exists():
-            await asyncio.to_thread(_check_same, target, sha256, self._watcher)
+            await asyncio.to_thread(check_same, target, sha256, self._watcher)
             part.discard()
             return target
         part.close()
-        await asyncio.to_thread(_give_name, part, target)
+        await asyncio.to_thread(give_name, part, target)
         return target
 
     def _check(
@@ -414,48 +353,3 @@ class _Fetch:
                 "Choose what it is, and fetch it again: it is kept, so that takes a moment.",
             )
         return folder_of(kind, self._places, self._wanted.folder) / name
-
-
-def _again_in(err: SourceError) -> float | None:
-    return getattr(err, "again_in", None)
-
-
-def _give_name(part: PartFile, target: Path) -> None:
-    """Move the finished file into its place, whole or not at all, over nothing.
-
-    Raises:
-        DownloadError: Something of that name is there now, or the place cannot be written.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source = part.path
-        if source.stat().st_dev != target.parent.stat().st_dev:
-            source = target.with_name(f".{target.name}.part")
-            shutil.copyfile(part.path, source)
-        try:
-            os.link(source, target)
-            source.unlink()
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            if target.exists():
-                raise FileExistsError(target) from None
-            os.rename(source, target)
-    except FileExistsError as err:
-        raise DownloadError(
-            f"{target} is there already; it was left alone.",
-            "Rename or move that file, and go on.",
-        ) from err
-    except OSError as err:
-        raise storing_failed(target, err) from err
-    part.remove()
-
-
-def _none_gave(failures: dict[str, SourceError]) -> DownloadError:
-    """Why nobody gives the file: the only reason as it is, several in one list."""
-    errors = list(failures.values())
-    if len(errors) == 1:
-        return errors[0]
-    first = next((e for e in errors if getattr(e, "status", None) in (401, 403)), errors[0])
-    told = " ".join(dict.fromkeys(e.message for e in errors))
-    return DownloadError(f"No source gives the file. {told}", first.hint)
