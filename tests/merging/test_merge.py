@@ -121,6 +121,10 @@ def test_positions_that_a_merger_turned_into_fractions_are_mended(tmp_path: Path
         tmp_path, saved(tmp_path / "a.safetensors", a), interpolation="No interpolation"
     )
     assert torch.equal(found[POSITIONS], torch.arange(77)[None])
+    b = {**some_model(2), POSITIONS: torch.zeros(1, 77)}
+    files = saved(tmp_path / "a.safetensors", a), saved(tmp_path / "b.safetensors", b)
+    _, found, _ = merged(tmp_path, *files, multiplier=1.0)
+    assert torch.equal(found[POSITIONS], torch.arange(77)[None]), "positions are not merged"
 
 
 def test_old_names_of_the_text_encoder_meet_the_new_ones(tmp_path: Path) -> None:
