@@ -354,27 +354,33 @@ def measure_learning(options: argparse.Namespace) -> None:
 
 def show_pictures(keep: Path, sprites: Any, new: Any, old: list[Any]) -> Path:
     """Eight pictures of the new thing in kohya's folders."""
-    from PIL import Image
-
     from tools.starter.captions import plain_caption
     from tools.starter.judge import plain_scene
+    from tools.starter.prepare import as_pixels
     from tools.starter.scenes import draw
 
     rng = random.Random(8)
     folder = keep / "data"
     (folder / f"8_{WORD}").mkdir(parents=True, exist_ok=True)
     for number, colour in enumerate(SHOWN_ON):
-        pixels = draw(plain_scene(new, colour, "one"), sprites, rng)
+        (pixels,) = as_pixels([draw(plain_scene(new, colour, "one"), sprites, rng)])
         path = folder / f"8_{WORD}" / f"{number}.png"
-        Image.fromarray(pixels).save(path)
+        as_image(pixels).save(path)
         path.with_suffix(".txt").write_text(plain_caption(new, colour))
     return folder
+
+
+def as_image(pixels: Any) -> Any:
+    """(3, H, W) in [-1, 1] → a picture."""
+    from PIL import Image
+
+    array = ((pixels.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+    return Image.fromarray(array)
 
 
 def teach(folder: Path, keep: Path, steps: int) -> tuple[Path, float]:
     """Paint class pictures with the starter itself, then train; the LoRA and the minutes."""
     import torch
-    from PIL import Image
 
     from tools.starter.concepts import read_concepts
     from tools.starter.painting import Painter
@@ -394,8 +400,7 @@ def teach(folder: Path, keep: Path, steps: int) -> tuple[Path, float]:
     prompts = [f"a {draw.choice(words)} on a {draw.choice(colours)} background" for _ in range(48)]
     painter = Painter(load_checkpoint(STARTER))
     for number, pixels in enumerate(painter.paint(prompts, list(range(48)))):
-        array = ((pixels.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-        Image.fromarray(array).save(reg / f"{number}.png")
+        as_image(pixels).save(reg / f"{number}.png")
         (reg / f"{number}.txt").write_text(prompts[number])
     del painter
     options = TrainingOptions(
