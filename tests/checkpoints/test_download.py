@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import namedtuple
 from collections.abc import Iterator
@@ -483,6 +484,23 @@ def test_part_when_discarded_then_nothing_is_left(downloads: Downloads) -> None:
         downloads.fetch(sha256=file.sha256)
     discard_part(downloads.wanted(sha256=file.sha256), downloads.places)
     assert downloads.left == []
+
+
+OTHER_DISK = Path("/dev/shm")
+
+
+@pytest.mark.skipif(not OTHER_DISK.is_dir(), reason="needs a second file system")
+def test_download_when_the_folder_is_a_link_to_another_disk_then_copied_whole(
+    downloads: Downloads,
+) -> None:
+    file = downloads.give()
+    with tempfile.TemporaryDirectory(dir=OTHER_DISK) as elsewhere:
+        downloads.places.own_models.mkdir(parents=True)
+        (downloads.places.own_models / "VAE").symlink_to(elsewhere)
+        path = downloads.fetch(kind="vae", sha256=file.sha256)
+        assert path.read_bytes() == file.data
+        assert os.listdir(elsewhere) == ["net.safetensors"]
+        assert not list((downloads.places.own_models / ".downloads").iterdir())
 
 
 # Nothing is written over

@@ -37,9 +37,9 @@ def give_name(part: PartFile, target: Path) -> None:
     Raises:
         DownloadError: Something of that name is there now, or the place cannot be written.
     """
+    source = part.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        source = part.path
         if source.stat().st_dev != target.parent.stat().st_dev:
             source = target.with_name(f".{target.name}.part")
             shutil.copyfile(part.path, source)
@@ -59,4 +59,7 @@ def give_name(part: PartFile, target: Path) -> None:
         ) from err
     except OSError as err:
         raise storing_failed(target, err) from err
+    finally:
+        if source != part.path:
+            source.unlink(missing_ok=True)
     part.remove()
