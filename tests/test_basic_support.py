@@ -325,6 +325,13 @@ def hide_code(folder: Path) -> None:
     (folder / "transformer" / "model.py").write_text("raise SystemExit('ran')")
 
 
+def ask_for_code(folder: Path) -> None:
+    edit_index(folder, tokenizer=["transformers", "AutoTokenizer"])
+    config = folder / "tokenizer" / "tokenizer_config.json"
+    stated = json.loads(config.read_text())
+    config.write_text(json.dumps({**stated, "auto_map": {"AutoTokenizer": ["a/b--x.Y", None]}}))
+
+
 def pickle_only(folder: Path) -> None:
     (file,) = (folder / "vae").glob("*.safetensors")
     torch.save(load_file(file), folder / "vae" / "diffusion_pytorch_model.bin")
@@ -338,6 +345,8 @@ def pickle_only(folder: Path) -> None:
         (pickle_only, UnsafeCheckpointError, "diffusion_pytorch_model.bin, a pickle"),
         (lambda f: edit_index(f, _class_name=["mine", "MyPipeline"]), UnsafeCheckpointError, "own"),
         (lambda f: edit_index(f, vae=["os", "system"]), CheckpointError, "from 'os'"),
+        (lambda f: edit_index(f, vae=["diffusers", "FluxPipeline"]), CheckpointError, "a part"),
+        (ask_for_code, UnsafeCheckpointError, "code from elsewhere"),
         (lambda f: edit_index(f, vae=["../x", "Y"]), UnsafeCheckpointError, "no part of diffusers"),
         (lambda f: edit_index(f, _class_name="NoPipeline"), UnknownArchitectureError, "no such"),
         (lambda f: edit_index(f, _class_name="WanPipeline"), UnknownArchitectureError, "no pict"),

@@ -130,15 +130,16 @@ def read_folder(path: Path) -> BasicModel | None:
         UnsafeCheckpointError: It holds code or pickles.
         CheckpointError: Its list of parts is damaged.
     """
-    index = _read_index(path)
+    index = _read_json(path, DIFFUSERS_INDEX)
     class_name = index.get("_class_name")
     if class_name is None or (isinstance(class_name, str) and PIPELINES.fullmatch(class_name)):
         return None
     _refuse_code(path, class_name)
     assert isinstance(class_name, str)
     parts = {name: part for name, value in index.items() if (part := _part(path, name, value))}
-    for name in parts:
+    for name, (_, part_class) in parts.items():
         _refuse_pickles(path, name)
+        _refuse_remote_code(path, name, part_class)
     family, words = _family(class_name)
     left_out = tuple(name for name, value in index.items() if value == [None, None])
     return BasicModel(path, class_name, family, words, parts, left_out)
@@ -149,14 +150,14 @@ def _family(class_name: str) -> tuple[str, str]:
     return FAMILIES.get(stem, (stem.lower(), stem))
 
 
-def _read_index(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
-        index = json.loads((path / DIFFUSERS_INDEX).read_text("utf-8-sig"))
-    except (OSError, ValueError) as err:
-        raise _damaged(path, f"{DIFFUSERS_INDEX} cannot be read ({err})") from err
-    if not isinstance(index, dict):
-        raise _damaged(path, f"{DIFFUSERS_INDEX} is not a JSON object")
-    return index
+        value = json.loads((path / name).read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as err:
+        raise _damaged(path, f"{name} cannot be read ({err})") from err
+    if not isinstance(value, dict):
+        raise _damaged(path, f"{name} is not a JSON object")
+    return value
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
@@ -212,6 +213,20 @@ def _refuse_pickles(path: Path, part: str) -> None:
             "Get the folder with .safetensors files, or convert it.",
             path=str(path),
         )
+
+
+def _refuse_remote_code(path: Path, part: str, class_name: str) -> None:
+    """Classes that choose by a configuration may follow one to code on a hub."""
+    if not class_name.startswith("Auto"):
+        return
+    for file in (path / part).glob("*config.json"):
+        if "auto_map" in _read_json(path, f"{part}/{file.name}"):
+            raise UnsafeCheckpointError(
+                f"The {part} of {path.name} asks for code from elsewhere ({file.name}), which is "
+                "never run here. It was refused.",
+                "Get the version of this model for diffusers' own pipeline.",
+                path=str(path),
+            )
 
 
 def _complete_single_file(path: Path) -> BasicModel | CheckpointError | None:

@@ -230,13 +230,17 @@ def _part_class(model: BasicModel, library: str, class_name: str) -> Any:
     """
     known = {"diffusers": diffusers, "transformers": transformers}
     home = known.get(library) or getattr(diffusers.pipelines, library, None)
+    found = getattr(home, class_name, None)
+    if isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline):
+        home = None  # a folder in the folder, whose parts nobody has looked at
     if home is None:
         raise CheckpointError(
-            f"{model.folder.name} has a part from {library!r}, which is not used here.",
-            f"Parts may come from {' and '.join(LIBRARIES)}.",
+            f"{model.folder.name} has {class_name} from {library!r} as a part, which is not used "
+            "here.",
+            f"Parts may be networks, tokenizers and schedulers of {' and '.join(LIBRARIES)}.",
             path=str(model.folder),
         )
-    return getattr(home, class_name, None)
+    return found
 
 
 def _variant(model: BasicModel, ready: Iterable[str]) -> str | None:
