@@ -309,3 +309,17 @@ def test_overfitting_when_two_pictures_are_learnt_then_the_loss_on_them_falls(
     train(starter_checkpoint, tmp_path, options, pictures, notes)
     before = train_nothing(starter_checkpoint, tmp_path / "nothing", pictures)
     assert notes.validations[-1][1] < 0.8 * before
+
+
+def test_file_when_diffusers_reads_it_then_every_layer_is_understood(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
+
+    options = options_of(max_train_epochs=1, network_train_unet_only=False, text_encoder_lr=1e-3)
+    path = train(starter_checkpoint, tmp_path, options, FewPictures(count=1)).files[-1]
+    layers = len(tensors_of(path)) // 3
+    found, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(str(path))  # raises on leftovers
+    ups = [name for name in found if name.endswith((".up.weight", ".lora_B.weight"))]
+    assert len(ups) == layers and len(alphas) == layers
+    assert {name.partition(".")[0] for name in ups} == {"unet", "text_encoder"}
