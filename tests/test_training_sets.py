@@ -55,6 +55,14 @@ def test_adding_when_files_are_mixed_then_good_ones_are_copied_and_bad_ones_name
     assert [p.caption for p in sets.pictures("me")] == ["", "me, smile", ""]
 
 
+def test_picture_when_its_name_is_long_then_can_still_be_named(tmp_path: Path) -> None:
+    sets = _set(tmp_path)
+    sets.add("me", [picture(tmp_path / f"{'长' * 70} {n}.png") for n in "ab"])
+    sets.add("me", [tmp_path / f"{'长' * 70} a.png"])
+    for found in sets.pictures("me"):
+        assert sets.picture("me", found.path.name) == found.path
+
+
 def test_tags_when_changed_for_all_then_captions_are_written(tmp_path: Path) -> None:
     sets = _set(tmp_path)
     assert sets.change_tags("me", add="me", remove="smile") == 2

@@ -61,6 +61,11 @@ def clean_name(text: str) -> str:
     return " ".join(plain.split())[:MOST_NAME].strip(f" .{OF_LOGIN}")
 
 
+def is_plain(file: str) -> bool:
+    """True for a name that stays in its folder, wherever it comes from."""
+    return bool(file) and file[0] != "." and not _NOT_IN_NAMES.search(file)
+
+
 class TrainingSets:
     """All sets of an installation.
 
@@ -128,7 +133,7 @@ class TrainingSets:
             ParamsError: There is none.
         """
         path = self.folder(name) / file
-        if clean_name(file) != file or not path.is_file():
+        if not is_plain(file) or not path.is_file():
             raise ParamsError(f'The set "{name}" has no picture "{file}".', field="file")
         return path
 

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, Response
 from webui.errors import WebUIError
 from webui.params import TrainLora
 from webui.training.photographs import small
-from webui.training_sets import clean_name
+from webui.training_sets import is_plain
 from webui.trainings import run_folder_of
 from webui.ui.train_form import sets_of
 
@@ -26,9 +26,7 @@ THUMB_SIDE = 320
 FOR_A_DAY = {"Cache-Control": "private, max-age=86400"}
 
 
-def make_train_routes(
-    studio: Studio, login: Any, find_job: Callable[[int, str], Job]
-) -> APIRouter:
+def make_train_routes(studio: Studio, login: Any, find_job: Callable[[int, str], Job]) -> APIRouter:
     """``/train/picture/{set}/{file}`` and ``/train/sample/{job}/{file}``.
 
     Args:
@@ -64,7 +62,7 @@ def _thumb(studio: Studio, name: str, file: str, user: str) -> bytes:
 
 def _sample(studio: Studio, job: Job, file: str) -> Path:
     params = studio.params_of(job)
-    if not isinstance(params, TrainLora) or clean_name(file) != file:
+    if not isinstance(params, TrainLora) or not is_plain(file):
         raise HTTPException(404, "There is no such picture.")
     path = run_folder_of(studio, params) / "sample" / file
     if path.suffix != ".png" or not path.is_file():

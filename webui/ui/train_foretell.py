@@ -1,0 +1,89 @@
+"""What every change of the Train tab changes: the plan, the options as a file, the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.errors import DatasetError, ParamsError
+from webui.training.checks import find_problems
+from webui.trainings import family_of, foresee
+from webui.ui import cards, train_view
+from webui.ui.session import user_of
+from webui.ui.texts import language_of, say
+from webui.ui.train_form import Choice, checkpoint_of, choice, read_changes, sets_of, toml_of
+from webui.ui.train_parts import Train
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+
+def foretell(
+    parts: Train, studio: Studio, form: Mapping[str, Any], user: str, language: str
+) -> dict[Any, Any]:
+    """Steps, time, memory and what is in the way; the options as a file."""
+    try:
+        chosen = choice(form, studio, sets_of(studio, user))
+    except ParamsError as err:
+        return {
+            parts.plan: train_view.problem_view([str(err)], language),
+            parts.toml: gr.skip(),
+            parts.toml_link: gr.skip(),
+        }
+    text = toml_of(chosen)
+    link = train_view.toml_link(text, chosen.options.output_name, language)
+    return {
+        parts.plan: _plan(studio, form, chosen, language),
+        parts.toml: text,
+        parts.toml_link: link,
+    }
+
+
+def _plan(studio: Studio, form: Mapping[str, Any], chosen: Choice, language: str) -> str:
+    options = chosen.options
+    record = checkpoint_of(form, studio)
+    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
+    found = find_problems(
+        options, family=family_of(studio, record), device=device.partition(":")[0]
+    )
+    errors = [problem.message for problem in found if problem.is_error]
+    warnings = [*chosen.notices, *(p.message for p in found if not p.is_error)]
+    if not (options.train_data_dir or options.in_json or options.dataset_config):
+        return train_view.problem_view(errors, language) if errors else ""
+    try:
+        foresight = foresee(studio, options)
+    except (ParamsError, DatasetError) as err:
+        return train_view.problem_view([*errors, str(err)], language)
+    return train_view.plan_view(foresight, errors, warnings, language)
+
+
+def show_pictures(
+    parts: Train, studio: Studio, form: Mapping[str, Any], request: gr.Request
+) -> dict[Any, Any]:
+    """The set with its words, and what it comes to; what an earlier look found is gone."""
+    user, language = user_of(request), language_of(request)
+    return {
+        parts.pictures: pictures_html(studio, form["set_name"], user, language),
+        parts.report: "",
+        **foretell(parts, studio, form, user, language),
+    }
+
+
+def pictures_html(studio: Studio, name: str | None, user: str, language: str) -> str:
+    sets = sets_of(studio, user)
+    if not name or name not in sets.names():
+        return cards.note(say("train_set_none", language))
+    return train_view.set_view(name, sets.pictures(name), None, language)
+
+
+def options_html(studio: Studio, form: Mapping[str, Any], user: str, language: str) -> str:
+    try:
+        chosen = choice(form, studio, sets_of(studio, user))
+    except ParamsError as err:
+        return train_view.problem_view([str(err)], language)
+    problems = [problem.field for problem in find_problems(chosen.options)]
+    return train_view.options_view(
+        chosen.options, read_changes(form["changes"]), problems, language
+    )

@@ -1,0 +1,128 @@
+"""The pictures of the Train tab: words, a look over them, faces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from webui.training.dataset_doctor import examine
+from webui.training.dataset_plan import make_plan
+from webui.ui import cards, train_faces, train_view
+from webui.ui.session import user_of, visitor_of
+from webui.ui.texts import language_of, say
+from webui.ui.train_foretell import foretell, show_pictures
+from webui.ui.train_form import choice, sets_of
+from webui.ui.train_parts import Train
+from webui.ui.wiring import Values, tell, wire
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+
+def connect(parts: Train, studio: Studio, browser: gr.BrowserState) -> None:
+    """Wire everything about pictures but dropping them."""
+    _connect_pictures(parts, studio)
+    _connect_faces(parts, studio, browser)
+
+
+def _connect_pictures(parts: Train, studio: Studio) -> None:
+    form, tools = parts.form, parts.tools
+
+    def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        data = event._data
+        if data["act"] == "caption":
+            sets.write_captions(name, {data["name"]: str(data["value"])})
+            return foretell(
+                parts, studio, form.read(values), user_of(request), language_of(request)
+            )
+        if data["act"] == "take-out":
+            tell("train_taken", request, count=sets.take_out(name, [data["name"]]))
+        if data["act"] == "remove-set":
+            sets.remove(name)
+            names = sets.names()
+            now = {**form.read(values), "set_name": next(iter(names), None)}
+            return {
+                form.set_name: gr.update(choices=names, value=now["set_name"]),
+                **show_pictures(parts, studio, now, request),
+            }
+        return show_pictures(parts, studio, form.read(values), request)
+
+    def apply(values: Values, request: gr.Request) -> dict:
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        replaced = values[tools.replace].strip()
+        count = sets.change_tags(
+            name, add=values[tools.add], remove=values[tools.remove],
+            replace=(replaced, values[tools.by]) if replaced else None,
+        )  # fmt: skip
+        return told(count, request) | {
+            tools.add: "", tools.remove: "", tools.replace: "", tools.by: "",
+            **show_pictures(parts, studio, form.read(values), request),
+        }  # fmt: skip
+
+    def from_names(values: Values, request: gr.Request) -> dict:
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        count = sets.caption_from_names(name, values[form.word] or name)
+        return told(count, request) | show_pictures(parts, studio, form.read(values), request)
+
+    def told(count: int, request: gr.Request) -> dict:
+        tell("train_changed" if count else "train_unchanged", request, count=count)
+        return {}
+
+    def look(values: Values, request: gr.Request) -> dict:
+        language, user = language_of(request), user_of(request)
+        chosen = choice(form.read(values), studio, sets_of(studio, user))
+        report = examine(make_plan(chosen.options, goes_on=True))
+        pictures = sets_of(studio, user).pictures(chosen.set_name) if chosen.set_name else []
+        return {
+            parts.pictures: train_view.set_view(chosen.set_name, pictures, report, language),
+            parts.report: train_view.report_view(report, language),
+        }
+
+    shown = [parts.pictures, parts.report, *parts.foretells()]
+    wire(parts.pictures.act, act, form.components(), [form.set_name, *shown])
+    fields = [tools.add, tools.remove, tools.replace, tools.by]
+    wire(tools.apply.click, apply, [*form.components(), *fields], [*fields, *shown])
+    wire(tools.from_names.click, from_names, form.components(), shown)
+    wire(parts.look.click, look, form.components(), shown)
+
+
+def _connect_faces(parts: Train, studio: Studio, browser: gr.BrowserState) -> None:
+    form, faces = parts.form, parts.faces
+
+    def show(values: Values, request: gr.Request) -> dict:
+        job = train_faces.find_job(studio, values[faces.job])
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        pictures = sets.pictures(name) if name in sets.names() else []
+        html = train_faces.view(job, name, pictures, language_of(request))
+        is_looking = job is not None and not job.is_finished
+        return {faces.shown: html, faces.timer: gr.Timer(active=is_looking)}
+
+    def look(values: Values, request: gr.Request) -> dict:
+        visitor = visitor_of(values[browser], request)
+        if not studio.face_detectors():
+            return {faces.shown: cards.note(say("faces_missing", language_of(request)))}
+        sets, name = sets_of(studio, visitor.user), values[form.set_name]
+        job = train_faces.ask(studio, sets, name, client=visitor.client, user=visitor.user)
+        return {faces.job: job.id, **show({**values, faces.job: job.id}, request)}
+
+    def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        job = train_faces.find_job(studio, values[faces.job])
+        if job is None or name not in sets.names():
+            return {faces.shown: ""}
+        found = train_faces.suggestions(job, sets.pictures(name))
+        if event._data["act"] == "cut":
+            found = {file: one for file, one in found.items() if file == event._data["name"]}
+        train_faces.cut(sets, name, found)
+        return {
+            **show(values, request),
+            **show_pictures(parts, studio, form.read(values), request),
+        }
+
+    takes, looks = [faces.job, browser, *form.components()], [faces.shown, faces.timer]
+    shown = [parts.pictures, parts.report, *parts.foretells()]
+    wire(faces.look.click, look, takes, [faces.job, *looks])
+    wire(faces.timer.tick, show, takes, looks, is_quiet=True, trigger_mode="always_last")
+    wire(faces.shown.act, act, takes, [*looks, *shown])
