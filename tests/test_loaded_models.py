@@ -19,8 +19,10 @@ from webui.torch_setup import prepare_torch
 prepare_torch(threads=1)
 
 from webui import loaded_models  # noqa: E402
+from webui.checkpoints.memory import Budget  # noqa: E402
 from webui.loaded_models import LoadedModels, ModelPlan, SmallRule, vae_key  # noqa: E402
 from webui.pipelines.placement import NetworkPart  # noqa: E402
+from webui.restoration.networks import Shelf  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -159,7 +161,8 @@ def test_unet_when_wanted_small_is_another_model_of_the_same_file(starter_checkp
     sizes = {}
     for storage in ("Disable", "Enable for SDXL", "Enable"):
         models.begin([wish], {}, SmallRule(storage))
-        sizes[storage] = models.get(wish).parts["unet"].conv_in.weight.element_size()
+        layer = models.get(wish).unet.mid_block.resnets[0].conv1
+        sizes[storage] = layer.weight.element_size()
     assert sizes == {"Disable": 4, "Enable for SDXL": 4, "Enable": 1}
     assert len(models.memory.values("checkpoint")) == 2
     first, second = models.memory.values("checkpoint")
@@ -188,3 +191,28 @@ def test_medvram_for_sdxl_acts_on_models_of_its_latents_only(
     # what waits in main memory is not missed on the device
     aside = [name for name, part in parts.items() if not NetworkPart(part, gpu).missing()]
     assert aside == (["text_encoder_2", "vae"] if waits else [])
+
+
+def test_networks_beside_count_and_go_after_idle_models_and_before_those_at_work(
+    starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    shelf = Shelf(CPU)
+    plan = ModelPlan(CPU, torch.float32, torch.float32, device_bytes=1 << 40)
+    models = LoadedModels(plan, beside=shelf)
+    idle = files(Path(shutil.copy(starter_checkpoint, tmp_path / "idle.safetensors")))
+    for wish in (idle, files(starter_checkpoint)):
+        models.begin([wish], {})
+        models.get(wish)
+    for name in "ab":
+        shelf.get(name, lambda: SimpleNamespace(model=torch.nn.Linear(512, 512, bias=False)))
+    two = models.memory.used.device
+    assert shelf.bytes().device == 2 << 20
+
+    present = models.get(files(starter_checkpoint)).nbytes
+    models.memory.budget = Budget(device=present + (2 << 20))
+    models.memory.settle()
+    assert not models.has(idle) and shelf.bytes().device == 2 << 20
+    models.memory.budget = Budget(device=present + (1 << 20))
+    models.memory.settle()
+    assert models.has(files(starter_checkpoint)) and shelf.bytes().device == 1 << 20
+    assert two == 2 * present + (2 << 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 import torch
@@ -22,7 +22,7 @@ from webui.checkpoints.load import (
 )
 from webui.checkpoints.load_pipeline import LoadedPipeline, load_pipeline, pipeline_dtype
 from webui.checkpoints.lora_file import read_lora
-from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory
+from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory, Part
 from webui.errors import CheckpointError
 from webui.networks.lora.files import LoraFile
 from webui.networks.small_weights import SmallWeights
@@ -32,6 +32,7 @@ from webui.pipelines.preview import forget_previews
 from webui.pipelines.taking_turns import take_turns
 
 CHECKPOINT, VAE, LORA = "checkpoint", "vae", "lora"
+BESIDE: Final = Key("beside", None)
 Files = Mapping[str, Any]
 """``checkpoint`` and ``vae`` (or None) with their ``path``, as a job message names them; and
 ``basic``, a ``BasicModel``, where a pipeline of diffusers paints the checkpoint."""
@@ -95,13 +96,15 @@ class LoadedModels:
 
     Args:
         plan: How they run.
+        beside: Other networks on the same device; they count, and get fewer when memory is short.
 
     Attributes:
         memory: Owns all of them.
     """
 
-    def __init__(self, plan: ModelPlan) -> None:
+    def __init__(self, plan: ModelPlan, beside: Part | None = None) -> None:
         self._plan = plan
+        self._beside = beside
         self._learnt: dict[Path, dict[tuple[str, int], Any]] = {}
         """What each checkpoint needed when memory was short; outlives the model."""
         self.memory = ModelMemory(self._budget({}), _machine(plan.device))
@@ -117,7 +120,10 @@ class LoadedModels:
         """A job begins that works with these; ``limits`` as for ``_budget``."""
         self.memory.budget = self._budget(limits)
         self._small_rule, self._small = small, {}
-        self.memory.needs([key(f) for f in files for key in (self.checkpoint_key, vae_key)])
+        needed = [key(f) for f in files for key in (self.checkpoint_key, vae_key)]
+        if self._beside is not None:
+            self.memory.put(BESIDE, Kept(None, (self._beside,), lambda: True))
+        self.memory.needs([*needed, BESIDE])
 
     def small_weights(self, files: Files) -> SmallWeights | None:
         """How the present job wants the U-Net of a checkpoint stored; None = in the usual way."""

@@ -81,6 +81,8 @@ class Painter:
             no_half_vae=settings.get("no_half_vae", False),
             bf16=settings.get("bf16", False),
         )
+        may_halve = not settings.get("no_half", False)
+        self._shelf = Shelf(self._device, has_half=may_halve and has_quick_half(self._device))
         self.models = LoadedModels(
             ModelPlan(
                 self._device,
@@ -91,15 +93,14 @@ class Painter:
                 lowvram=settings.get("lowvram", False),
                 device_bytes=settings.get("model_memory_bytes", 0),
                 ram_bytes=settings.get("model_ram_bytes", 0),
-            )
+            ),
+            beside=self._shelf,
         )
         if settings.get("threads"):
             torch.set_num_threads(settings["threads"])
         self._tokenizer = ClipTokenizer.load()
         self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
-        may_halve = not settings.get("no_half", False)
-        self._shelf = Shelf(self._device, has_half=may_halve and has_quick_half(self._device))
 
     def facts(self) -> dict[str, Any]:
         """What the web side shows about this process."""

@@ -303,9 +303,10 @@ class ModelMemory:
 
 
 def _send_away(part: Part) -> bool:
-    """Have a part wait in main memory, and take no more of it there than it must."""
-    part.slim()
-    return part.wait()
+    """Have a part wait in main memory, and take no more of it there than it must; or, where it
+    cannot wait, get smaller."""
+    was_slimmed = part.slim()
+    return part.wait() or was_slimmed
 
 
 def _is_free(free: int | None, more: int) -> bool:

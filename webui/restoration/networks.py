@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import Tensor
 
-from webui.checkpoints.memory import give_back_memory
+from webui.checkpoints.memory import Bytes, give_back_memory
 from webui.checkpoints.weights import open_weights
 from webui.errors import CheckpointError, UnknownArchitectureError
 from webui.torch_setup import mend_torchvision
@@ -138,7 +138,8 @@ def _unknown(path: Path, tensors: dict[str, Tensor]) -> UnknownArchitectureError
 
 
 class Shelf:
-    """Loaded networks by key, the most recently used few. For one thread.
+    """Loaded networks by key, the most recently used few. For one thread. For whoever owns the
+    memory it is one ``checkpoints.memory.Part``, which gets smaller network by network.
 
     Args:
         device: Where networks run.
@@ -162,6 +163,31 @@ class Shelf:
             self._kept[key] = make()
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def bytes(self) -> Bytes:
+        """See ``Part``. What is no network of torch is small and does not count."""
+        networks = [getattr(kept, "model", None) for kept in self._kept.values()]
+        tensors = [t for n in networks if isinstance(n, torch.nn.Module) for t in n.parameters()]
+        return Bytes(device=sum(t.numel() * t.element_size() for t in tensors))
+
+    def slim(self) -> bool:
+        """Let go of the network that was used longest ago."""
+        if not self._kept:
+            return False
+        self._kept.popitem(last=False)
+        give_back_memory()
+        return True
+
+    def wait(self) -> bool:
+        """See ``Part``. Networks do not wait beside the device, they go."""
+        return False
+
+    def missing(self) -> int:
+        """See ``Part``."""
+        return 0
+
+    def come(self) -> None:
+        """See ``Part``."""
 
     def clear(self) -> None:
         """Let go of every network."""
