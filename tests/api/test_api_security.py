@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from fastapi.testclient import TestClient
 from tests.api.clients import BASE_URL, QUICK, MakeStudio, client_of
 from webui.api import fence
 from webui.api.app import build_api
-from webui.api.guard import Trust
+from webui.api.guard import Trust, is_api_path
 from webui.brake import Brake
+from webui.settings import read_settings
 from webui.studio import Studio
 
 SAMPLERS = "/sdapi/v1/samplers"
@@ -321,3 +323,13 @@ def test_fence_when_routes_are_counted_is_around_all_of_them(studio: Studio) -> 
     routes = [route for route in build_api(studio).routes if isinstance(route, APIRoute)]
 
     assert all(type(route).__name__ == "FencedRoute" for route in routes)
+
+
+@pytest.mark.parametrize("path", [SAMPLERS, "/danqing/v1/downloads"])
+def test_host_when_only_the_api_has_a_password_may_be_any(tmp_path: Path, path: str) -> None:
+    settings = read_settings(
+        ["--api", "--api-auth", "a:b", "--data-dir", str(tmp_path)], environ={}
+    )
+    trust = Trust.from_settings(settings)
+
+    assert trust.host_is_ours("evil.example", is_api=is_api_path({"path": path}))

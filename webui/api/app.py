@@ -18,7 +18,7 @@ from webui.api.extra_networks import extra_networks_routes
 from webui.api.extras import extras_routes
 from webui.api.fence import make_fenced_route
 from webui.api.file_tools import file_tool_routes
-from webui.api.guard import Guard, Trust
+from webui.api.guard import API_ROOTS, Guard, Trust
 from webui.api.image_to_image import image_to_image_routes
 from webui.api.lists import list_routes
 from webui.api.options_routes import options_routes
@@ -112,7 +112,7 @@ def _unknown_routes(app: FastAPI, route_class: type[APIRoute]) -> APIRouter:
                 raise ApiError(405, "Method Not Allowed")
         raise ApiError(404, "Not Found")
 
-    for prefix in ("sdapi", "internal", "danqing"):
+    for prefix in API_ROOTS:
         routes.add_api_route(
             f"/{prefix}/{{rest:path}}", unknown, methods=ALL_METHODS, include_in_schema=False
         )

@@ -26,6 +26,8 @@ from webui.settings import Settings, is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 SHARE_SUFFIX = ".gradio.live"
+API_ROOTS = ("sdapi", "internal", "danqing")
+"""First parts of the paths that the API answers, besides /openapi.json."""
 NO_ORIGIN = "null"
 """What browsers send for files, sandboxed frames and some redirects."""
 
@@ -159,7 +161,7 @@ class Guard:
 def is_api_path(scope: Scope) -> bool:
     """True for the paths that the API answers."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.startswith(("/sdapi/", "/internal/")) or path == "/openapi.json"
+    return path == "/openapi.json" or path.startswith(tuple(f"/{root}/" for root in API_ROOTS))
 
 
 def _is_proxy_here(scope: Scope) -> bool:
