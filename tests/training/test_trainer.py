@@ -323,3 +323,36 @@ def test_file_when_diffusers_reads_it_then_every_layer_is_understood(
     ups = [name for name in found if name.endswith((".up.weight", ".lora_B.weight"))]
     assert len(ups) == layers and len(alphas) == layers
     assert {name.partition(".")[0] for name in ups} == {"unet", "text_encoder"}
+
+
+def test_lycoris_when_its_package_is_missing_then_said_plainly(
+    starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lycoris", None)
+    monkeypatch.setitem(sys.modules, "lycoris.wrapper", None)
+    options = options_of(network_module="lycoris.kohya", network_args=("algo=loha",))
+    with pytest.raises(TrainingError, match="needs the package lycoris-lora"):
+        train(starter_checkpoint, tmp_path, options, FewPictures(count=1))
+
+
+@pytest.mark.parametrize("algo", ["loha", "lokr"])
+def test_lycoris_when_installed_then_a_file_of_its_kind_that_fits(
+    starter_checkpoint: Path, tmp_path: Path, algo: str
+) -> None:
+    pytest.importorskip("lycoris")
+    options = options_of(
+        network_module="lycoris.kohya", network_args=(f"algo={algo}", "conv_dim=2", "factor=4"),
+        max_train_epochs=1,
+    )  # fmt: skip
+    path = train(starter_checkpoint, tmp_path, options, FewPictures(count=2)).files[-1]
+    model = load_checkpoint(starter_checkpoint, for_painting=False)
+    file = read_lora(path)
+    match = match_layers(file, {"unet": unet_layers(model.unet)})
+    assert not match.strangers and not match.unfit and not file.unknown and match.applied > 100
+    deltas = [c.weight.delta(torch.ones(match_shape(model, p))) for p, c in
+              match.layers["unet"].items() if c.weight is not None]  # fmt: skip
+    assert any(float(delta.abs().max()) > 0 for delta in deltas)
+
+
+def match_shape(model: object, path: str) -> tuple[int, ...]:
+    return tuple(model.unet.get_submodule(path).weight.shape)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ is made or kept.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,6 +87,40 @@ class Adapter(nn.Module):
     def take_off(self) -> None:
         """Give the layer its own forward again."""
         self.layer.__dict__.pop("forward", None)
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        """What a file holds of it, by the ends of kohya's names; the values, not copies."""
+        return {
+            "alpha": torch.tensor(float(self.alpha)),
+            "lora_down.weight": self.lora_down.detach(),
+            "lora_up.weight": self.lora_up.detach(),
+        }
+
+    def load(self, stored: Mapping[str, Tensor]) -> bool:
+        """Take values by the ends of kohya's names; False when they are not all there.
+
+        Raises:
+            ValueError: One has another size.
+        """
+        pairs = (("lora_down.weight", self.lora_down), ("lora_up.weight", self.lora_up))
+        if any(end not in stored for end, _ in pairs):
+            return False
+        with torch.no_grad():
+            for end, own in pairs:
+                if own.numel() != stored[end].numel():
+                    raise ValueError(end)
+                own.copy_(stored[end].reshape(own.shape))
+        return True
+
+    def limit_norm(self, most: float) -> tuple[float, bool]:
+        """Scale the change down to a norm; the norm it has then, and whether it was larger."""
+        with torch.no_grad():
+            norm = float(self.delta().norm())
+            if norm <= most:
+                return norm, False
+            for parameter in (self.lora_up, self.lora_down):
+                parameter.mul_((most / norm) ** 0.5)
+            return most, True
 
     def delta(self) -> Tensor:
         """The change of the weight at weight 1, in its shape."""

@@ -155,7 +155,7 @@ def _network(options: TrainingOptions, family: str) -> Iterator[Problem]:
             f'network_module: "{options.network_module}" is unknown; choose networks.lora or '
             f"lycoris.kohya.{nearest(options.network_module, MODULES)}",
         )
-    elif options.network_module == "networks.lora":
+    else:
         BlockPlan(read_network_args(options), family or "sd1")
     for name in ("network_weights", "resume", "vae"):
         path = getattr(options, name)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 
+from webui.networks.lora import kohya
 from webui.networks.lora.names import original_unet_names
 from webui.training.adapters import Adapter, Dropouts
+from webui.training.lycoris_layers import LycorisAdapter
 from webui.training.network_args import BlockPlan, NetworkArgs
 
 TEXT: Final = "text"
 UNET: Final = "unet"
-_IN_TRANSFORMER: Final = re.compile(r"(^|\.)attentions\.")
-_IN_CONVOLUTIONS: Final = re.compile(r"(^|\.)(resnets|downsamplers|upsamplers)\.")
-_IN_TEXT: Final = re.compile(r"(^|\.)(self_attn|mlp)\.")
 
 
 @dataclass(frozen=True)
@@ -65,29 +62,24 @@ def wanted_layers(
     found: list[Wanted] = []
     for target in targets:
         is_unet = target.part == UNET
-        paths = {path: layer for path, layer in target.network.named_modules() if path}
-        original = original_unet_names(paths) if is_unet else {}
-        for path, layer in paths.items():
-            if not isinstance(layer, (nn.Linear, nn.Conv2d)) or not _is_wanted(path, is_unet, args):
-                continue
-            block = blocks.of(original.get(path, "")) if is_unet and blocks else None
-            rank, alpha = _size(layer, args, blocks, block)
-            if rank == 0:
-                continue
-            named = original[path] if target.has_original_names else path
-            if not is_unet:
-                named = f"text_model.{path.removeprefix('text_model.')}"
-            name = f"{target.prefix}_{named.replace('.', '_')}"
-            found.append(Wanted(name, target.part, path, layer, rank, alpha, block))
+        original: dict[str, str] = {}
+        if is_unet and blocks:
+            original = original_unet_names(path for path, _ in target.network.named_modules())
+        for one in _layers(target, args):
+            block = blocks.of(original.get(one.path, "")) if is_unet and blocks else None
+            rank, alpha = _size(one.layer, args, blocks, block)
+            if rank:
+                found.append(Wanted(one.name, target.part, one.path, one.layer, rank, alpha, block))
     return found
 
 
-def _is_wanted(path: str, is_unet: bool, args: NetworkArgs) -> bool:
-    if not is_unet:
-        return bool(_IN_TEXT.search(path))
-    has_convolutions = args.conv_dim is not None or args.conv_block_dims is not None
-    return bool(
-        _IN_TRANSFORMER.search(path) or (has_convolutions and _IN_CONVOLUTIONS.search(path))
+def _layers(target: Target, args: NetworkArgs) -> Iterator[kohya.Target]:
+    if target.part != UNET:
+        return kohya.text_targets(target.network, target.prefix)
+    return kohya.unet_targets(
+        target.network,
+        original_names=target.has_original_names,
+        has_convolutions=args.conv_dim is not None or args.conv_block_dims is not None,
     )
 
 
@@ -113,22 +105,27 @@ class LoraNetwork(nn.Module):
 
     Args:
         wanted: See ``wanted_layers``; none of them may carry an adapter already.
+        make: Makes the adapter of one layer; None = plain LoRA.
     """
 
-    def __init__(self, wanted: Sequence[Wanted], dropouts: Dropouts) -> None:
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        dropouts: Dropouts,
+        make: Callable[[Wanted], LycorisAdapter] | None = None,
+    ) -> None:
         super().__init__()
         self.wanted = {one.name: one for one in wanted}
-        self.adapters = nn.ModuleDict(
-            {
-                one.name: Adapter(one.layer, one.rank, one.alpha or one.rank, dropouts)
-                for one in wanted
-            }
-        )
 
-    def named_adapters(self) -> Iterator[tuple[str, Adapter]]:
+        def plain(one: Wanted) -> Adapter:
+            return Adapter(one.layer, one.rank, one.alpha or one.rank, dropouts)
+
+        self.adapters = nn.ModuleDict({one.name: (make or plain)(one) for one in wanted})
+
+    def named_adapters(self) -> Iterator[tuple[str, Adapter | LycorisAdapter]]:
         """Name in the file → adapter."""
         for name, adapter in self.adapters.items():
-            assert isinstance(adapter, Adapter)
+            assert isinstance(adapter, (Adapter, LycorisAdapter))
             yield name, adapter
 
     def put_on(self) -> None:
@@ -148,57 +145,43 @@ class LoraNetwork(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """What a file holds, by kohya's names; the parameters themselves, not copies."""
-        found: dict[str, Tensor] = {}
-        for name, adapter in self.named_adapters():
-            found[f"{name}.alpha"] = torch.tensor(float(adapter.alpha))
-            found[f"{name}.lora_down.weight"] = adapter.lora_down.detach()
-            found[f"{name}.lora_up.weight"] = adapter.lora_up.detach()
-        return found
+        return {
+            f"{name}.{end}": tensor
+            for name, adapter in self.named_adapters()
+            for end, tensor in adapter.file_tensors().items()
+        }
 
-    @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
         """Take values from a file's tensors.
 
         Returns:
             Names of layers that were not in it, and names in it that mean no layer here.
         Raises:
-            ValueError: A tensor has another shape; its name is the error's text.
+            ValueError: A tensor of a layer has another size; the layer's name is the text.
         """
+        layers: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            layer, _, end = name.partition(".")
+            layers.setdefault(layer, {})[end] = tensor
         missing: list[str] = []
-        known: set[str] = set()
         for name, adapter in self.named_adapters():
-            down = tensors.get(f"{name}.lora_down.weight")
-            up = tensors.get(f"{name}.lora_up.weight")
-            if down is None or up is None:
-                missing.append(name)
-                continue
-            known.update(f"{name}.{end}" for end in ("alpha", "lora_down.weight", "lora_up.weight"))
-            for own, stored in ((adapter.lora_down, down), (adapter.lora_up, up)):
-                if own.numel() != stored.numel():
-                    raise ValueError(name)
-                own.copy_(stored.reshape(own.shape))
-        return missing, sorted(set(tensors) - known)
+            try:
+                if not adapter.load(layers.get(name, {})):
+                    missing.append(name)
+            except ValueError as err:
+                raise ValueError(name) from err
+        known = set(self.wanted)
+        return missing, sorted(name for name in tensors if name.partition(".")[0] not in known)
 
-    @torch.no_grad()
     def limit_norms(self, most: float) -> tuple[int, float, float]:
         """Scale down every change whose norm is above a limit.
 
         Returns:
             How many were, the mean norm and the largest (both after).
         """
-        norms: list[Tensor] = []
-        scaled = 0
-        for _, adapter in self.named_adapters():
-            norm = adapter.delta().norm().clamp(min=1e-12)
-            if norm > most:
-                factor = (most / norm).sqrt()
-                adapter.lora_up.mul_(factor)
-                adapter.lora_down.mul_(factor)
-                scaled += 1
-                norm = norm.new_tensor(most)
-            norms.append(norm)
-        together = torch.stack(norms)
-        return scaled, float(together.mean()), float(together.max())
+        found = [adapter.limit_norm(most) for _, adapter in self.named_adapters()]
+        norms = [norm for norm, _ in found]
+        return sum(is_scaled for _, is_scaled in found), sum(norms) / len(norms), max(norms)
 
     def parts(self) -> set[str]:
         """``unet`` and ``text``, whichever have layers here."""
@@ -223,12 +206,10 @@ class LoraNetwork(nn.Module):
                 weight = blocks.rate(one.block) if blocks and one.block is not None else 1.0
                 ratio = args.up_ratio(part)
                 block = f" block {one.block}" if weight != 1.0 else ""
-                for parameter, factor, end in (
-                    (adapter.lora_down, 1.0, ""),
-                    (adapter.lora_up, ratio, " plus" if ratio != 1.0 else ""),
-                ):
-                    label = f"{part}{block}{end}"
-                    rate = rates[part] * weight * factor
+                for own, parameter in adapter.named_parameters():
+                    is_quicker = ratio != 1.0 and own == "lora_up"
+                    label = f"{part}{block}{' plus' if is_quicker else ''}"
+                    rate = rates[part] * weight * (ratio if is_quicker else 1.0)
                     group = groups.setdefault(label, {"params": [], "lr": rate, "name": label})
                     group["params"].append(parameter)
         return list(groups.values())

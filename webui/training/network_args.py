@@ -22,6 +22,18 @@ SIDES: Final = {"sd1": (12, 1, 12), "sd2": (12, 1, 12), "sdxl": (9, 3, 9)}
 CURVES: Final = ("cosine", "sine", "linear", "reverse_linear", "zeros")
 _ORIGINAL: Final = re.compile(r"(input_blocks|middle_block|output_blocks)\.(\d+)")
 
+LYCORIS: Final = "lycoris.kohya"
+ALGOS: Final = (
+    "lora", "locon", "loha", "lokr", "ia3", "dylora", "glora", "full", "diag-oft", "boft",
+)  # fmt: skip
+PRESETS: Final = ("full", "attn-mlp")
+"""Of LyCORIS' presets those that are told apart here: with convolutions and without."""
+LYCORIS_FLAGS: Final = {
+    "use_tucker", "use_scalar", "decompose_both", "full_matrix", "dora_wd", "rs_lora",
+    "bypass_mode", "rank_dropout_scale",
+}  # fmt: skip
+LYCORIS_NUMBERS: Final = {"factor", "block_size", "dropout", "rank_dropout", "module_dropout"}
+
 _NUMBERS: Final = {
     "conv_alpha", "rank_dropout", "module_dropout", "loraplus_lr_ratio",
     "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio", "block_lr_zero_threshold",
@@ -65,6 +77,7 @@ class NetworkArgs:
         block_dims …: One number a block, see ``BlockPlan``.
         loraplus: Part → how many times the rate of the upper matrices is.
         rate_weights: Side (``down``, ``mid``, ``up``) → the list or curve as written.
+        algo: Kind of LyCORIS layer; "" = plain LoRA. more: Arguments for it.
     """
 
     dim: int = DEFAULT_DIM
@@ -80,6 +93,8 @@ class NetworkArgs:
     loraplus: dict[str, float] | None = None
     rate_weights: dict[str, str] | None = None
     zero_threshold: float = 0.0
+    algo: str = ""
+    more: dict[str, Any] | None = None
 
     def up_ratio(self, part: str) -> float:
         """LoRA+: how many times faster the upper matrices of a part learn."""
@@ -94,6 +109,8 @@ def read_network_args(options: NetworkOptions) -> NetworkArgs:
         ParamsError: An unknown name, or a value that cannot be read.
     """
     pairs = split_pairs(options.network_args, "network_args")
+    if options.network_module == LYCORIS:
+        return _read_lycoris(pairs, options)
     known = {*_NUMBERS, *_WHOLE, *_LISTS, *_WEIGHTS}
     for key in pairs:
         if key not in known:
@@ -122,6 +139,51 @@ def read_network_args(options: NetworkOptions) -> NetworkArgs:
         rate_weights=weights or None,
         **values,
     )
+
+
+def _read_lycoris(pairs: dict[str, str], options: NetworkOptions) -> NetworkArgs:
+    """The options of ``lycoris.kohya``; the preset says whether convolutions are trained."""
+    known = {"algo", "preset", "conv_dim", "conv_alpha", *LYCORIS_FLAGS, *LYCORIS_NUMBERS}
+    for key in pairs:
+        if key not in known:
+            raise ParamsError(
+                f'network_args: "{key}" is unknown to lycoris.kohya.{nearest(key, known)}',
+                f"Known: {', '.join(sorted(known))}.",
+                field="network_args",
+            )
+    algo, preset = pairs.get("algo", "lora").lower(), pairs.get("preset", "full")
+    for name, value, choices in (("algo", algo, ALGOS), ("preset", preset, PRESETS)):
+        if value not in choices:
+            raise ParamsError(
+                f'network_args: {name} "{value}" is unknown.{nearest(value, choices)}',
+                f"Choose one of {', '.join(choices)}.",
+                field="network_args",
+            )
+    dim = options.network_dim or DEFAULT_DIM
+    alpha = options.network_alpha or dim
+    conv_dim = _whole("conv_dim", pairs.get("conv_dim", str(dim)))
+    more: dict[str, Any] = {
+        key: pairs[key].lower() in ("true", "1", "yes") for key in LYCORIS_FLAGS & pairs.keys()
+    }
+    for key in LYCORIS_NUMBERS & pairs.keys():
+        read = _number if key.endswith("dropout") else _signed
+        more[key] = read(key, pairs[key])
+    if options.network_dropout:
+        more.setdefault("dropout", options.network_dropout)
+    if more.pop("dora_wd", False):
+        more["weight_decompose"] = True
+    return NetworkArgs(
+        dim=dim,
+        alpha=alpha,
+        conv_dim=conv_dim if preset == "full" else None,
+        conv_alpha=_number("conv_alpha", pairs.get("conv_alpha", str(alpha))),
+        algo=algo,
+        more=more,
+    )
+
+
+def _signed(key: str, text: str) -> int:
+    return int(_number(key, text))
 
 
 def _number(key: str, text: str) -> float:

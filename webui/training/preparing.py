@@ -16,7 +16,8 @@ from webui.params.training import TrainingOptions
 from webui.training.adapters import Dropouts
 from webui.training.base import Base
 from webui.training.learning import seed_of
-from webui.training.network import TEXT, UNET, LoraNetwork, wanted_layers
+from webui.training.lycoris_layers import LycorisAdapter
+from webui.training.network import TEXT, UNET, LoraNetwork, Wanted, wanted_layers
 from webui.training.network_args import BlockPlan, NetworkArgs, read_network_args
 
 DEFAULT_RATE: Final = 2e-6
@@ -46,8 +47,15 @@ def make_network(
         ]
     torch.manual_seed(seed_of(seed, "network"))
     dropouts = Dropouts(options.network_dropout or 0.0, args.rank_dropout, args.module_dropout)
-    network = LoraNetwork(wanted, dropouts).to(base.device)
+    network = LoraNetwork(wanted, dropouts, _lycoris(args) if args.algo else None)
+    network.to(base.device)
     return network, blocks, args
+
+
+def _lycoris(args: NetworkArgs) -> Callable[[Wanted], LycorisAdapter]:
+    return lambda one: LycorisAdapter(
+        one.name, one.layer, args.algo, one.rank, one.alpha, args.more or {}
+    )
 
 
 def weights_sizes(options: TrainingOptions) -> dict[str, tuple[int, float]] | None:
