@@ -23,7 +23,13 @@ from webui.errors import CheckpointError
 from webui.merging.extract import extract_lora
 from webui.merging.loras import bake_loras, merge_loras
 from webui.networks.lora.applying import NetworkChange, set_changes
-from webui.networks.lora.kohya import kohya_name, text_prefix, text_targets, unet_targets
+from webui.networks.lora.kohya import (
+    has_original_names,
+    kohya_name,
+    text_prefix,
+    text_targets,
+    unet_targets,
+)
 from webui.networks.lora.matching import match_layers, text_layers, unet_layers
 from webui.params import BakeLoras, ExtractLora, MergeLoras
 from webui.progress import Silent
@@ -257,9 +263,9 @@ def test_targets_are_kohyas(project: Path) -> None:
 
     for family, file, unet in (("sd1", "sd15", SD1_UNET), ("sdxl", "sdxl", SDXL_UNET)):
         wanted = {name for name, *_ in keys[file]["unet"]}
-        network = build_unet(unet)
-        assert names(unet_targets(network, family, has_convolutions=True)) == wanted
-        few = names(unet_targets(network, family, has_convolutions=False))
+        network, named = build_unet(unet), has_original_names(family)
+        assert names(unet_targets(network, original_names=named, has_convolutions=True)) == wanted
+        few = names(unet_targets(network, original_names=named, has_convolutions=False))
         assert len(few) == {"sd1": 192, "sdxl": 722}[family] and few < wanted
     texts = names(text_targets(build_text(SD1_TEXT), text_prefix("sd1", 1)))
     assert texts == {name for name, *_ in keys["sd15"]["text_encoder"]}

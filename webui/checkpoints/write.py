@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import BinaryIO, Final
 
 import torch
 
+from webui.checkpoints.hashes import OLD_DIGITS, OLD_HASH_LENGTH, OLD_HASH_OFFSET
 from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.weights import DTYPES
 from webui.errors import CheckpointError
@@ -79,14 +81,21 @@ def write_safetensors(
     return path
 
 
-def serialized(
-    tensors: Iterable[NewTensor], metadata: Mapping[str, str]
-) -> Iterator[bytes | memoryview]:
-    """The bytes of such a file: its header, then piece after piece."""
+def lora_hashes(tensors: Iterable[NewTensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """The two hashes by which a LoRA is known, as keys of its metadata.
+
+    Source: lora-training.md, section 4.5: of the file as it would be with the ``ss_`` metadata
+    alone; the first without its header.
+    """
     ordered = _in_order(tensors)
-    yield _header(ordered, metadata)
-    for tensor in ordered:
-        yield from map(bytes_of, tensor.pieces())
+    start = _header(ordered, {k: v for k, v in metadata.items() if k.startswith("ss_")})
+    body, end = hashlib.sha256(), OLD_HASH_OFFSET + OLD_HASH_LENGTH
+    for data in (bytes_of(piece) for tensor in ordered for piece in tensor.pieces()):
+        body.update(data)
+        if len(start) < end:
+            start += data[: end - len(start)]
+    old = hashlib.sha256(start[OLD_HASH_OFFSET:end]).hexdigest()[:OLD_DIGITS]
+    return {"sshs_model_hash": body.hexdigest(), "sshs_legacy_hash": old}
 
 
 def _in_order(tensors: Iterable[NewTensor]) -> list[NewTensor]:

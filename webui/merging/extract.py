@@ -19,7 +19,13 @@ from webui.merging.lora_writing import NewLayer, lora_metadata, write_lora
 from webui.merging.matrices import clamped, low_rank
 from webui.merging.models import UNET, OpenModel, open_model
 from webui.merging.source import ModelFile
-from webui.networks.lora.kohya import Target, text_prefix, text_targets, unet_targets
+from webui.networks.lora.kohya import (
+    Target,
+    has_original_names,
+    text_prefix,
+    text_targets,
+    unet_targets,
+)
 from webui.params import ExtractLora
 from webui.progress import Progress, stop_if_interrupted
 
@@ -89,7 +95,11 @@ def _targets(params: ExtractLora, model: OpenModel) -> Iterator[tuple[str, Targe
     family = model.spec.family
     for part, network in model.networks.items():
         if part == UNET:
-            found = unet_targets(network, family, has_convolutions=params.conv_dim > 0)
+            found = unet_targets(
+                network,
+                original_names=has_original_names(family),
+                has_convolutions=params.conv_dim > 0,
+            )
         else:
             found = text_targets(network, text_prefix(family, model.lora_number(part)))
         for target in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -13,8 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from webui.checkpoints.write import NewTensor, serialized, whole, write_safetensors
-from webui.networks.lora.kohya import ARCHITECTURES, BASE_VERSIONS
+from webui.checkpoints.write import NewTensor, lora_hashes, whole, write_safetensors
+from webui.networks.lora.kohya import architecture, base_version, implementation
 from webui.progress import Progress
 
 PRECISIONS: Final[Mapping[str, torch.dtype]] = {
@@ -64,23 +63,6 @@ def write_lora(
     )
 
 
-def lora_hashes(tensors: list[NewTensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """The two hashes by which a LoRA is known.
-
-    Source: lora-training.md, section 4.5: of the file as it would be with the ``ss_`` metadata
-    alone; the first without its header.
-    """
-    told = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-    header, *data = serialized(tensors, told)
-    body, start = hashlib.sha256(), bytearray(header)
-    for part in data:
-        body.update(part)
-        if len(start) < 0x110000:
-            start += part
-    old = hashlib.sha256(start[0x100000:0x110000]).hexdigest()[:8]
-    return {"sshs_model_hash": body.hexdigest(), "sshs_legacy_hash": old}
-
-
 def lora_metadata(
     title: str, family: str, *, is_v: bool, ranks: set[int], network_args: Mapping[str, str]
 ) -> dict[str, str]:
@@ -89,19 +71,18 @@ def lora_metadata(
     Args:
         ranks: Of its layers; «Dynamic» where they differ.
     """
-    version = BASE_VERSIONS.get(family, "")
-    version += "_v" if family == "sd2" and is_v else ""
     rank = str(max(ranks, default=0)) if len(ranks) < 2 else "Dynamic"
     alpha = f"{max(ranks, default=0):.1f}" if len(ranks) < 2 else "Dynamic"
     found = {
         "ss_v2": str(family == "sd2"),
-        "ss_base_model_version": version,
+        "ss_base_model_version": base_version(family, is_v=is_v),
         "ss_network_module": "networks.lora",
         "ss_network_dim": rank,
         "ss_network_alpha": alpha,
         "ss_network_args": json.dumps(dict(network_args)),
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": ARCHITECTURES.get(version, ""),
+        "modelspec.architecture": architecture(family, is_v=is_v),
+        "modelspec.implementation": implementation(family),
         "modelspec.title": title,
         "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S"),
         "modelspec.prediction_type": "v" if is_v else "epsilon",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from webui.checkpoints.hashes import OLD_DIGITS, OLD_HASH_LENGTH, OLD_HASH_OFFSET
+from webui.checkpoints.write import lora_hashes, whole
 from webui.errors import TrainingError
 
 PRECISIONS: Final = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -44,14 +43,7 @@ def file_tensors(tensors: Mapping[str, Tensor], precision: str | None) -> dict[s
 
 def model_hashes(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
     """The two hashes by which a LoRA is known, as keys of its metadata."""
-    told = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-    data = safetensors.torch.save(tensors, told)
-    start = 8 + int.from_bytes(data[:8], "little")
-    part = data[OLD_HASH_OFFSET : OLD_HASH_OFFSET + OLD_HASH_LENGTH]
-    return {
-        "sshs_model_hash": hashlib.sha256(memoryview(data)[start:]).hexdigest(),
-        "sshs_legacy_hash": hashlib.sha256(part).hexdigest()[:OLD_DIGITS],
-    }
+    return lora_hashes([whole(name, tensor) for name, tensor in tensors.items()], metadata)
 
 
 def write_lora(

@@ -15,17 +15,12 @@ from typing import Final
 
 import webui
 from webui.checkpoints.hashes import old_hash, sha256_of_file
+from webui.networks.lora import kohya
 from webui.params.training import TrainingOptions
 from webui.training.lora_file import MINIMUM_KEYS
 from webui.training.network_args import DEFAULT_DIM, split_pairs
 from webui.training.steps import Length
 
-BASE_VERSIONS: Final = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
-ARCHITECTURES: Final = {
-    "sd1": "stable-diffusion-v1/lora",
-    "sd2": "stable-diffusion-v2-512/lora",
-    "sdxl": "stable-diffusion-xl-v1-base/lora",
-}
 _SAME_NAME: Final = (
     "gradient_checkpointing", "gradient_accumulation_steps", "lr_scheduler", "lr_warmup_steps",
     "max_grad_norm", "network_module", "network_dropout", "mixed_precision", "full_fp16",
@@ -138,8 +133,7 @@ def file_hashes(prefix: str, new_key: str, hashes: Hashes) -> dict[str, str]:
 
 def base_version(run: RunFacts) -> str:
     """kohya's word for the family, from which readers decide what a file is for."""
-    version = BASE_VERSIONS.get(run.family, run.family)
-    return f"{version}_v" if run.family == "sd2" and run.options.v_parameterization else version
+    return kohya.base_version(run.family, is_v=bool(run.options.v_parameterization))
 
 
 def model_spec(run: RunFacts, now: float) -> dict[str, str]:
@@ -149,18 +143,13 @@ def model_spec(run: RunFacts, now: float) -> dict[str, str]:
         github.com/Stability-AI/ModelSpec, 1.0.1.
     """
     options, is_sdxl = run.options, run.family == "sdxl"
-    architecture = ARCHITECTURES.get(run.family, run.family)
-    if run.family == "sd2" and options.v_parameterization:
-        architecture = "stable-diffusion-v2-768-v/lora"
     moment = datetime.datetime.fromtimestamp(int(now), datetime.timezone.utc)
     when = moment.replace(tzinfo=None).isoformat()
     width, height = options.resolution
     told = {
         "sai_model_spec": "1.0.1",
-        "architecture": architecture,
-        "implementation": "https://github.com/Stability-AI/generative-models"
-        if is_sdxl
-        else "diffusers",
+        "architecture": kohya.architecture(run.family, is_v=bool(options.v_parameterization)),
+        "implementation": kohya.implementation(run.family),
         "title": options.metadata_title or options.output_name or f"LoRA@{int(now)}",
         "resolution": f"{width}x{height}",
         "date": when,

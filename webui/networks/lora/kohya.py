@@ -14,19 +14,17 @@ from torch import nn
 
 from webui.networks.lora.names import TEXT_PREFIXES, UNET_PREFIXES, original_unet_names, plain
 
-BASE_VERSIONS: Final[Mapping[str, str]] = {
+_VERSIONS: Final[Mapping[str, str]] = {
     "sd1": "sd_v1",
     "sd2": "sd_v2",
     "sdxl": "sdxl_base_v1-0",
 }
-"""``ss_base_model_version`` by family; SD 2.x with v-prediction has ``_v`` behind."""
-ARCHITECTURES: Final[Mapping[str, str]] = {
+_ARCHITECTURES: Final[Mapping[str, str]] = {
     "sd_v1": "stable-diffusion-v1/lora",
     "sd_v2": "stable-diffusion-v2-512/lora",
     "sd_v2_v": "stable-diffusion-v2-768-v/lora",
     "sdxl_base_v1-0": "stable-diffusion-xl-v1-base/lora",
 }
-"""``modelspec.architecture`` by ``ss_base_model_version``."""
 UNET_PREFIX: Final = "lora_unet"
 _IN_TRANSFORMER: Final = re.compile(r"(^|\.)attentions\.")
 _IN_CONVOLUTIONS: Final = re.compile(r"(^|\.)(resnets|downsamplers|upsamplers)\.")
@@ -38,6 +36,24 @@ _UNET_ROOTS: Final = (
 _TEXT_ROOTS: Final = ("text_model_", "encoder_layers_")
 _DIFFUSERS_BLOCK: Final = re.compile(r"lora_unet_(down_blocks|up_blocks|mid_block)_")
 _ORIGINAL_BLOCK: Final = re.compile(r"lora_unet_(input_blocks|output_blocks|middle_block)_")
+
+
+def base_version(family: str, *, is_v: bool) -> str:
+    """``ss_base_model_version``, from which readers decide what a file is for."""
+    version = _VERSIONS.get(family, family)
+    return f"{version}_v" if family == "sd2" and is_v else version
+
+
+def architecture(family: str, *, is_v: bool) -> str:
+    """``modelspec.architecture``."""
+    return _ARCHITECTURES.get(base_version(family, is_v=is_v), family)
+
+
+def implementation(family: str) -> str:
+    """``modelspec.implementation``: whose names the U-Net's layers have."""
+    if has_original_names(family):
+        return "https://github.com/Stability-AI/generative-models"
+    return "diffusers"
 
 
 def text_prefix(family: str, number: int) -> str:
@@ -59,14 +75,22 @@ class Target:
         return isinstance(self.layer, nn.Conv2d) and tuple(self.layer.kernel_size) != (1, 1)
 
 
-def unet_targets(unet: nn.Module, family: str, *, has_convolutions: bool) -> Iterator[Target]:
+def has_original_names(family: str) -> bool:
+    """Whether the U-Net's layers are named as in the original checkpoints, not as in diffusers."""
+    return family.startswith("sdxl")
+
+
+def unet_targets(
+    unet: nn.Module, *, original_names: bool, has_convolutions: bool
+) -> Iterator[Target]:
     """The layers of a U-Net that kohya's LoRA changes, in the order of its modules.
 
     Args:
+        original_names: See ``has_original_names``.
         has_convolutions: Those of residual blocks, down- and upsamplers too (``conv_dim``).
     """
     paths = {path: layer for path, layer in unet.named_modules() if path}
-    original = original_unet_names(paths) if family.startswith("sdxl") else {}
+    original = original_unet_names(paths) if original_names else {}
     for path, layer in paths.items():
         is_wanted = _IN_TRANSFORMER.search(path) or (
             has_convolutions and _IN_CONVOLUTIONS.search(path)
