@@ -51,6 +51,8 @@ from webui.prompts.networks import NetworkMention  # noqa: E402
 from webui.reading_ahead import ReadingAhead  # noqa: E402
 
 RANK = 32
+FLY_SIDE = 32
+"""Latent cells on a side, for LoRAs calculated in each call."""
 CPU = torch.device("cpu")
 
 
@@ -61,8 +63,11 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="an SD 1.x checkpoint in place of a random one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="danqing-models-") as folder:
-        file = options.file or Path(folder, "models", "random.safetensors")
-        if not options.file:
+        file = Path(folder, "models", "one.safetensors")
+        if options.file:
+            file.parent.mkdir()
+            file.symlink_to(options.file.resolve())
+        else:
             _write_full_size(file)
         for what in options.what or MEASURES:
             MEASURES[what](file, options.runs)
@@ -123,8 +128,7 @@ def plainly(file: Path) -> list[nn.Module]:
 def measure_switch(file: Path, runs: int) -> None:
     """Back to a checkpoint that stayed in memory; bfloat16, so that two fit beside each other."""
     other = file.with_name("other.safetensors")
-    if not other.exists():
-        os.link(file, other)
+    other.symlink_to(file.resolve())
     models = LoadedModels(ModelPlan(CPU, torch.bfloat16, torch.bfloat16, device_bytes=1 << 36))
     wishes = [{"checkpoint": {"path": str(path)}, "vae": None} for path in (file, other)]
 
@@ -266,25 +270,25 @@ def measure_on_the_fly(file: Path, runs: int) -> None:
     if not lora.exists():
         write_lora(model, lora)
     changes = matched(model, lora)
-    for side in (32,):
-        call = caller(model, side)
-        call()
-        plain = [timed(call) for _ in range(runs)]
-        hooks = [
-            model.unet.get_submodule(path).register_forward_hook(beside(change))
-            for path, change in changes.items()
-        ]
-        call()
-        extra = [timed(call) for _ in range(runs)]
-        for hook in hooks:
-            hook.remove()
-        row(f"a call at {side * 8}×{side * 8}, plain", spread(plain))
-        row("with the LoRA calculated beside each layer", spread(extra))
-        more = statistics.median(extra) - statistics.median(plain)
-        put_on, take_off = our_way(model, lora)
-        merging = timed(put_on) + timed(call) - statistics.median(plain) + timed(take_off)
-        row("merging, with the first call's packing and taking off", f"{merging:.2f}")
-        row("calls from which merging is cheaper", f"{merging / max(more, 1e-9):.1f}")
+    header(f"a LoRA that acts in some steps, {FLY_SIDE * 8}×{FLY_SIDE * 8}", "seconds")
+    call = caller(model, FLY_SIDE)
+    call()
+    plain = [timed(call) for _ in range(runs)]
+    hooks = [
+        model.unet.get_submodule(path).register_forward_hook(beside(change))
+        for path, change in changes.items()
+    ]
+    call()
+    extra = [timed(call) for _ in range(runs)]
+    for hook in hooks:
+        hook.remove()
+    row("a call, plain", spread(plain))
+    row("with the LoRA calculated beside each layer", spread(extra))
+    more = statistics.median(extra) - statistics.median(plain)
+    put_on, take_off = our_way(model, lora)
+    merging = timed(put_on) + timed(call) - statistics.median(plain) + timed(take_off)
+    row("merging, with the first call's packing and taking off", f"{merging:.2f}")
+    row("calls from which merging is cheaper", f"{merging / max(more, 1e-9):.1f}")
 
 
 def beside(change: LowRank) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
