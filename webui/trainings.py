@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 KIND = "train-lora"
-LOOKED_BACK_AT = 60
+LOOKED_BACK_AT = 12
 """Finished jobs from which time is foretold."""
 TRAINABLE = ("sd1", "sd2", "sdxl")
 FEWEST_STEPS = 400

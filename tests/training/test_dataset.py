@@ -91,6 +91,20 @@ def test_order_when_the_seed_or_epoch_changes_then_it_does_and_else_never(tmp_pa
     assert [_told(b) for b in threads.batches(1, PLAN, skip=3)] == again[3:]
 
 
+def test_order_when_nothing_varies_then_still_differs_from_epoch_to_epoch(tmp_path: Path) -> None:
+    data = _open(tmp_path)
+    orders = [[b.captions for b in data.batches(epoch, PLAN)] for epoch in (1, 2, 3)]
+    assert len({str(order) for order in orders}) == 3
+    assert len({str(sorted(sum(order, ()))) for order in orders}) == 1
+
+
+def test_mirror_when_on_then_about_half_of_the_uses_are_mirrored(tmp_path: Path) -> None:
+    picture(tmp_path / "20_x" / "a.png", colour=RED, caption="x")
+    data = open_dataset(options(tmp_path, flip_aug=True), (), 0)
+    black_left = [bool((b.images[0, :, 5, 5] == -1).all()) for b in data.batches(1, PLAN)]  # type: ignore[index]
+    assert 4 <= sum(black_left) <= 16
+
+
 def test_processes_when_two_then_share_the_epoch_and_have_as_many_batches(tmp_path: Path) -> None:
     data = _open(tmp_path)
     whole = [_told(b) for b in data.batches(1, PLAN)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from tests.training.pictures import options, picture
 from webui.checkpoints.headers import TensorInfo
-from webui.training.dataset_doctor import BLURRED, blur_of, examine, is_odd
+from webui.training.dataset_doctor import BLURRED, blur_of, copies, examine, is_odd, look_at
 from webui.training.dataset_plan import make_plan
 from webui.training.estimates import (
     ModelSize,
@@ -79,6 +80,19 @@ def test_examination_when_pictures_have_faults_then_each_is_found(tmp_path: Path
     assert seen[-1] == (6, 6)
     codes = {notice.code for notice in report.notices}
     assert codes >= {"pictures_copy", "pictures_blurred", "pictures_enlarged"}
+
+
+def test_copies_when_only_the_colours_differ_then_are_no_copies(tmp_path: Path) -> None:
+    folder = tmp_path / "1_me"
+    folder.mkdir()
+    red, green, blue = _scene(7).split()
+    Image.merge("RGB", (red, green, blue)).save(folder / "a.png")
+    Image.merge("RGB", (blue, red, green)).save(folder / "b.png")
+    Image.merge("RGB", (red, green, blue)).convert("L").save(folder / "c.png")
+    looks = [look_at(folder / f"{name}.png") for name in "abc"]
+    same = [dataclasses.replace(look, bits=looks[0].bits) for look in looks]
+    assert copies(same) == [None, None, None]
+    assert copies([same[0], same[0], same[1]]) == [None, 0, None]
 
 
 @pytest.mark.parametrize(
