@@ -128,6 +128,18 @@ def test_cancel_queued_cancels_only_what_waits(store: JobStore) -> None:
     assert store.get(waiting.id).state == "cancelled"
 
 
+def test_paused_job_waits_until_it_is_resumed_or_cancelled(store: JobStore) -> None:
+    first, second = submit(store), submit(store)
+
+    assert store.pause_queued(first.id) and store.pause_queued(second.id)
+    assert store.claim("me") is None
+    assert store.resume(first.id)
+    assert claimed(store).id == first.id
+
+    store.cancel_queued(second.id)
+    assert not store.get(second.id).is_paused
+
+
 def test_requeue_puts_the_job_back_to_its_old_place(store: JobStore) -> None:
     first, second = submit(store), submit(store)
     assert claimed(store).id == first.id

@@ -593,7 +593,7 @@ def _job(row: sqlite3.Row) -> Job:
         warnings=tuple(json.loads(row["warnings"])),
         result=json.loads(row["result"]) if row["result"] else None,
         cancel_requested=bool(row["cancel_requested"]),
-        is_paused=bool(row["is_paused"]),
+        is_paused=bool(row["is_paused"]) and row["state"] == "queued",
     )
 
 

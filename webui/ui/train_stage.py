@@ -100,7 +100,7 @@ def _state(view: JobView, history: Sequence[dict[str, Any]], language: str) -> s
     if view.live is not None:
         return _live(view.live, language)
     steps = max((int(line.get("step") or 0) for line in history), default=0)
-    if job.state == "queued" and job.is_paused:
+    if job.is_paused:
         text = say("run_paused", language, step=steps)
     elif job.state == "queued":
         text = say("run_queued", language, position=view.position)
@@ -158,7 +158,7 @@ def _numbers(told: Any, language: str) -> list[str]:
 def _buttons(view: JobView, language: str) -> str:
     job = view.job
     buttons = []
-    if job.state == "queued" and job.is_paused:
+    if job.is_paused:
         buttons.append(action("resume", say("train_resume", language), job=job.id))
     elif job.state in ("queued", "running"):
         buttons.append(action("pause", say("train_pause", language), job=job.id))
