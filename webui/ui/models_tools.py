@@ -86,7 +86,7 @@ class Merger:
 
 def draw_merger() -> Merger:
     """A1111's tab, field by field."""
-    with gr.Row(elem_classes="dq-page dq-tools"):
+    with gr.Row(elem_classes="dq-page dq-filetools"):
         with gr.Column(scale=3, min_width=300, elem_classes="dq-form"):
             about = gr.HTML(_about("Weighted sum"), elem_id="dq-merge-about")
             with gr.Row(elem_classes="dq-tight dq-wrap"):
@@ -161,7 +161,7 @@ def draw_tools(merger: Merger, timer: gr.Timer) -> Tools:
     """
     fields: dict[str, Fields] = {"merge": merger.fields}
     go: dict[str, gr.Button] = {"merge": merger.go}
-    with gr.Row(elem_classes="dq-page dq-tools"):
+    with gr.Row(elem_classes="dq-page dq-filetools"):
         with gr.Column(scale=3, min_width=300, elem_classes="dq-form"):
             for tool, draw, is_open in (
                 ("convert", _draw_convert, True), ("extract", _draw_extract, False),
