@@ -23,7 +23,7 @@ prepare_torch()
 from tests.checkpoints.model_files import SomeFolders  # noqa: E402
 from tests.test_painter import Heard  # noqa: E402
 from tests.tiny_pipelines import MAKERS  # noqa: E402
-from webui import painter  # noqa: E402
+from webui import job_listener  # noqa: E402
 from webui.checkpoints.basic_support import (  # noqa: E402
     BasicModel,
     estimate_elements,
@@ -263,8 +263,8 @@ def test_half_of_a_model_when_written_as_a_variant_is_read(job: Job, copy: Any) 
 def test_previews_when_wished_show_where_the_walk_leads(
     job: Job, folders: Folders, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(painter, "PREVIEW_SECONDS", -60.0)
-    monkeypatch.setattr(painter, "PREVIEW_PAUSE", 0.0)
+    monkeypatch.setattr(job_listener, "PREVIEW_SECONDS", -60.0)
+    monkeypatch.setattr(job_listener, "PREVIEW_PAUSE", 0.0)
     (found,) = job(folders[name], preview={"format": "png"})
     shown = [np.asarray(Image.open(io.BytesIO(m["image"]))) for m in job.heard.of("preview")]
     small = job(folders[name], width=128, height=128, preview={"format": "png", "enabled": True})

@@ -18,6 +18,8 @@ ROOM_OF_FILE = {
     **dict.fromkeys(WORDS, "words"),
     "worker": "model process",
     "painter": "model process",
+    "job_listener": "model process",
+    "job_supplies": "model process",
     "loaded_models": "model process",
     "restorer": "model process",
     "merger": "model process",

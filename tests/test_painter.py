@@ -266,8 +266,8 @@ def test_previews_when_they_are_slow_leave_painting_most_of_the_time(
         clock[0] += message["type"] == "progress" and message["stage"] == "sampling"
         progress(message)
 
-    monkeypatch.setattr("webui.painter.decode", slow)
-    monkeypatch.setattr("webui.painter.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("webui.job_listener.decode", slow)
+    monkeypatch.setattr("webui.job_listener.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(heard, "send", told)
     run(painter, heard, starter_checkpoint, {"method": "Full"}, steps=20)
 

@@ -3,62 +3,46 @@
 from __future__ import annotations
 
 import gc
-import io
-import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from webui import params as requests
 from webui.checkpoints.basic_support import BasicModel, identify_any
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.families.model import DiffusionModel
-from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel
 from webui.checkpoints.load_embedding import EmbeddingReader
-from webui.checkpoints.load_pipeline import LoadedPipeline
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
-from webui.errors import CheckpointError, LibraryError, UnknownArchitectureError
+from webui.errors import CheckpointError, UnknownArchitectureError
 from webui.face_finder import faces_in
+from webui.job_listener import JobListener
 from webui.job_progress import JobProgress
+from webui.job_supplies import JobSupplies
 from webui.loaded_models import LoadedModels, ModelPlan, SmallRule
 from webui.merger import FileToolRun
-from webui.params import FaceRestoration, ImageToImage, TextToImage
-from webui.pictures import encode, load_upright
+from webui.params import ImageToImage, TextToImage
 from webui.pipelines.basic import BasicRun, plain
-from webui.pipelines.basic_preview import glimpse
 from webui.pipelines.conditioning import PromptEncoder
-from webui.pipelines.decode import decode
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
-from webui.pipelines.hypernetworks import JobHypernetworks
 from webui.pipelines.inpaint_recipe import mask_weight
-from webui.pipelines.loras import JobLoras
-from webui.pipelines.networks import JobNetworks
-from webui.pipelines.painting import Picture
-from webui.pipelines.preview import PreviewMaker, preview_maker, side_by_side
-from webui.pipelines.recipe import ModelFacts, extra_pairs, write_recipe
+from webui.pipelines.preview import PreviewMaker, preview_maker
+from webui.pipelines.recipe import ModelFacts, extra_pairs
 from webui.pipelines.runs import run_class
 from webui.pipelines.takeover import continued_latents
-from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.progress import Asked
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
-from webui.restorer import ExtrasRun, JobWeights, PaintedFaces, run_fetch
+from webui.restorer import ExtrasRun, JobWeights, run_fetch
 from webui.train_run import TrainRun
 from webui.video_restorer import VideoRun
 from webui.wire import Sender
 
 SomePainting = TypeVar("SomePainting", bound=TextToImage | ImageToImage)
-PREVIEW_FORMATS = ("png", "jpeg", "webp")
-PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
-PREVIEW_PAUSE = 4.0  # times what the last preview took: they take a fifth of the time at most
 
 
 class Painter:
@@ -152,11 +136,11 @@ class Painter:
             others = {}
         if others:
             _check_others(params, message, others)
-        supplies = _JobSupplies(self, message, params.checkpoint)
+        supplies = JobSupplies(self, message, params.checkpoint)
         params = self._possible(params, supplies, message["job"])
         facts = self._facts_of(message)
         facts_of_others = {name: self._facts_of(files) for name, files in others.items()}
-        listener = _JobListener(self, message, params, supplies, facts, facts_of_others)
+        listener = JobListener(self, message, params, supplies, facts, facts_of_others)
         try:
             runs = BasicRun if basic is not None else run_class(params)
             runs(params, supplies, listener).paint(message.get("have", ()))
@@ -190,7 +174,7 @@ class Painter:
         without = {"vae": None, "others": {}, "loras": {}, "hypernetworks": {}, "embeddings": ()}
         return {**message, **without}, params
 
-    def _possible(self, params: SomePainting, supplies: _JobSupplies, job: int) -> SomePainting:
+    def _possible(self, params: SomePainting, supplies: JobSupplies, job: int) -> SomePainting:
         """The request without the face restoration whose weights are not there, which is told
         before anything is painted: pictures without it are worth more than none."""
         wish = params.restore_faces
@@ -377,230 +361,3 @@ def _purpose(path: Path) -> str:
         return identify_file(path).purpose
     except CheckpointError:
         return "paint"
-
-
-class _JobSupplies:
-    """Models, input pictures and upscalers of one job; see ``pipelines.painting.Supplies``."""
-
-    def __init__(self, painter: Painter, message: dict[str, Any], checkpoint: str) -> None:
-        self._painter = painter
-        self._job = message["job"]
-        self._files = {checkpoint: message, **message.get("others", {})}
-        self._latest: weakref.ref[LoadedModel] | None = None
-        self._inputs = message.get("inputs", {})
-        self._weights = painter.weights(message)
-        self.embeddings = painter.embeddings(message)
-        self.loras = _NetworkFiles("LoRA", message.get("loras", {}))
-        self.hypernetworks = _NetworkFiles("hypernetwork", message.get("hypernetworks", {}))
-        self.networks = JobNetworks(
-            [
-                JobLoras(
-                    lambda name: painter.models.lora(self.loras.path(name)),
-                    self._warn,
-                    painter.models.make_room,
-                ),
-                JobHypernetworks(
-                    lambda name: read_hypernetwork(self.hypernetworks.path(name)), self._warn
-                ),
-            ],
-            self._warn,
-        )
-
-    def _warn(self, text: str) -> None:
-        self._painter.sender.send({"type": "warning", "job": self._job, "message": text})
-
-    def model(self, checkpoint: str) -> LoadedModel:
-        if checkpoint not in self._files:
-            raise CheckpointError(
-                f"The job needs {checkpoint!r}, whose file was not looked up for it.",
-                "Ask for the picture again.",
-            )
-        model = self._painter.model(self._job, self._files[checkpoint])
-        self._latest = weakref.ref(model)
-        return model
-
-    @property
-    def latest(self) -> LoadedModel | None:
-        """The model that was asked for last, while it is in memory; nothing is loaded."""
-        return self._latest() if self._latest else None
-
-    def encoder(self, model: LoadedModel) -> PromptEncoder:
-        encoder = self._painter.encoder(model)
-        encoder.embeddings = self.embeddings
-        return encoder
-
-    def input(self, key: str) -> Image.Image:
-        if key not in self._inputs:
-            raise LibraryError("The input picture of this job is missing.", "Choose it again.")
-        return load_upright(self._inputs[key])
-
-    def upscaler(self, name: str) -> Upscaler:
-        return PLAIN[name] if name in PLAIN else self._weights.network_upscaler(name)
-
-    def face_mender(self, wish: FaceRestoration) -> PaintedFaces:
-        return self._weights.painted_faces(wish)
-
-
-class _NetworkFiles:
-    """The files of one kind of network that prompts name; see ``lora_files``.
-
-    Args:
-        what: What people call the kind. facts: By name, as they came with the job.
-    """
-
-    def __init__(self, what: str, facts: dict[str, dict[str, Any]]) -> None:
-        self._what = what
-        self._facts = facts
-
-    def path(self, name: str) -> Path:
-        """The file of a name in a prompt.
-
-        Raises:
-            CheckpointError: There is none; says why.
-        """
-        facts = self._facts.get(name)
-        if facts is None or "problem" in facts:
-            told = f"No {self._what} named {name!r} was looked up for this job."
-            facts = facts or {"problem": told}
-            raise CheckpointError(facts["problem"], facts.get("hint", "Ask for it again."))
-        return Path(facts["path"])
-
-    @property
-    def hashes(self) -> str:
-        """``name: hash, …`` of those that are there, as recipes tell it."""
-        known = {name: facts.get("hash") for name, facts in self._facts.items()}
-        cut = str.maketrans("", "", ":,")
-        return ", ".join(f"{name.translate(cut)}: {h}" for name, h in known.items() if h)
-
-
-class _JobListener:
-    """Turns what the pipeline says into messages for the web process."""
-
-    def __init__(
-        self,
-        painter: Painter,
-        message: dict[str, Any],
-        params: TextToImage | ImageToImage,
-        supplies: _JobSupplies,
-        facts: ModelFacts,
-        facts_of_others: dict[str, ModelFacts],
-    ) -> None:
-        self._painter = painter
-        self._job = message["job"]
-        self._params = params
-        self._supplies = supplies
-        self._facts = facts
-        self._facts_of_others = facts_of_others
-        self._wishes = message.get("preview", {})
-        self._show = message.get("infotext", {})
-        self._batch = -1
-        self._step = 0
-        self._next_preview = 0.0
-
-    def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
-        self._batch, self._step = batch, step
-        self._send(
-            {
-                "type": "progress",
-                "batch": batch,
-                "batches": batches,
-                "step": step,
-                "steps": steps,
-                "stage": stage,
-            }
-        )
-
-    def preview(self, latents: Tensor) -> None:
-        every = self._wishes.get("every_n_steps", 1)
-        began = time.monotonic()
-        if not self._wishes.get("enabled", True) or every <= 0 or self._step % every:
-            return
-        model = self._supplies.latest
-        if model is None or began < self._next_preview:
-            return
-        if not self._wishes.get("grid", True):
-            latents = latents[:1]
-        if isinstance(model, LoadedPipeline):
-            pictures = glimpse(model, latents, self._params.width, self._params.height)
-        elif self._wishes.get("method") == "Full":
-            pictures = decode(model, latents, self.warn)
-        else:
-            maker = self._painter.preview_maker(model, self._wishes, self.warn)
-            began = time.monotonic()  # choosing it happens once
-            pictures = maker.draw(latents)
-        if not pictures:
-            return
-        image = side_by_side(pictures)
-        image_format = self._wishes.get("format", "jpeg")
-        if image_format not in PREVIEW_FORMATS:
-            image_format = "jpeg"
-        data = io.BytesIO()
-        image.save(data, image_format, **({"quality": 80} if image_format != "png" else {}))
-        self._send({"type": "preview", "image": data.getvalue(), "format": image_format})
-        ended = time.monotonic()
-        self._next_preview = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
-
-    def finished(self, picture: Picture) -> None:
-        params = self._params
-        is_outpainted = isinstance(params, ImageToImage) and params.outpaint is not None
-        infotext = write_recipe(
-            params,
-            self._facts,
-            index=picture.index,
-            seed=picture.seed,
-            subseed=picture.subseed,
-            show=self._show,
-            others=self._facts_of_others,
-            grown_to=picture.image.size if is_outpainted or self._facts.has_own_sampler else None,
-            networks=self.networks(),
-        )
-        output = params.output
-        data = encode(
-            picture.image,
-            format=output.format,
-            infotext=infotext if output.embed_infotext else None,
-            quality=output.quality,
-            lossless=output.lossless,
-        )
-        self._send(
-            {
-                "type": "image",
-                "index": picture.index,
-                "batch": picture.index // params.batch_size,
-                "image": data,
-                "format": output.format,
-                "infotext": infotext,
-                "seed": picture.seed,
-                "subseed": picture.subseed,
-                "width": picture.image.width,
-                "height": picture.image.height,
-                "facts": {
-                    "model_name": self._facts.name,
-                    "model_hash": (self._facts.sha256 or "")[:10],
-                },
-            }
-        )
-
-    def networks(self) -> dict[str, str]:
-        """What the prompts have brought in so far; see ``write_recipe``."""
-        tells_loras, tells = (self._show.get(f"{kind}_hashes", True) for kind in ("lora", "ti"))
-        return {
-            "Lora hashes": self._supplies.loras.hashes if tells_loras else "",
-            "Hypernet hashes": self._supplies.hypernetworks.hashes if tells_loras else "",
-            "TI hashes": self._supplies.embeddings.hashes() if tells else "",
-        }
-
-    def warn(self, message: str) -> None:
-        self._send({"type": "warning", "message": message})
-
-    def should_stop(self) -> bool:
-        return self._painter.asked.should_stop
-
-    def takes_next_batch(self) -> bool:
-        if self._painter.asked.interrupted:
-            return False
-        self._painter.asked.clear_skip()
-        return True
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self._painter.sender.send({**message, "job": self._job})

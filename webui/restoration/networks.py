@@ -166,8 +166,9 @@ class Shelf:
 
     def bytes(self) -> Bytes:
         """See ``Part``. What is no network of torch is small and does not count."""
-        networks = [getattr(kept, "model", None) for kept in self._kept.values()]
-        tensors = [t for n in networks if isinstance(n, torch.nn.Module) for t in n.parameters()]
+        kept = [getattr(value, "model", None) for value in self._kept.values()]
+        networks = [network for network in kept if isinstance(network, torch.nn.Module)]
+        tensors = [tensor for network in networks for tensor in network.parameters()]
         return Bytes(device=sum(t.numel() * t.element_size() for t in tensors))
 
     def slim(self) -> bool:

@@ -1,0 +1,159 @@
+"""What one painting job says on its way: progress, previews, pictures with their recipes."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from webui.checkpoints.load_pipeline import LoadedPipeline
+from webui.job_supplies import JobSupplies
+from webui.params import ImageToImage, TextToImage
+from webui.pictures import encode
+from webui.pipelines.basic_preview import glimpse
+from webui.pipelines.decode import decode
+from webui.pipelines.painting import Picture
+from webui.pipelines.preview import side_by_side
+from webui.pipelines.recipe import ModelFacts, write_recipe
+
+if TYPE_CHECKING:
+    from webui.painter import Painter
+
+PREVIEW_FORMATS = ("png", "jpeg", "webp")
+PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
+PREVIEW_PAUSE = 4.0  # times what the last preview took: they take a fifth of the time at most
+
+
+class JobListener:
+    """Turns what the pipeline says into messages for the web process."""
+
+    def __init__(
+        self,
+        painter: Painter,
+        message: dict[str, Any],
+        params: TextToImage | ImageToImage,
+        supplies: JobSupplies,
+        facts: ModelFacts,
+        facts_of_others: dict[str, ModelFacts],
+    ) -> None:
+        self._painter = painter
+        self._job = message["job"]
+        self._params = params
+        self._supplies = supplies
+        self._facts = facts
+        self._facts_of_others = facts_of_others
+        self._wishes = message.get("preview", {})
+        self._show = message.get("infotext", {})
+        self._batch = -1
+        self._step = 0
+        self._next_preview = 0.0
+
+    def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
+        self._batch, self._step = batch, step
+        self._send(
+            {
+                "type": "progress",
+                "batch": batch,
+                "batches": batches,
+                "step": step,
+                "steps": steps,
+                "stage": stage,
+            }
+        )
+
+    def preview(self, latents: Tensor) -> None:
+        every = self._wishes.get("every_n_steps", 1)
+        began = time.monotonic()
+        if not self._wishes.get("enabled", True) or every <= 0 or self._step % every:
+            return
+        model = self._supplies.latest
+        if model is None or began < self._next_preview:
+            return
+        if not self._wishes.get("grid", True):
+            latents = latents[:1]
+        if isinstance(model, LoadedPipeline):
+            pictures = glimpse(model, latents, self._params.width, self._params.height)
+        elif self._wishes.get("method") == "Full":
+            pictures = decode(model, latents, self.warn)
+        else:
+            maker = self._painter.preview_maker(model, self._wishes, self.warn)
+            began = time.monotonic()  # choosing it happens once
+            pictures = maker.draw(latents)
+        if not pictures:
+            return
+        image = side_by_side(pictures)
+        image_format = self._wishes.get("format", "jpeg")
+        if image_format not in PREVIEW_FORMATS:
+            image_format = "jpeg"
+        data = io.BytesIO()
+        image.save(data, image_format, **({"quality": 80} if image_format != "png" else {}))
+        self._send({"type": "preview", "image": data.getvalue(), "format": image_format})
+        ended = time.monotonic()
+        self._next_preview = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
+
+    def finished(self, picture: Picture) -> None:
+        params = self._params
+        is_outpainted = isinstance(params, ImageToImage) and params.outpaint is not None
+        infotext = write_recipe(
+            params,
+            self._facts,
+            index=picture.index,
+            seed=picture.seed,
+            subseed=picture.subseed,
+            show=self._show,
+            others=self._facts_of_others,
+            grown_to=picture.image.size if is_outpainted or self._facts.has_own_sampler else None,
+            networks=self.networks(),
+        )
+        output = params.output
+        data = encode(
+            picture.image,
+            format=output.format,
+            infotext=infotext if output.embed_infotext else None,
+            quality=output.quality,
+            lossless=output.lossless,
+        )
+        self._send(
+            {
+                "type": "image",
+                "index": picture.index,
+                "batch": picture.index // params.batch_size,
+                "image": data,
+                "format": output.format,
+                "infotext": infotext,
+                "seed": picture.seed,
+                "subseed": picture.subseed,
+                "width": picture.image.width,
+                "height": picture.image.height,
+                "facts": {
+                    "model_name": self._facts.name,
+                    "model_hash": (self._facts.sha256 or "")[:10],
+                },
+            }
+        )
+
+    def networks(self) -> dict[str, str]:
+        """What the prompts have brought in so far; see ``write_recipe``."""
+        tells_loras, tells = (self._show.get(f"{kind}_hashes", True) for kind in ("lora", "ti"))
+        return {
+            "Lora hashes": self._supplies.loras.hashes if tells_loras else "",
+            "Hypernet hashes": self._supplies.hypernetworks.hashes if tells_loras else "",
+            "TI hashes": self._supplies.embeddings.hashes() if tells else "",
+        }
+
+    def warn(self, message: str) -> None:
+        self._send({"type": "warning", "message": message})
+
+    def should_stop(self) -> bool:
+        return self._painter.asked.should_stop
+
+    def takes_next_batch(self) -> bool:
+        if self._painter.asked.interrupted:
+            return False
+        self._painter.asked.clear_skip()
+        return True
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._painter.sender.send({**message, "job": self._job})

@@ -1,0 +1,118 @@
+"""What one painting job works with: models, networks of its prompts, input pictures, upscalers."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from webui.checkpoints.hypernetwork_file import read_hypernetwork
+from webui.checkpoints.load import LoadedModel
+from webui.errors import CheckpointError, LibraryError
+from webui.params import FaceRestoration
+from webui.pictures import load_upright
+from webui.pipelines.conditioning import PromptEncoder
+from webui.pipelines.hypernetworks import JobHypernetworks
+from webui.pipelines.loras import JobLoras
+from webui.pipelines.networks import JobNetworks
+from webui.pipelines.upscaling import PLAIN, Upscaler
+from webui.restorer import PaintedFaces
+
+if TYPE_CHECKING:
+    from webui.painter import Painter
+
+
+class JobSupplies:
+    """Models, input pictures and upscalers of one job; see ``pipelines.painting.Supplies``."""
+
+    def __init__(self, painter: Painter, message: dict[str, Any], checkpoint: str) -> None:
+        self._painter = painter
+        self._job = message["job"]
+        self._files = {checkpoint: message, **message.get("others", {})}
+        self._latest: weakref.ref[LoadedModel] | None = None
+        self._inputs = message.get("inputs", {})
+        self._weights = painter.weights(message)
+        self.embeddings = painter.embeddings(message)
+        self.loras = NetworkFiles("LoRA", message.get("loras", {}))
+        self.hypernetworks = NetworkFiles("hypernetwork", message.get("hypernetworks", {}))
+        self.networks = JobNetworks(
+            [
+                JobLoras(
+                    lambda name: painter.models.lora(self.loras.path(name)),
+                    self._warn,
+                    painter.models.make_room,
+                ),
+                JobHypernetworks(
+                    lambda name: read_hypernetwork(self.hypernetworks.path(name)), self._warn
+                ),
+            ],
+            self._warn,
+        )
+
+    def _warn(self, text: str) -> None:
+        self._painter.sender.send({"type": "warning", "job": self._job, "message": text})
+
+    def model(self, checkpoint: str) -> LoadedModel:
+        if checkpoint not in self._files:
+            raise CheckpointError(
+                f"The job needs {checkpoint!r}, whose file was not looked up for it.",
+                "Ask for the picture again.",
+            )
+        model = self._painter.model(self._job, self._files[checkpoint])
+        self._latest = weakref.ref(model)
+        return model
+
+    @property
+    def latest(self) -> LoadedModel | None:
+        """The model that was asked for last, while it is in memory; nothing is loaded."""
+        return self._latest() if self._latest else None
+
+    def encoder(self, model: LoadedModel) -> PromptEncoder:
+        encoder = self._painter.encoder(model)
+        encoder.embeddings = self.embeddings
+        return encoder
+
+    def input(self, key: str) -> Image.Image:
+        if key not in self._inputs:
+            raise LibraryError("The input picture of this job is missing.", "Choose it again.")
+        return load_upright(self._inputs[key])
+
+    def upscaler(self, name: str) -> Upscaler:
+        return PLAIN[name] if name in PLAIN else self._weights.network_upscaler(name)
+
+    def face_mender(self, wish: FaceRestoration) -> PaintedFaces:
+        return self._weights.painted_faces(wish)
+
+
+class NetworkFiles:
+    """The files of one kind of network that prompts name; see ``lora_files``.
+
+    Args:
+        what: What people call the kind. facts: By name, as they came with the job.
+    """
+
+    def __init__(self, what: str, facts: dict[str, dict[str, Any]]) -> None:
+        self._what = what
+        self._facts = facts
+
+    def path(self, name: str) -> Path:
+        """The file of a name in a prompt.
+
+        Raises:
+            CheckpointError: There is none; says why.
+        """
+        facts = self._facts.get(name)
+        if facts is None or "problem" in facts:
+            told = f"No {self._what} named {name!r} was looked up for this job."
+            facts = facts or {"problem": told}
+            raise CheckpointError(facts["problem"], facts.get("hint", "Ask for it again."))
+        return Path(facts["path"])
+
+    @property
+    def hashes(self) -> str:
+        """``name: hash, …`` of those that are there, as recipes tell it."""
+        known = {name: facts.get("hash") for name, facts in self._facts.items()}
+        cut = str.maketrans("", "", ":,")
+        return ", ".join(f"{name.translate(cut)}: {h}" for name, h in known.items() if h)
