@@ -113,7 +113,7 @@ def _base(
     dtype = HALVES.get(options.mixed_precision, torch.float32)
     vae_dtype = torch.float32 if options.no_half_vae else dtype
     if files.vae is not None:
-        vae = load_vae(files.vae, device=device, dtype=vae_dtype, like=spec.vae)
+        vae = load_vae(files.vae, device=device, dtype=vae_dtype)
     else:
         vae = load_part(path, "vae", device=device, dtype=vae_dtype)
 
