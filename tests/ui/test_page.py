@@ -66,6 +66,7 @@ def test_generate_when_pressed_twice_queues_both(page: Any, served: Served) -> N
 
 
 def test_refresh_when_job_runs_reattaches_and_finishes(page: Any) -> None:
+    page.fill("#dq-steps input[type=number]", "50")
     generate(page, "a slow boat")
     page.wait_for_selector("#dq-preview")
     page.reload()
