@@ -233,7 +233,7 @@ class Trainer:
             self._take_state(states.read_tensors(found))
         self._losses = MeanLoss(self._length.steps_per_epoch, list(self._place.losses))
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{self._options.output_name or 'training'}-history.jsonl"
+        name = f"{file_stem(self._options)}-history.jsonl"
         self._history = History(self._folder / name, self._place.step)
         self._speed, self._saved_at, self._bad = Speed(), time.monotonic(), 0
 
