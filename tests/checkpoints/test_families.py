@@ -20,6 +20,7 @@ from tests.checkpoints.stripped import (
     SDXL_UNET,
     Shapes,
     as_header,
+    clip_shapes,
     lora_shapes,
     read_stripped,
 )
@@ -28,6 +29,7 @@ from webui.checkpoints.families.model import Frame
 from webui.checkpoints.headers import Header
 from webui.checkpoints.identify import folder_pipeline, identify, identify_folder
 from webui.checkpoints.keys import FIRST_LAYER
+from webui.checkpoints.load_parts import build_text, single_file_sources
 from webui.checkpoints.rules import describe
 from webui.checkpoints.specs import ArchSpec
 from webui.errors import CheckpointError, UnknownArchitectureError
@@ -141,6 +143,22 @@ def test_every_number_of_a_family_is_right_whatever_lies_beside_it(
     assert spec.vae is not None
     assert spec.vae.scaling_factor == FAMILIES[name].scaling_factor
     assert spec.vae.channels == SD1_VAE.channels
+
+
+@pytest.mark.parametrize("text", ["text_model.", ""])
+def test_sd2_under_transformers_names_is_not_taken_for_sd1(text: str) -> None:
+    """As people put single files together from diffusers' folders; its last layer is cut there."""
+    shapes = without("cond_stage_model.")(shapes_of("sd2"))
+    names = clip_shapes("cond_stage_model.transformer.", SD2_TEXT)
+    header = as_header("sd2", shapes | renamed("text_model.", text)(names))
+    spec = identify(header)
+    assert (spec.family, spec.unet, spec.texts) == ("sd2", SD2_UNET, (SD2_TEXT,))
+    assert describe(header).family == "sd2"
+    found = single_file_sources(header, spec)["text_encoder"]
+    wanted = build_text(SD2_TEXT).state_dict()
+    assert {n: s.shape(header.tensors[s.name]) for n, s in found.items()} == {
+        n.removeprefix("text_model."): tuple(tensor.shape) for n, tensor in wanted.items()
+    }
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -7,7 +7,7 @@ so nothing is guessed from a name at run time and the inverse is the table read 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from webui.checkpoints.headers import TensorInfo
@@ -221,14 +221,18 @@ def text_name(name: str) -> str:
     return name.removeprefix("text_model.")
 
 
-def text_sources(names: Iterable[str], *, is_open_clip: bool) -> dict[str, Source]:
+def has_open_clip_names(names: Collection[str]) -> bool:
+    """Whether a text encoder is stored under OpenCLIP's names, not under transformers'."""
+    return not _OPEN_CLIP.keys().isdisjoint(names)
+
+
+def text_sources(names: Collection[str]) -> dict[str, Source]:
     """Flat transformers name of each tensor of a text encoder → where it is.
 
     Args:
-        names: Stored names, without prefix.
-        is_open_clip: They are OpenCLIP's.
+        names: Stored names, without prefix; OpenCLIP's or transformers'.
     """
-    if is_open_clip:
+    if has_open_clip_names(names):
         return {new: source for name in names for new, source in _from_open_clip(name)}
     # positions are a constant, stored wrongly by some mergers
     return whole({text_name(n): n for n in names if not n.endswith("position_ids")})

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from webui.checkpoints.conversion import text_sources, vae_shape_names
+from webui.checkpoints.conversion import has_open_clip_names, text_sources, vae_shape_names
 from webui.checkpoints.families import FAMILIES, PAINTED
 from webui.checkpoints.families.model import DiffusionModel, Frame, TextPart
 from webui.checkpoints.headers import Header, TensorInfo, read_header
@@ -140,7 +140,7 @@ def _text_spec(
 ) -> TextSpec | None:
     """None when the file does not hold that text encoder."""
     tensors = keys.under(text_prefix(keys, part))
-    sources = text_sources(tensors, is_open_clip=part.is_open_clip)
+    sources = text_sources(tensors)
     shapes = {
         name: TensorInfo(tensors[source.name].dtype, source.shape(tensors[source.name]))
         for name, source in sources.items()
@@ -148,7 +148,8 @@ def _text_spec(
     }
     if "embeddings.token_embedding.weight" not in shapes:
         return None
-    return read_text(shapes, part, stated.get(part.folder.replace("_encoder", ""), {}))
+    unused = part.unused_layers if has_open_clip_names(tensors) else 0
+    return read_text(shapes, part, stated.get(part.folder.replace("_encoder", ""), {}), unused)
 
 
 def text_prefix(keys: Keys, part: TextPart) -> str:

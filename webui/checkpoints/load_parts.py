@@ -93,7 +93,7 @@ def single_file_sources(header: Header, spec: ArchSpec) -> dict[str, dict[str, S
         found["vae"] = whole({new: VAE + old for old, new in vae.items()})
     for part in FAMILIES[spec.family].texts if spec.texts else ():
         prefix = text_prefix(keys, part)
-        sources = text_sources(keys.under(prefix), is_open_clip=part.is_open_clip)
+        sources = text_sources(keys.under(prefix))
         found[part.folder] = {
             new: Source(prefix + s.name, s.third, s.is_transposed) for new, s in sources.items()
         }
@@ -197,7 +197,7 @@ def folder_file(path: Path, part: str) -> Path:
 def folder_sources(header: Header, part: str) -> dict[str, Source]:
     """Wanted name → where it is, in a file of a diffusers folder."""
     if part.startswith("text"):
-        return text_sources(header.tensors, is_open_clip=False)
+        return text_sources(header.tensors)
     rename = modern_vae_name if part == "vae" else str
     return whole({rename(name): name for name in header.tensors})
 

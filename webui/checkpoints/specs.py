@@ -337,21 +337,25 @@ def read_vae(
     )
 
 
-def read_text(tensors: Shapes, part: TextPart, stated: Mapping[str, Any]) -> TextSpec:
+def read_text(
+    tensors: Shapes, part: TextPart, stated: Mapping[str, Any], unused_layers: int = 0
+) -> TextSpec:
     """Read a CLIP text encoder's shape from transformers' names without ``text_model.``.
 
+    Args:
+        unused_layers: Last layers in the file that are left out.
     Raises:
         SpecError: The layers do not make up a CLIP text encoder.
     """
     layers = 0
     while f"encoder.layers.{layers}.mlp.fc1.weight" in tensors:
         layers += 1
-    if layers <= part.unused_layers:
+    if layers <= unused_layers:
         raise SpecError("its text encoder has no layers")
     width = _dimension(tensors, "embeddings.token_embedding.weight", 1)
     return TextSpec(
         width=width,
-        layers=layers - part.unused_layers,
+        layers=layers - unused_layers,
         heads=_stated_number(stated, "heads", max(1, width // CLIP_HEAD_WIDTH)),
         intermediate=_dimension(tensors, "encoder.layers.0.mlp.fc1.weight", 0),
         vocabulary=_dimension(tensors, "embeddings.token_embedding.weight", 0),

@@ -101,7 +101,7 @@ def _text_originals(
     for layer in range(layers):
         stored += [f"transformer.resblocks.{layer}.{inner}" for inner in _OPEN_CLIP_INNER]
     found: dict[str, list[Source]] = {}
-    for new, source in text_sources(stored, is_open_clip=True).items():
+    for new, source in text_sources(stored).items():
         if new in names:
             whole = found.setdefault(prefix + source.name, [])
             whole.append(Source(new, source.third, source.is_transposed))

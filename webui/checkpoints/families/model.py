@@ -26,12 +26,13 @@ class TextPart:
     Attributes:
         folder: Its folder in diffusers' layout, and its name among a model's parts.
         prefixes: What its tensors' names begin with in single files; one of them.
-        is_open_clip: Single files hold it under OpenCLIP's names.
+        is_open_clip: One of OpenCLIP's, under whose names single files usually hold it.
         layer: Whose output is taken, counted from the last, which is 1.
         clip_skip: Whether a request's clip skip takes the place of ``layer``; ``option``: where
             ``sdxl_clip_l_skip`` is on.
         is_normed: The encoder's final norm is applied to what is taken.
-        unused_layers: Last layers in single files that nobody uses; they are not loaded.
+        unused_layers: Last layers that nobody uses, in files with OpenCLIP's names (transformers'
+            encoders come without them); they are not loaded.
         is_pooled: The projected vector of the first end mark is told, too.
         pad_token: What fills a text up behind its first end mark.
         lora_number: Which text encoder it is in LoRA files: 1 or 2.

@@ -19,14 +19,14 @@ from webui.checkpoints.keys import Keys
 
 OPEN_CLIP: Final = "cond_stage_model.model."
 TURBO: Final = "conditioner.embedders.0.model."
+RENAMED: Final = "cond_stage_model.transformer."
+"""Of files that were put together from diffusers' folders: SD 1.x's name, transformers' tensors."""
 
 
 def _is_sd2(keys: Keys) -> bool:
     if not keys.is_unet or keys.takes_vector:
         return False
-    return keys.begins(OPEN_CLIP) or (
-        keys.context_dim == 1024 and not keys.begins("cond_stage_model.transformer.")
-    )
+    return keys.begins(OPEN_CLIP) or keys.context_dim == 1024
 
 
 def _owns_folder(unet: Mapping[str, Any], parts: Collection[str]) -> bool:
@@ -45,7 +45,7 @@ SD2: Final = DiffusionModel(
     texts=(
         TextPart(
             "text_encoder",
-            (OPEN_CLIP, TURBO),
+            (OPEN_CLIP, TURBO, RENAMED),
             is_open_clip=True,
             unused_layers=1,  # the last layer but one is the last of those that are loaded
             pad_token=PAD_WITH_ZERO,
