@@ -332,7 +332,7 @@ def measure_learning(options: argparse.Namespace) -> None:
     old = [c for c in known if c.word in OLD]
     began = time.monotonic()
     files = show_pictures(keep, sprites, new, old)
-    lora, minutes = teach(files, keep, options.steps or 260)
+    lora, minutes = teach(files, keep, options.steps or 320)
     judged_on = Judged(judge, sprites.concepts, Painter(load_checkpoint(STARTER)))
     before = judged_on.share(old)
     plain = judged_on.painted(new)
@@ -407,7 +407,7 @@ def teach(folder: Path, keep: Path, steps: int) -> tuple[Path, float]:
         train_data_dir=str(folder), reg_data_dir=str(reg.parent), resolution=(128, 128),
         caption_extension=".txt", train_batch_size=4, network_dim=8, network_alpha=8,
         unet_lr=2e-3, text_encoder_lr=(1e-3,), lr_scheduler="cosine", max_train_steps=steps,
-        seed=1, cache_latents=True, output_name=WORD, min_snr_gamma=5,
+        seed=1, cache_latents=True, output_name=WORD, debiased_estimation_loss=True,
     )  # fmt: skip
     dataset = open_dataset(options, (), 1, cache_folder=keep / "latents")
     base = Base.of(load_checkpoint(STARTER, for_painting=False))

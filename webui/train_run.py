@@ -13,7 +13,7 @@ from torch import nn
 
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.families.model import TextPart
-from webui.checkpoints.identify import identify_file, identify_folder
+from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel, alphas_cumprod, load_part
 from webui.checkpoints.load_parts import load_vae
 from webui.checkpoints.lora_file import read_lora
@@ -31,7 +31,7 @@ from webui.training.dataset import open_dataset
 from webui.training.event_file import EventFile
 from webui.training.learning import HALVES
 from webui.training.metadata import Hashes
-from webui.training.steps import file_stem
+from webui.training.steps import history_name
 from webui.training.trainer import Outcome, Trainer
 from webui.training.watching import StepFacts, Watcher
 from webui.wire import Sender
@@ -67,7 +67,7 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
     options = params.options.model_copy(update={"output_dir": str(files.folder)})
     watcher.stage("checking", 0, 0)
     path = files.checkpoint
-    spec = identify_folder(path) if path.is_dir() else identify_file(path)
+    spec = identify_file(path)
     goes_on = files.autosave.exists()
     checked = options.model_copy(update={"output_dir": ""}) if goes_on else options
     for sentence in check_options(checked, family=spec.family, device=device.type):
@@ -226,7 +226,7 @@ class TrainRun:
         return {
             "files": [str(file) for file in outcome.files],
             "folder": str(self._files.folder),
-            "history": f"{file_stem(self._params.options)}-history.jsonl",
+            "history": history_name(self._params.options),
             "steps": outcome.step,
             "loss": outcome.loss,
             "interrupted": outcome.is_stopped,

@@ -27,7 +27,7 @@ from webui.training.estimates import (
     work_of_painting,
     work_of_training,
 )
-from webui.training.steps import file_stem
+from webui.training.steps import file_stem, history_name
 from webui.training_jobs import default_folder
 from webui.training_sets import clean_name
 
@@ -168,7 +168,7 @@ def run_folder_of(studio: Studio, params: TrainLora) -> Path:
 
 def history_of(folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     """The lines of a training's history: steps, files, samples, validations."""
-    path = folder / f"{options.output_name or 'training'}-history.jsonl"
+    path = folder / history_name(options)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

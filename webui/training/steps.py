@@ -82,6 +82,11 @@ def is_due(number: int, every: int | None) -> bool:
     return bool(every) and number % (every or 1) == 0
 
 
+def history_name(options: TrainingOptions) -> str:
+    """Name of the file with the losses of a whole training."""
+    return f"{file_stem(options)}-history.jsonl"
+
+
 def file_stem(options: TrainingOptions, *, epoch: int = 0, step: int = 0) -> str:
     """Name of a file without its ending; with neither number that of the last one.
 

@@ -36,7 +36,7 @@ from webui.training.optimizers import make_optimizer
 from webui.training.preparing import begin_with, chosen_rates, make_network, parts_of
 from webui.training.rates import rate_factor
 from webui.training.running_mean import RunningMean
-from webui.training.steps import Due, file_stem, is_due, training_length
+from webui.training.steps import Due, file_stem, history_name, is_due, training_length
 from webui.training.texts import CaptionEncoder
 from webui.training.watching import (
     CacheProgress,
@@ -233,8 +233,7 @@ class Trainer:
             self._take_state(states.read_tensors(found))
         self._losses = MeanLoss(self._length.steps_per_epoch, list(self._place.losses))
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{file_stem(self._options)}-history.jsonl"
-        self._history = History(self._folder / name, self._place.step)
+        self._history = History(self._folder / history_name(self._options), self._place.step)
         self._speed, self._saved_at, self._bad = Speed(), time.monotonic(), 0
 
     def _take_state(self, stored: states.Stored) -> None:
