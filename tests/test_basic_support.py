@@ -28,6 +28,7 @@ from webui.checkpoints.basic_support import (  # noqa: E402
     BasicModel,
     estimate_elements,
     identify_any,
+    native_size,
 )
 from webui.checkpoints.catalog import Catalog  # noqa: E402
 from webui.checkpoints.load_pipeline import (  # noqa: E402
@@ -463,6 +464,9 @@ def test_catalog_when_it_lists_them_says_what_they_are_and_what_they_lack(
     assert "none lies beside it" in found["tuned.safetensors"].problem
     tuned = after["tuned.safetensors"]
     assert not tuned.problem and tuned.contents == "a PixArt-Σ checkpoint (basic support)"
+    sizes = [native_size(record.path) for record in (tuned, after["zpixart"], after["bad"])]
+    assert sizes == [16, 16, 32]  # cells × pixels of a cell; FLUX asks its autoencoder
+    assert native_size(tmp_path / "gone.safetensors") == 0
 
 
 @pytest.mark.parametrize("by_blocks", [False, True])

@@ -26,8 +26,9 @@ from tests.checkpoints.stripped import (
 )
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.families.model import Frame
+from webui.checkpoints.folders import folder_pipeline, identify_folder, stated_size
 from webui.checkpoints.headers import Header
-from webui.checkpoints.identify import folder_pipeline, identify, identify_folder
+from webui.checkpoints.identify import identify
 from webui.checkpoints.keys import FIRST_LAYER
 from webui.checkpoints.load_parts import build_text, single_file_sources
 from webui.checkpoints.rules import describe
@@ -298,6 +299,50 @@ def test_folder_has_the_shape_of_the_single_file(
     assert [getattr(found, key) for key in same] == [getattr(single, key) for key in same]
     assert (found.layout, found.prediction_type, found.zero_terminal_snr) == ("diffusers", *wanted)
     assert folder_pipeline(path) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("unet", {"block_out_channels": []}),
+        ("unet", {"attention_head_dim": 0, "num_attention_heads": 0}),
+        ("unet", {"attention_head_dim": [8, 8], "num_attention_heads": None}),
+        ("unet", {"norm_num_groups": 0}),
+        ("unet", {"down_block_types": [1, 2, 3, 4]}),
+        ("unet", {"transformer_layers_per_block": []}),
+        ("unet", {"cross_attention_dim": float("inf")}),
+        ("vae", {"block_out_channels": []}),
+        ("text_encoder", {"hidden_size": "wide"}),
+    ],
+)
+def test_folder_with_senseless_numbers_is_refused_in_words(
+    tmp_path: Path, part: str, values: Mapping[str, Any]
+) -> None:
+    path = folder(tmp_path, "StableDiffusionPipeline", identify(read_stripped("sd1")), {})
+    file = path / part / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+    with pytest.raises(UnknownArchitectureError, match="does not describe a model"):
+        identify_folder(path)
+
+
+@pytest.mark.parametrize(
+    ("network", "config", "vae", "wanted"),
+    [
+        ("transformer", {"sample_size": 128}, {"block_out_channels": [1, 2, 3, 4]}, 1024),
+        ("transformer", {"sample_size": 16}, {"encoder_block_out_channels": [1] * 6}, 512),
+        ("unet", {"sample_size": 96}, {}, 768),
+        ("transformer", {}, {"sample_size": 1024, "block_out_channels": [1, 2, 3, 4]}, 1024),
+        ("transformer", {"sample_size": [60, 90]}, {}, 0),
+        ("prior", {}, {}, 0),
+    ],
+)
+def test_folder_says_how_large_its_pictures_are(
+    tmp_path: Path, network: str, config: Any, vae: Any, wanted: int
+) -> None:
+    for part, values in ((network, config), ("vae", vae)):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text(json.dumps(values))
+    assert stated_size(tmp_path) == wanted
 
 
 def test_folder_with_another_prediction_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.merging.conftest import model_file
 from webui.checkpoints.embeddings import read_embedding_facts
-from webui.checkpoints.identify import identify_file, identify_folder
+from webui.checkpoints.folders import identify_folder
+from webui.checkpoints.identify import identify_file
 from webui.errors import CheckpointError, UnsafeCheckpointError
 from webui.merging.convert import convert_model
 from webui.merging.folders import write_folder, write_single_file

@@ -11,17 +11,17 @@ Nothing in a folder is trusted: code is refused, and so are pickles.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from webui.checkpoints.families import FAMILIES as OWN
+from webui.checkpoints.folders import PIPELINES, read_json, stated_size
 from webui.checkpoints.headers import read_header
-from webui.checkpoints.identify import PIPELINES, identify_file
+from webui.checkpoints.identify import identify_file
 from webui.checkpoints.keys import Keys
 from webui.checkpoints.records import BASIC
 from webui.checkpoints.rules import find_rule
@@ -116,6 +116,18 @@ def describe_checkpoint(path: Path) -> tuple[str, str]:
     return found.family, f"an {OWN[found.family].title} folder"
 
 
+def native_size(path: Path) -> int:
+    """Side in pixels of the square pictures that a folder's model, or a file that a folder
+    completes, was made for; 0 when nothing says it."""
+    if path.is_dir():
+        return stated_size(path)
+    try:
+        found = _complete_single_file(path)
+    except CheckpointError:
+        return 0
+    return stated_size(found.folder) if isinstance(found, BasicModel) else 0
+
+
 def needs_folder(family: str, path: Path) -> bool:
     """Whether a checkpoint is a single file that is completed by a folder beside it: what was
     found out about it holds only as long as that folder is there."""
@@ -130,7 +142,7 @@ def read_folder(path: Path) -> BasicModel | None:
         UnsafeCheckpointError: It holds code or pickles.
         CheckpointError: Its list of parts is damaged.
     """
-    index = _read_json(path, DIFFUSERS_INDEX)
+    index = read_json(path, DIFFUSERS_INDEX)
     class_name = index.get("_class_name")
     if class_name is None or (isinstance(class_name, str) and PIPELINES.fullmatch(class_name)):
         return None
@@ -148,20 +160,6 @@ def read_folder(path: Path) -> BasicModel | None:
 def _family(class_name: str) -> tuple[str, str]:
     stem = class_name.removesuffix("Pipeline")
     return FAMILIES.get(stem, (stem.lower(), stem))
-
-
-def _read_json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads((path / name).read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as err:
-        raise _damaged(path, f"{name} cannot be read ({err})") from err
-    if not isinstance(value, dict):
-        raise _damaged(path, f"{name} is not a JSON object")
-    return value
-
-
-def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path.name} cannot be used: {what}.", "Get it again.", path=str(path))
 
 
 def _refuse_code(path: Path, class_name: object) -> None:
@@ -205,7 +203,9 @@ def _refuse_pickles(path: Path, part: str) -> None:
     try:
         files = [file.lower() for file in os.listdir(path / part)]
     except OSError as err:
-        raise _damaged(path, f"its {part} is missing") from err
+        raise CheckpointError(
+            f"{path.name} cannot be used: its {part} is missing.", "Get it again.", path=str(path)
+        ) from err
     pickles = [file for file in files if file.endswith(PICKLE_ENDINGS)]
     if pickles and not any(file.endswith(".safetensors") for file in files):
         raise UnsafeCheckpointError(
@@ -220,7 +220,7 @@ def _refuse_remote_code(path: Path, part: str, class_name: str) -> None:
     if not class_name.startswith("Auto"):
         return
     for file in (path / part).glob("*config.json"):
-        if "auto_map" in _read_json(path, f"{part}/{file.name}"):
+        if "auto_map" in read_json(path, f"{part}/{file.name}"):
             raise UnsafeCheckpointError(
                 f"The {part} of {path.name} asks for code from elsewhere ({file.name}), which is "
                 "never run here. It was refused.",

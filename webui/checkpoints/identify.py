@@ -1,44 +1,37 @@
 """The shape of the model in a weights file, or what the file is instead; no torch, no data.
 
 rules.py tells which kind of file it is; here those of the families that are painted with
-(``families/``) are read, from the shapes of their tensors or from a diffusers folder's
-configuration files.
+(``families/``) are read from the shapes of their tensors, and folders.py reads diffusers' folders.
 """
 
 from __future__ import annotations
 
 import collections
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from webui.checkpoints.conversion import has_open_clip_names, text_sources, vae_shape_names
-from webui.checkpoints.families import FAMILIES, PAINTED
-from webui.checkpoints.families.model import DiffusionModel, Frame, TextPart
+from webui.checkpoints.families import CHOOSE_ANOTHER, FAMILIES, PAINTED
+from webui.checkpoints.families.model import DiffusionModel, TextPart
+from webui.checkpoints.folders import identify_folder
 from webui.checkpoints.headers import Header, TensorInfo, read_header
+from webui.checkpoints.joining import joined
 from webui.checkpoints.keys import UNET, VAE, Keys, Rule
 from webui.checkpoints.rules import FOLDERS, closest_families, describe, find_rule
 from webui.checkpoints.specs import (
-    NUMBER_CHANNELS,
     ArchSpec,
     Shapes,
     SpecError,
     TextSpec,
-    UNetSpec,
     VaeSpec,
-    default_groups,
     read_text,
     read_unet,
     read_vae,
     stated_config,
 )
-from webui.errors import CheckpointError, UnknownArchitectureError
-
-PURPOSES: Final = {4: "paint", 9: "inpaint", 8: "edit"}
-"""By input channels of the U-Net: latents; + mask and masked picture; + picture to edit."""
-CHOOSE_ANOTHER: Final = f"Choose an {PAINTED.replace(' and', ' or')} checkpoint."
+from webui.errors import UnknownArchitectureError
 
 
 def identify(header: Header) -> ArchSpec:
@@ -123,7 +116,7 @@ def read_single_file(keys: Keys, family: DiffusionModel) -> ArchSpec:
     has_vae = "decoder.conv_in.weight" in vae_tensors
     factor = family.scaling_factor
     texts = [_text_spec(keys, part, stated) for part in family.texts]
-    return _joined(
+    return joined(
         family,
         "ldm",
         _prediction_type(keys) or family.prediction_type,
@@ -155,59 +148,6 @@ def _text_spec(
 def text_prefix(keys: Keys, part: TextPart) -> str:
     """What the names of a text encoder begin with in this file."""
     return next((prefix for prefix in part.prefixes if keys.begins(prefix)), part.prefixes[0])
-
-
-def _joined(
-    family: DiffusionModel,
-    layout: str,
-    prediction_type: str,
-    unet: UNetSpec,
-    vae: VaeSpec | None,
-    texts: list[TextSpec],
-    *,
-    dtype: str,
-    zero_terminal_snr: bool,
-) -> ArchSpec:
-    """Join the parts of a model.
-
-    Raises:
-        SpecError: The parts do not fit each other.
-    """
-    if unet.in_channels not in PURPOSES:
-        raise SpecError(f"its U-Net takes {unet.in_channels} channels instead of 4, 8 or 9")
-    purpose = PURPOSES[unet.in_channels]
-    if purpose != "paint" and prediction_type == "ask":  # nobody trained such ones for v
-        prediction_type = "epsilon"
-    heads = zip(unet.channels, unet.heads_by_level, strict=True)
-    if any(c % heads for c, heads in heads) or any(c % unet.groups for c in unet.channels):
-        raise SpecError(f"its widths {unet.channels} do not divide by its heads and groups")
-    if len(texts) == len(family.texts):
-        _check_texts(family, unet, texts)
-    return ArchSpec(
-        family=family.name,
-        purpose=purpose,
-        layout=layout,
-        prediction_type=prediction_type,
-        unet=unet,
-        vae=vae,
-        texts=tuple(texts) if len(texts) == len(family.texts) else (),
-        dtype=dtype,
-        zero_terminal_snr=zero_terminal_snr,
-    )
-
-
-def _check_texts(family: DiffusionModel, unet: UNetSpec, texts: list[TextSpec]) -> None:
-    width = sum(text.width for text in texts)
-    if width != unet.context_dim:
-        what = "text encoder is" if len(texts) == 1 else "text encoders together are"
-        raise SpecError(f"its {what} {width} wide and its U-Net listens to {unet.context_dim}")
-    numbers = NUMBER_CHANNELS * len(family.numbers(Frame(8, 8)))
-    vector = numbers and numbers + sum(text.projection for text in texts)
-    if vector != unet.vector_dim:
-        raise SpecError(
-            f"its text encoder and sizes make a vector of {vector} and its U-Net takes "
-            f"{unet.vector_dim}"
-        )
 
 
 def _prediction_type(keys: Keys) -> str:
@@ -282,128 +222,3 @@ def vae_tensors(tensors: Shapes) -> dict[str, TensorInfo]:
     plain = {name.removeprefix(VAE).removeprefix("vae."): info for name, info in tensors.items()}
     names = vae_shape_names(plain)
     return {names[name]: info for name, info in plain.items()}
-
-
-def folder_pipeline(path: Path) -> str:
-    """The diffusers pipeline that a folder's ``model_index.json`` names, '' when it names none.
-
-    Raises:
-        CheckpointError: The file is missing or damaged.
-    """
-    return str(_read_json(path / "model_index.json").get("_class_name") or "")
-
-
-PIPELINES: Final = re.compile(
-    r"StableDiffusion(XL)?(Img2Img|Inpaint|InstructPix2Pix)?Pipeline|LatentConsistency.*Pipeline"
-)
-"""Of diffusers, what its folders of our families are called."""
-
-
-def identify_folder(path: Path) -> ArchSpec:
-    """The shape of the model in a diffusers folder (model_index.json and sub-folders).
-
-    Raises:
-        CheckpointError: A configuration is missing or damaged.
-        UnknownArchitectureError: A pipeline that cannot be painted with here.
-    """
-    pipeline = folder_pipeline(path)
-    if not PIPELINES.fullmatch(pipeline):
-        raise UnknownArchitectureError(
-            f"{path.name} is a {pipeline or 'unknown'} folder; this version paints with {PAINTED}.",
-            CHOOSE_ANOTHER,
-            path=str(path),
-            closest=[f"a {pipeline or 'unknown'} folder"],
-        )
-    try:
-        unet = _read_json(path / "unet" / "config.json")
-        parts = [p for p in ("text_encoder", "text_encoder_2") if (path / p).is_dir()]
-        family = next((f for f in FAMILIES.values() if f.owns_folder(unet, parts)), None)
-        if family is None:
-            raise SpecError("its U-Net is of no family known here")
-        return _folder_spec(path, family, unet)
-    except (SpecError, KeyError, TypeError, ValueError) as err:
-        raise UnknownArchitectureError(
-            f"{path.name} has a configuration that does not describe a model known here ({err}).",
-            "Get the folder again, or use the single-file version.",
-            path=str(path),
-            closest=[f"a {pipeline} folder"],
-        ) from err
-
-
-def _folder_spec(path: Path, family: DiffusionModel, unet: Mapping[str, Any]) -> ArchSpec:
-    scheduler = path / "scheduler" / "scheduler_config.json"
-    schedule = _read_json(scheduler) if scheduler.exists() else {}
-    prediction = schedule.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise SpecError(f"it predicts {prediction!r}")
-    return _joined(
-        family,
-        "diffusers",
-        prediction,
-        _folder_unet(unet),
-        _folder_vae(_read_json(path / "vae" / "config.json"), family),
-        [_folder_text(_read_json(path / p.folder / "config.json"), p) for p in family.texts],
-        dtype="F32",
-        zero_terminal_snr=bool(schedule.get("rescale_betas_zero_snr", False)),
-    )
-
-
-def _folder_unet(unet: Mapping[str, Any]) -> UNetSpec:
-    channels = tuple(map(int, unet["block_out_channels"]))
-    heads = unet.get("num_attention_heads") or unet["attention_head_dim"]
-    layers = unet.get("transformer_layers_per_block", 1)
-    layers = [layers] * len(channels) if isinstance(layers, int) else list(map(int, layers))
-    attention = [kind.startswith("CrossAttn") for kind in unet["down_block_types"]]
-    return UNetSpec(
-        in_channels=int(unet["in_channels"]),
-        out_channels=int(unet["out_channels"]),
-        channels=channels,
-        res_blocks=int(unet["layers_per_block"]),
-        depths=tuple(n if has else 0 for n, has in zip(layers, attention, strict=True)),
-        context_dim=int(unet["cross_attention_dim"]),
-        heads=heads if isinstance(heads, int) else tuple(map(int, heads)),
-        groups=int(unet.get("norm_num_groups", default_groups(channels[0]))),
-        linear_projection=bool(unet.get("use_linear_projection", False)),
-        middle_depth=layers[-1],
-        vector_dim=int(unet.get("projection_class_embeddings_input_dim") or 0),
-    )
-
-
-def _folder_vae(vae: Mapping[str, Any], family: DiffusionModel) -> VaeSpec:
-    channels = tuple(map(int, vae["block_out_channels"]))
-    return VaeSpec(
-        channels=channels,
-        res_blocks=int(vae["layers_per_block"]),
-        groups=int(vae.get("norm_num_groups", default_groups(channels[0]))),
-        latent_channels=int(vae["latent_channels"]),
-        scaling_factor=float(vae.get("scaling_factor", family.scaling_factor)),
-    )
-
-
-def _folder_text(text: Mapping[str, Any], part: TextPart) -> TextSpec:
-    return TextSpec(
-        width=int(text["hidden_size"]),
-        layers=int(text["num_hidden_layers"]),
-        heads=int(text["num_attention_heads"]),
-        intermediate=int(text["intermediate_size"]),
-        vocabulary=int(text["vocab_size"]),
-        positions=int(text["max_position_embeddings"]),
-        activation=str(text.get("hidden_act", part.activation)),
-        projection=int(text["projection_dim"]) if part.is_pooled else 0,
-    )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as err:
-        raise CheckpointError(
-            f"{path} is missing from the model folder.", "Get the folder again.", path=str(path)
-        ) from err
-    except (OSError, ValueError) as err:
-        raise CheckpointError(
-            f"{path} cannot be read ({err}).", "Get the folder again.", path=str(path)
-        ) from err
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is not a JSON object.", "Get it again.", path=str(path))
-    return value

@@ -22,7 +22,8 @@ from torch import nn
 
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.families.model import DiffusionModel
-from webui.checkpoints.identify import identify, identify_file, identify_folder
+from webui.checkpoints.folders import identify_folder
+from webui.checkpoints.identify import identify, identify_file
 from webui.checkpoints.load_parts import (
     Place,
     empty_parts,

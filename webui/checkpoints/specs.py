@@ -202,7 +202,7 @@ def stated_config(metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The ``starter_config`` of a file's metadata, by part; empty when absent or unreadable."""
     try:
         value = json.loads(metadata.get("starter_config", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(value, dict):
         return {}

@@ -13,8 +13,8 @@ from torch import Tensor
 from webui.checkpoints.conversion import Source, text_sources, vae_names, vae_prefixes
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.families.model import TextPart
+from webui.checkpoints.folders import identify_folder
 from webui.checkpoints.headers import TensorInfo
-from webui.checkpoints.identify import identify_folder
 from webui.checkpoints.keys import UNET, VAE
 from webui.checkpoints.load_parts import part_files
 from webui.checkpoints.specs import ArchSpec, VaeSpec

@@ -18,3 +18,4 @@ FAMILIES: Final[Mapping[str, DiffusionModel]] = {
 
 PAINTED: Final = "SD 1.x, SD 2.x and SDXL"
 """What can be painted with, for people."""
+CHOOSE_ANOTHER: Final = f"Choose an {PAINTED.replace(' and', ' or')} checkpoint."
