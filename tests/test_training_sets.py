@@ -63,6 +63,16 @@ def test_picture_when_its_name_is_long_then_can_still_be_named(tmp_path: Path) -
         assert sets.picture("me", found.path.name) == found.path
 
 
+def test_words_when_they_come_later_then_go_to_the_picture_of_their_name(tmp_path: Path) -> None:
+    sets = _set(tmp_path)
+    (tmp_path / "b.txt").write_text("me, forest", encoding="utf-8")
+    (tmp_path / "c.txt").write_text("nobody", encoding="utf-8")
+    told = sets.add("me", [tmp_path / "b.txt", tmp_path / "c.txt"])
+    assert (told.pictures, told.captions) == (0, 1)
+    assert told.bad == ['"c.txt" belongs to no picture of this set.']
+    assert [p.caption for p in sets.pictures("me")] == ["me, smile", "me, forest"]
+
+
 def test_tags_when_changed_for_all_then_captions_are_written(tmp_path: Path) -> None:
     sets = _set(tmp_path)
     assert sets.change_tags("me", add="me", remove="smile") == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from webui.training.captions import caption_file, changed_tags, read_caption, sp
 from webui.training.photographs import measure, pictures_in, read, readable_suffixes
 
 CAPTION = ".txt"
+CAPTIONS = (CAPTION, ".caption")
+"""Endings of files with words that are taken in."""
 MOST_NAME = 80
 """Characters of names of sets and pictures."""
 OF_LOGIN = "@"
@@ -140,31 +142,31 @@ class TrainingSets:
     def add(self, name: str, files: Iterable[Path]) -> Added:
         """Copy pictures and caption files into a set; bad ones do not keep the others out.
 
-        A picture whose name is taken gets a number; text of the same stem goes with it.
+        A picture whose name is taken gets a number; text of the same stem goes with it, or with
+        the picture of that stem that is there already.
         """
         folder, told = self.folder(name), Added()
         files = list(files)
-        texts = {file.stem: file for file in files if file.suffix.lower() in (CAPTION, ".caption")}
-        suffixes = {f".{suffix}" for suffix in readable_suffixes()}
+        texts = [file for file in files if file.suffix.lower() in CAPTIONS]
+        copies: dict[str, list[Path]] = {}
         for file in files:
-            if file.suffix.lower() in (CAPTION, ".caption"):
-                continue
-            if file.suffix.lower() not in suffixes:
-                told.bad.append(f'"{file.name}" is no picture.')
+            if file in texts:
                 continue
             try:
-                measure(file)
-                copy = _free(folder, clean_name(file.stem) or "picture", file.suffix.lower())
-                shutil.copyfile(file, copy)
+                copies.setdefault(file.stem, []).append(_copied(file, folder))
                 told.pictures += 1
-                if file.stem in texts:
-                    words = read_caption(texts[file.stem])
-                    copy.with_suffix(CAPTION).write_text(words, encoding="utf-8")
-                    told.captions += 1
             except DatasetError as err:
                 told.bad.append(err.message)
             except OSError as err:
                 told.bad.append(f'"{file.name}" could not be kept: {err.strerror or err}.')
+        there = {path.stem: [path] for path in pictures_in(folder)}
+        for file in texts:
+            meant = copies.get(file.stem) or there.get(clean_name(file.stem), [])
+            try:
+                _give_words(file, meant)
+                told.captions += 1
+            except DatasetError as err:
+                told.bad.append(err.message)
         return told
 
     def take_out(self, name: str, files: Iterable[str]) -> int:
@@ -261,6 +263,24 @@ def _picture(path: Path) -> SetPicture:
     except DatasetError:
         words = ""
     return SetPicture(path, words, bool(words))
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    """A picture's copy in a folder, under a name that is free."""
+    if file.suffix.lower().removeprefix(".") not in readable_suffixes():
+        raise DatasetError(f'"{file.name}" is no picture.', file=str(file))
+    measure(file)
+    copy = _free(folder, clean_name(file.stem) or "picture", file.suffix.lower())
+    shutil.copyfile(file, copy)
+    return copy
+
+
+def _give_words(file: Path, pictures: Sequence[Path]) -> None:
+    words = read_caption(file)
+    if not pictures:
+        raise DatasetError(f'"{file.name}" belongs to no picture of this set.', file=str(file))
+    for picture in pictures:
+        picture.with_suffix(CAPTION).write_text(words, encoding="utf-8")
 
 
 def _free(folder: Path, stem: str, suffix: str) -> Path:
