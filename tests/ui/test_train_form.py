@@ -167,6 +167,10 @@ def test_sets_when_logins_differ_then_are_apart(studio: Studio) -> None:
     assert sets_of(studio, "ben").names() == []
     assert sets_of(studio, "").names() == ["everybody"]
     assert sets_of(studio, "").make("@anna") == "anna"  # which is no login's folder
+    for other in ("anna.", "@anna", "an/na", "Anna", "anna "):
+        assert sets_of(studio, other).names() == [], f"{other} sees anna's pictures"
+        sets_of(studio, other).make("of another")
+    assert sets_of(studio, "anna").names() == ["mine"]
 
 
 def test_request_when_something_is_missing_then_says_what(studio: Studio, tmp_path: Path) -> None:
@@ -223,6 +227,9 @@ def test_faces_when_found_then_are_told_and_cut_only_until_a_picture_changes(
     assert train_faces.cut(sets, "小明 set", found) == 1
     with Image.open(sets.picture("小明 set", "1.png")) as image:
         assert image.size == (45, 45)
+    sets.make("other")
+    sets.add("other", [tmp_path / "1.png"])
+    assert train_faces.suggestions(done, sets.pictures("other")) == {}, "these were not looked at"
     long_ago = dataclasses.replace(done, finished_at=1.0)
     assert train_faces.suggestions(long_ago, sets.pictures("小明 set")) == {}
     views = queue_tab.render(studio, Visitor("me"), "zh")
@@ -283,6 +290,10 @@ def test_stage_when_a_training_is_there_then_shows_curve_sheet_and_files(
     studio.pause_job(job_id)
     html = train_stage.render(studio, Visitor("me"), None, "zh")
     assert "已暂停，将从第 8 步继续" in html and 'data-act="resume"' in html
+    studio.resume_job(job_id)
+    view = studio.view(job_id)
+    taken = dataclasses.replace(view, job=dataclasses.replace(view.job, state="running"))
+    assert "Preparing" in train_stage._state(taken, [], "en")  # no word from its worker yet
     studio.cancel(job_id)
     assert "stopped at step 8" in train_stage.render(studio, Visitor("me"), None, "en")
 

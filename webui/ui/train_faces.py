@@ -32,12 +32,18 @@ def ask(studio: Studio, sets: TrainingSets, name: str, *, client: str, user: str
 
 
 def suggestions(job: Job, pictures: list[SetPicture]) -> dict[str, Suggestion]:
-    """What is said of every picture that did not change since it was looked at, by file name."""
+    """What is said of every picture that did not change since it was looked at, by file name.
+
+    Pictures of another set may have the same names; nothing is said of them.
+    """
     faces: Mapping[str, list[list[float]]] = (job.result or {}).get("faces", {})
+    looked_at = set(FindFaces.model_validate_json(job.params_json).pictures)
     found: dict[str, Suggestion] = {}
     for picture in pictures:
         path = picture.path
-        if path.name not in faces or path.stat().st_mtime > (job.finished_at or 0):
+        if str(path) not in looked_at or path.name not in faces:
+            continue
+        if path.stat().st_mtime > (job.finished_at or 0):
             continue
         try:
             size = measured(path).size

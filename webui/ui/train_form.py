@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -56,9 +57,15 @@ class Choice:
 
 
 def sets_of(studio: Studio, user: str) -> TrainingSets:
-    """The sets of a login; without logins everybody's."""
+    """The sets of a login; without logins everybody's.
+
+    Names of logins that differ lead to folders that differ, on disks that know no capitals, too.
+    """
     folder = studio.settings.folders.data / "training" / "pictures"
-    return TrainingSets(folder / f"{OF_LOGIN}{clean_name(user)}" if user else folder)
+    if not user:
+        return TrainingSets(folder)
+    own = hashlib.sha256(user.encode()).hexdigest()[:12]
+    return TrainingSets(folder / f"{OF_LOGIN}{clean_name(user)} {own}")
 
 
 def read_changes(text: Any) -> dict[str, Any]:

@@ -104,6 +104,8 @@ def _state(view: JobView, history: Sequence[dict[str, Any]], language: str) -> s
         text = say("run_paused", language, step=steps)
     elif job.state == "queued":
         text = say("run_queued", language, position=view.position)
+    elif job.state == "running":  # a worker has taken it and has said nothing yet
+        text = say("stage_starting", language)
     elif job.state == "done":
         text = say("run_done", language, steps=steps)
     else:
