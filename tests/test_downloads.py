@@ -86,6 +86,20 @@ def test_download_when_nobody_said_what_it_is_then_what_it_turned_out_to_be_is_k
     place.wait(number, "done", "failed")
     found = place.downloads.get(number)
     assert (found.stage, found.wanted.kind) == ("done", "checkpoint")
+    again = place.add(link, "")
+    place.wait(again, "done", "failed")
+    assert [(d.id, d.stage, d.path) for d in place.downloads.all()] == [(again, "done", found.path)]
+    assert not list((place.folders.own_models / ".downloads").iterdir())
+
+
+def test_download_when_its_kind_is_said_at_the_second_attempt_then_is_one(place: Place) -> None:
+    link = place.give()
+    place.wait(place.add(link, ""), "failed")
+    place.server.asked.clear()
+    number = place.add(link, "lora")
+    place.wait(number, "done", "failed")
+    assert [(d.id, d.stage) for d in place.downloads.all()] == [(number, "done")]
+    assert {one.range for one in place.server.asked} == {"bytes=0-0"}, "it had come before"
 
 
 def test_download_when_it_fails_then_says_why_and_may_be_tried_again(place: Place) -> None:

@@ -110,10 +110,9 @@ class Downloads:
         """Get a file that was offered.
 
         Returns:
-            The id; that of the same wish if it is under way.
+            The id; that of the same file if it is under way.
         """
-        wanted = json.dumps(asdict(offer.wanted))
-        return self._add(offer.wanted.name or offer.label, "", wanted, offer.notes)
+        return self._add(offer.wanted.name or offer.label, "", offer.wanted, offer.notes)
 
     def add_known(self, name: str) -> int:
         """Get a well-known file.
@@ -126,22 +125,21 @@ class Downloads:
             raise CheckpointNotFoundError(
                 f"No well-known weights are called {name!r}.", "Search the list.", wanted=name
             )
-        return self._add(name, name, json.dumps(asdict(_wish(known))), None)
+        return self._add(name, name, _wish(known), None)
 
-    def _add(self, title: str, known: str, wanted: str, notes: Notes | None) -> int:
+    def _add(self, title: str, known: str, wanted: Wanted, notes: Notes | None) -> int:
         told = json.dumps(asdict(notes)) if notes else ""
         with self._db.write() as db:
-            same = db.execute(
-                "SELECT id FROM downloads WHERE wanted = ? AND stage IN ('waiting', 'running')",
-                (wanted,),
-            ).fetchone()
-            if same:
-                return int(same["id"])
-            db.execute("DELETE FROM downloads WHERE wanted = ?", (wanted,))  # an earlier attempt
+            for row in db.execute("SELECT * FROM downloads").fetchall():
+                if _wish_in(row).part_name != wanted.part_name:
+                    continue
+                if row["stage"] in ACTIVE:
+                    return int(row["id"])
+                db.execute("DELETE FROM downloads WHERE id = ?", (row["id"],))  # earlier attempt
             made = db.execute(
                 "INSERT INTO downloads (title, known, wanted, notes, stage, asked_at) "
                 "VALUES (?, ?, ?, ?, 'waiting', ?) RETURNING id",
-                (title, known, wanted, told, time.time()),
+                (title, known, json.dumps(asdict(wanted)), told, time.time()),
             ).fetchone()
         self._begin(int(made["id"]))
         return int(made["id"])
@@ -196,8 +194,9 @@ class Downloads:
         return self._read(rows[0])
 
     def _read(self, row: Any) -> Download:
-        wanted = json.loads(row["wanted"])
-        wish = Wanted(**{**_known_fields(Wanted, wanted), "urls": tuple(wanted["urls"])})
+        wish = _wish_in(row)
+        if row["path"] and not wish.kind:  # what it turned out to be
+            wish = replace(wish, kind=kind_at(Path(row["path"]), self._folders))
         notes = Notes(**_known_fields(Notes, json.loads(row["notes"]))) if row["notes"] else None
         with self._lock:
             state = self._states.get(row["id"])
@@ -267,7 +266,6 @@ class Downloads:
             logger.exception("Download %s failed (report id %s).", found.title, report_id)
             self._fail(download_id, DownloadError(f"{type(err).__name__} (report {report_id})."))
         else:
-            self._note_kind(found, path)
             self._set_stage("done", download_id, path=str(path))
         finally:
             with self._lock:
@@ -285,13 +283,6 @@ class Downloads:
             write_beside(path, found.wanted.kind, found.notes, network)
         self._on_come()
         return path
-
-    def _note_kind(self, found: Download, path: Path) -> None:
-        """Keep what a file turned out to be."""
-        kind = found.wanted.kind or kind_at(path, self._folders)
-        wanted = json.dumps(asdict(replace(found.wanted, kind=kind)))
-        with self._db.write() as db:
-            db.execute("UPDATE downloads SET wanted = ? WHERE id = ?", (wanted, found.id))
 
     def _fail(self, download_id: int, err: WebUIError) -> None:
         logger.warning("%s", err)
@@ -342,6 +333,12 @@ class _Watch:
 def _wish(known: KnownWeights) -> Wanted:
     """What is stored for a well-known file; where it comes from is looked up when it runs."""
     return Wanted(known.urls, known.kind, known.file, known.folder, known.sha256)
+
+
+def _wish_in(row: Any) -> Wanted:
+    """What a row of the table asks for."""
+    wanted = json.loads(row["wanted"])
+    return Wanted(**{**_known_fields(Wanted, wanted), "urls": tuple(wanted["urls"])})
 
 
 def _known_fields(kind: type, values: dict[str, Any]) -> dict[str, Any]:

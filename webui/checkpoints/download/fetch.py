@@ -61,6 +61,10 @@ SPARE_BYTES: Final = 64 << 20
 ROUNDS: Final = 4
 TICK_SECONDS: Final = 0.2
 SAVE_SECONDS: Final = 2.0
+_SAY_KIND: Final = (
+    "Choose its kind beside the link, which you paste once more (in the command: --to KIND). What "
+    "came is kept, so that takes a moment."
+)
 
 
 @dataclass(frozen=True)
@@ -305,7 +309,7 @@ class _Fetch:
         header = await asyncio.to_thread(self._check, part, source, sha256, name)
         target = self._target(name, header)
         if target.exists():
-            await asyncio.to_thread(check_same, target, sha256, self._watcher)
+            await asyncio.to_thread(self._check_there, target, part, sha256)
             part.discard()
             return target
         part.close()
@@ -340,16 +344,22 @@ class _Fetch:
             details = {k: v for k, v in err.details.items() if k != "path"}
             raise type(err)(f"{message} It was thrown away.", err.hint, **details) from err
 
+    def _check_there(self, target: Path, part: PartFile, sha256: str | None) -> None:
+        """Pass when what lies there is what has come; see ``check_same``."""
+        stop = self._watcher.is_interrupted
+        came = sha256 or sha256_of_file(part.path, should_stop=stop)
+        check_same(target, came, self._watcher)
+
     def _target(self, name: str, header: Header | None) -> Path:
         kind = self._wanted.kind or (describe(header).kind if header else "")
         if not self._wanted.kind and kind not in KINDS:
             raise DownloadError(
                 f"{name} has come, but what it is cannot be told from it.",
-                "Choose what it is and fetch it again: it is kept, so that takes a moment.",
+                _SAY_KIND,
             )
         if not fits(kind, name):
             raise DownloadError(
                 f"{name} would not be found as {kind}: such files end otherwise.",
-                "Choose what it is, and fetch it again: it is kept, so that takes a moment.",
+                _SAY_KIND,
             )
         return folder_of(kind, self._places, self._wanted.folder) / name
