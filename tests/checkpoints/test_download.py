@@ -205,9 +205,9 @@ def test_download_when_parts_come_as_the_whole_then_reads_in_one_piece(
     file = downloads.give()
     real = client._judge_status
 
-    def stop_giving_ranges(response: Any) -> None:
+    def stop_giving_ranges(response: Any, host: str) -> None:
         file.has_ranges = False
-        real(response)
+        real(response, host)
 
     monkeypatch.setattr(client, "_judge_status", stop_giving_ranges)
     assert downloads.fetch().read_bytes() == file.data
@@ -636,6 +636,13 @@ def test_download_for_people_elsewhere_connects_to_the_address_that_was_judged(
     network = Network(Rules(downloads.keys, True), downloads.mirrors)
     path = download(downloads.wanted(url), downloads.places, network, downloads.watching)
     assert path.read_bytes() == file.data and set(judged) == {"a-name.invalid"}
+    with pytest.raises(DownloadError, match=r"a-name\.invalid does not have this file"):
+        download(
+            downloads.wanted(url.replace("net", "no")),
+            downloads.places,
+            network,
+            downloads.watching,
+        )
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_link_when_pasted_then_means(text: str, link: object) -> None:
 
 @pytest.mark.parametrize(
     "text", ["https://huggingface.co/", "https://civitai.com/user/x", "https://modelscope.cn/x",
-             "file:///etc/passwd", "javascript:alert(1)", ""],
+             "file:///etc/passwd", "javascript:alert(1)", "", "what is this", "anything", "a/b c"],
 )  # fmt: skip
 def test_link_when_it_leads_nowhere_then_says_so(text: str) -> None:
     with pytest.raises(DownloadError):
@@ -125,6 +125,13 @@ def test_hub_when_it_is_dead_then_its_mirror_is_asked(monkeypatch: pytest.Monkey
     hub = Hub({"https://hf-mirror.com/api/models/x/y/tree/main?recursive=true": listing})
     monkeypatch.setattr(hubs, "make_client", hub.client)
     assert [offer.label for offer in offers("x/y", network())] == ["y.pt"]
+
+
+def test_hub_when_nobody_answers_then_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "make_client", Hub({}).client)
+    with pytest.raises(DownloadError) as caught:
+        offers("x/y", network())
+    assert " huggingface.co " in str(caught.value) and " hf-mirror.com " in str(caught.value)
 
 
 def test_modelscope_when_a_repository_is_pasted_then_its_weights(

@@ -156,7 +156,11 @@ async def _follow(
         sha256, size = _linked(response, sha256, size)
         target = response.headers.get("location")
         if not (response.has_redirect_location and target):
-            _judge_status(response)
+            try:
+                _judge_status(response, here.host)
+            except SourceError:
+                await response.aclose()
+                raise
             return response, Answer(response, here, sha256, size)
         await response.aclose()
         here = _redirected(here, target)
@@ -267,13 +271,15 @@ def translated(url: str) -> Iterator[None]:
         raise SourceError(message, _CHECK_LINE, again_in=0) from err
 
 
-def _judge_status(response: httpx.Response) -> None:
+def _judge_status(response: httpx.Response, host: str) -> None:
     """Let only an answer through that brings something.
 
+    Args:
+        host: As people know it; the connection may have gone to its address.
     Raises:
         SourceError: Any other answer, in words.
     """
-    status, host = response.status_code, response.url.host
+    status = response.status_code
     if status in (200, 206, 416):
         return
     if status in _AGAIN_LATER:

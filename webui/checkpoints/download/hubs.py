@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
+from webui.checkpoints.download.asking import none_gave
 from webui.checkpoints.download.client import SourceError, ask, make_client, translated
 from webui.checkpoints.download.fetch import Network, Wanted, on_own_loop
 from webui.checkpoints.download.links import (
@@ -105,20 +106,21 @@ async def ask_json(client: httpx.AsyncClient, network: Network, url: str) -> Any
     """A hub's answer for programs; from a mirror when it does not answer itself.
 
     Raises:
-        SourceError: Nobody gives a sound answer.
+        DownloadError: Nobody gives a sound answer.
     """
-    failure: SourceError | None = None
+    failures: dict[str, SourceError] = {}
     for candidate in network.mirrors.candidates(url):
         try:
             data = await read_all(client, network, candidate.url, MOST_JSON_BYTES)
             return json.loads(data)
         except SourceError as err:
-            failure = err
+            failures[candidate.url] = err
         except ValueError:
             host = httpx.URL(candidate.url).host
-            failure = SourceError(f"{host} gave an answer that cannot be read.", "Try again.")
-    assert failure is not None, "there is always the address itself"
-    raise failure
+            failures[candidate.url] = SourceError(
+                f"{host} gave an answer that cannot be read.", "Try again."
+            )
+    raise none_gave(failures)
 
 
 async def read_all(client: httpx.AsyncClient, network: Network, url: str, most: int) -> bytes:

@@ -12,6 +12,10 @@ from webui.checkpoints.download.client import LinkError, read_address
 HUGGING_FACE_HOSTS: Final = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
 MODELSCOPE_HOSTS: Final = ("modelscope.cn", "www.modelscope.cn")
 CIVITAI_HOSTS: Final = ("civitai.com", "www.civitai.com", "civitai.green", "civitai.red")
+_NO_LINK: Final = (
+    "Copy the address of the model's page, https://…, or write AUTHOR/MODEL for Hugging Face. "
+    "Well-known weights are got by name from their list."
+)
 _REPO_PART: Final = re.compile(r"[\w.-]+")
 
 
@@ -111,7 +115,11 @@ def read_link(text: str) -> Link:
     text = text.strip().strip("<>\"'")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and "." not in text.partition("/")[0]:
         return HuggingFace(text)
-    url = read_address(text if "://" in text else f"https://{text}")
+    if "://" not in text:
+        if not re.match(r"[\w-]+(\.[\w-]+)+(:\d+)?/", text):
+            raise LinkError(f"{text[:200]!r} is no link.", _NO_LINK)
+        text = f"https://{text}"
+    url = read_address(text)
     parts = [unquote(part) for part in url.path.split("/") if part]
     query = {key: values[0] for key, values in parse_qs(url.query.decode("ascii")).items()}
     if url.host in HUGGING_FACE_HOSTS:
