@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +66,12 @@ def copy(folders: Folders, tmp_path: Path) -> Callable[[str], Path]:
     return lambda name: Path(shutil.copytree(folders[name], tmp_path / name))
 
 
+def facts_of(path: Path) -> dict[str, Any]:
+    """A checkpoint in a job's message."""
+    name, stem = path.name, path.stem
+    return {"path": str(path), "name": name, "stem": stem, "sha256": "ab" * 32, "size": 1}
+
+
 class Job:
     """Runs jobs in a painter; keeps what the last one said."""
 
@@ -76,7 +82,12 @@ class Job:
         self.painter = Painter({"device": "cpu"}, self.heard, self.asked)  # type: ignore[arg-type]
 
     def __call__(
-        self, path: Path, kind: str = "txt2img", preview: Any = None, **values: Any
+        self,
+        path: Path,
+        kind: str = "txt2img",
+        preview: Any = None,
+        others: Mapping[str, Path] | None = None,
+        **values: Any,
     ) -> list[np.ndarray]:
         self.heard.messages.clear()
         usual = {"prompt": "a cat", "width": 64, "height": 64, "steps": 3, "seed": 5}
@@ -84,10 +95,8 @@ class Job:
         params = build(kind, {**usual, **output, **values})
         message = {
             "job": 7, "params": params.to_json(), "vae": None, "preview": preview or {},
-            "checkpoint": {
-                "path": str(path), "name": path.name, "stem": path.stem, "sha256": "ab" * 32,
-                "size": 1,
-            },
+            "checkpoint": facts_of(path),
+            "others": {n: {"checkpoint": facts_of(p)} for n, p in (others or {}).items()},
             "inputs": {KEY: str(path.parent / "input.png")},
             "loras": {"ink": {"path": "gone", "hash": "abc"}},
         }  # fmt: skip
@@ -212,6 +221,20 @@ def test_requests_when_they_cannot_be_followed_are_refused(
     Image.new("RGB", (64, 64)).save(folders[name].parent / "input.png")
     with pytest.raises(ParamsError, match=words):
         job(folders[name], "img2img", init_images=(KEY,), **values)
+
+
+def test_refiner_when_it_has_basic_support_is_refused_before_anything_is_painted(
+    job: Job, folders: Folders, starter_checkpoint: Path
+) -> None:
+    words = r"painted on with sd3: it is an SD 3 folder \(basic support\)"
+    with pytest.raises(UnknownArchitectureError, match=words) as told:
+        job(
+            starter_checkpoint,
+            checkpoint="own",
+            refiner=Refiner(checkpoint="sd3"),
+            others={"sd3": folders["sd3"]},
+        )
+    assert "SDXL" in told.value.hint and not job.heard.of("progress")
 
 
 def test_request_when_the_pipeline_refuses_it_is_told_in_its_words(

@@ -11,7 +11,7 @@ import torch
 
 from webui import params as requests
 from webui.checkpoints.basic_support import BasicModel, identify_any
-from webui.checkpoints.families import FAMILIES
+from webui.checkpoints.families import CHOOSE_ANOTHER, FAMILIES
 from webui.checkpoints.families.model import DiffusionModel
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel
@@ -320,15 +320,18 @@ def _check_others(
 
 
 def _family_to_paint_on(files: dict[str, Any]) -> DiffusionModel:
+    why = f"The picture could not be painted on with {files['checkpoint']['stem']}"
     try:
-        return FAMILIES[identify_file(Path(files["checkpoint"]["path"])).family]
+        found = identify_any(Path(files["checkpoint"]["path"]))
     except CheckpointError as err:
-        raise type(err)(
-            f"The picture could not be painted on with {files['checkpoint']['stem']}: "
-            f"{err.message}",
-            err.hint,
-            **err.details,
-        ) from err
+        raise type(err)(f"{why}: {err.message}", err.hint, **err.details) from err
+    if isinstance(found, BasicModel):
+        raise UnknownArchitectureError(
+            f"{why}: it is {found.title}, which paints whole pictures alone.",
+            CHOOSE_ANOTHER,
+            closest=[found.title],
+        )
+    return FAMILIES[found.family]
 
 
 def _model_facts(message: dict[str, Any], *, is_small: bool) -> ModelFacts:

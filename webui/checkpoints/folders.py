@@ -77,7 +77,7 @@ def identify_folder(path: Path) -> ArchSpec:
     pipeline = folder_pipeline(path)
     if not PIPELINES.fullmatch(pipeline):
         raise UnknownArchitectureError(
-            f"{path.name} is a {pipeline or 'unknown'} folder; this version paints with {PAINTED}.",
+            f"{path.name} is a {pipeline or 'unknown'} folder, and none of {PAINTED}.",
             CHOOSE_ANOTHER,
             path=str(path),
             closest=[f"a {pipeline or 'unknown'} folder"],
