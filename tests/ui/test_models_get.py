@@ -137,6 +137,9 @@ def test_page_when_a_link_is_pasted_then_fetched_shown_and_used(
     page: Any, served: Served, server: FileServer, starter_checkpoint: Path
 ) -> None:
     data = starter_checkpoint.read_bytes()
+    small = data.replace(rb"\"resolution\": 128,", rb"\"resolution\":  64,")
+    assert data != small and len(data) == len(small)
+    data = small
     name = f"fetched-{time.time_ns()}.safetensors"
     server.files[f"/{name}"] = File(data)
     page.get_by_role("tab", name="Models", exact=True).click()
@@ -147,6 +150,9 @@ def test_page_when_a_link_is_pasted_then_fetched_shown_and_used(
     row.get_by_role("button", name="Use it now").click(timeout=20_000)
     wait_until(
         lambda: served.studio.options["sd_model_checkpoint"].startswith(name), "it was not chosen"
+    )
+    wait_until(
+        lambda: page.input_value("#dq-width input[type=number]") == "64", "its size was not taken"
     )
     path = served.studio.settings.folders.own_models / "Stable-diffusion" / name
     assert path.read_bytes() == data

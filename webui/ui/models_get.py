@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from webui.checkpoints.download.naming import KINDS
 from webui.checkpoints.known_weights import KNOWN
 from webui.errors import ParamsError
 from webui.ui import cards, models_cards, quicksettings
+from webui.ui.painting_tab import PaintingTab, follow_checkpoint, sizes
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, tell, wire
@@ -83,6 +85,7 @@ def draw(studio: Studio) -> Get:
             )
         choices = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-get-choices")
         running = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-get-running")
+        settings = _draw_settings(studio)
         gr.HTML(f'<h2 class="dq-heading">{_both("get_known")}</h2>')
         with gr.Row(elem_classes="dq-tight"):
             search = gr.Textbox(
@@ -95,7 +98,6 @@ def draw(studio: Studio) -> Get:
                 value="", label=label("get_kind"), elem_id="dq-get-only", scale=2, min_width=140,
             )  # fmt: skip
         catalog = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-get-catalog")
-        settings = _draw_settings(studio)
     return Get(
         link=link, kind=kind, go=go, choices=choices, offered=gr.State([]), running=running,
         search=search, only=only, catalog=catalog, shown=gr.State(("", "")),
@@ -135,15 +137,17 @@ def _draw_settings(studio: Studio) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def connect(parts: Get, studio: Studio, quick: Quicksettings) -> None:
+def connect(
+    parts: Get, studio: Studio, quick: Quicksettings, painting: Sequence[PaintingTab]
+) -> None:
     """The timer runs while the tab is open and something is fetched.
 
     Args:
-        quick: The top row, which "use it now" changes.
+        quick, painting: The top row and the sizes, which "use it now" changes.
     """
     _connect_looking(parts, studio)
     _connect_asking(parts, studio)
-    _connect_deeds(parts, studio, quick)
+    _connect_deeds(parts, studio, quick, painting)
     _connect_settings(parts, studio)
 
 
@@ -210,7 +214,11 @@ def _connect_asking(parts: Get, studio: Studio) -> None:
     wire(parts.choices.act, choose, takes, [parts.offered, parts.choices, *parts.looks()])
 
 
-def _connect_deeds(parts: Get, studio: Studio, quick: Quicksettings) -> None:
+def _connect_deeds(
+    parts: Get, studio: Studio, quick: Quicksettings, painting: Sequence[PaintingTab]
+) -> None:
+    used = [*quick.components(), *sizes(painting)]
+
     def get(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         studio.downloads.add_known(event._data["name"])
         tell("get_begun", request, name=event._data["name"])
@@ -218,17 +226,19 @@ def _connect_deeds(parts: Get, studio: Studio, quick: Quicksettings) -> None:
 
     def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         deed, number = event._data["act"], int(event._data["id"])
-        row: dict[Any, Any] = dict.fromkeys(quick.components(), gr.skip())
+        row: dict[Any, Any] = dict.fromkeys(used, gr.skip())
         if deed == "use":
             name = use(studio, studio.downloads.get(number))
             tell("get_used", request, name=name)
-            row = quicksettings.present(quick, studio)
+            row |= quicksettings.present(quick, studio)
+            row |= follow_checkpoint(painting, studio, values)
         elif deed in ("stop", "resume", "forget"):
             getattr(studio.downloads, deed)(number)
         return {**row, **_look(parts, studio, values, language_of(request))}
 
     wire(parts.catalog.act, get, parts.takes(), parts.looks())
-    wire(parts.running.act, act, parts.takes(), [*parts.looks(), *quick.components()])
+    takes = [*parts.takes(), *sizes(painting)]
+    wire(parts.running.act, act, takes, [*parts.looks(), *used])
 
 
 def use(studio: Studio, found: Download) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import gradio as gr
 from webui.ui import models_get, models_tools
 from webui.ui.models_get import Get
 from webui.ui.models_tools import Tools
+from webui.ui.painting_tab import PaintingTab
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.texts import label
 from webui.ui.wiring import Values
@@ -48,14 +50,19 @@ def draw(studio: Studio) -> ModelsTab:
 
 
 def connect(
-    parts: ModelsTab, studio: Studio, browser: gr.BrowserState, quick: Quicksettings
+    parts: ModelsTab,
+    studio: Studio,
+    browser: gr.BrowserState,
+    quick: Quicksettings,
+    painting: Sequence[PaintingTab],
 ) -> None:
     """Wire every part.
 
     Args:
         quick: The top row, which shows what is painted with.
+        painting: The tabs that follow a checkpoint's size.
     """
-    models_get.connect(parts.get, studio, quick)
+    models_get.connect(parts.get, studio, quick, painting)
     models_tools.connect(parts.tools, studio, browser)
 
 

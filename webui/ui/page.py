@@ -121,7 +121,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     restore.connect(page.restore, studio, page.browser)
     train.connect(page.train, studio, page.browser)
     png_info.connect(page.png_info, studio)
-    models_tab.connect(page.models, studio, page.browser, page.quick)
+    models_tab.connect(page.models, studio, page.browser, page.quick, [page.txt2img, page.img2img])
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
     picture_buttons.connect(

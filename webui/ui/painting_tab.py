@@ -437,17 +437,27 @@ def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quick
         is_news = before is None or before.path != record.path
         if is_news and studio.catalog.inspected(record).has_basic_support:
             tell("basic_support", request, name=record.stem)
-        native = studio.native_size(record)
-        changes = {quick.checkpoint: gr.update(label=quicksettings.checkpoint_label(studio))}
-        for parts in tabs:
-            changes |= follow_native_size(parts, native, values)
-        return changes
+        label = {quick.checkpoint: gr.update(label=quicksettings.checkpoint_label(studio))}
+        return {**label, **follow_checkpoint(tabs, studio, values)}
 
-    sizes = [c for parts in tabs for c in (parts.form.width, parts.form.height, parts.auto_size)]
-    given, changed = [quick.checkpoint, *sizes], [quick.checkpoint, *sizes]
+    given = changed = [quick.checkpoint, *sizes(tabs)]
     wire(quick.checkpoint.input, choose_title, given, changed)
     for parts in tabs:
         wire(parts.networks.act, choose_card, given, changed)
+
+
+def sizes(tabs: Sequence[PaintingTab]) -> list[Any]:
+    """What ``follow_checkpoint`` needs and changes."""
+    return [c for parts in tabs for c in (parts.form.width, parts.form.height, parts.auto_size)]
+
+
+def follow_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, values: Values) -> dict:
+    """Every tab in the size of the checkpoint that is chosen now."""
+    native = studio.native_size(studio.current_checkpoint())
+    changes: dict[Any, Any] = {}
+    for parts in tabs:
+        changes |= follow_native_size(parts, native, values)
+    return changes
 
 
 def follow_native_size(parts: PaintingTab, native: int, values: Values) -> dict:
