@@ -79,8 +79,11 @@ def test_models_when_it_cannot_be_had_then_says_why(
     flags = ["--data-dir", str(data_dir)]
     assert main(["get", server.url("/gone.ckpt"), "--to", "vae", *flags]) == 1
     assert "HTTP 404" in capsys.readouterr().out
-    assert main(["get", "anythink v4.5", *flags]) == 1
-    assert "Did you mean: Anything V4.5" in capsys.readouterr().out
+    assert main(["get", "anythink", "v4.5", *flags]) == 1  # without quotes
+    told = capsys.readouterr().out
+    assert "Did you mean: Anything V4.5" in told and "models search" in told
+    assert main(["check", "no-such-file", *flags]) == 1
+    assert "No file of that name" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")

@@ -25,7 +25,7 @@ from webui.checkpoints.download.keys import SITES, Keys
 from webui.checkpoints.download.known import fetch_known, places_of
 from webui.checkpoints.download.mirrors import read_mirrors
 from webui.checkpoints.download.naming import KINDS, USUAL_FOLDERS, folder_of, safe_name
-from webui.checkpoints.download.telling import State
+from webui.checkpoints.download.telling import State, in_bytes
 from webui.checkpoints.hashes import sha256_of_file
 from webui.checkpoints.known_weights import KNOWN, KnownWeights, closest_known, known_named
 from webui.errors import WebUIError
@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     found = add("search", help=tell("search the list of well-known weights"))
     found.add_argument("words", nargs="*", metavar="WORD")
     get = add("get", help=tell("get well-known weights by name, or what a link leads to"))
-    get.add_argument("what", metavar="NAME|LINK")
+    get.add_argument("what", nargs="+", metavar="NAME|LINK")
     get.add_argument("--to", choices=KINDS, default="", help=tell("what kind of file it is"))
     get.add_argument("--file", default="", help=tell("which of several files at the link"))
     get.add_argument("--as", dest="name", default="", help=tell("the name to keep it under"))
@@ -109,7 +109,7 @@ def _list(_asked: Any, folders: Folders) -> int:
             print(f"\n{kind} ({len(records)})")
             for record in records:
                 problem = f"  !! {record.problem}" if record.problem else ""
-                print(f"  {_size(record.size):>9}  {record.name}{problem}")
+                print(f"  {in_bytes(record.size):>9}  {record.name}{problem}")
     return 0
 
 
@@ -151,7 +151,7 @@ def _search(asked: Any, folders: Folders) -> int:
     found = [known for known in KNOWN if all(word in _text(known) for word in words)]
     for known in found:
         is_here = any(path.exists() for path in places_of(known, folders))
-        size = _size(known.size_bytes) if known.size_bytes else "?"
+        size = in_bytes(known.size_bytes) if known.size_bytes else "?"
         mark = "*" if is_here else " "
         print(f"{mark} {known.name:<34} {known.kind:<14} {size:>9}  {known.licence}")
     if not found:
@@ -166,23 +166,25 @@ def _text(known: KnownWeights) -> str:
 
 
 def _get(asked: Any, folders: Folders) -> int:
+    what = " ".join(asked.what)
     network = Network(Rules(Keys(folders.keys)), read_mirrors(folders.mirrors))
     with _Screen() as screen:
-        known = known_named(asked.what)
+        known = known_named(what)
         if known is not None:
             say("{name}: licence {licence}", name=known.name, licence=known.licence)
             packages = folders.database.parent / "packages"
             path = fetch_known(known, folders, packages, network, screen)
-        elif "/" in asked.what:
-            offer = _chosen(offers(asked.what, network, asked.to), asked)
+        elif "/" in what:
+            offer = _chosen(offers(what, network, asked.to), asked)
             path = download(offer.wanted, folders, network, screen)
             if offer.notes is not None:
                 write_beside(path, offer.wanted.kind, offer.notes, network)
         else:
-            say("No well-known weights are called {name}.", name=repr(asked.what))
-            close = closest_known(asked.what)
+            say("No well-known weights are called {name}.", name=repr(what))
+            close = closest_known(what)
             if close:
                 say("Did you mean: {names}?", names=", ".join(close))
+            say("All of them: python launch.py models search")
             return 1
     say("It lies in {path}", path=path)
     return 0
@@ -218,7 +220,11 @@ def _check(asked: Any, folders: Folders) -> int:
     by_file = {known.file: known for known in KNOWN}
     wrong = 0
     with _Looking(folders) as catalog:
-        for record in _to_check(catalog, asked.names):
+        records = list(_to_check(catalog, asked.names))
+        if asked.names and not records:
+            say("No file of that name is there. All of them: python launch.py models list")
+            return 1
+        for record in records:
             if record.path.is_dir():
                 continue
             digest = sha256_of_file(record.path)
@@ -293,25 +299,23 @@ def describe(state: State) -> str:
     """One line about a download."""
     if state.stage == "asking":
         return tell("asking which source answers first …")
-    amount = _size(state.done_bytes)
+    amount = in_bytes(state.done_bytes)
     if state.total_bytes:
         share = min(1.0, state.done_bytes / state.total_bytes)
         bar = "#" * round(BAR_CHARACTERS * share)
-        amount = f"[{bar:-<{BAR_CHARACTERS}}] {share:4.0%}  {amount} / {_size(state.total_bytes)}"
+        amount = (
+            f"[{bar:-<{BAR_CHARACTERS}}] {share:4.0%}  {amount} / {in_bytes(state.total_bytes)}"
+        )
     if state.stage == "checking":
         return f"{amount}  {tell('checking …')}"
     if state.stage == "waiting":
         waits = tell("the server asks for {seconds:.0f} s of patience", seconds=state.wait_seconds)
         return f"{amount}  {waits}"
-    speed = f"  {_size(state.bytes_per_second)}/s" if state.bytes_per_second else ""
+    speed = f"  {in_bytes(state.bytes_per_second)}/s" if state.bytes_per_second else ""
     rest = state.rest_seconds
     left = f"  {int(rest) // 60}:{int(rest) % 60:02d}" if rest is not None and rest < 86400 else ""
     mirror = f" ({tell('mirror of {host}', host=state.mirror_of)})" if state.mirror_of else ""
     return f"{amount}{speed}{left}  {state.host}{mirror}"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 _DEEDS = {

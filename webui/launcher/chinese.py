@@ -235,6 +235,10 @@ CHINESE = {
     "{name}: licence {licence}": "{name}：许可证 {licence}",
     "No well-known weights are called {name}.": "没有名为 {name} 的常用权重。",
     "Did you mean: {names}?": "您是不是要找：{names}？",
+    "All of them: python launch.py models search": "全部列表：python launch.py models search",
+    "No file of that name is there. All of them: python launch.py models list": (
+        "没有这个名称的文件。全部文件：python launch.py models list"
+    ),
     "It lies in {path}": "文件位于 {path}",
     "There are several files at this address.": "这个地址有多个文件。",
     "Say which one with --file.": "请用 --file 指定其中一个。",

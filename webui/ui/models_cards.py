@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from webui.checkpoints.download.hubs import Offer
 from webui.checkpoints.download.known import places_of
+from webui.checkpoints.download.telling import in_bytes
 from webui.checkpoints.known_weights import KNOWN, KnownWeights
 from webui.downloads import Download
 from webui.ui import cards
@@ -56,7 +57,7 @@ def _text(known: KnownWeights) -> str:
 def _known_row(known: KnownWeights, studio: Studio, active: Collection[str], language: str) -> str:
     facts = [
         say(f"weights_{known.kind}", language),
-        megabytes(known.size_bytes) if known.size_bytes else say("get_size_unknown", language),
+        in_bytes(known.size_bytes) if known.size_bytes else say("get_size_unknown", language),
         known.licence,
     ]
     sure = (
@@ -117,7 +118,7 @@ def _offer_facts(offer: Offer, language: str) -> str:
     wanted = offer.wanted
     facts = [say(f"weights_{wanted.kind}", language)] if wanted.kind else []
     if wanted.size_bytes:
-        facts.append(megabytes(wanted.size_bytes))
+        facts.append(in_bytes(wanted.size_bytes))
     if offer.notes and offer.notes.base:
         facts.append(offer.notes.base)
     return " · ".join(facts)
@@ -154,7 +155,7 @@ def _facts(one: Download, language: str) -> list[str]:
     if one.stage != "running" or state is None:
         facts = [say(f"get_stage_{one.stage}", language)]
         if one.kept_bytes:
-            facts.append(say("get_kept", language, amount=megabytes(one.kept_bytes)))
+            facts.append(say("get_kept", language, amount=in_bytes(one.kept_bytes)))
         return facts
     if state.stage == "asking":
         return [say("get_asking", language)]
@@ -164,7 +165,7 @@ def _facts(one: Download, language: str) -> list[str]:
     if state.stage == "waiting":
         facts.append(say("get_pausing", language, seconds=round(state.wait_seconds)))
     elif state.bytes_per_second:
-        facts.append(say("get_speed", language, speed=megabytes(state.bytes_per_second)))
+        facts.append(say("get_speed", language, speed=in_bytes(state.bytes_per_second)))
         if state.rest_seconds is not None:
             time = cards.duration(state.rest_seconds, language)
             facts.append(say("get_rest", language, time=time))
@@ -177,8 +178,8 @@ def _facts(one: Download, language: str) -> list[str]:
 
 def _amount(done: int, total: int | None, language: str) -> str:
     if total is None:
-        return megabytes(done)
-    return say("get_amount", language, done=megabytes(done), total=megabytes(total))
+        return in_bytes(done)
+    return say("get_amount", language, done=in_bytes(done), total=in_bytes(total))
 
 
 def _bar(one: Download) -> str:
@@ -212,10 +213,3 @@ def keys_line(sites: Collection[str], language: str) -> str:
     if not sites:
         return cards.note(say("get_keys_none", language))
     return cards.note(say("get_keys_there", language, sites=", ".join(sorted(sites))))
-
-
-def megabytes(count: float) -> str:
-    """Bytes in the unit that fits."""
-    if count >= 1e9:
-        return f"{count / 1e9:.2f} GB"
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"

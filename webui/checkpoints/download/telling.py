@@ -41,6 +41,13 @@ class State:
         return max(0, self.total_bytes - self.done_bytes) / self.bytes_per_second
 
 
+def in_bytes(count: float) -> str:
+    """So many bytes in the unit that fits."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
+
+
 class Watcher(Protocol):
     """Who wants to know. Both are called some four times a second, in the thread of the work."""
 
