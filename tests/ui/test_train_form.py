@@ -263,6 +263,17 @@ def _run(studio: Studio, tmp_path: Path) -> tuple[int, Path]:
     return studio.submit(params, client="me").id, folder
 
 
+@pytest.mark.parametrize("name", ["../../x", "a/b", ""])
+def test_training_when_its_options_cannot_be_then_is_not_queued(
+    studio: Studio, tmp_path: Path, name: str
+) -> None:
+    changes = {"output_name": name} if name else {"network_dim": 4, "clip_skip": 13}
+    form = _form(studio, tmp_path, changes=json.dumps(changes))
+    chosen = choice(form, studio, sets_of(studio, ""))
+    with pytest.raises(ParamsError, match=r"clip_skip: 13|cannot be a file name"):
+        make_request(chosen, studio, "", "en")
+
+
 def test_history_when_read_then_losses_and_files_come_out(studio: Studio, tmp_path: Path) -> None:
     job_id, folder = _run(studio, tmp_path)
     params = studio.params_of(studio.jobs.get(job_id))

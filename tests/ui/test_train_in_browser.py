@@ -41,7 +41,6 @@ def test_photographs_when_dropped_and_trained_then_an_epoch_becomes_a_card(
     page.get_by_role("tab", name="Train", exact=True).click()
     page.wait_for_selector("#dq-trn-stage .dq-empty")
 
-    page.locator("#dq-trn-word").get_by_role("textbox").fill("小明")
     files = [
         picture(tmp_path / "红 coat.png", (80, 64), GREEN),
         picture(tmp_path / "IMG_0001.png", colour=BLUE),
@@ -49,6 +48,10 @@ def test_photographs_when_dropped_and_trained_then_an_epoch_becomes_a_card(
     (tmp_path / "broken.png").write_bytes(b"no picture")
     drop = page.locator("#dq-trn-drop input[type=file]")
     drop.set_input_files([*files, tmp_path / "broken.png"])
+    page.get_by_text("Give it a name first").wait_for()
+    word = page.locator("#dq-trn-word").get_by_role("textbox")
+    word.fill("小明")
+    word.blur()  # the photographs that wait are taken now
     page.wait_for_selector("#dq-trn-pictures figure >> nth=1")
     page.get_by_text('"broken.png" cannot be read as an image').wait_for()
     page.click("#dq-trn-names")

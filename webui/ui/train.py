@@ -68,7 +68,18 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
         return {parts.expert: gr.update(visible=is_expert), parts.options: html}
 
     def show_set(values: Values, request: gr.Request) -> dict:
-        return show_pictures(parts, studio, form.read(values), request)
+        now = form.read(values)
+        return {
+            parts.faces.shown: "", parts.faces.job: None,
+            **show_pictures(parts, studio, now, request),
+        }  # fmt: skip
+
+    def choose_set(values: Values) -> dict:
+        return {form.word: values[form.set_name] or ""}
+
+    def take_named(values: Values, request: gr.Request) -> dict | Any:
+        is_waited_for = values[parts.drop] and (values[form.word] or "").strip()
+        return take(values, request) if is_waited_for else gr.skip()
 
     def take(values: Values, request: gr.Request) -> dict:
         if not (values[form.word] or values[form.set_name] or "").strip():
@@ -94,11 +105,14 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
              trigger_mode="always_last")  # fmt: skip
     wire(form.view.change, show_view, form.components(), [parts.expert, parts.options])
     shown = [parts.pictures, parts.report, *parts.foretells()]
-    wire(form.set_name.change, show_set, form.components(), shown)
-    wire(
-        parts.drop.upload, take, [parts.drop, *form.components()],
-        [parts.drop, form.set_name, form.word, *shown],
-    )  # fmt: skip
+    looked = [parts.faces.shown, parts.faces.job]
+    wire(form.set_name.change, show_set, form.components(), [*shown, *looked])
+    wire(form.set_name.input, choose_set, [form.set_name], [form.word])
+    dropped = [parts.drop, *form.components()]
+    taken = [parts.drop, form.set_name, form.word, *shown]
+    wire(parts.drop.upload, take, dropped, taken)
+    wire(form.word.blur, take_named, dropped, taken)
+    wire(form.word.submit, take_named, dropped, taken)
 
 
 def _connect_expert(parts: Train, studio: Studio) -> None:
@@ -235,6 +249,7 @@ def opened(
     record = checkpoint_of(form, studio)
     form["checkpoint"] = record.name if record else None
     form["memory"] = form["memory"] or usual_memory(studio)
+    form["word"] = form["word"] or form["set_name"] or ""
     is_expert = form["view"] == EXPERT
     fields = parts.form
     return {

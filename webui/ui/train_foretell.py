@@ -13,7 +13,15 @@ from webui.trainings import family_of, foresee
 from webui.ui import cards, train_view
 from webui.ui.session import user_of
 from webui.ui.texts import language_of, say
-from webui.ui.train_form import Choice, checkpoint_of, choice, read_changes, sets_of, toml_of
+from webui.ui.train_form import (
+    Choice,
+    checkpoint_of,
+    choice,
+    device_of,
+    read_changes,
+    sets_of,
+    toml_of,
+)
 from webui.ui.train_parts import Train
 
 if TYPE_CHECKING:
@@ -43,11 +51,8 @@ def foretell(
 
 def _plan(studio: Studio, form: Mapping[str, Any], chosen: Choice, language: str) -> str:
     options = chosen.options
-    record = checkpoint_of(form, studio)
-    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
-    found = find_problems(
-        options, family=family_of(studio, record), device=device.partition(":")[0]
-    )
+    family = family_of(studio, checkpoint_of(form, studio))
+    found = find_problems(options, family=family, device=device_of(studio))
     errors = [problem.message for problem in found if problem.is_error]
     warnings = [*chosen.notices, *(p.message for p in found if not p.is_error)]
     if not (options.train_data_dir or options.in_json or options.dataset_config):

@@ -16,11 +16,13 @@ from tomlkit.exceptions import TOMLKitError
 from webui.checkpoints.catalog import Record
 from webui.errors import ParamsError
 from webui.params import TrainingOptions, TrainLora
+from webui.training.checks import check_options
 from webui.training.config import flat, read_options, write_toml
 from webui.training.presets import CHARACTER, Wish, preset
 from webui.training.samples import names_a_file
 from webui.training_sets import OF_LOGIN, TrainingSets, clean_name
 from webui.trainings import TRAINABLE, family_of
+from webui.trainings import checkpoint_of as record_of
 from webui.ui.batch import folders_are_allowed
 from webui.ui.texts import say
 
@@ -141,11 +143,16 @@ def trainable(studio: Studio) -> list[Record]:
 
 def usual_memory(studio: Studio) -> str:
     """Which of the sizes this machine has."""
-    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
-    if not device.startswith("cuda"):
+    if device_of(studio) != "cuda":
         return "cpu"
     total = float(studio.worker_facts.get("memory_bytes") or 8 * 2**30) / 2**30
     return next((size for size in ("24", "12", "8") if total >= float(size) - 1), "6")
+
+
+def device_of(studio: Studio) -> str:
+    """What trainings run on: ``cpu``, ``cuda`` …"""
+    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
+    return device.partition(":")[0]
 
 
 def with_option(text: Any, name: str, value: str) -> str:
@@ -213,7 +220,7 @@ def make_request(chosen: Choice, studio: Studio, user: str, language: str) -> Tr
     """The job for what the fields say.
 
     Raises:
-        ParamsError: There are no pictures, or no checkpoint to train upon.
+        ParamsError: There are no pictures, no checkpoint to train upon, or options that cannot be.
     """
     options = chosen.options
     if not (options.train_data_dir or options.in_json or options.dataset_config):
@@ -226,6 +233,8 @@ def make_request(chosen: Choice, studio: Studio, user: str, language: str) -> Tr
             say("train_no_checkpoint", language), say("train_no_checkpoint_hint", language),
             field="pretrained_model_name_or_path",
         )  # fmt: skip
+    family = family_of(studio, record_of(studio, options))
+    check_options(options, family=family, device=device_of(studio))
     if not options.output_dir:
         folder = str(run_folder(studio, options.output_name))
         options = options.model_copy(update={"output_dir": folder})

@@ -204,7 +204,7 @@ def _draw_pictures() -> tuple[gr.HTML, gr.HTML, gr.Button, TagTools, Faces]:
             replace = gr.Textbox("", label=label("train_replace"), elem_id=_FIELDS.id("replace"))
             by = gr.Textbox("", label=label("train_replace_by"), elem_id=_FIELDS.id("by"))
             apply = gr.Button(
-                label("train_apply_tags"), size="md", scale=0, min_width=150,
+                label("train_apply_tags"), size="md", scale=0, min_width=190,
                 elem_id=_FIELDS.id("apply"),
             )  # fmt: skip
         report = gr.HTML("", elem_id=_FIELDS.id("report"))

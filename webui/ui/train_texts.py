@@ -77,6 +77,7 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     "train_taken": ("{count} pictures were taken out.", "已移除 {count} 张图片。"),
     "train_take_out": ("Take out", "移除"),
     "train_set_remove": ("Delete these {count} copies", "删除这组图片（{count} 张副本）"),
+    "train_set_remove_sure": ("Yes, with all their words", "确认删除（标签也会删除）"),
     "train_caption_of": ("Words of {name}", "{name} 的标签"),
     "train_no_words": ("no words yet", "尚无标签"),
     "train_more_pictures": ("and {count} more pictures", "以及另外 {count} 张图片"),

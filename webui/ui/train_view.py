@@ -183,8 +183,14 @@ def set_view(
     )
     rest = len(pictures) - MOST_SHOWN
     more = note(say("train_more_pictures", language, count=rest)) if rest > 0 else ""
-    remove = action("remove-set", say("train_set_remove", language, count=len(pictures)))
-    return f'<div class="dq-trn-set">{cells}</div>{more}<div class="dq-line">{remove}</div>'
+    return f'<div class="dq-trn-set">{cells}</div>{more}{_removal(len(pictures), language)}'
+
+
+def _removal(count: int, language: str) -> str:
+    """Two clicks: words that were written by hand are gone with the set."""
+    title = esc(say("train_set_remove", language, count=count))
+    sure = action("remove-set", say("train_set_remove_sure", language), classes="dq-stop")
+    return f'<details class="dq-trn-removal"><summary>{title}</summary>{sure}</details>'
 
 
 def _cell(name: str, picture: SetPicture, marks: Iterable[str], language: str) -> str:
