@@ -31,6 +31,7 @@ from webui.checkpoints.basic_support import (  # noqa: E402
     native_size,
 )
 from webui.checkpoints.catalog import Catalog  # noqa: E402
+from webui.checkpoints.load import load_checkpoint  # noqa: E402
 from webui.checkpoints.load_pipeline import (  # noqa: E402
     empty_parameters,
     fitting_dtype,
@@ -338,6 +339,24 @@ def test_format_when_memory_is_short_is_a_smaller_one_or_the_model_is_refused(
             fitting_dtype(model, torch.device(device), dtype, known)
     else:
         assert fitting_dtype(model, torch.device(device), dtype, known) == wanted
+
+
+@pytest.mark.parametrize("full", [MemoryError(), torch.OutOfMemoryError("no room")])
+def test_model_when_memory_runs_out_while_it_is_loaded_says_so(
+    folders: Folders, starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
+    def read(*_: Any) -> None:
+        raise full
+
+    monkeypatch.setattr("webui.checkpoints.weights._SafeWeights.read", read)
+    model = identify_any(folders["sd3"])
+    assert isinstance(model, BasicModel)
+    words = "does not fit into the memory of cpu"
+    with pytest.raises(DeviceMemoryError, match=rf"sd3 {words}"):
+        load_pipeline(model, folders["sd3"], device="cpu", dtype=torch.float32)
+    with pytest.raises(DeviceMemoryError, match=words) as told:
+        load_checkpoint(starter_checkpoint)
+    assert "--lowvram" in told.value.hint
 
 
 def edit_index(folder: Path, **values: Any) -> None:

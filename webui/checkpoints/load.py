@@ -122,6 +122,23 @@ def module_bytes(module: nn.Module) -> int:
     return sum(seen.values())
 
 
+@contextmanager
+def telling_lack_of_memory(path: Path, device: torch.device) -> Generator[None, None, None]:
+    """Say in words that a model which is loaded inside does not fit.
+
+    Raises:
+        DeviceMemoryError: The device is full.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as err:
+        raise DeviceMemoryError(
+            f"{path.name} does not fit into the memory of {device}.",
+            "Close other programs that use it, or start with --medvram or --lowvram.",
+            path=str(path),
+        ) from err
+
+
 def load_checkpoint(
     checkpoint: HasPath | str | Path,
     *,
@@ -157,7 +174,7 @@ def load_checkpoint(
     vae_at = Place(at.device, vae_dtype or dtype)
     unet_at = at
     started = time.perf_counter()
-    try:
+    with telling_lack_of_memory(path, at.device):
         if vae is None and vae_path is not None:
             vae = load_vae(vae_path, device=device, dtype=vae_at.dtype)
         with _opened(path) as opened:
@@ -169,12 +186,6 @@ def load_checkpoint(
                 unet_at = replace(at, keeps_half=small_unet.keeps_half)
             unet = opened.fill("unet", modules, unet_at)
             decoder: AutoencoderKL = vae or opened.fill("vae", modules, vae_at)
-    except (torch.OutOfMemoryError, MemoryError) as err:
-        raise DeviceMemoryError(
-            f"{path.name} does not fit into the memory of {at.device}.",
-            "Close other programs that use it, or start with --medvram or --lowvram.",
-            path=str(path),
-        ) from err
     spec = opened.spec
     is_asked = spec.prediction_type == "ask"
     model = LoadedModel(

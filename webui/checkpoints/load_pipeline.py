@@ -31,7 +31,7 @@ from webui.checkpoints.basic_support import (
     weights_files,
 )
 from webui.checkpoints.keys import UNET
-from webui.checkpoints.load import module_bytes
+from webui.checkpoints.load import module_bytes, telling_lack_of_memory
 from webui.checkpoints.precision import supports_bfloat16
 from webui.checkpoints.weights import open_weights
 from webui.errors import CheckpointError, DeviceMemoryError, UnknownArchitectureError
@@ -134,13 +134,8 @@ def load_pipeline(
     started = time.perf_counter()
     pipeline_class = _pipeline_class(model)
     try:
-        pipeline = _assembled(model, pipeline_class, home or target, dtype)
-    except (torch.OutOfMemoryError, MemoryError) as err:
-        raise DeviceMemoryError(
-            f"{path.name} does not fit into the memory of {target}.",
-            "Close other programs that use it, or start with --medvram or --lowvram.",
-            path=str(path),
-        ) from err
+        with telling_lack_of_memory(path, home or target):
+            pipeline = _assembled(model, pipeline_class, home or target, dtype)
     except ImportError as err:
         raise _lacks_package(path, _first_line(err)) from err
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as err:

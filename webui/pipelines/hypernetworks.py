@@ -10,7 +10,6 @@ from typing import Any
 from webui.checkpoints.load import LoadedModel
 from webui.errors import PromptSyntaxError
 from webui.networks.hypernetworks import Hypernetwork, put_on, read_widths
-from webui.pipelines.loras import FAMILY_WORDS
 from webui.pipelines.named_files import NamedFiles, ToldOnce
 from webui.prompts.networks import HYPERNET_TYPES, NetworkMention, hypernet_strength
 
@@ -97,8 +96,7 @@ class JobHypernetworks:
         strange = sorted(file.widths - all_widths)
         if not strange:
             return True
-        family = FAMILY_WORDS.get(model.spec.family, model.spec.family)
-        here = f"{model.path.stem} ({family})"
+        here = f"{model.path.stem} ({model.family.title})"
         widths = ", ".join(map(str, sorted(all_widths)))
         if not file.widths & text:
             self._tell(

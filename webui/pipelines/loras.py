@@ -13,6 +13,7 @@ from typing import Final
 
 from torch import nn
 
+from webui.checkpoints.families import title_of
 from webui.checkpoints.load import LoadedModel
 from webui.errors import PromptSyntaxError
 from webui.networks.lora.applying import (
@@ -29,10 +30,6 @@ from webui.prompts.networks import LORA_TYPES, LoraMention, NetworkMention, lora
 
 UNET, VAE = "unet", "vae"
 TEXT_NUMBERS: Final[Mapping[str, int]] = {"text_encoder": 1, "text_encoder_2": 2}
-FAMILY_WORDS: Final[Mapping[str, str]] = {
-    "sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL", "sd3": "SD3", "flux": "FLUX",
-}  # fmt: skip
-
 
 LoraShelf = Callable[[str], LoraFile]
 """Gives the file of a name in a prompt, or raises CheckpointError: there is none, or it cannot
@@ -170,9 +167,9 @@ class JobLoras:
 
     def _tell_of(self, file: LoraFile, match: Match, model: LoadedModel, is_left_out: bool) -> None:
         name, places = f"<lora:{file.name}>", match.strangers + match.unfit
-        here = f"{model.path.stem} ({FAMILY_WORDS.get(model.spec.family, model.spec.family)})"
+        here = f"{model.path.stem} ({model.family.title})"
         if is_left_out:
-            family = FAMILY_WORDS.get(file.family, file.family)
+            family = title_of(file.family)
             made_for = f"It was made for {family}; c" if family else "C"
             self._tell(
                 f"{name} was not applied: {match.applied} of its {match.total} layers fit "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from webui.checkpoints.families import title_of
 from webui.errors import ParamsError
 from webui.params.training import TrainingOptions
 from webui.training.network_args import BlockPlan, nearest, read_network_args
@@ -24,7 +25,6 @@ from webui.training.steps import file_stem
 MODULES: Final = ("networks.lora", "lycoris.kohya")
 LENGTHS: Final = (None, 75, 150, 225)
 LAYERS: Final = {"": 12, "sd1": 12, "sd2": 23}
-TITLES: Final = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
 TRAINED: Final = {"sd-lora": ("sd1", "sd2"), "sdxl-lora": ("sdxl",)}
 LOW_RATE: Final = 1e-5
 _FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
@@ -85,9 +85,9 @@ def _model(options: TrainingOptions, family: str) -> Iterator[Problem]:
         name = Path(options.pretrained_model_name_or_path).name
         yield Problem(
             "pretrained_model_name_or_path",
-            f'pretrained_model_name_or_path: "{name}" is an {TITLES.get(family, family)} model; '
-            f"this job trains {TITLES[wanted[0]]}. Choose another file, or switch the model type "
-            f"to {TITLES.get(family, family)}.",
+            f'pretrained_model_name_or_path: "{name}" is an {title_of(family)} model; '
+            f"this job trains {title_of(wanted[0])}. Choose another file, or switch the model type "
+            f"to {title_of(family)}.",
         )
     if options.max_token_length not in LENGTHS:
         yield Problem(
@@ -101,7 +101,7 @@ def _model(options: TrainingOptions, family: str) -> Iterator[Problem]:
         yield Problem(
             "clip_skip",
             f"clip_skip: {skip} is out of range. 1 means no skip; "
-            f"{TITLES.get(family, 'SD1.5')} allows 1 to {LAYERS.get(family, 12)}.",
+            f"{title_of(family) or 'SD1.5'} allows 1 to {LAYERS.get(family, 12)}.",
         )
     if options.weighted_captions and options.shuffle_caption:
         yield Problem(
