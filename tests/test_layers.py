@@ -43,6 +43,9 @@ ROOM_OF_FILE = {
     "lora_files": "studio",
     "model_cards": "studio",
     "file_tools": "studio",
+    "job_files": "studio",
+    "job_results": "studio",
+    "named_weights": "studio",
 }
 """Single files of webui/ that belong to a room of another name; the others are their own room."""
 

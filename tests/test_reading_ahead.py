@@ -143,12 +143,12 @@ def test_next_job_when_another_paints_names_the_files_that_are_new(
     one = studio.submit(TextToImageRequest(checkpoint=starter_checkpoint.name))
     prompt = "a hedgehog <lora:starter-hedgehog:1>"
     two = studio.submit(TextToImageRequest(checkpoint=other.name, prompt=prompt))
-    assert studio._files_of_next() == ()
+    assert studio.job_files.of_next() == ()
 
     studio.jobs.claim("test")
     studio.live.begin(one.id, passes=1)
-    assert [path.name for path in studio._files_of_next()] == [
+    assert [path.name for path in studio.job_files.of_next()] == [
         "other.safetensors", "starter-hedgehog.safetensors",
     ]  # fmt: skip
     studio.cancel(two.id)
-    assert studio._files_of_next() == ()
+    assert studio.job_files.of_next() == ()

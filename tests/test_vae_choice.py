@@ -123,7 +123,7 @@ def studio(models: Path, tmp_path: Path) -> Iterator[Studio]:
 def files_of_a_job(studio: Studio, vae: str) -> tuple[dict[str, str] | None, tuple[str, ...]]:
     params = TextToImage(prompt="a boat", checkpoint="dream.safetensors", vae=vae)
     job = studio.submit(params)
-    message = studio._prepare(job)  # pyright: ignore[reportPrivateUsage]
+    message = studio.job_files.for_job(job)
     return message["vae"], studio.jobs.get(job.id).warnings
 
 

@@ -19,16 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from webui.brake import Brake
+from webui.checkpoints.basic_support import native_size
 from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
-from webui.checkpoints.known_weights import (
-    GFPGAN,
-    GFPGAN_VERSIONS,
-    NamedFile,
-    find_named,
-    is_known,
-    missing,
-    named_files,
-)
 from webui.checkpoints.other_programs import roots_of_all
 from webui.downloads import Downloads
 from webui.drafts import Drafts
@@ -40,27 +32,23 @@ from webui.errors import (
     ParamsError,
     WebUIError,
 )
-from webui.file_tools import file_tool_message
+from webui.job_files import JobFiles
+from webui.job_results import JobResults
 from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
 from webui.library.faces import FoundFaces
 from webui.library.inputs import Inputs, keys_in
-from webui.library.library import Library, PictureFacts, SavedPicture
-from webui.library.small_copy import SmallCopyRule
+from webui.library.library import Library, SavedPicture
 from webui.library.videos import Videos
-from webui.lora_files import hypernetwork_files, lora_files
-from webui.memory_limits import memory_limits
 from webui.model_cards import ModelCards
+from webui.named_weights import NamedWeights
 from webui.options import Options
 from webui.params import (
-    PLAIN_UPSCALERS,
     AnyParams,
     FetchWeights,
     FileTool,
-    Painting,
-    RestoreVideo,
     TextToImage,
     TrainLora,
     from_json,
@@ -71,8 +59,7 @@ from webui.prompts.tokenizer import ClipTokenizer
 from webui.reading_ahead import ReadingAhead
 from webui.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
 from webui.settings import PROJECT_DIR, Settings
-from webui.training_jobs import PAUSABLE, not_pausable, training_message
-from webui.vae_choice import VaeChoice, choose_vae
+from webui.training_jobs import PAUSABLE, not_pausable
 
 logger = logging.getLogger(__name__)
 LOAD_SECONDS = 600.0
@@ -140,13 +127,19 @@ class Studio:
         self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
         self._table_lock = threading.Lock()
         self._embedding_list = EmbeddingList()
-        self._ahead = ReadingAhead(self._files_of_next)
+        self.weights = NamedWeights(self.catalog)
+        self.job_files = JobFiles(
+            settings, self.options, self.catalog, self.weights, self.jobs, self.live, self.library,
+            self.inputs, self.videos, self.embeddings, self._embedding_list,
+        )  # fmt: skip
+        self._results = JobResults(self.jobs, self.library, self.videos, self.options, folders.data)
+        self._ahead = ReadingAhead(self.job_files.of_next)
         self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
             self.jobs,
             worker_command or [sys.executable, "-m", "webui.worker"],
             env={"DANQING_WORKER": json.dumps(self._worker_settings())},
-            prepare=self._prepare,
+            prepare=self.job_files.for_job,
             on_event=self._on_event,
             log_path=folders.logs / "worker.log",
             idle_seconds=self._idle_seconds,
@@ -514,16 +507,7 @@ class Studio:
         record = self.current_checkpoint() or self.checkpoint()
         if self.supervisor.worker_pid is None or self.supervisor.running_job_id is not None:
             return
-        vae = self._chosen_vae(self.options["sd_vae"] or "None", record).record
-        message = {
-            "type": "load",
-            "checkpoint": _file_facts(record),
-            "vae": _file_facts(vae) if vae else None,
-            "memory": memory_limits(self.options),
-            "fp8_storage": self.options["fp8_storage"],
-            "cache_fp16_weight": self.options["cache_fp16_weight"],
-        }
-        reply = self.supervisor.request(message, LOAD_SECONDS)
+        reply = self.supervisor.request(self.job_files.for_loading(record), LOAD_SECONDS)
         if "error" in reply:
             raise JobError(f"{record.name} was not loaded: {reply['error']}")
 
@@ -537,9 +521,11 @@ class Studio:
         metadata = self.catalog.metadata(record)
         try:
             stated = json.loads(metadata.get("starter_config", "{}")).get("resolution")
-        except ValueError:
+        except (ValueError, AttributeError, RecursionError):
             stated = None
         stated = stated or metadata.get("modelspec.resolution", "").partition("x")[0]
+        if not stated and (record.has_basic_support or record.path.is_dir()):
+            stated = native_size(record.path)
         if str(stated).isdecimal() and 64 <= int(stated) <= 2048:
             return int(stated) // 8 * 8
         is_large = record.family.startswith("sdxl") or record.has_basic_support
@@ -572,180 +558,6 @@ class Studio:
             except (OSError, WebUIError):
                 logger.warning("%s could not be hashed.", record.path, exc_info=True)
 
-    def _prepare(self, job: Job) -> dict[str, Any]:
-        """Files a job needs, looked up when it is about to run."""
-        params = self.params_of(job)
-        done = self.library.images_of(job.id)
-        return {
-            "weights": self._weights(),
-            "tiling": {
-                "tile": self.options["ESRGAN_tile"],
-                "overlap": self.options["ESRGAN_tile_overlap"],
-            },
-            "fetch": self._fetch_folders(),
-            "video": {
-                "folder": str(self.videos.parts_folder(job.id)),
-                "is_made": self.videos.of(job.id) is not None,
-            },
-            "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
-            "have": sorted(p.index for p in done if p.kind == "image"),
-            **(self._for_painting(job, params) if isinstance(params, Painting) else {}),
-            **(self._for_file_tool(params) if isinstance(params, FileTool) else {}),
-            **(self._for_training(job, params) if isinstance(params, TrainLora) else {}),
-        }
-
-    def _for_file_tool(self, params: FileTool) -> dict[str, Any]:
-        folders = self.settings.folders
-        return {"file_tool": file_tool_message(params, self.catalog, folders)}
-
-    def _for_training(self, job: Job, params: TrainLora) -> dict[str, Any]:
-        return training_message(job.id, params, self.catalog, self.settings.folders)
-
-    def _for_painting(self, job: Job, params: Painting) -> dict[str, Any]:
-        """What only painting needs; other jobs neither wait for it nor carry it."""
-        self.catalog.see_new_embeddings()
-        has_hashes = not self.settings.no_hashing
-        return {
-            **(self._model_files(job, params.checkpoint, params.vae) if params.checkpoint else {}),
-            "embeddings": self._embedding_list.for_job(
-                job.id, [_embedding_message(r, f) for r, f in self.embeddings()]
-            ),
-            "loras": lora_files(params, self.catalog, has_hashes=has_hashes),
-            "hypernetworks": hypernetwork_files(params, self.catalog, has_hashes=has_hashes),
-            "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
-            "memory": memory_limits(self.options),
-            "preview": {
-                "enabled": self.options["live_previews_enable"],
-                "every_n_steps": self.options["show_progress_every_n_steps"],
-                "format": self.options["live_previews_image_format"],
-                "method": self.options["show_progress_type"],
-                "decoders": [str(r.path) for r in self.catalog.records("vae-approx")],
-                "grid": self.options["show_progress_grid"],
-            },
-            "infotext": {
-                "model_name": self.options["add_model_name_to_info"],
-                "model_hash": self.options["add_model_hash_to_info"],
-                "vae_name": self.options["add_vae_name_to_info"],
-                "vae_hash": self.options["add_vae_hash_to_info"],
-                "version": self.options["add_version_to_infotext"],
-                "user": self.options["add_user_name_to_info"],
-                "lora_hashes": self.options["lora_add_hashes_to_infotext"],
-                "ti_hashes": self.options["textual_inversion_add_hashes_to_infotext"]
-                and not self.settings.no_hashing,
-            },
-        }
-
-    def upscalers(self) -> tuple[NamedFile, ...]:
-        """Upscalers that are networks, by the names people know; plain ones are not among them."""
-        return named_files(self.catalog.upscalers(), "upscaler")
-
-    def upscaler_names(self) -> tuple[str, ...]:
-        """What enlarges pictures, by name: the plain ways first, then networks."""
-        return (*PLAIN_UPSCALERS, *(file.name for file in self.upscalers()))
-
-    def find_upscaler(self, name: str) -> str | None:
-        """The upscaler meant by a name (see ``known_weights.find_named``), as it is listed; None
-        when there is none.
-
-        Raises:
-            CheckpointNotFoundError: One that people know by this name, whose file is not there.
-        """
-        if name in PLAIN_UPSCALERS:
-            return name
-        found = find_named(self.upscalers(), name)
-        if found is None and is_known(name, "upscaler"):
-            raise missing(name)
-        return found.name if found else None
-
-    def face_restorers(self) -> tuple[NamedFile, ...]:
-        """Face restorers that are there."""
-        return named_files(self.catalog.records("face"), "face")
-
-    def find_face_restorer(self, name: str) -> str:
-        """A face restorer as it is listed; «GFPGAN» stands for its newest version.
-
-        Raises:
-            CheckpointNotFoundError: It is not there; says which file is wanted.
-        """
-        files = self.face_restorers()
-        if name == GFPGAN:
-            versions = (v for v in GFPGAN_VERSIONS if find_named(files, v))
-            return next(versions, None) or self.find_face_restorer(GFPGAN_VERSIONS[0])
-        found = find_named(files, name)
-        if found is None:
-            raise missing(name)
-        return found.name
-
-    def face_detectors(self) -> tuple[NamedFile, ...]:
-        """Face detectors that are there."""
-        return named_files(self.catalog.records("face-detector"), "face-detector")
-
-    def _weights(self) -> dict[str, dict[str, str]]:
-        """Kind → name → path of everything that enlarges and restores; stems are names too."""
-        kinds = {
-            "upscaler": self.upscalers(),
-            "face": self.face_restorers(),
-            "face-detector": self.face_detectors(),
-        }
-        return {
-            kind: {
-                **{file.record.stem: str(file.record.path) for file in files},
-                **{file.name: str(file.record.path) for file in files},
-            }
-            for kind, files in kinds.items()
-        }
-
-    def _fetch_folders(self) -> dict[str, str]:
-        folders = self.settings.folders
-        models = folders.data / "models"
-        return {"models": str(models), "cache": str(folders.database.parent / "packages")}
-
-    def _model_files(self, job: Job, checkpoint: str, vae: str) -> dict[str, Any]:
-        record = self.catalog.find_checkpoint(checkpoint)
-        return {"checkpoint": _file_facts(record), "vae": self._vae_file(job, vae, record)}
-
-    def _files_of_next(self) -> tuple[Path, ...]:
-        """What the next job's models will be read from and the present job's are not; none while
-        nothing paints."""
-        present = [self.jobs.get(live.job_id) for live in self.live.running()]
-        coming = self.jobs.next_waiting() if present else None
-        if coming is None:
-            return ()
-        known = {path for job in present for path in self._files_of(self.params_of(job))}
-        return tuple(p for p in self._files_of(self.params_of(coming)) if p not in known)
-
-    def _files_of(self, params: AnyParams) -> tuple[Path, ...]:
-        """Files of checkpoints, VAEs and LoRAs that a painting job reads."""
-        if not isinstance(params, Painting) or not params.checkpoint:
-            return ()
-        found: dict[Path, None] = {}
-        for name in (params.checkpoint, *params.other_checkpoints):
-            record = self.catalog.find_checkpoint(name)
-            vae = self._chosen_vae(params.vae, record).record
-            found.update(dict.fromkeys([record.path, *([vae.path] if vae else [])]))
-        loras = lora_files(params, self.catalog, has_hashes=False).values()
-        found.update({Path(lora["path"]): None for lora in loras if "path" in lora})
-        return tuple(found)
-
-    def _chosen_vae(self, vae: str, checkpoint: Record) -> VaeChoice:
-        return choose_vae(
-            vae,
-            checkpoint,
-            self.catalog,
-            usual=self.settings.usual_vae,
-            overrides_notes=self.options["sd_vae_overrides_per_model_preferences"],
-        )
-
-    def _vae_file(self, job: Job, vae: str, checkpoint: Record) -> dict[str, Any] | None:
-        choice = self._chosen_vae(vae, checkpoint)
-        if choice.warning:
-            self.jobs.add_warning(job.id, choice.warning)
-        if choice.record is None:
-            return None
-        if self.settings.no_hashing:
-            return _file_facts(choice.record)
-        return _file_facts(self.catalog.hash_now(choice.record))
-
     # What the worker says
 
     def _on_event(self, event: dict[str, Any]) -> None:
@@ -769,9 +581,9 @@ class Studio:
         elif kind == "preview":
             self.live.preview(job_id, event["image"], event["format"])
         elif kind == "image":
-            self._save_picture(job_id, event)
+            self._results.keep_picture(job_id, event)
         elif kind == "video":
-            self._save_video(job_id, event)
+            self._results.keep_video(job_id, event)
         elif kind == "faces":
             self.faces.keep(job_id, event["index"], event["faces"])
         elif kind == "training-file":
@@ -797,67 +609,6 @@ class Studio:
         with self._finished:
             self._finished.notify_all()
 
-    def _save_picture(self, job_id: int, event: dict[str, Any]) -> None:
-        job = self.jobs.get(job_id)
-        params = self.params_of(job)
-        facts = PictureFacts.from_params(params, event, user=job.user)
-        saved = self.library.save_image(
-            job_id,
-            event["index"],
-            event["image"],
-            facts,
-            params.output,
-            self._folder(params, "samples"),
-            client=job.client,
-            small_copy=self._small_copy_rule(),
-        )
-        if saved.warning:
-            self.jobs.add_warning(job_id, saved.warning)
-        if event["index"] == params.image_count - 1 and params.image_count > 1:
-            self._save_grid(job, params, facts)
-
-    def _save_video(self, job_id: int, event: dict[str, Any]) -> None:
-        job = self.jobs.get(job_id)
-        params = self.params_of(job)
-        assert isinstance(params, RestoreVideo), "no other kind makes videos"
-        saved = self.videos.keep(
-            job_id, event, params.name, params.output, self._folder(params, "samples"),
-            user=job.user, client=job.client,
-        )  # fmt: skip
-        if saved.warning:
-            self.jobs.add_warning(job_id, saved.warning)
-
-    def _save_grid(self, job: Job, params: AnyParams, facts: PictureFacts) -> None:
-        if not (params.output.grid and params.output.save):
-            return
-        saved = self.library.save_grid(
-            job.id,
-            facts,
-            params.output,
-            self._folder(params, "grids"),
-            client=job.client,
-            prevent_empty_spots=self.options["grid_prevent_empty_spots"],
-            has_long_name=self.options["grid_extended_filename"],
-        )
-        if saved is not None and saved.warning:
-            self.jobs.add_warning(job.id, saved.warning)
-
-    def _folder(self, params: AnyParams, what: str) -> Path:
-        if params.output.folder:
-            return Path(params.output.folder)
-        kind = "extras" if isinstance(params, RestoreVideo) else params.kind
-        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{kind}_{what}"]
-        return self.settings.folders.data / chosen
-
-    def _small_copy_rule(self) -> SmallCopyRule | None:
-        if not self.options["export_for_4chan"]:
-            return None
-        return SmallCopyRule(
-            max_megabytes=self.options["img_downscale_threshold"],
-            max_side=self.options["target_side_length"],
-            quality=self.options["jpeg_quality"],
-        )
-
     def _repeat(self, job_id: int) -> None:
         job = self.jobs.get(job_id)
         if job.repeat_json is None:
@@ -868,24 +619,3 @@ class Studio:
                 self.supervisor.wake()
         except (ValueError, ParamsError, CheckpointNotFoundError) as err:
             logger.warning("Generate forever ended after job %s: %s", job_id, err)
-
-
-def _file_facts(record: Record) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "stem": record.stem,
-        "path": str(record.path),
-        "sha256": record.sha256,
-        "size": record.size,
-    }
-
-
-def _embedding_message(record: Record, facts: EmbeddingFacts) -> dict[str, Any]:
-    return {
-        "name": facts.name,
-        "path": str(record.path),
-        "vectors": facts.vectors,
-        "width": facts.width,
-        "size": record.size,
-        "mtime_ns": record.mtime_ns,
-    }

@@ -337,7 +337,7 @@ def test_painting_tabs_do_not_show_photographs_and_the_other_way_round(studio: S
 def test_job_message_carries_tile_size_from_the_options(studio: Studio) -> None:
     studio.options.set("ESRGAN_tile", 256)
     job = studio.submit(ask(studio, what=WHOLE))
-    message = studio._prepare(job)
+    message = studio.job_files.for_job(job)
     assert message["tiling"] == {"tile": 256, "overlap": studio.options["ESRGAN_tile_overlap"]}
     assert set(message["inputs"]) == set(studio.params_of(job).input_keys)
 

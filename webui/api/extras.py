@@ -94,9 +94,9 @@ def _common_values(studio: Studio, body: ExtrasBody) -> dict[str, Any]:
         CheckpointNotFoundError: Weights that are asked for are not there.
     """
     if body.value("gfpgan_visibility") > 0:
-        studio.find_face_restorer("GFPGAN")
+        studio.weights.find_face_restorer("GFPGAN")
     if body.value("codeformer_visibility") > 0:
-        studio.find_face_restorer("CodeFormer")
+        studio.weights.find_face_restorer("CodeFormer")
     values: dict[str, Any] = {
         "resize_mode": "to" if body.value("resize_mode") else "by",
         "upscaler_1": known_upscaler(studio, body.upscaler_1 or NO_UPSCALER),

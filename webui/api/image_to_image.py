@@ -64,7 +64,7 @@ def read_request(
             **script_values(
                 body,
                 studio.inputs.image(inputs[0]).size if body.script_name else (0, 0),
-                studio.upscaler_names(),
+                studio.weights.upscaler_names(),
             ),
         }
         return ImageToImageRequest.model_validate(values)

@@ -92,12 +92,12 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
             {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": 4.0}
             for name in PLAIN_UPSCALERS
         ]
-        return [*plain, *map(_upscaler, studio.upscalers())]
+        return [*plain, *map(_upscaler, studio.weights.upscalers())]
 
     @routes.get("/script-info")
     def script_info() -> list[dict[str, Any]]:
         """Scripts with their arguments."""
-        return script_infos(studio.upscaler_names())
+        return script_infos(studio.weights.upscaler_names())
 
     @routes.get("/face-restorers")
     def face_restorers() -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/realesrgan-models")
     def realesrgan_models() -> list[dict[str, Any]]:
         """A1111's Real-ESRGAN models: the file, or where it comes from while it is not here."""
-        files = studio.upscalers()
+        files = studio.weights.upscalers()
         return [_realesrgan(name, files) for name in REALESRGAN_NAMES]
 
     @routes.get("/hypernetworks")
@@ -191,10 +191,10 @@ def _realesrgan(name: str, files: tuple[NamedFile, ...]) -> dict[str, Any]:
 
 def _face_folder(studio: Studio, name: str) -> str | None:
     try:
-        found = studio.find_face_restorer(name)
+        found = studio.weights.find_face_restorer(name)
     except CheckpointNotFoundError:
         return None
-    files = {file.name: file for file in studio.face_restorers()}
+    files = {file.name: file for file in studio.weights.face_restorers()}
     return str(files[found].record.path.parent)
 
 

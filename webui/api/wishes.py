@@ -210,7 +210,7 @@ def known_upscaler(studio: Studio, name: str) -> str:
         ApiError: 500 in A1111's words, there is none of that name.
         CheckpointNotFoundError: A well-known one whose file is not there.
     """
-    found = studio.find_upscaler(name)
+    found = studio.weights.find_upscaler(name)
     if found is not None:
         return found
     raise ApiError(

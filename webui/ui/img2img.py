@@ -157,7 +157,9 @@ def _draw_size(studio: Studio) -> dict[str, Any]:
         scale = _FIELDS.slider("resize_scale", 0.05, 4, 0.05)
         shown = gr.HTML("", elem_id=_FIELDS.id("scaled-size"), elem_classes="dq-scaled")
     upscaler = _FIELDS.menu(
-        "resize_upscaler", upscaler_choices(studio.upscaler_names()), allow_custom_value=True
+        "resize_upscaler",
+        upscaler_choices(studio.weights.upscaler_names()),
+        allow_custom_value=True,
     )
     fields |= {"size_rule": rule, "resize_scale": scale, "resize_upscaler": upscaler}
     return {

@@ -169,7 +169,7 @@ def _draw_outpaint(fields: FieldMaker) -> tuple[gr.Row, dict[str, Any]]:
 def _draw_upscale(fields: FieldMaker, studio: Studio) -> dict[str, Any]:
     with gr.Row():
         upscaler = fields.menu(
-            "upscaler", studio.upscaler_names(), min_width=180, allow_custom_value=True
+            "upscaler", studio.weights.upscaler_names(), min_width=180, allow_custom_value=True
         )
         scale = fields.slider("upscale_scale", 1, 4, 0.05)
     overlap = fields.slider("upscale_overlap", 0, 256, 16)

@@ -109,7 +109,7 @@ def present_checkpoint(parts: Quicksettings, studio: Studio) -> dict:
 
 def present_menus(forms: Sequence[PaintingForm], studio: Studio) -> dict[gr.Dropdown, Any]:
     """Menus of files as they should stand now; what is chosen in them stays."""
-    there = FilesThere(checkpoint_titles(studio), studio.upscaler_names())
+    there = FilesThere(checkpoint_titles(studio), studio.weights.upscaler_names())
     return {
         menu: gr.update(choices=choices)
         for form in forms

@@ -262,7 +262,9 @@ def _draw_size(studio: Studio) -> dict[str, Any]:
         fields["upscaling_crop"] = _FIELDS.check("upscaling_crop")
         with gr.Row():
             fields["upscaler_1"] = _FIELDS.menu("upscaler_1", upscaler_choices(studio), scale=1)
-            fields["upscaler_2"] = _FIELDS.menu("upscaler_2", studio.upscaler_names(), scale=1)
+            fields["upscaler_2"] = _FIELDS.menu(
+                "upscaler_2", studio.weights.upscaler_names(), scale=1
+            )
         fields["extras_upscaler_2_visibility"] = _FIELDS.slider(
             "extras_upscaler_2_visibility", 0, 1, 0.05
         )
@@ -292,7 +294,7 @@ def _draw_faces() -> dict[str, Any]:
 
 def upscaler_choices(studio: Studio) -> list[Any]:
     """What the first menu of upscalers offers."""
-    names = [name for name in studio.upscaler_names() if name != "None"]
+    names = [name for name in studio.weights.upscaler_names() if name != "None"]
     return [(label("upscaler_automatic"), AUTOMATIC), *((name, name) for name in names)]
 
 
@@ -470,7 +472,7 @@ def present_plan(parts: Restore, studio: Studio, values: Values, language: str) 
     form = parts.form.read(values)
     plan = make_plan(form, studio)
     html = restore_cards.plan_view(plan, studio.settings.folders.models[0], language)
-    seen = "\n".join((html, form["what"], *plan.to_fetch, "", *studio.upscaler_names()))
+    seen = "\n".join((html, form["what"], *plan.to_fetch, "", *studio.weights.upscaler_names()))
     if seen == values[parts.shown_plan]:
         return {parts.shown_plan: gr.skip()}
     return {
@@ -487,7 +489,7 @@ def present_plan(parts: Restore, studio: Studio, values: Values, language: str) 
         parts.go: gr.update(interactive=not plan.programs),
         parts.size: gr.update(visible=form["what"] != FACES),
         parts.form.upscaler_1: gr.update(choices=upscaler_choices(studio)),
-        parts.form.upscaler_2: gr.update(choices=list(studio.upscaler_names())),
+        parts.form.upscaler_2: gr.update(choices=list(studio.weights.upscaler_names())),
     }
 
 

@@ -119,10 +119,10 @@ class Plan:
 def first_choice(studio: Studio) -> str:
     """What a new browser begins with: everything that this machine can do."""
     try:
-        studio.find_face_restorer(GFPGAN)
+        studio.weights.find_face_restorer(GFPGAN)
     except CheckpointNotFoundError:
         return WHOLE
-    return BOTH if studio.face_detectors() else WHOLE
+    return BOTH if studio.weights.face_detectors() else WHOLE
 
 
 def make_plan(form: Mapping[str, Any], studio: Studio) -> Plan:
@@ -131,10 +131,10 @@ def make_plan(form: Mapping[str, Any], studio: Studio) -> Plan:
     faces, upscalers = _face_names(form), ()
     for name in faces:
         try:
-            studio.find_face_restorer(name)
+            studio.weights.find_face_restorer(name)
         except CheckpointNotFoundError:
             lacking.append(BY_NAME.get(GFPGAN_VERSIONS[0] if name == GFPGAN else name))
-    if faces and not form["is_aligned"] and not studio.face_detectors():
+    if faces and not form["is_aligned"] and not studio.weights.face_detectors():
         lacking.append(BY_NAME[DETECTOR])
     if form["what"] != FACES:
         upscalers = _upscaler_names(form, studio)
@@ -250,7 +250,9 @@ def _upscaler_names(form: Mapping[str, Any], studio: Studio) -> tuple[str, ...]:
 
 def best_upscaler(studio: Studio) -> str:
     """The upscaler for photographs, of those that are here; Lanczos when there is no network."""
-    names = [file.name for file in studio.upscalers() if not file.name.startswith(FOR_DRAWINGS)]
+    names = [
+        file.name for file in studio.weights.upscalers() if not file.name.startswith(FOR_DRAWINGS)
+    ]
     return next((name for name in BEST if name in names), names[0] if names else "Lanczos")
 
 
@@ -274,7 +276,7 @@ def _values(form: Mapping[str, Any], studio: Studio, language: str) -> dict[str,
         return {**values, "upscaler_1": "None", "upscaler_2": "None", "resize_mode": "by"}
     names = _upscaler_names(form, studio)
     for name in names:
-        if studio.find_upscaler(name) is None:
+        if studio.weights.find_upscaler(name) is None:
             raise ParamsError(
                 say("restore_no_upscaler", language, name=name),
                 say("restore_no_upscaler_hint", language),
@@ -297,8 +299,8 @@ def _check_faces(form: Mapping[str, Any], studio: Studio, language: str) -> None
             field="gfpgan_visibility",
         )
     for name in names:
-        studio.find_face_restorer(name)
-    if names and not form["is_aligned"] and not studio.face_detectors():
+        studio.weights.find_face_restorer(name)
+    if names and not form["is_aligned"] and not studio.weights.face_detectors():
         raise missing(DETECTOR)
 
 

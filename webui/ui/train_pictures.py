@@ -101,7 +101,7 @@ def _connect_faces(parts: Train, studio: Studio, browser: gr.BrowserState) -> No
 
     def look(values: Values, request: gr.Request) -> dict:
         visitor = visitor_of(values[browser], request)
-        if not studio.face_detectors():
+        if not studio.weights.face_detectors():
             return {faces.shown: cards.note(say("faces_missing", language_of(request)))}
         sets, name = sets_of(studio, visitor.user), values[form.set_name]
         job = train_faces.ask(studio, sets, name, client=visitor.client, user=visitor.user)

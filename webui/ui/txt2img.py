@@ -83,7 +83,7 @@ def _draw_hires(studio: Studio) -> tuple[dict[str, Any], gr.Column, gr.HTML]:
         with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
             with gr.Row():
                 upscaler = gr.Dropdown(
-                    [*LATENT_UPSCALE_MODES, *studio.upscaler_names()],
+                    [*LATENT_UPSCALE_MODES, *studio.weights.upscaler_names()],
                     value=DEFAULTS["hires_upscaler"], min_width=150,
                     label=label("hires_upscaler"), elem_id="dq-hires-upscaler",
                     allow_custom_value=True,

@@ -1,0 +1,92 @@
+"""Pictures and videos that come from the model process, kept where the options say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webui.jobs.store import Job, JobStore
+from webui.library.library import Library, PictureFacts
+from webui.library.small_copy import SmallCopyRule
+from webui.library.videos import Videos
+from webui.options import Options
+from webui.params import AnyParams, RestoreVideo, from_json
+
+
+@dataclass(frozen=True)
+class JobResults:
+    """Keeps what jobs make.
+
+    Attributes:
+        folder: Output folders that are relative lie in it.
+    """
+
+    jobs: JobStore
+    library: Library
+    videos: Videos
+    options: Options
+    folder: Path
+
+    def keep_picture(self, job_id: int, event: dict[str, Any]) -> None:
+        """Keep a picture of an ``image`` event; after the last of several, the grid of all."""
+        job = self.jobs.get(job_id)
+        params = from_json(job.params_json)
+        facts = PictureFacts.from_params(params, event, user=job.user)
+        saved = self.library.save_image(
+            job_id,
+            event["index"],
+            event["image"],
+            facts,
+            params.output,
+            self._folder(params, "samples"),
+            client=job.client,
+            small_copy=self._small_copy_rule(),
+        )
+        if saved.warning:
+            self.jobs.add_warning(job_id, saved.warning)
+        if event["index"] == params.image_count - 1 and params.image_count > 1:
+            self._keep_grid(job, params, facts)
+
+    def keep_video(self, job_id: int, event: dict[str, Any]) -> None:
+        """Keep the video of a ``video`` event."""
+        job = self.jobs.get(job_id)
+        params = from_json(job.params_json)
+        assert isinstance(params, RestoreVideo), "no other kind makes videos"
+        saved = self.videos.keep(
+            job_id, event, params.name, params.output, self._folder(params, "samples"),
+            user=job.user, client=job.client,
+        )  # fmt: skip
+        if saved.warning:
+            self.jobs.add_warning(job_id, saved.warning)
+
+    def _keep_grid(self, job: Job, params: AnyParams, facts: PictureFacts) -> None:
+        if not (params.output.grid and params.output.save):
+            return
+        saved = self.library.save_grid(
+            job.id,
+            facts,
+            params.output,
+            self._folder(params, "grids"),
+            client=job.client,
+            prevent_empty_spots=self.options["grid_prevent_empty_spots"],
+            has_long_name=self.options["grid_extended_filename"],
+        )
+        if saved is not None and saved.warning:
+            self.jobs.add_warning(job.id, saved.warning)
+
+    def _folder(self, params: AnyParams, what: str) -> Path:
+        if params.output.folder:
+            return Path(params.output.folder)
+        kind = "extras" if isinstance(params, RestoreVideo) else params.kind
+        chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{kind}_{what}"]
+        return self.folder / chosen
+
+    def _small_copy_rule(self) -> SmallCopyRule | None:
+        if not self.options["export_for_4chan"]:
+            return None
+        return SmallCopyRule(
+            max_megabytes=self.options["img_downscale_threshold"],
+            max_side=self.options["target_side_length"],
+            quality=self.options["jpeg_quality"],
+        )
