@@ -46,8 +46,19 @@ from webui.errors import (  # noqa: E402
     WebUIError,
 )
 from webui.painter import Painter  # noqa: E402
-from webui.params import Hires, Inpaint, Output, Refiner, Sampling, build  # noqa: E402
+from webui.params import (  # noqa: E402
+    Hires,
+    ImageToImage,
+    Inpaint,
+    Output,
+    Painting,
+    Refiner,
+    Sampling,
+    TextToImage,
+    build,
+)
 from webui.pipelines import taking_turns  # noqa: E402
+from webui.pipelines.basic import REFUSED, WITHOUT_EFFECT  # noqa: E402
 from webui.pipelines.basic_preview import clean_estimate  # noqa: E402
 
 KEY = "ab" * 32
@@ -178,6 +189,7 @@ def test_recipe_when_painted_says_what_acted_and_nothing_else(job: Job, folders:
     job(
         folders["sd3"], prompt="a cat <lora:ink:1>", clip_skip=2, tiling=True, subseed_strength=0.5,
         hires=Hires(scale=2), refiner=Refiner(checkpoint="other"), sampler="Euler a",
+        fp8_storage="Enable",
     )  # fmt: skip
 
     assert job.infotext == (
@@ -185,11 +197,23 @@ def test_recipe_when_painted_says_what_acted_and_nothing_else(job: Job, folders:
         "ab, Model: sd3, RNG: CPU, Version: Danqing 0.1.0"
     )
     (told,) = job.warnings
-    words = ("clip skip", "tiling", "variation seed", "hires fix", "refiner", "<lora:ink:1>")
+    words = ("clip skip", "tiling", "variation seed", "hires fix", "refiner", "<lora:ink:1>", "FP8")
     assert "sd3 (SD 3) has basic support" in told
     assert all(word in told for word in (*words, "the sampler"))
     job(folders["sd3"], sampler="Euler", sampling=Sampling(eta=1.0))
     assert job.warnings == []  # as every request comes that asks for nothing special
+
+
+@pytest.mark.parametrize("kind", [TextToImage, ImageToImage])
+def test_every_wish_of_a_request_is_followed_or_told_or_refused(kind: type[Painting]) -> None:
+    followed = {
+        "kind", "prompt", "negative_prompt", "styles", "checkpoint", "width", "height", "steps",
+        "cfg_scale", "batch_size", "batch_count", "seed", "randn_source", "restore_faces",
+        "output", "user", "init_images", "resize_mode", "denoising_strength", "background",
+    }  # fmt: skip
+    with_others = {"subseed", "disable_extra_networks"}  # nothing to do by themselves
+    known = followed | with_others | set(WITHOUT_EFFECT) | set(REFUSED)
+    assert set(kind.model_fields) <= known
 
 
 def test_picture_when_given_is_repainted_as_the_pipeline_does_it(

@@ -128,12 +128,13 @@ class Painter:
         if isinstance(params, requests.RestoreVideo):
             video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
             return video.run()
+        if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
+            message = {**message, "basic": basic, "vae": None, "others": {}}
         others: dict[str, dict[str, Any]] = message.get("others", {})
         small = SmallRule(params.fp8_storage, params.cache_fp16_weight)
         self.models.begin((message, *others.values()), message.get("memory", {}), small)
-        if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
-            message, params = self._plain({**message, "basic": basic}, params)
-            others = {}
+        if basic is not None:
+            message, params = self._plain(message, params)
         if others:
             _check_others(params, message, others)
         supplies = JobSupplies(self, message, params.checkpoint)
@@ -171,7 +172,7 @@ class Painter:
         params, told = plain(params, self.model(message["job"], message))
         if told:
             self._sender.send({"type": "warning", "job": message["job"], "message": told})
-        without = {"vae": None, "others": {}, "loras": {}, "hypernetworks": {}, "embeddings": ()}
+        without = {"loras": {}, "hypernetworks": {}, "embeddings": ()}
         return {**message, **without}, params
 
     def _possible(self, params: SomePainting, supplies: JobSupplies, job: int) -> SomePainting:

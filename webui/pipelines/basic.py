@@ -36,6 +36,8 @@ WITHOUT_EFFECT: Final = {
     "image_cfg_scale": "image CFG scale", "color_correction": "colour correction",
     "initial_noise_multiplier": "noise multiplier", "extra_noise": "extra noise",
     "upscaler": "upscaler", "fix_steps": "exact steps",
+    "comma_padding_backtrack": "comma padding", "fp8_storage": "FP8 weights",
+    "cache_fp16_weight": "FP8 weights",
 }  # fmt: skip
 """Fields that do nothing here, in words; the default of each means «not asked for»."""
 ALWAYS_CHOSEN: Final = frozenset(
