@@ -101,7 +101,7 @@ FOR_THE_WEB = {
         "buckets", "captions", "checks", "config", "dataset_config", "dataset_doctor",
         "dataset_entries", "dataset_folders", "dataset_plan", "estimates", "face_crops",
         "network_args", "notices", "optimizer_names", "photographs", "presets", "rates",
-        "samples", "steps",
+        "samples", "steps", "written",
     },
 }
 """Of these rooms the web side may import only these modules; they must stay free of torch."""

@@ -219,6 +219,22 @@ def test_file_when_no_toml_then_told_where(tmp_path: Path, text: str | None, sen
         read_file(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [("p.json", b"[1, 2]", "1 is no prompt"), ("p.json", b"3", "no list of prompts"),
+     ("p.json", b"{", r'"p.json" is not readable'), ("p.toml", b"[[a", "at line 1"),
+     ("p.json", b'{"prompt": {"subset": [4]}}', "4 is no prompt"),
+     ("p.txt", b"\xff\xfe", r'"p.txt" is not readable'), ("p.json", b"[" * 9999, "not readable")],
+)  # fmt: skip
+def test_prompts_when_their_file_holds_something_else_then_told(
+    tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ParamsError, match=sentence) as caught:
+        read_prompts(str(tmp_path / name))
+    assert caught.value.details["field"] == "sample_prompts"
+
+
 def test_words_when_stray_or_without_value_then_told() -> None:
     with pytest.raises(ParamsError, match='"stray" belongs to no option'):
         read_arguments(["stray"])

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 
 import tomlkit
 from pydantic import ValidationError
-from tomlkit.exceptions import TOMLKitError
 
 from webui.errors import ParamsError
 from webui.params import params_error
@@ -32,6 +31,7 @@ from webui.params.training import (
     TrainingOptions,
 )
 from webui.training.network_args import nearest
+from webui.training.written import parse_toml, read_text
 
 ALIASES: Final = {
     "lr_restart_cycles": "lr_scheduler_num_cycles",
@@ -91,19 +91,8 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     if not path.suffix:
         path = path.with_suffix(".toml")
-    try:
-        found = tomlkit.parse(path.read_bytes().decode("utf-8-sig")).unwrap()
-    except FileNotFoundError as err:
-        raise ParamsError(
-            f'config_file: the file "{path}" does not exist.', field="config_file"
-        ) from err
-    except (OSError, UnicodeDecodeError, TOMLKitError) as err:
-        raise ParamsError(
-            f'config_file: "{path.name}" cannot be read: {err}.',
-            "Text must stand in quotation marks; a backslash in it must be doubled, or write /.",
-            field="config_file",
-        ) from err
-    return flat(found)
+    text = read_text(path, "config_file")
+    return flat(parse_toml(text, f'config_file: "{path.name}" is not readable', "config_file"))
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,19 +162,19 @@ def _said_plainly(err: ValidationError) -> ParamsError:
     return ParamsError(text, field=field)
 
 
-def _plain_type(annotation: Any) -> set[Any]:
-    """The simple types that a field may hold."""
+def plain_types(annotation: Any) -> set[Any]:
+    """The simple types that a field may hold; the words of a choice as a tuple."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        return _plain_type(typing.get_args(annotation)[0])
+        return plain_types(typing.get_args(annotation)[0])
     if origin in (typing.Union, types.UnionType):
-        return set().union(*map(_plain_type, typing.get_args(annotation)))
+        return set().union(*map(plain_types, typing.get_args(annotation)))
     if origin is Literal:
-        return {str}
+        return {typing.get_args(annotation)}
     return {origin or annotation}
 
 
-_TYPES: Final = {name: _plain_type(info.annotation) for name, info in _FIELDS.items()}
+_TYPES: Final = {name: plain_types(info.annotation) for name, info in _FIELDS.items()}
 _WHOLE: Final = frozenset(name for name, found in _TYPES.items() if int in found)
 _FLAGS: Final = frozenset(name for name, found in _TYPES.items() if bool in found)
 _LISTS: Final = frozenset(

@@ -6,19 +6,17 @@ A value is looked up in the subset, then its dataset, then ``general``, then the
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomlkit
 from pydantic import ValidationError
-from tomlkit.exceptions import TOMLKitError
 
 from webui.errors import ParamsError
 from webui.params import params_error
 from webui.params.training import TrainingOptions
 from webui.params.training_data import DatasetOptions, Subset
+from webui.training.written import read_values
 
 _ONLY_SUBSET = {"image_dir", "metadata_file", "is_reg", "alpha_mask", "class_tokens"}
 _SUBSET_KEYS = set(Subset.model_fields) - {"skip_broken"}
@@ -38,7 +36,7 @@ def read_dataset_config(path: Path, options: TrainingOptions) -> tuple[DatasetOp
     Raises:
         ParamsError: The file is not there or not readable, or a key or value in it is wrong.
     """
-    config = _parse(path)
+    config = _table(read_values(path, FIELD), "")
     _check_keys(config, {"general", "datasets"}, "")
     general = _table(config.get("general", {}), "general")
     _check_keys(general, _SHARED_KEYS | _DATASET_KEYS, "general")
@@ -49,20 +47,6 @@ def read_dataset_config(path: Path, options: TrainingOptions) -> tuple[DatasetOp
         _dataset(_table(values, f"datasets[{at}]"), general, options, f"datasets[{at}]")
         for at, values in enumerate(datasets)
     )
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        if path.suffix.lower() == ".json":
-            return _table(json.loads(text), "")
-        return tomlkit.parse(text).unwrap()
-    except OSError as err:
-        raise ParamsError(
-            f'{FIELD}: the file "{path}" cannot be read: {err.strerror or err}.', field=FIELD
-        ) from err
-    except (UnicodeDecodeError, json.JSONDecodeError, TOMLKitError) as err:
-        raise ParamsError(f'{FIELD}: "{path.name}" is not readable: {err}.', field=FIELD) from err
 
 
 def _dataset(

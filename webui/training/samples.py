@@ -5,17 +5,14 @@ Source: lora-training.md, section 3.12.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
 from webui.errors import ParamsError
+from webui.training.written import read_text, read_values
 
 SAMPLERS: Final = {
     "ddim": "DDIM", "pndm": "PLMS", "lms": "LMS", "euler": "Euler", "euler_a": "Euler a",
@@ -71,23 +68,9 @@ def read_prompts(given: str) -> list[SamplePrompt]:
     if not names_a_file(given):
         return _required(_lines(given))
     path = Path(given.strip())
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".txt":
-            return _required(_lines(text))
-        stored: Any = (
-            json.loads(text) if path.suffix.lower() == ".json" else tomlkit.parse(text).unwrap()
-        )
-    except OSError as err:
-        raise ParamsError(
-            f'sample_prompts: the file "{path}" cannot be read: {err.strerror or err}.',
-            field=FIELD,
-        ) from err
-    except (ValueError, TOMLKitError) as err:
-        raise ParamsError(
-            f'sample_prompts: "{path.name}" is not readable: {err}.', field=FIELD
-        ) from err
-    return _required(_stored(stored))
+    if path.suffix.lower() == ".txt":
+        return _required(_lines(read_text(path, FIELD)))
+    return _required(_stored(read_values(path, FIELD)))
 
 
 def _required(found: list[SamplePrompt]) -> list[SamplePrompt]:
@@ -122,11 +105,17 @@ def _stored(stored: Any) -> list[SamplePrompt]:
         common = stored.get("prompt", {})
         common = dict(common) if isinstance(common, Mapping) else {}
         listed = common.pop("subset", stored.get("subset", []))
-        stored = [{**common, **one} for one in listed] or ([common] if common else [])
+        listed = listed if isinstance(listed, list) else [listed]
+        stored = [{**common, **one} if isinstance(one, Mapping) else one for one in listed]
+        stored = stored or ([common] if common else [])
+    if not isinstance(stored, list):
+        raise ParamsError("sample_prompts: there is no list of prompts in it.", field=FIELD)
     return [_line(one) if isinstance(one, str) else _made(one) for one in stored]
 
 
-def _made(values: Mapping[str, Any]) -> SamplePrompt:
+def _made(values: Any) -> SamplePrompt:
+    if not isinstance(values, Mapping):
+        raise ParamsError(f"sample_prompts: {values!r} is no prompt.", field=FIELD)
     made = SamplePrompt(str(values.get("prompt", "")))
     for name, value in values.items():
         field = _NAMES.get(name)

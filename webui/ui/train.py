@@ -15,6 +15,7 @@ import gradio as gr
 
 from webui.errors import JobError, ParamsError
 from webui.training.dataset_plan import make_plan
+from webui.training.written import read_text
 from webui.ui import train_pictures, train_stage, train_use
 from webui.ui.session import Visitor, client_name, user_of, visitor_of
 from webui.ui.texts import language_of, say
@@ -138,12 +139,7 @@ def _connect_expert(parts: Train, studio: Studio) -> None:
         return use(values[parts.toml], values, request)
 
     def load(values: Values, request: gr.Request) -> dict:
-        path = Path(values[parts.toml_load])
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as err:
-            raise ParamsError(f'"{path.name}" cannot be read as text: {err}.') from err
-        return use(text, values, request)
+        return use(read_text(Path(values[parts.toml_load]), "toml"), values, request)
 
     def reset(values: Values, request: gr.Request) -> dict:
         now = {**form.read(values), "changes": "{}"}

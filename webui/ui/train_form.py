@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
 from webui.checkpoints.catalog import Record
 from webui.errors import ParamsError
 from webui.params import TrainingOptions, TrainLora
@@ -20,6 +17,7 @@ from webui.training.checks import check_options
 from webui.training.config import flat, read_options, write_toml
 from webui.training.presets import CHARACTER, Wish, preset
 from webui.training.samples import names_a_file
+from webui.training.written import parse_toml
 from webui.training_sets import OF_LOGIN, TrainingSets, clean_name
 from webui.trainings import TRAINABLE, family_of
 from webui.trainings import checkpoint_of as record_of
@@ -176,14 +174,7 @@ def read_toml(text: str) -> dict[str, Any]:
     Raises:
         ParamsError: It is no TOML; says in which line.
     """
-    try:
-        return flat(tomlkit.parse(text).unwrap())
-    except TOMLKitError as err:
-        raise ParamsError(
-            f"This is no TOML: {err}.",
-            "Text must stand in quotation marks; a backslash in it must be doubled, or write /.",
-            field="toml",
-        ) from err
+    return flat(parse_toml(text, "This is no TOML", "toml"))
 
 
 def changes_from(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:

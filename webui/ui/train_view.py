@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from pydantic.fields import FieldInfo
 
 from webui.params import TrainingOptions
-from webui.training.config import SECTIONS
+from webui.training.config import SECTIONS, plain_types
 from webui.training.dataset_doctor import Report
 from webui.training.estimates import Estimate, TimeGuess
 from webui.training.notices import Notice
@@ -304,7 +302,7 @@ def _row(
 
 
 def _field(name: str, info: FieldInfo, value: Any) -> str:
-    kinds = _kinds(info.annotation)
+    kinds = plain_types(info.annotation)
     common = f'data-option="{esc(name)}"'
     if bool in kinds:
         checked = " checked" if value else ""
@@ -322,18 +320,6 @@ def _field(name: str, info: FieldInfo, value: Any) -> str:
     is_number = bool({int, float} & kinds) and tuple not in kinds
     mode = ' inputmode="decimal"' if is_number else ""
     return f'<input type="text" {common}{mode} value="{esc(_shown(value))}">'
-
-
-def _kinds(annotation: Any) -> set[Any]:
-    """Plain types of a field; the words of a choice as a tuple."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _kinds(typing.get_args(annotation)[0])
-    if origin in (typing.Union, types.UnionType):
-        return set().union(*map(_kinds, typing.get_args(annotation)))
-    if origin is Literal:
-        return {typing.get_args(annotation)}
-    return {origin or annotation}
 
 
 def _shown(value: Any) -> str:
