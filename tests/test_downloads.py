@@ -100,6 +100,12 @@ def test_download_when_its_kind_is_said_at_the_second_attempt_then_is_one(place:
     place.wait(number, "done", "failed")
     assert [(d.id, d.stage) for d in place.downloads.all()] == [(number, "done")]
     assert {one.range for one in place.server.asked} == {"bytes=0-0"}, "it had come before"
+    other = place.add(place.give("/other.safetensors"), "")
+    place.wait(other, "failed")
+    assert (place.downloads.get(other).error or {})["code"] == "unknown_kind"
+    place.downloads.resume(other, "vae")
+    place.wait(other, "done", "failed")
+    assert Path(place.downloads.get(other).path).parent.name == "VAE"
 
 
 def test_download_when_it_fails_then_says_why_and_may_be_tried_again(place: Place) -> None:

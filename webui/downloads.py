@@ -159,11 +159,21 @@ class Downloads:
             self._stop_wishes.add(download_id)
         self._set_stage("stopped", download_id, where="stage = 'waiting'")
 
-    def resume(self, download_id: int) -> None:
-        """Go on with one that stopped, failed or was interrupted."""
-        if not self.get(download_id).is_active:
-            self._set_stage("waiting", download_id)
-            self._begin(download_id)
+    def resume(self, download_id: int, kind: str = "") -> None:
+        """Go on with one that stopped, failed or was interrupted.
+
+        Args:
+            kind: What it is, where the file does not tell; '' = as before.
+        """
+        found = self.get(download_id)
+        if found.is_active:
+            return
+        if kind:
+            wanted = json.dumps(asdict(replace(found.wanted, kind=kind)))
+            with self._db.write() as db:
+                db.execute("UPDATE downloads SET wanted = ? WHERE id = ?", (wanted, download_id))
+        self._set_stage("waiting", download_id)
+        self._begin(download_id)
 
     def forget(self, download_id: int) -> None:
         """Take one that does not run off the list, and what has come of it off the disk."""

@@ -98,6 +98,14 @@ def test_download_when_shown_then_tells_how_far_and_what_can_be_done(
         assert text in html
 
 
+def test_download_when_nobody_knows_what_it_is_then_a_person_chooses() -> None:
+    error = {"code": "unknown_kind", "message": "what is it", "hint": ""}
+    html = models_cards.downloads([a_download(stage="failed", error=error)], "zh")
+    assert 'data-act="resume" data-id="3" data-kind="lora"' in html and "重试" not in html
+    html = models_cards.downloads([a_download(stage="failed", error={"code": "download"})], "zh")
+    assert "data-kind" not in html and "重试" in html
+
+
 def test_use_when_a_checkpoint_has_come_then_it_is_painted_with(
     studio: Studio, starter_checkpoint: Path
 ) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from webui.checkpoints.download.fetch import UnknownKindError
 from webui.checkpoints.download.hubs import Offer
 from webui.checkpoints.download.known import places_of
+from webui.checkpoints.download.naming import KINDS
 from webui.checkpoints.download.telling import in_bytes
 from webui.checkpoints.known_weights import KNOWN, KnownWeights
 from webui.downloads import Download
@@ -140,7 +142,7 @@ def _download(one: Download, language: str) -> str:
     error = ""
     if one.error:
         told = f"{one.error.get('message', '')} {one.error.get('hint', '')}".strip()
-        error = f'<p class="dq-geterror">{esc(told)}</p>'
+        error = f'<p class="dq-geterror">{esc(told)}</p>{_kinds(one, language)}'
     if one.path:
         error = f'<code class="dq-path">{esc(say("get_lies", language, path=one.path))}</code>'
     return (
@@ -148,6 +150,17 @@ def _download(one: Download, language: str) -> str:
         f'<span class="dq-soft">{esc(" · ".join(_facts(one, language)))}</span>'
         f'{_bar(one)}{error}</div><div class="dq-getdo">{_buttons(one, language)}</div></li>'
     )
+
+
+def _kinds(one: Download, language: str) -> str:
+    """What a file may be that does not tell it."""
+    if not one.error or one.error.get("code") != UnknownKindError.code:
+        return ""
+    buttons = (
+        action("resume", say(f"weights_{kind}", language), classes="dq-chip", id=one.id, kind=kind)
+        for kind in KINDS
+    )
+    return f'<div class="dq-chips">{"".join(buttons)}</div>'
 
 
 def _facts(one: Download, language: str) -> list[str]:
@@ -202,7 +215,7 @@ def _buttons(one: Download, language: str) -> str:
         made.append(action("use", say("get_use", language), id=number))
     if one.stage in ("stopped", "interrupted"):
         made.append(action("resume", say("get_resume", language), id=number))
-    if one.stage == "failed":
+    if one.stage == "failed" and not _kinds(one, language):
         made.append(action("resume", say("get_again", language), id=number))
     made.append(action("forget", say("get_forget", language), id=number))
     return "".join(made)

@@ -118,7 +118,7 @@ def _draw_settings(studio: Studio) -> dict[str, Any]:
             return dict.fromkeys(("mirrors", "mirrors_save", "site", "key", "key_save", "keys"))
         mirrors = gr.Textbox(label=label("get_mirrors"), lines=6, elem_id="dq-get-mirrors")
         mirrors_save = gr.Button(
-            label("get_mirrors_save"), size="sm", elem_id="dq-get-mirrors-save"
+            label("get_mirrors_save"), size="md", elem_id="dq-get-mirrors-save"
         )
         keys = gr.HTML("", elem_id="dq-get-keys")
         with gr.Row(elem_classes="dq-tight"):
@@ -130,7 +130,7 @@ def _draw_settings(studio: Studio) -> dict[str, Any]:
                 label=label("get_key"), info=label("get_key_info"), type="password", scale=5,
                 min_width=220, elem_id="dq-get-key",
             )  # fmt: skip
-        key_save = gr.Button(label("get_key_save"), size="sm", elem_id="dq-get-key-save")
+        key_save = gr.Button(label("get_key_save"), size="md", elem_id="dq-get-key-save")
     return {
         "mirrors": mirrors, "mirrors_save": mirrors_save, "site": site, "key": key,
         "key_save": key_save, "keys": keys,
@@ -232,7 +232,9 @@ def _connect_deeds(
             tell("get_used", request, name=name)
             row |= quicksettings.present(quick, studio)
             row |= follow_checkpoint(painting, studio, values)
-        elif deed in ("stop", "resume", "forget"):
+        elif deed == "resume":
+            studio.downloads.resume(number, event._data.get("kind", ""))
+        elif deed in ("stop", "forget"):
             getattr(studio.downloads, deed)(number)
         return {**row, **_look(parts, studio, values, language_of(request))}
 

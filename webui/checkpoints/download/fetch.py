@@ -62,9 +62,14 @@ ROUNDS: Final = 4
 TICK_SECONDS: Final = 0.2
 SAVE_SECONDS: Final = 2.0
 _SAY_KIND: Final = (
-    "Choose its kind beside the link, which you paste once more (in the command: --to KIND). What "
-    "came is kept, so that takes a moment."
+    "Choose what it is (in the command: --to KIND). It is kept, so that takes a moment."
 )
+
+
+class UnknownKindError(DownloadError):
+    """The file is here, but a person must say what it is."""
+
+    code = "unknown_kind"
 
 
 @dataclass(frozen=True)
@@ -353,12 +358,12 @@ class _Fetch:
     def _target(self, name: str, header: Header | None) -> Path:
         kind = self._wanted.kind or (describe(header).kind if header else "")
         if not self._wanted.kind and kind not in KINDS:
-            raise DownloadError(
+            raise UnknownKindError(
                 f"{name} has come, but what it is cannot be told from it.",
                 _SAY_KIND,
             )
         if not fits(kind, name):
-            raise DownloadError(
+            raise UnknownKindError(
                 f"{name} would not be found as {kind}: such files end otherwise.",
                 _SAY_KIND,
             )
