@@ -311,6 +311,7 @@ def test_folder_has_the_shape_of_the_single_file(
         ("unet", {"down_block_types": [1, 2, 3, 4]}),
         ("unet", {"transformer_layers_per_block": []}),
         ("unet", {"cross_attention_dim": float("inf")}),
+        ("unet", {"time_cond_proj_dim": 256}),
         ("vae", {"block_out_channels": []}),
         ("text_encoder", {"hidden_size": "wide"}),
     ],

@@ -40,7 +40,7 @@ FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "AuraFlow": ("auraflow", "AuraFlow"), "Kolors": ("kolors", "Kolors"),
     "HunyuanDiT": ("hunyuan-dit", "Hunyuan-DiT"), "Kandinsky3": ("kandinsky", "Kandinsky 3"),
     "CogView3Plus": ("cogview", "CogView 3+"), "CogView4": ("cogview", "CogView 4"),
-    "HiDreamImage": ("hidream", "HiDream"),
+    "HiDreamImage": ("hidream", "HiDream"), "LatentConsistencyModel": ("lcm", "LCM"),
 }  # fmt: skip
 """Class name of a pipeline without «Pipeline» → family, and its name in words. Others are known
 by their class names."""
@@ -81,7 +81,7 @@ class BasicModel:
     def title(self) -> str:
         """What it is, in words."""
         what = "checkpoint" if self.transformer else "folder"
-        article = "an" if self.words[:2] in ("SD", "Au") else "a"
+        article = "an" if self.words[:2] in ("SD", "Au", "LC") else "a"
         return f"{article} {self.words} {what} ({BASIC})"
 
 

@@ -25,6 +25,9 @@ from webui.errors import CheckpointError, UnknownArchitectureError
 SCHEDULER: Final = "scheduler/scheduler_config.json"
 NETWORKS: Final = ("transformer", "unet")
 """What the network that denoises is called."""
+NOT_TOLD: Final = ("time_cond_proj_dim", "class_embed_type", "num_class_embeds", "encoder_hid_dim")
+"""Settings of diffusers' U-Nets that listen to the guidance, to classes, to other encoders: without
+them they would paint, and wrongly."""
 USUAL_FACTOR: Final = 8
 """Pixels to a latent's cell, where an autoencoder does not show it."""
 
@@ -61,9 +64,7 @@ def folder_pipeline(path: Path) -> str:
     return str(read_json(path, DIFFUSERS_INDEX).get("_class_name") or "")
 
 
-PIPELINES: Final = re.compile(
-    r"StableDiffusion(XL)?(Img2Img|Inpaint|InstructPix2Pix)?Pipeline|LatentConsistency.*Pipeline"
-)
+PIPELINES: Final = re.compile(r"StableDiffusion(XL)?(Img2Img|Inpaint|InstructPix2Pix)?Pipeline")
 """Of diffusers, what its folders of our families are called."""
 
 
@@ -116,6 +117,8 @@ def _folder_spec(path: Path, family: DiffusionModel, unet: Mapping[str, Any]) ->
 
 
 def _folder_unet(unet: Mapping[str, Any]) -> UNetSpec:
+    if told := [name for name in NOT_TOLD if unet.get(name)]:
+        raise SpecError(f"its U-Net is told more than ours are: {', '.join(told)}")
     channels = tuple(map(int, unet["block_out_channels"]))
     heads = unet.get("num_attention_heads") or unet["attention_head_dim"]
     layers = unet.get("transformer_layers_per_block", 1)
