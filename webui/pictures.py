@@ -221,7 +221,7 @@ def load_upright(source: str | Path | bytes) -> Image.Image:
         image.seek(0)
         image.load()
         image = ImageOps.exif_transpose(image)
-        return _eight_bit(image)
+        return eight_bit(image)
     except Image.DecompressionBombError as err:
         raise _too_large("" if isinstance(source, bytes) else str(source)) from err
     except _DAMAGED as err:
@@ -232,7 +232,8 @@ def load_upright(source: str | Path | bytes) -> Image.Image:
         ) from err
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def eight_bit(image: Image.Image) -> Image.Image:
+    """8-bit RGB, or RGBA when something is transparent, out of any kind of picture."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _deep_grey_to_eight(image)
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info

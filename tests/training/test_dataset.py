@@ -206,6 +206,17 @@ def test_reg_pictures_when_given_then_join_with_their_own_weight(tmp_path: Path)
     assert ("person", 0.25) in weights and ("wide", 1.0) in weights
 
 
+def test_folder_when_its_repeats_were_given_then_nobody_is_told_of_them(tmp_path: Path) -> None:
+    picture(tmp_path / "3_me" / "a.png", caption="me")
+    folder = tmp_path / "3_me"
+
+    def told(**changes: object) -> tuple[str, ...]:
+        return open_dataset(options(folder, **changes), (), 0).facts.warnings
+
+    assert told(repeats=2) == ()
+    assert ["with 3 repeats" in sentence for sentence in told()] == [True]
+
+
 def test_captions_when_nothing_varies_then_are_all_that_can_come(tmp_path: Path) -> None:
     assert _open(tmp_path).captions() == {"wide", *(f"mychar, a{i}, b, c" for i in range(3))}
     assert "" in (_open(tmp_path, caption_dropout_rate=0.1).captions() or {})

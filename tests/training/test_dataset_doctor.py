@@ -49,6 +49,13 @@ def test_blur_when_a_picture_is_out_of_focus_then_rises_over_the_line() -> None:
     assert blur(Image.new("L", (64, 64), 128)) == 0
 
 
+def test_look_when_a_picture_has_sixteen_bits_then_sees_its_shades(tmp_path: Path) -> None:
+    shades = np.linspace(0, 65535, 256).astype(np.uint16)
+    Image.fromarray(np.tile(shades, (64, 1))).save(tmp_path / "deep.png")
+    tiny = look_at(tmp_path / "deep.png").tiny
+    assert tiny[0, 0, 0] < 40 and 100 < tiny[0, 4, 0] < 170 and tiny[0, 7, 0] > 220
+
+
 def test_examination_when_pictures_have_faults_then_each_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "1_me"
     folder.mkdir()

@@ -99,7 +99,8 @@ class PictureDataset:
             trained = self._take(dataset.entries)
             self._spans.append((dataset, trained, self._take(dataset.validation)))
         self._latents: dict[int, Latents] = {}
-        self._warnings = [str(notice) for notice in plan.notices]
+        asked_for = {"folder_is_subset"} if options.repeats else set[str]()
+        self._warnings = [str(notice) for notice in plan.notices if notice.code not in asked_for]
         self._warnings += [err.message for err in plan.broken]
 
     def _take(self, entries: Sequence[Entry]) -> range:
@@ -192,8 +193,8 @@ class PictureDataset:
 
     def _encoded(self, indexes: list[int], encode: Encode) -> list[Latents]:
         entries = [self._entries[index] for index in indexes]
+        samples = [prepare(entry) for entry in entries]  # says what is wrong with a file
         seeds = [dataset_latents.content_seed(entry.photograph.path) for entry in entries]
-        samples = [prepare(entry) for entry in entries]
         plain = encode(_images(samples), seeds)
         flipped: Tensor | None = None
         if any(entry.subset.flip_aug for entry in entries):

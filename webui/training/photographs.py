@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, features
 
 from webui.errors import DatasetError, LibraryError
-from webui.pictures import load_upright, open_image
+from webui.pictures import eight_bit, load_upright, open_image
 from webui.training.buckets import Size
 
 ALWAYS_READ = ("png", "jpg", "jpeg", "webp", "bmp")
@@ -131,7 +131,7 @@ def small(path: Path, side: int) -> Image.Image:
         with open_image(path) as image:
             image.draft("RGB", (side, side))
             image.thumbnail((side * 2, side * 2), Image.Resampling.BOX)
-            turned = ImageOps.exif_transpose(image).convert("RGB")
+            turned = eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
     except (LibraryError, OSError, ValueError, SyntaxError) as err:
         raise unreadable(path, err) from err
     turned.thumbnail((side, side), Image.Resampling.LANCZOS)
