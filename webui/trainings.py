@@ -73,11 +73,15 @@ def foresee(studio: Studio, options: TrainingOptions) -> Foresight:
     size = model_size(record) if record is not None and family in TRAINABLE else None
     if record is None or size is None:
         return Foresight(plan, None)
-    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
-    found = estimate(
-        options, plan, size, family, device.partition(":")[0], past_work(studio, record)
-    )
+    device = device_of(studio)
+    found = estimate(options, plan, size, family, device, past_work(studio))
     return Foresight(plan, found, record.name, str(studio.worker_facts.get("device_name", device)))
+
+
+def device_of(studio: Studio) -> str:
+    """What trainings run on: ``cpu``, ``cuda`` …"""
+    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
+    return device.partition(":")[0]
 
 
 def checkpoint_of(studio: Studio, options: TrainingOptions) -> Record | None:
@@ -110,7 +114,7 @@ def _model_size(path: Path, _mtime_ns: int) -> ModelSize | None:
         return None
 
 
-def past_work(studio: Studio, record: Record) -> list[PastWork]:
+def past_work(studio: Studio) -> list[PastWork]:
     """What this machine has trained and painted lately, with any checkpoint whose size is known."""
     found = []
     done = studio.jobs.list(

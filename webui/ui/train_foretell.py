@@ -9,7 +9,7 @@ import gradio as gr
 
 from webui.errors import DatasetError, ParamsError
 from webui.training.checks import find_problems
-from webui.trainings import family_of, foresee
+from webui.trainings import device_of, family_of, foresee
 from webui.ui import cards, train_view
 from webui.ui.session import user_of
 from webui.ui.texts import language_of, say
@@ -17,7 +17,6 @@ from webui.ui.train_form import (
     Choice,
     checkpoint_of,
     choice,
-    device_of,
     read_changes,
     sets_of,
     toml_of,

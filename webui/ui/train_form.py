@@ -19,7 +19,7 @@ from webui.training.presets import CHARACTER, Wish, preset
 from webui.training.samples import names_a_file
 from webui.training.written import parse_toml
 from webui.training_sets import OF_LOGIN, TrainingSets, clean_name
-from webui.trainings import TRAINABLE, family_of
+from webui.trainings import TRAINABLE, device_of, family_of
 from webui.trainings import checkpoint_of as record_of
 from webui.ui.batch import folders_are_allowed
 from webui.ui.texts import say
@@ -145,12 +145,6 @@ def usual_memory(studio: Studio) -> str:
         return "cpu"
     total = float(studio.worker_facts.get("memory_bytes") or 8 * 2**30) / 2**30
     return next((size for size in ("24", "12", "8") if total >= float(size) - 1), "6")
-
-
-def device_of(studio: Studio) -> str:
-    """What trainings run on: ``cpu``, ``cuda`` …"""
-    device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
-    return device.partition(":")[0]
 
 
 def with_option(text: Any, name: str, value: str) -> str:
