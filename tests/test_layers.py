@@ -84,6 +84,7 @@ WEB_ROOMS = (
 )  # fmt: skip
 FOR_THE_WEB = {
     "checkpoints": {
+        "basic_support",
         "catalog",
         "identify",
         "hashes",
