@@ -371,6 +371,11 @@ def test_download_when_a_hub_tells_the_hash_then_it_is_checked(downloads: Downlo
         downloads.fetch("/hub.safetensors")
 
 
+def test_download_when_a_number_is_absurd_then_it_counts_for_nothing(downloads: Downloads) -> None:
+    file = downloads.give(headers={"x-linked-size": "9" * 5000})
+    assert downloads.fetch().read_bytes() == file.data
+
+
 def test_download_when_a_hub_has_another_file_then_not_even_begun(downloads: Downloads) -> None:
     downloads.give()
     linked = {"X-Linked-Etag": '"' + "ab" * 32 + '"'}

@@ -37,11 +37,10 @@ def write_beside(path: Path, kind: str, notes: Notes, network: Network) -> None:
     Args:
         kind: As in the catalog; '' = what the file says of itself.
     """
-    info = path.stat()
-    record = Record(
-        kind or describe(read_header(path)).kind, path.name, path, info.st_size, info.st_mtime_ns
-    )
     try:
+        info = path.stat()
+        kind = kind or describe(read_header(path)).kind
+        record = Record(kind, path.name, path, info.st_size, info.st_mtime_ns)
         if not Path(beside(record, NOTES)).exists():
             write_notes(record, _values(notes))
         if notes.preview and not Beside().preview(record):

@@ -187,11 +187,16 @@ def _linked(
 ) -> tuple[str | None, int | None]:
     """Hugging Face tells the hash and the size of a large file in the redirect."""
     told = response.headers.get("x-linked-etag", "").strip('"').lower()
-    length = response.headers.get("x-linked-size", "")
+    length = whole_number(response.headers.get("x-linked-size", ""))
     return (
         told if re.fullmatch(r"[0-9a-f]{64}", told) else sha256,
-        int(length) if length.isdecimal() else size,
+        size if length is None else length,
     )
+
+
+def whole_number(text: str) -> int | None:
+    """A header's number of bytes; None for what is none, or is beyond all disks."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def read_address(url: str) -> httpx.URL:

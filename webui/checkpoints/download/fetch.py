@@ -304,6 +304,7 @@ class _Fetch:
         self._source, self._stage = source, "fetching"
         part.begin(source.identity(sha256))
         self._check_room((source.size or 0) - part.done_bytes)
+        self._tell()  # a small file is here before anybody looks
         transfer = Transfer(
             client, source, part, self._network.rules, self._speed.add, self._be_waiting,
             self._network.connections,

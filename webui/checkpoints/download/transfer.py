@@ -15,7 +15,15 @@ from typing import Any, Final
 
 import httpx
 
-from webui.checkpoints.download.client import Answer, Rules, SourceError, ask, bare, translated
+from webui.checkpoints.download.client import (
+    Answer,
+    Rules,
+    SourceError,
+    ask,
+    bare,
+    translated,
+    whole_number,
+)
 from webui.checkpoints.download.part_file import PartFile
 
 CONNECTIONS: Final = 4
@@ -26,7 +34,7 @@ FIRST_PAUSE_SECONDS: Final = 0.5
 MOST_FAILURES: Final = 5
 """In a row, without ``PROGRESS_BYTES`` between them."""
 PROGRESS_BYTES: Final = 64 << 10
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _PAGE: Final = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 _NOT_WEIGHTS: Final = ("text/html", "application/xhtml", "application/json", "text/xml")
 
@@ -99,7 +107,7 @@ async def look(client: httpx.AsyncClient, url: str, rules: Rules, mirror_of: str
 def _length(headers: httpx.Headers) -> int | None:
     length = headers.get("content-length", "")
     is_plain = headers.get("content-encoding", "identity") == "identity"
-    return int(length) if length.isdecimal() and is_plain else None
+    return whole_number(length) if is_plain else None
 
 
 def _told_range(response: httpx.Response) -> tuple[int, int, int | None] | None:
