@@ -30,7 +30,7 @@ from webui.checkpoints.basic_support import (  # noqa: E402
     identify_any,
     native_size,
 )
-from webui.checkpoints.catalog import Catalog  # noqa: E402
+from webui.checkpoints.catalog import Catalog, Record  # noqa: E402
 from webui.checkpoints.load import load_checkpoint  # noqa: E402
 from webui.checkpoints.load_pipeline import (  # noqa: E402
     empty_parameters,
@@ -60,6 +60,7 @@ from webui.params import (  # noqa: E402
 from webui.pipelines import taking_turns  # noqa: E402
 from webui.pipelines.basic import REFUSED, WITHOUT_EFFECT  # noqa: E402
 from webui.pipelines.basic_preview import clean_estimate  # noqa: E402
+from webui.studio import Studio  # noqa: E402
 
 KEY = "ab" * 32
 Folders = dict[str, Path]
@@ -533,6 +534,24 @@ def test_catalog_when_it_lists_them_says_what_they_are_and_what_they_lack(
     sizes = [native_size(record.path) for record in (tuned, after["zpixart"], after["bad"])]
     assert sizes == [16, 16, 32]  # cells × pixels of a cell; FLUX asks its autoencoder
     assert native_size(tmp_path / "gone.safetensors") == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "cells", "wanted"),
+    [
+        ({}, 384, 768), ({}, 4, 1024), ({"modelspec.resolution": "640x640"}, 384, 640),
+        ({"starter_config": "[]"}, 384, 768),
+    ],
+)  # fmt: skip
+def test_size_that_is_proposed_is_what_the_file_or_its_folder_says(
+    copy: Any, said: dict[str, str], cells: int, wanted: int
+) -> None:
+    folder = copy("pixart")
+    config = folder / "transformer" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "sample_size": cells}))
+    record = Record("checkpoint", "pixart", folder, 1, 1, contents="a PixArt-Σ (basic support)")
+    studio: Any = SimpleNamespace(catalog=SimpleNamespace(metadata=lambda _record: said))
+    assert Studio.native_size(studio, record) == wanted
 
 
 @pytest.mark.parametrize("by_blocks", [False, True])
