@@ -81,10 +81,15 @@ class Notes(Quiet):
 
     def __init__(self, stop_after: int = 0, pause_after: int = 0) -> None:
         self.steps: list[StepFacts] = []
+        self.stages: list[str] = []
         self.warnings: list[str] = []
         self.files: list[tuple[str, int, int, bool]] = []
         self.validations: list[tuple[int, float]] = []
         self._stop_after, self._pause_after = stop_after, pause_after
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        if name not in self.stages[-1:]:
+            self.stages.append(name)
 
     def stepped(self, facts: StepFacts) -> None:
         self.steps.append(facts)

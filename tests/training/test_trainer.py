@@ -166,6 +166,7 @@ def test_training_when_every_epoch_is_saved_then_only_the_last_ones_stay(
     )  # fmt: skip
     notes = Notes()
     outcome = train(starter_checkpoint, tmp_path, options, FewPictures(count=1), notes)
+    assert notes.stages[:2] == ["caching texts", "loading"], "reading the U-Net is not told"
     assert [name for name, *_ in notes.files] == [
         "zork-000001.safetensors", "zork-000002.safetensors", "zork-000003.safetensors",
         "zork.safetensors",

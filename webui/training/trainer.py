@@ -174,6 +174,7 @@ class Trainer:
         self._learner = Learner(base, self._captions, options, self._watcher.warn)
         has_text = bool(chosen_rates(options, parts_of(options)).get(TEXT))
         self._cache(has_text=has_text)
+        self._watcher.stage("loading", 0, 0)  # the U-Net
         self._network, self._blocks, self._args = make_network(options, base, self._seed)
         begin_with(self._network, options, self._watcher.warn)
         if options.gradient_checkpointing:
