@@ -42,9 +42,11 @@ def _connect_pictures(parts: Train, studio: Studio) -> None:
         if data["act"] == "remove-set":
             sets.remove(name)
             names = sets.names()
-            now = {**form.read(values), "set_name": next(iter(names), None)}
+            first = next(iter(names), None)
+            now = {**form.read(values), "set_name": first, "word": first or ""}
             return {
-                form.set_name: gr.update(choices=names, value=now["set_name"]),
+                form.set_name: gr.update(choices=names, value=first),
+                form.word: now["word"],
                 **show_pictures(parts, studio, now, request),
             }
         return show_pictures(parts, studio, form.read(values), request)
@@ -81,7 +83,7 @@ def _connect_pictures(parts: Train, studio: Studio) -> None:
         }
 
     shown = [parts.pictures, parts.report, *parts.foretells()]
-    wire(parts.pictures.act, act, form.components(), [form.set_name, *shown])
+    wire(parts.pictures.act, act, form.components(), [form.set_name, form.word, *shown])
     fields = [tools.add, tools.remove, tools.replace, tools.by]
     wire(tools.apply.click, apply, [*form.components(), *fields], [*fields, *shown])
     wire(tools.from_names.click, from_names, form.components(), shown)
