@@ -42,6 +42,8 @@ from webui.train_run import TrainRun
 from webui.video_restorer import VideoRun
 from webui.wire import Sender
 
+Message = dict[str, Any]
+"""The supervisor's ``run`` message."""
 SomePainting = TypeVar("SomePainting", bound=TextToImage | ImageToImage)
 
 
@@ -85,6 +87,15 @@ class Painter:
         self._tokenizer = ClipTokenizer.load()
         self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
+        self._runs: tuple[tuple[type, Callable[..., dict[str, Any]]], ...] = (
+            (requests.FetchWeights, self._fetch),
+            (requests.FindFaces, self._find_faces),
+            (requests.TrainLora, self._train),
+            (requests.FileTool, self._make_file),
+            (requests.Extras, self._restore),
+            (requests.RestoreVideo, self._restore_video),
+            (requests.Painting, self._paint),
+        )
 
     def facts(self) -> dict[str, Any]:
         """What the web side shows about this process."""
@@ -112,22 +123,32 @@ class Painter:
         if message.get("embeddings") is not None:  # otherwise they are what they were
             self._embeddings.put(map(EmbeddingFile.from_message, message["embeddings"]))
         params = requests.from_json(message["params"])
-        if isinstance(params, requests.FetchWeights):
-            return run_fetch(params, message, self._sender, self._asked)
-        if isinstance(params, requests.FindFaces):
-            progress = JobProgress(message["job"], "finding faces", self._sender, self._asked)
-            return faces_in(params, self.weights(message), progress)
-        if isinstance(params, requests.TrainLora):
-            self.unload()
-            return TrainRun(params, message, self._sender, self._asked, self._device).run()
-        if isinstance(params, requests.AnyFileTool):
-            return FileToolRun(params, message, self._sender, self._asked, self._device).run()
-        if isinstance(params, requests.Extras):
-            extras = ExtrasRun(params, message, self.weights(message), self._sender, self._asked)
-            return extras.run(message.get("have", ()))
-        if isinstance(params, requests.RestoreVideo):
-            video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
-            return video.run()
+        run = next(run for kind, run in self._runs if isinstance(params, kind))
+        return run(params, message)
+
+    def _fetch(self, params: requests.FetchWeights, message: Message) -> dict[str, Any]:
+        return run_fetch(params, message, self._sender, self._asked)
+
+    def _find_faces(self, params: requests.FindFaces, message: Message) -> dict[str, Any]:
+        progress = JobProgress(message["job"], "finding faces", self._sender, self._asked)
+        return faces_in(params, self.weights(message), progress)
+
+    def _train(self, params: requests.TrainLora, message: Message) -> dict[str, Any]:
+        self.unload()
+        return TrainRun(params, message, self._sender, self._asked, self._device).run()
+
+    def _make_file(self, params: requests.AnyFileTool, message: Message) -> dict[str, Any]:
+        return FileToolRun(params, message, self._sender, self._asked, self._device).run()
+
+    def _restore(self, params: requests.Extras, message: Message) -> dict[str, Any]:
+        extras = ExtrasRun(params, message, self.weights(message), self._sender, self._asked)
+        return extras.run(message.get("have", ()))
+
+    def _restore_video(self, params: requests.RestoreVideo, message: Message) -> dict[str, Any]:
+        video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
+        return video.run()
+
+    def _paint(self, params: TextToImage | ImageToImage, message: Message) -> dict[str, Any]:
         if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
             message = {**message, "basic": basic, "vae": None, "others": {}}
         others: dict[str, dict[str, Any]] = message.get("others", {})
