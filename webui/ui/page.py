@@ -189,6 +189,7 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
         *(part for stage in stages for part in stage.gives()),
     ]  # fmt: skip
     for tab in page.tabs.children:
+        assert isinstance(tab, gr.Tab)
         tab.select(None, None, page.open_tab, js=f"() => {json.dumps(tab.id)}")
     wire(page.open_tab.change, open_tab, takes, gives)
 
