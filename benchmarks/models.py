@@ -43,12 +43,12 @@ from benchmarks.table import header, row  # noqa: E402
 from webui.checkpoints.load import LoadedModel, load_checkpoint  # noqa: E402
 from webui.checkpoints.load_parts import empty_parts, part_files  # noqa: E402
 from webui.checkpoints.lora_file import read_lora  # noqa: E402
-from webui.loaded_models import LoadedModels, ModelPlan  # noqa: E402
+from webui.model_process.loaded_models import LoadedModels, ModelPlan  # noqa: E402
 from webui.networks.lora.applying import set_changes  # noqa: E402
 from webui.networks.lora.changes import LowRank  # noqa: E402
 from webui.pipelines.loras import JobLoras  # noqa: E402
 from webui.prompts.networks import NetworkMention  # noqa: E402
-from webui.reading_ahead import ReadingAhead  # noqa: E402
+from webui.services.reading_ahead import ReadingAhead  # noqa: E402
 
 RANK = 32
 FLY_SIDE = 32

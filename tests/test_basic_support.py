@@ -23,7 +23,6 @@ prepare_torch()
 from tests.checkpoints.model_files import SomeFolders  # noqa: E402
 from tests.test_painter import Heard  # noqa: E402
 from tests.tiny_pipelines import MAKERS  # noqa: E402
-from webui import job_listener  # noqa: E402
 from webui.checkpoints.basic_support import (  # noqa: E402
     BasicModel,
     estimate_elements,
@@ -45,7 +44,8 @@ from webui.errors import (  # noqa: E402
     UnsafeCheckpointError,
     WebUIError,
 )
-from webui.painter import Painter  # noqa: E402
+from webui.model_process import job_listener  # noqa: E402
+from webui.model_process.painter import Painter  # noqa: E402
 from webui.params import (  # noqa: E402
     Hires,
     ImageToImage,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.checkpoints.file_server import File, FileServer, serving, weights
-from webui import downloads as downloads_module
 from webui.checkpoints.known_weights import BY_NAME, KnownWeights
-from webui.downloads import Downloads
 from webui.errors import CheckpointNotFoundError
+from webui.services import downloads as downloads_module
+from webui.services.downloads import Downloads
 from webui.settings import Folders
 
 PATH = "/net.safetensors"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webui.embedding_list import EmbeddingList
+from webui.services.embedding_list import EmbeddingList
 
 ONE, TWO = [{"name": "candy"}], [{"name": "candy"}, {"name": "sky"}]
 

@@ -16,13 +16,11 @@ from webui.torch_setup import prepare_torch
 
 prepare_torch()
 
-from webui import follow_ups  # noqa: E402
 from webui.errors import LibraryError, ParamsError  # noqa: E402
-from webui.follow_ups import STRONG, SUBTLE, Parent, enlarge, input_of, parent_of, vary  # noqa: E402
 from webui.infotext import parse_infotext  # noqa: E402
 from webui.library.inputs import Inputs  # noqa: E402
 from webui.library.library import Library, PictureFacts  # noqa: E402
-from webui.painter import Painter  # noqa: E402
+from webui.model_process.painter import Painter  # noqa: E402
 from webui.params import (  # noqa: E402
     AnyParams,
     Hires,
@@ -37,6 +35,8 @@ from webui.params import (  # noqa: E402
     from_json,
 )
 from webui.pictures import encode, read_infotext  # noqa: E402
+from webui.services import follow_ups  # noqa: E402
+from webui.services.follow_ups import STRONG, SUBTLE, Parent, enlarge, input_of, parent_of, vary  # noqa: E402
 
 KEY, OTHER = "a" * 64, "b" * 64
 SMALL = {"width": 128, "height": 128, "steps": 8}

@@ -18,9 +18,9 @@ from webui.torch_setup import prepare_torch
 
 prepare_torch(threads=1)
 
-from webui import loaded_models  # noqa: E402
 from webui.checkpoints.memory import Budget  # noqa: E402
-from webui.loaded_models import LoadedModels, ModelPlan, SmallRule, vae_key  # noqa: E402
+from webui.model_process import loaded_models  # noqa: E402
+from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule, vae_key  # noqa: E402
 from webui.pipelines.placement import NetworkPart  # noqa: E402
 from webui.restoration.networks import Shelf  # noqa: E402
 

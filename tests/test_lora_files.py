@@ -10,8 +10,8 @@ import pytest
 
 from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog
-from webui.lora_files import hypernetwork_files, lora_files, lora_names
 from webui.params import Extras, Hires, TextToImage
+from webui.services.lora_files import hypernetwork_files, lora_files, lora_names
 
 HEADER = {"x.lora_up.weight": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}
 DATA = b"\0" * 8

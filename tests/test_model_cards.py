@@ -17,7 +17,7 @@ from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.embeddings import EmbeddingFacts
 from webui.errors import CheckpointError, CheckpointNotFoundError
-from webui.model_cards import Card, ModelCards, Wanted, root_names
+from webui.services.model_cards import Card, ModelCards, Wanted, root_names
 
 HEADER = {"x.lora_up.weight": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}
 

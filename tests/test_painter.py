@@ -26,10 +26,10 @@ prepare_torch()
 
 from tests.restoration.test_faces import Found, Inverted, face_at  # noqa: E402
 from webui.checkpoints.memory import Machine  # noqa: E402
-from webui.painter import Painter  # noqa: E402
+from webui.model_process.painter import Painter  # noqa: E402
+from webui.model_process.restorer import JobWeights  # noqa: E402
 from webui.params import FaceRestoration, Output, Refiner, TextToImage  # noqa: E402
 from webui.pictures import read_infotext  # noqa: E402
-from webui.restorer import JobWeights  # noqa: E402
 
 SETTINGS = {"device": "cpu"}
 
@@ -266,8 +266,8 @@ def test_previews_when_they_are_slow_leave_painting_most_of_the_time(
         clock[0] += message["type"] == "progress" and message["stage"] == "sampling"
         progress(message)
 
-    monkeypatch.setattr("webui.job_listener.decode", slow)
-    monkeypatch.setattr("webui.job_listener.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("webui.model_process.job_listener.decode", slow)
+    monkeypatch.setattr("webui.model_process.job_listener.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(heard, "send", told)
     run(painter, heard, starter_checkpoint, {"method": "Full"}, steps=20)
 

@@ -15,7 +15,7 @@ prepare_torch()
 
 from tests.checkpoints.small_families import make, single_file  # noqa: E402
 from tests.test_painter import SETTINGS, Heard, facts  # noqa: E402
-from webui.painter import Painter  # noqa: E402
+from webui.model_process.painter import Painter  # noqa: E402
 from webui.params import Refiner, TextToImage  # noqa: E402
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.test_painter import SETTINGS, Heard
-from webui.painter import Painter
+from webui.model_process.painter import Painter
 from webui.params import TextToImage
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests.test_painter import Heard
 from webui.checkpoints.memory import Budget, Bytes
+from webui.model_process.painter import Painter
 from webui.networks.lora.applying import held_bytes
-from webui.painter import Painter
 from webui.params import TextToImage
 
 HEDGEHOG = Path(__file__).parents[1] / "models" / "Lora" / "starter-hedgehog.safetensors"
@@ -77,7 +77,7 @@ def test_lora_when_the_next_job_wants_the_same_is_neither_read_nor_merged_again(
     assert painter.models.memory.used == Bytes(the_model(painter).nbytes, held(painter) + file_size)
 
     with monkeypatch.context() as patch:
-        patch.setattr("webui.loaded_models.read_lora", None)
+        patch.setattr("webui.model_process.loaded_models.read_lora", None)
         patch.setattr("webui.networks.lora.applying._change", None)
         again = run(painter, starter_checkpoint, prompt)
         assert weights_at_work(painter) == worn

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from webui import reading_ahead
 from webui.errors import CheckpointNotFoundError
-from webui.reading_ahead import CHUNK_BYTES, SPARED_BYTES, ReadingAhead
-from webui.resolve import TextToImageRequest
+from webui.services import reading_ahead
+from webui.services.reading_ahead import CHUNK_BYTES, SPARED_BYTES, ReadingAhead
+from webui.services.resolve import TextToImageRequest
 from webui.studio import Studio
 
 PLENTY = 1 << 50

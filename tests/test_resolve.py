@@ -10,7 +10,7 @@ from webui.errors import ParamsError
 from webui.options import OPTION_DEFAULTS
 from webui.params import Hires, Refiner, TextToImage
 from webui.prompts.styles import Style
-from webui.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
+from webui.services.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
 
 OIL = Style("oil", "oil painting of {prompt}", "photo")
 

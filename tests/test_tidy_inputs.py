@@ -13,7 +13,7 @@ from webui.errors import LibraryError
 from webui.jobs import store
 from webui.library.inputs import UNUSED_DAYS
 from webui.pictures import encode
-from webui.resolve import ImageToImageRequest
+from webui.services.resolve import ImageToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui.canvas import Drawing

@@ -14,9 +14,9 @@ from tests.ui.serve import FAKE_WORKER
 from webui.checkpoints.catalog import Catalog
 from webui.errors import CheckpointNotFoundError
 from webui.params import TextToImage
+from webui.services.vae_choice import choose_vae
 from webui.settings import read_settings
 from webui.studio import Studio
-from webui.vae_choice import choose_vae
 
 Choose = Callable[..., str | None]
 

@@ -22,9 +22,6 @@ from webui.brake import Brake
 from webui.checkpoints.basic_support import native_size
 from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
 from webui.checkpoints.other_programs import roots_of_all
-from webui.downloads import Downloads
-from webui.drafts import Drafts
-from webui.embedding_list import EmbeddingList
 from webui.errors import (
     CheckpointNotFoundError,
     JobError,
@@ -32,8 +29,6 @@ from webui.errors import (
     ParamsError,
     WebUIError,
 )
-from webui.job_files import JobFiles
-from webui.job_results import JobResults
 from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
@@ -42,8 +37,6 @@ from webui.library.faces import FoundFaces
 from webui.library.inputs import Inputs, keys_in
 from webui.library.library import Library, SavedPicture
 from webui.library.videos import Videos
-from webui.model_cards import ModelCards
-from webui.named_weights import NamedWeights
 from webui.options import Options
 from webui.params import (
     AnyParams,
@@ -56,10 +49,17 @@ from webui.params import (
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
-from webui.reading_ahead import ReadingAhead
-from webui.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
+from webui.services.downloads import Downloads
+from webui.services.drafts import Drafts
+from webui.services.embedding_list import EmbeddingList
+from webui.services.job_files import JobFiles
+from webui.services.job_results import JobResults
+from webui.services.model_cards import ModelCards
+from webui.services.named_weights import NamedWeights
+from webui.services.reading_ahead import ReadingAhead
+from webui.services.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
+from webui.services.training_jobs import PAUSABLE, not_pausable
 from webui.settings import PROJECT_DIR, Settings
-from webui.training_jobs import PAUSABLE, not_pausable
 
 logger = logging.getLogger(__name__)
 LOAD_SECONDS = 600.0

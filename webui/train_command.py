@@ -147,7 +147,7 @@ def _train(params: TrainLora, device: str, printer: Printer) -> int:
     from accelerate import PartialState
 
     from webui.checkpoints.precision import choose_device
-    from webui.train_run import TrainFiles, train
+    from webui.model_process.train_run import TrainFiles, train
 
     chosen = choose_device(device)
     processes = PartialState(cpu=chosen.type == "cpu")

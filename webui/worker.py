@@ -83,7 +83,7 @@ def main() -> int:
     from webui.torch_setup import prepare_torch  # the imports that take seconds begin here
 
     prepare_torch()
-    from webui.painter import Painter
+    from webui.model_process.painter import Painter
 
     painter = Painter(settings, sender, flags)
     sender.send({"type": "ready", "pid": os.getpid(), **painter.facts()})

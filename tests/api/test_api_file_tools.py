@@ -88,6 +88,6 @@ def test_jobs_of_other_kinds_are_not_shown(client: TestClient, studio: Studio) -
 
 
 def _request() -> Any:
-    from webui.resolve import TextToImageRequest
+    from webui.services.resolve import TextToImageRequest
 
     return TextToImageRequest(prompt="x", steps=1, width=64, height=64)

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
-from webui.model_cards import Wanted
+from webui.services.model_cards import Wanted
 from webui.studio import Studio
 
 SDAPI = "/sdapi/v1"

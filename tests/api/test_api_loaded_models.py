@@ -89,7 +89,7 @@ def test_files_when_they_came_or_went_are_seen_after_refreshing(
 
 
 def test_options_when_set_decide_the_next_request(client: TestClient, studio: Studio) -> None:
-    from webui.resolve import TextToImageRequest
+    from webui.services.resolve import TextToImageRequest
 
     values = {"CLIP_stop_at_last_layers": 2, "sd_vae": "None", "sd_model_checkpoint": "second"}
     client.post(f"{SDAPI}/options", json=values)

@@ -17,8 +17,8 @@ from tests.restoration.test_faces import Found, Inverted, face_at, smooth_pictur
 from tests.restoration.test_restorer import Jobs, inputs, jobs, png
 from webui.errors import CheckpointError, LibraryError, ParamsError, UnsafeCheckpointError
 from webui.library.faces import FoundFaces
+from webui.model_process.restorer import JobWeights
 from webui.restoration.restore import NO_FACE
-from webui.restorer import JobWeights
 
 __all__ = ["inputs", "jobs"]  # fixtures
 

@@ -14,15 +14,15 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from tests.restoration.test_faces import Found, Inverted, face_at
-from webui import restorer
 from webui.errors import CheckpointNotFoundError, LibraryError, ParamsError
 from webui.library.faces import FoundFaces
 from webui.library.inputs import Inputs
+from webui.model_process import restorer
+from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
 from webui.params import Extras, FetchWeights, build, from_json
 from webui.pictures import read_infotext
 from webui.restoration.networks import Shelf
 from webui.restoration.pixels import encode_deep, read_pixels
-from webui.restorer import ExtrasRun, JobWeights, run_fetch
 
 
 class Sent:

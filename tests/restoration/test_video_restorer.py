@@ -16,10 +16,10 @@ from tests.restoration.test_restorer import Sent
 from webui import video
 from webui.errors import CheckpointNotFoundError, LibraryError, WebUIError
 from webui.library.inputs import Inputs
+from webui.model_process.restorer import JobWeights
+from webui.model_process.video_restorer import VideoRun
 from webui.params import RestoreVideo, build
 from webui.restoration.networks import Shelf
-from webui.restorer import JobWeights
-from webui.video_restorer import VideoRun
 
 
 class Asked:

@@ -18,8 +18,8 @@ from PIL import Image
 from tests.checkpoints.model_files import SomeFolders
 from tests.test_model_cards import lora, picture, wait_for
 from webui.checkpoints.catalog import Catalog, Record
-from webui.model_cards import ModelCards
 from webui.options import Options
+from webui.services.model_cards import ModelCards
 from webui.ui.routes import make_routes
 
 

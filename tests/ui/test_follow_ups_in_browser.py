@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.test_first_picture import Server, any_free_port, running
 from tests.ui.conftest import READY, Served, wait_until
-from webui.follow_ups import SUBTLE
+from webui.services.follow_ups import SUBTLE
 
 pytestmark = pytest.mark.browser
 CANVAS = "[data-board=dq-i2i-canvas-inpaint]"

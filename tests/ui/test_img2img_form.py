@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from tests.ui.serve import FAKE_WORKER
 from webui.errors import ParamsError
 from webui.pictures import encode
-from webui.resolve import ImageToImageRequest
+from webui.services.resolve import ImageToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui import batch, canvas, input_history, pasting

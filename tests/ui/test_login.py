@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.ui.conftest import Served, wait_until
-from webui.resolve import ImageToImageRequest, TextToImageRequest
+from webui.services.resolve import ImageToImageRequest, TextToImageRequest
 
 WRONG, RIGHT = {"username": "ann", "password": "x"}, {"username": "ann", "password": "one"}
 

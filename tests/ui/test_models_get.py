@@ -16,7 +16,7 @@ from webui.checkpoints.download.fetch import Wanted
 from webui.checkpoints.download.hubs import Notes, Offer
 from webui.checkpoints.download.telling import State
 from webui.checkpoints.known_weights import BY_NAME, KNOWN
-from webui.downloads import Download
+from webui.services.downloads import Download
 from webui.studio import Studio
 from webui.ui import models_cards, restore_cards
 from webui.ui.models_get import use

@@ -12,9 +12,9 @@ from PIL import Image
 
 from tests.ui.conftest import Served, wait_until
 from webui.errors import JobError, LibraryError
-from webui.follow_ups import STRONG, SUBTLE
 from webui.params import Hires, Outpaint, SdUpscale
-from webui.resolve import (
+from webui.services.follow_ups import STRONG, SUBTLE
+from webui.services.resolve import (
     ImageToImageRequest,
     InpaintRequest,
     PaintingRequest,

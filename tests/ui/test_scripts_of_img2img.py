@@ -8,7 +8,7 @@ import pytest
 
 from webui.params import MASKED_CONTENTS, Loopback, Outpaint
 from webui.pipelines.way_recipe import way_pairs
-from webui.resolve import ImageToImageRequest
+from webui.services.resolve import ImageToImageRequest
 from webui.studio import Studio
 from webui.ui import img2img_panels, pasting
 from webui.ui.img2img_form import (

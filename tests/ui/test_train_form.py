@@ -17,12 +17,12 @@ from tests.training.pictures import picture
 from webui.errors import ParamsError
 from webui.jobs.live import LiveJob
 from webui.params import TrainingOptions, TrainLora
+from webui.services.trainings import KIND, files_of, foresee, history_of, losses_of
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.training.dataset_doctor import examine
 from webui.training.notices import SENTENCES
 from webui.training.presets import MEMORIES, SUBJECTS, Wish, preset
-from webui.trainings import KIND, files_of, foresee, history_of, losses_of
 from webui.ui import queue_tab, train_faces, train_stage, train_use, train_view
 from webui.ui.session import Visitor
 from webui.ui.train_form import (

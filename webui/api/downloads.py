@@ -14,7 +14,7 @@ from webui.checkpoints.download.hubs import Offer
 from webui.checkpoints.download.known import places_of
 from webui.checkpoints.download.naming import KINDS
 from webui.checkpoints.known_weights import KNOWN
-from webui.downloads import Download
+from webui.services.downloads import Download
 from webui.studio import Studio
 
 _ANY = Body(default_factory=dict)

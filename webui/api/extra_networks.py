@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from webui.api.errors import ApiError
-from webui.model_cards import Card, Wanted
+from webui.services.model_cards import Card, Wanted
 from webui.studio import Studio
 
 PAGES = {

@@ -32,7 +32,7 @@ from webui.errors import JobCancelled
 from webui.infotext import write_infotext
 from webui.jobs.store import Job
 from webui.params import Extras, build
-from webui.resolve import output_of_extras
+from webui.services.resolve import output_of_extras
 from webui.studio import Studio
 
 A1111_STEP = 8

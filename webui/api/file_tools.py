@@ -14,9 +14,9 @@ from starlette.concurrency import run_in_threadpool
 
 from webui.api.errors import ApiError
 from webui.checkpoints.report import report_on
-from webui.file_tools import find_file, with_known_names
 from webui.jobs.store import Job
 from webui.params import AnyFileTool, build
+from webui.services.file_tools import find_file, with_known_names
 from webui.studio import Studio
 
 PREFIX = "/danqing/v1"

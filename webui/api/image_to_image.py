@@ -19,7 +19,7 @@ from webui.api.waiting import WaitingRoom
 from webui.api.wishes import common_values
 from webui.errors import ParamsError
 from webui.params import MASKED_CONTENTS, RESIZE_MODES, params_error
-from webui.resolve import ImageToImageRequest, InpaintRequest
+from webui.services.resolve import ImageToImageRequest, InpaintRequest
 from webui.studio import Studio
 
 

@@ -14,7 +14,7 @@ from webui.api.errors import ApiError
 from webui.api.lenient import json_safe, read_bool, read_float, read_int
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.options import OPTION_BY_KEY, OPTION_DEFAULTS, Option, is_api_restricted
-from webui.resolve import TextToImageRequest, resolve
+from webui.services.resolve import TextToImageRequest, resolve
 from webui.settings import Settings
 from webui.studio import Studio
 

@@ -15,7 +15,7 @@ from webui.api.schemas import SomeBody
 from webui.api.waiting import WaitingRoom
 from webui.api.wishes import Wish, read_wish
 from webui.jobs.store import Job
-from webui.resolve import AnyRequest
+from webui.services.resolve import AnyRequest
 from webui.studio import Studio
 
 

@@ -23,7 +23,7 @@ from webui.api.wishes import (
 )
 from webui.errors import ParamsError
 from webui.params import LATENT_UPSCALE_MODES, Hires, params_error
-from webui.resolve import TextToImageRequest
+from webui.services.resolve import TextToImageRequest
 from webui.studio import Studio
 
 API_HIRES_DENOISING = 0.75

@@ -14,8 +14,8 @@ from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.options import OPTION_DEFAULTS, is_api_restricted
 from webui.params import ImageToImage, TextToImage
-from webui.resolve import AnyRequest, known_sampler
 from webui.samplers.names import find_schedule
+from webui.services.resolve import AnyRequest, known_sampler
 from webui.studio import Studio
 
 SAME = ("", "Use same checkpoint", "Use same sampler", "Use same scheduler", "None", "none")

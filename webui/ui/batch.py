@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from webui.errors import LibraryError, ParamsError
 from webui.pictures import read_infotext
-from webui.resolve import ImageToImageRequest
+from webui.services.resolve import ImageToImageRequest
 from webui.ui import pasting
 from webui.ui.img2img_form import FOLDER, Source, make_request
 from webui.ui.texts import say

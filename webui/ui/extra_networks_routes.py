@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 from webui.checkpoints.labels import BADGES
 from webui.checkpoints.scan import printable
 from webui.errors import CheckpointError, CheckpointNotFoundError, WebUIError
-from webui.model_cards import KINDS, SORTS, Card, Wanted
 from webui.pictures import load_upright
+from webui.services.model_cards import KINDS, SORTS, Card, Wanted
 from webui.ui.input_routes import FOR_EVER, read_upload
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from webui.checkpoints.catalog import repertoire
 from webui.errors import WebUIError
-from webui.follow_ups import input_of
 from webui.params import Extras, ImageToImage, Outpaint, TextToImage, WithoutPainting
+from webui.services.follow_ups import input_of
 from webui.settings import Folders
 from webui.ui import cards, restore_cards, restore_videos
 from webui.ui.cards import Before, Shot, Thumb

@@ -10,7 +10,7 @@ import gradio as gr
 
 from webui.errors import ParamsError
 from webui.params import LATENT_UPSCALE_MODES, Hires
-from webui.resolve import TextToImageRequest
+from webui.services.resolve import TextToImageRequest
 from webui.ui.painting_form import (
     PAINTING_DEFAULTS,
     FilesThere,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.resolve import ImageToImageRequest
+from webui.services.resolve import ImageToImageRequest
 from webui.ui import (
     batch,
     batch_panel,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from webui.errors import ParamsError
 from webui.params import Loopback, Outpaint, SdUpscale, SoftInpainting, params_error
-from webui.resolve import ImageToImageRequest, InpaintRequest
+from webui.services.resolve import ImageToImageRequest, InpaintRequest
 from webui.ui import canvas
 from webui.ui.painting_form import (
     PAINTING_DEFAULTS,

@@ -12,7 +12,7 @@ from webui.checkpoints.download.known import places_of
 from webui.checkpoints.download.naming import KINDS
 from webui.checkpoints.download.telling import in_bytes
 from webui.checkpoints.known_weights import KNOWN, KnownWeights
-from webui.downloads import Download
+from webui.services.downloads import Download
 from webui.ui import cards
 from webui.ui.cards import action, esc
 from webui.ui.texts import say

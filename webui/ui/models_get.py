@@ -20,7 +20,7 @@ from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, tell, wire
 
 if TYPE_CHECKING:
-    from webui.downloads import Download
+    from webui.services.downloads import Download
     from webui.studio import Studio
 
 TICK_SECONDS = 1.0

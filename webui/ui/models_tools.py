@@ -10,8 +10,8 @@ import gradio as gr
 
 from webui.checkpoints.report import report_on
 from webui.errors import ParamsError
-from webui.file_tools import find_file
 from webui.params import AnyFileTool
+from webui.services.file_tools import find_file
 from webui.ui import cards
 from webui.ui.models_tools_form import (
     CONVERTIBLE,

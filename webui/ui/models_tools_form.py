@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError
-from webui.file_tools import with_known_names
 from webui.params import AnyFileTool, build
+from webui.services.file_tools import with_known_names
 from webui.ui.texts import say
 
 if TYPE_CHECKING:

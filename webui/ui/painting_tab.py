@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import CheckpointNotFoundError
-from webui.resolve import AnyRequest
 from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.services.resolve import AnyRequest
 from webui.ui import cards, extra_networks, prompt_box, quicksettings, results
 from webui.ui.painting_form import ASPECTS, PaintingForm, aspect_size, corrections
 from webui.ui.pasting import Pasted

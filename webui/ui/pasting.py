@@ -14,7 +14,7 @@ from webui.infotext import Infotext, parse_infotext, with_defaults
 from webui.options import OPTION_BY_KEY, OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
-from webui.resolve import known_sampler
+from webui.services.resolve import known_sampler
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from webui.ui.img2img_form import (
     CURVES,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import LibraryError
-from webui.follow_ups import Parent, enlarge, is_first_pass
 from webui.params import AnyParams, Hires, TextToImage
+from webui.services.follow_ups import Parent, enlarge, is_first_pass
 from webui.settings import is_loopback
 from webui.ui import pasting, quicksettings, restore, sending
 from webui.ui.form import DEFAULTS, make_request

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import WebUIError
-from webui.follow_ups import input_of
 from webui.params import (
     AnyFileTool,
     Extras,
@@ -21,6 +20,7 @@ from webui.params import (
     TextToImage,
     TrainLora,
 )
+from webui.services.follow_ups import input_of
 from webui.ui import cards
 from webui.ui.cards import JobLine
 from webui.ui.follow import thumb_url

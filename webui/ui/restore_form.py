@@ -15,7 +15,7 @@ from webui.checkpoints.known_weights import (
 )
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.params import Extras, FetchWeights, RestoreVideo, build
-from webui.resolve import output_of_extras
+from webui.services.resolve import output_of_extras
 from webui.ui import canvas
 from webui.ui.batch import BatchFile, files_of, output_folder, read_uploads
 from webui.ui.img2img_form import FOLDER

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import JobError, LibraryError
-from webui.follow_ups import STRONG, SUBTLE, Parent, parent_of, vary
 from webui.params import AnyParams
+from webui.services.follow_ups import STRONG, SUBTLE, Parent, parent_of, vary
 from webui.ui import cards, sending
 from webui.ui.follow import FOUR, PAINTING_KINDS, Look, look
 from webui.ui.prompt_box import icon_button

@@ -17,8 +17,8 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import ExifTags, Image
 
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
-from webui.follow_ups import input_of
 from webui.pictures import load_upright, open_image
+from webui.services.follow_ups import input_of
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.input_routes import make_input_routes
 from webui.ui.train_routes import make_train_routes

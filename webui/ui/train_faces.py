@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from webui.errors import DatasetError, JobNotFoundError, ParamsError
 from webui.params import FindFaces
+from webui.services.training_sets import SetPicture, TrainingSets
 from webui.training.dataset_entries import measured
 from webui.training.face_crops import Suggestion, suggest
-from webui.training_sets import SetPicture, TrainingSets
 from webui.ui.cards import action, esc, failure_card, note
 from webui.ui.texts import say
 from webui.ui.train_view import picture_url

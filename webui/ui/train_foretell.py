@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import DatasetError, ParamsError
+from webui.services.trainings import device_of, family_of, foresee
 from webui.training.checks import find_problems
-from webui.trainings import device_of, family_of, foresee
 from webui.ui import cards, train_view
 from webui.ui.session import user_of
 from webui.ui.texts import language_of, say

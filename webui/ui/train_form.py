@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from webui.checkpoints.catalog import Record
 from webui.errors import ParamsError
 from webui.params import TrainingOptions, TrainLora
+from webui.services.training_sets import OF_LOGIN, TrainingSets, clean_name
+from webui.services.trainings import TRAINABLE, device_of, family_of
+from webui.services.trainings import checkpoint_of as record_of
 from webui.training.checks import check_options
 from webui.training.config import flat, read_options, write_toml
 from webui.training.presets import CHARACTER, Wish, preset
 from webui.training.samples import names_a_file
 from webui.training.written import parse_toml
-from webui.training_sets import OF_LOGIN, TrainingSets, clean_name
-from webui.trainings import TRAINABLE, device_of, family_of
-from webui.trainings import checkpoint_of as record_of
 from webui.ui.batch import folders_are_allowed
 from webui.ui.texts import say
 

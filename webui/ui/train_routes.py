@@ -13,9 +13,9 @@ from fastapi.responses import FileResponse, Response
 
 from webui.errors import WebUIError
 from webui.params import TrainLora
+from webui.services.training_sets import is_plain
+from webui.services.trainings import run_folder_of
 from webui.training.photographs import small
-from webui.training_sets import is_plain
-from webui.trainings import run_folder_of
 from webui.ui.train_form import sets_of
 
 if TYPE_CHECKING:

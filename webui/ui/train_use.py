@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError
 from webui.params import TrainLora
+from webui.services.trainings import files_of, history_of, make_card, run_folder_of
 from webui.training.config import write_toml
 from webui.training.photographs import pictures_in
-from webui.trainings import files_of, history_of, make_card, run_folder_of
 from webui.ui.texts import say
 from webui.ui.train_form import OWN_OPTIONS, read_toml
 from webui.ui.train_stage import sample_of

@@ -10,12 +10,12 @@ from urllib.parse import quote
 from pydantic.fields import FieldInfo
 
 from webui.params import TrainingOptions
+from webui.services.training_sets import SetPicture
+from webui.services.trainings import Foresight
 from webui.training.config import SECTIONS, plain_types
 from webui.training.dataset_doctor import Report
 from webui.training.estimates import Estimate, TimeGuess
 from webui.training.notices import Notice
-from webui.training_sets import SetPicture
-from webui.trainings import Foresight
 from webui.ui.cards import action, esc, note
 from webui.ui.texts import CHINESE, say
 from webui.ui.train_option_texts import OPTION_TEXTS

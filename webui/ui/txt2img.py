@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.params import LATENT_UPSCALE_MODES
-from webui.resolve import TextToImageRequest
 from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.services.resolve import TextToImageRequest
 from webui.ui import cards, painting_tab, pasting, quicksettings
 from webui.ui.form import (
     DEFAULTS,

@@ -36,7 +36,6 @@ class Change(Protocol):
         """
         ...
 
-
     def added(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> Tensor:
         """W with so many times the change, a new tensor; see ``delta``."""
         ...

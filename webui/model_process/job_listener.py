@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from webui.checkpoints.load_pipeline import LoadedPipeline
-from webui.job_supplies import JobSupplies
+from webui.model_process.job_supplies import JobSupplies
 from webui.params import ImageToImage, TextToImage
 from webui.pictures import encode
 from webui.pipelines.basic_preview import glimpse
@@ -19,7 +19,7 @@ from webui.pipelines.preview import side_by_side
 from webui.pipelines.recipe import ModelFacts, write_recipe
 
 if TYPE_CHECKING:
-    from webui.painter import Painter
+    from webui.model_process.painter import Painter
 
 PREVIEW_FORMATS = ("png", "jpeg", "webp")
 PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen

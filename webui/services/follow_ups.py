@@ -22,8 +22,8 @@ from webui.params import (
     WithoutPainting,
     build,
 )
-from webui.resolve import draw_seed
 from webui.samplers.steps import image_seeds
+from webui.services.resolve import draw_seed
 
 if TYPE_CHECKING:
     from webui.library.library import SavedPicture

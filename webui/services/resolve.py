@@ -13,7 +13,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from webui.errors import ParamsError
-from webui.lora_files import network_names
 from webui.params import (
     AnyParams,
     FaceRestoration,
@@ -36,6 +35,7 @@ from webui.prompts.comments import cut_comments
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
 from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
+from webui.services.lora_files import network_names
 
 MAX_RANDOM_SEED = 4294967293  # A1111 draws from 0 … 2**32 − 3
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from webui.job_progress import JobProgress
 from webui.merging.convert import convert_model, result_name
 from webui.merging.extract import extract_lora
 from webui.merging.folders import write_folder, write_single_file
 from webui.merging.loras import bake_loras, merge_loras
 from webui.merging.merge import merge_checkpoints
 from webui.merging.source import ModelFile
+from webui.model_process.job_progress import JobProgress
 from webui.params import (
     AnyFileTool,
     BakeLoras,

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
-from webui.embedding_list import EmbeddingList
-from webui.file_tools import file_tool_message
 from webui.jobs.live import LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.library.inputs import Inputs
 from webui.library.library import Library
 from webui.library.videos import Videos
-from webui.lora_files import hypernetwork_files, lora_files
-from webui.memory_limits import memory_limits
-from webui.named_weights import NamedWeights
 from webui.options import Options
 from webui.params import AnyParams, FileTool, Painting, TrainLora, from_json
+from webui.services.embedding_list import EmbeddingList
+from webui.services.file_tools import file_tool_message
+from webui.services.lora_files import hypernetwork_files, lora_files
+from webui.services.memory_limits import memory_limits
+from webui.services.named_weights import NamedWeights
+from webui.services.training_jobs import training_message
+from webui.services.vae_choice import VaeChoice, choose_vae
 from webui.settings import Settings
-from webui.training_jobs import training_message
-from webui.vae_choice import VaeChoice, choose_vae
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from PIL import Image
 from webui import video
 from webui.errors import LibraryError, WebUIError
 from webui.infotext import write_infotext
+from webui.model_process.restorer import JobWeights
 from webui.params import RestoreVideo
 from webui.progress import Asked, Interrupted
 from webui.restoration.pixels import Pixels, to_eight
 from webui.restoration.recipe import extras_pairs, shown_pairs
 from webui.restoration.restore import NO_FACE, restore
-from webui.restorer import JobWeights
 from webui.wire import Sender
 
 logger = logging.getLogger(__name__)

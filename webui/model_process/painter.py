@@ -19,12 +19,15 @@ from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, UnknownArchitectureError
-from webui.face_finder import faces_in
-from webui.job_listener import JobListener
-from webui.job_progress import JobProgress
-from webui.job_supplies import JobSupplies
-from webui.loaded_models import LoadedModels, ModelPlan, SmallRule
-from webui.merger import FileToolRun
+from webui.model_process.face_finder import faces_in
+from webui.model_process.job_listener import JobListener
+from webui.model_process.job_progress import JobProgress
+from webui.model_process.job_supplies import JobSupplies
+from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule
+from webui.model_process.merger import FileToolRun
+from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
+from webui.model_process.train_run import TrainRun
+from webui.model_process.video_restorer import VideoRun
 from webui.params import ImageToImage, TextToImage
 from webui.pipelines.basic import BasicRun, plain
 from webui.pipelines.conditioning import PromptEncoder
@@ -37,9 +40,6 @@ from webui.pipelines.takeover import continued_latents
 from webui.progress import Asked
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
-from webui.restorer import ExtrasRun, JobWeights, run_fetch
-from webui.train_run import TrainRun
-from webui.video_restorer import VideoRun
 from webui.wire import Sender
 
 Message = dict[str, Any]

@@ -18,6 +18,8 @@ from webui.checkpoints.sidecars import write_notes, write_preview
 from webui.errors import CheckpointError, LibraryError, WebUIError
 from webui.params import TextToImage, TrainingOptions, TrainLora
 from webui.pictures import encode, load_upright
+from webui.services.training_jobs import default_folder
+from webui.services.training_sets import clean_name
 from webui.training.dataset_plan import PicturePlan, make_plan
 from webui.training.estimates import (
     Estimate,
@@ -28,8 +30,6 @@ from webui.training.estimates import (
     work_of_training,
 )
 from webui.training.steps import file_stem, history_name
-from webui.training_jobs import default_folder
-from webui.training_sets import clean_name
 
 if TYPE_CHECKING:
     from webui.checkpoints.catalog import Record

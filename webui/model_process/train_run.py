@@ -19,12 +19,12 @@ from webui.checkpoints.load_parts import load_vae
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.specs import ArchSpec
 from webui.errors import JobCancelled, JobPaused, TrainingError
+from webui.model_process.train_samples import SamplePainter
 from webui.networks.lora.applying import NetworkChange, set_changes
 from webui.networks.lora.matching import LayerTable, match_layers, text_layers, unet_layers
 from webui.params import TrainLora
 from webui.params.training import TrainingOptions
 from webui.progress import Asked
-from webui.train_samples import SamplePainter
 from webui.training.base import Base, TextEncoder
 from webui.training.checks import check_options
 from webui.training.dataset import open_dataset

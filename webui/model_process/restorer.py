@@ -23,7 +23,7 @@ from webui.checkpoints.known_weights import (
     missing,
 )
 from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
-from webui.job_progress import JobProgress
+from webui.model_process.job_progress import JobProgress
 from webui.params import PLAIN_UPSCALERS, Extras, FaceRestoration, FetchWeights
 from webui.pictures import encode, load_upright, read_infotext
 from webui.progress import Asked, Interrupted

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from webui.errors import LibraryError
+from webui.model_process.restorer import JobWeights
 from webui.params import FindFaces
 from webui.progress import Interrupted, Progress
 from webui.restoration.detect import find_faces
 from webui.restoration.pixels import read_pixels
-from webui.restorer import JobWeights
 
 
 def faces_in(params: FindFaces, weights: JobWeights, progress: Progress) -> dict[str, Any]:

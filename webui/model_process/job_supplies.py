@@ -11,6 +11,7 @@ from PIL import Image
 from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.load import LoadedModel
 from webui.errors import CheckpointError, LibraryError
+from webui.model_process.restorer import PaintedFaces
 from webui.params import FaceRestoration
 from webui.pictures import load_upright
 from webui.pipelines.conditioning import PromptEncoder
@@ -18,10 +19,9 @@ from webui.pipelines.hypernetworks import JobHypernetworks
 from webui.pipelines.loras import JobLoras
 from webui.pipelines.networks import JobNetworks
 from webui.pipelines.upscaling import PLAIN, Upscaler
-from webui.restorer import PaintedFaces
 
 if TYPE_CHECKING:
-    from webui.painter import Painter
+    from webui.model_process.painter import Painter
 
 
 class JobSupplies:

@@ -1,0 +1,1 @@
+"""Runs jobs on one device: joins the rooms that know models."""
