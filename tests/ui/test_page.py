@@ -291,8 +291,11 @@ def test_styles_when_saved_can_be_chosen_and_merged(page: Any, served: Served) -
 
 
 def test_settings_when_applied_are_kept(page: Any, served: Served) -> None:
+    served.studio.options.set("jpeg_quality", 77)  # by the API, say
     page.get_by_role("tab", name="Settings").click()
-    page.wait_for_selector("#dq-option-jpeg_quality input")
+    page.wait_for_function(
+        "document.querySelector('#dq-option-jpeg_quality input')?.value === '77'"
+    )
     page.fill("#dq-settings-search textarea, #dq-settings-search input", "jpeg_quality")
     page.wait_for_selector("#dq-option-samples_format", state="hidden")
     page.fill("#dq-option-jpeg_quality input", "91")

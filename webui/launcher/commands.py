@@ -18,8 +18,11 @@ from webui.launcher.words import LaunchError, say
 COMMANDS = ("test", "install", "doctor", "train", "models")
 TAKES_ALL = ("test", "train", "models")
 """Commands whose words, ``--help`` too, are their own."""
-SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
-"""pytest-xdist's words: a process a core, each takes whole test files."""
+SIDE_BY_SIDE = (
+    "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder",
+)  # fmt: skip
+"""pytest-xdist's words: a process a core; each takes whole test files, in their order, which ends
+with those of the page: a process that has driven a browser can run no event loop of its own."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
 HELP = """\
 python launch.py [flags]           set up .venv the first time, then serve the page

@@ -15,7 +15,6 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from webui.errors import ParamsError
@@ -255,6 +254,8 @@ def _ddim(n: int, spacing: _Spacing) -> Tensor:
 
 def _beta(n: int, spacing: _Spacing) -> Tensor:
     """Steps spaced by a beta distribution (Lee et al. 2024, arXiv 2407.12173)."""
+    from scipy.special import betaincinv  # only here: loading a checkpoint must not wait for scipy
+
     shares = betaincinv(spacing.beta_dist_alpha, spacing.beta_dist_beta, 1 - np.linspace(0, 1, n))
     sigmas = spacing.sigma_min + shares * (spacing.sigma_max - spacing.sigma_min)
     return _ending_in_zero(torch.from_numpy(sigmas))

@@ -175,12 +175,13 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
         else:
             changes |= train.left(page.train)
         if chosen == "settings":
-            changes |= settings_tab.present(page.settings, studio)
+            changes |= settings_tab.present(page.settings, studio, values)
         return changes
 
     stages = list(_stages(page).values())
     takes = [
         page.open_tab, page.browser, page.queue.html, *page.models.takes(), *page.train.takes(),
+        *page.settings.widgets.values(),
         *(part for stage in stages for part in stage.takes()),
     ]  # fmt: skip
     gives = [

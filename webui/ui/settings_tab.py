@@ -159,15 +159,16 @@ def shown() -> list[Option]:
     return [o for o in OPTIONS if o.is_live and o.key not in IN_THE_TOP_ROW]
 
 
-def present(parts: SettingsTab, studio: Studio) -> dict[Any, Any]:
-    """Every widget with its option's present value."""
+def present(parts: SettingsTab, studio: Studio, values: Values) -> dict[Any, Any]:
+    """The widgets that show another value than their option has; the others are left alone, for
+    somebody may be typing in one already."""
     changes = {}
     for option in shown():
-        value = studio.options[option.key]
+        widget, value = parts.widgets[option.key], studio.options[option.key]
         is_text = not (isinstance(option.default, (bool, int, float)) or option.choices)
-        changes[parts.widgets[option.key]] = gr.update(
-            value=_as_text(option, value) if is_text else value
-        )
+        text = _as_text(option, value) if is_text else value
+        if values[widget] != text:
+            changes[widget] = gr.update(value=text)
     return changes
 
 
