@@ -20,7 +20,7 @@ EXTRA_NETWORKS_TEXTS: dict[str, tuple[str, str]] = {
     "net_refresh": ("Look for new files", "刷新"),
     "net_all": ("All", "全部"),
     "net_folders": ("Folders", "文件夹"),
-    "net_count": ("{count} files", "{count} 个文件"),
+    "net_count": ("Files: {count}", "{count} 个文件"),
     "net_reading": ("{count} are still being read", "还有 {count} 个正在读取"),
     "net_looking": ("Looking …", "正在查找…"),
     "net_none": ("Nothing matches.", "没有匹配的文件。"),
