@@ -56,6 +56,16 @@ def pytest_configure() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(share))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of processes side by side each takes whole files, and one takes all that drive a browser:
+    two browsers would be in each other's way."""
+    for item in items:
+        is_page = item.get_closest_marker("browser") is not None
+        group = "pages" if is_page else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, and say why. CI must have a browser: there it fails."""
     for marker, (is_there, reason) in NEEDS.items():

@@ -19,10 +19,10 @@ COMMANDS = ("test", "install", "doctor", "train", "models")
 TAKES_ALL = ("test", "train", "models")
 """Commands whose words, ``--help`` too, are their own."""
 SIDE_BY_SIDE = (
-    "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder",
+    "-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup", "--no-loadscope-reorder",
 )  # fmt: skip
-"""pytest-xdist's words: a process a core; each takes whole test files, in their order, which ends
-with those of the page: a process that has driven a browser can run no event loop of its own."""
+"""pytest-xdist's words: a process a core; each takes groups of tests (tests/conftest.py), in their
+order, which ends with the page's: a process that has driven a browser can run no event loop."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
 HELP = """\
 python launch.py [flags]           set up .venv the first time, then serve the page
