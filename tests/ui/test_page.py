@@ -58,6 +58,7 @@ def test_generate_when_pressed_shows_preview_then_picture_and_recipe(page: Any) 
 
 
 def test_generate_when_pressed_twice_queues_both(page: Any, served: Served) -> None:
+    page.fill("#dq-steps input[type=number]", "100")
     generate(page, "a slow pear")
     page.click("#dq-generate")
     wait_until(
@@ -128,6 +129,7 @@ def test_interrupt_when_the_next_look_is_slow_still_ends_with_the_picture(
             time.sleep(3)
         return found
 
+    page.fill("#dq-steps input[type=number]", "100")
     generate(page, "a slow lighthouse")
     page.wait_for_selector("#dq-preview")
     monkeypatch.setattr(served.studio, "stop_current", stop_current)
@@ -161,6 +163,7 @@ def test_tab_when_left_and_opened_again_at_once_is_still_followed(
 
 
 def test_keys_generate_and_interrupt(page: Any) -> None:
+    page.fill("#dq-steps input[type=number]", "100")
     page.click("#dq-prompt textarea")
     page.keyboard.type("a slow bridge")
     page.keyboard.press("Control+Enter")
