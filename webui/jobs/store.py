@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import random
 import sqlite3
-import string
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from webui.database import Database, Migration
 from webui.errors import JobError, JobNotFoundError, ParamsError
+from webui.jobs import line
+from webui.jobs.line import NEXT_WAITING, WAITING_IN_ORDER
+from webui.jobs.rows import FINISHED, STATES, Job, dumps, job_of, row_of, unused_task_id
+
+__all__ = ["FINISHED", "MAX_ATTEMPTS", "MAX_WARNINGS", "STATES", "Job", "JobStore"]
 
 MAX_ATTEMPTS = 3
 MAX_WARNINGS = 50
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
-FINISHED = ("done", "failed", "cancelled")
 ALLOWED_CHANGES: Mapping[str, tuple[str, ...]] = {
     "queued": ("running", "cancelled"),
     "running": ("queued", *FINISHED),
@@ -62,64 +62,14 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
     ),
     ("jobs-0002-paused", "ALTER TABLE jobs ADD COLUMN is_paused INTEGER NOT NULL DEFAULT 0"),
+    (
+        "jobs-0003-parts",
+        """
+        ALTER TABLE jobs ADD COLUMN parent INTEGER;
+        CREATE INDEX jobs_by_parent ON jobs (parent, id) WHERE parent IS NOT NULL
+        """,
+    ),
 )
-
-_NEXT_WAITING = (
-    "id = (SELECT id FROM jobs WHERE state = 'queued' AND NOT is_paused"
-    " ORDER BY priority DESC, position LIMIT 1)"
-)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One request and what became of it. Times are Unix seconds.
-
-    Attributes:
-        id: Grows with every job.
-        task_id: Unique text by which pages and API clients ask for it.
-        kind, params_json: The resolved request; alone it reproduces the pictures.
-        state: queued, running, done, failed or cancelled.
-        priority: Higher runs first.
-        attempts: How often a worker has begun it.
-        origin: ``page`` or ``api``. user: Login name. client: Browser or session id.
-        repeat_json: The unresolved request of "Generate forever", or None.
-        error: Why it failed, as ``WebUIError.to_json`` gives it.
-        warnings: Sentences for the person, in order.
-        result: What the worker said at the end.
-        cancel_requested: The person has asked to stop it while it ran.
-        is_paused: It waits, and is not begun before ``resume``.
-    """
-
-    id: int
-    task_id: str
-    kind: str
-    params_json: str
-    state: str
-    priority: int
-    attempts: int
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    origin: str
-    user: str
-    client: str
-    repeat_json: str | None
-    error: dict[str, Any] | None
-    warnings: tuple[str, ...]
-    result: dict[str, Any] | None
-    cancel_requested: bool = False
-    is_paused: bool = False
-
-    @property
-    def is_finished(self) -> bool:
-        """True once nothing will change any more."""
-        return self.state in FINISHED
-
-
-def new_task_id(kind: str) -> str:
-    """A task id of A1111's shape: ``task(txt2img-`` and seven of A–Z 0–9, then ``)``."""
-    letters = random.SystemRandom().choices(string.ascii_uppercase + string.digits, k=7)
-    return f"task({kind}-{''.join(letters)})"
 
 
 class JobStore:
@@ -162,27 +112,45 @@ class JobStore:
             ParamsError: The task id was used before (``field``).
             JobError: The database cannot be written.
         """
-        if origin not in ("page", "api"):
-            raise ValueError(f"origin is 'page' or 'api', not {origin!r}")
         with self._db.write(durable=True) as db:
-            task_id = task_id or _unused_task_id(db, kind)
-            if db.execute(
-                "SELECT 1 FROM jobs WHERE task_id = ? AND state IN ('queued', 'running')",
-                (task_id,),
-            ).fetchone():
-                raise ParamsError(
-                    f"The task id {task_id!r} belongs to a job that has not ended.",
-                    "Leave force_task_id out, or wait until that job has ended.",
-                    field="force_task_id",
-                )
-            row = db.execute(
-                "INSERT INTO jobs (task_id, kind, params, state, priority, position, created_at,"
-                " origin, user, client, repeat) VALUES (?, ?, ?, 'queued', ?,"
-                " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, ?, ?, ?, ?) RETURNING *",
-                (task_id, kind, params_json, priority, time.time(), origin, user, client,
-                 repeat_json),
-            ).fetchone()  # fmt: skip
-            return _job(row)
+            return _insert(
+                db, kind, params_json, task_id=task_id, priority=priority, origin=origin,
+                user=user, client=client, repeat_json=repeat_json,
+            )  # fmt: skip
+
+    def submit_with_parts(
+        self, parts: Sequence[tuple[str, str]], kind: str, params_json: str, **who: Any
+    ) -> Job:
+        """Put a job into the queue behind the jobs it is made of; all of them or none.
+
+        It is begun when its parts have ended, however they ended.
+
+        Args:
+            parts: Kind and params of each, in the order in which they run.
+            who: Further arguments of ``submit``; task id and repeating are the whole's alone.
+        Returns:
+            The whole; its parts are what ``parts`` lists.
+        Raises:
+            ParamsError, JobError: As ``submit``.
+        """
+        shared = {k: v for k, v in who.items() if k not in ("task_id", "repeat_json")}
+        with self._db.write(durable=True) as db:
+            made = [_insert(db, *part, **shared).id for part in parts]
+            whole = _insert(db, kind, params_json, **who)
+            db.executemany("UPDATE jobs SET parent = ? WHERE id = ?", [(whole.id, i) for i in made])
+            return whole
+
+    def replace_params(self, job_id: int, kind: str, params_json: str) -> bool:
+        """Let a waiting job ask for something else, in its old place; False when it runs
+        already, has ended, or has parts or is one."""
+        with self._db.write(durable=True) as db:
+            changed = db.execute(
+                "UPDATE jobs SET kind = ?, params = ? WHERE id = ? AND state = 'queued'"
+                " AND parent IS NULL AND NOT EXISTS"
+                " (SELECT 1 FROM jobs AS part WHERE part.parent = jobs.id)",
+                (kind, params_json, job_id),
+            )
+            return changed.rowcount == 1
 
     def claim(self, owner: str) -> Job | None:
         """Take the next waiting job, or None when nothing waits.
@@ -192,7 +160,7 @@ class JobStore:
         """
         with self._db.write() as db:
             return _change_state(
-                db, "queued", "running", _NEXT_WAITING, (),
+                db, "queued", "running", NEXT_WAITING, (),
                 attempts=_Sql("attempts + 1"), owner=owner, started_at=time.time(),
                 cancel_requested=0,
             )  # fmt: skip
@@ -216,7 +184,7 @@ class JobStore:
         with self._db.write(durable=True) as db:
             job = _change_state(
                 db, "running", state, "id = ? AND owner = ?", (job_id, owner),
-                error=_dumps(error), result=_dumps(result), finished_at=time.time(),
+                error=dumps(error), result=dumps(result), finished_at=time.time(),
             )  # fmt: skip
         return job is not None
 
@@ -229,20 +197,14 @@ class JobStore:
         return job is not None
 
     def pause_queued(self, job_id: int) -> bool:
-        """Keep a waiting job from being begun; False when it does not wait."""
-        return self._set_paused(job_id, 1)
+        """Keep a waiting job, and its parts, from being begun; False when it does not wait."""
+        with self._db.write(durable=True) as db:
+            return line.set_paused(db, job_id, True)
 
     def resume(self, job_id: int) -> bool:
         """Let a paused job be begun again, in its old place; False when it does not wait."""
-        return self._set_paused(job_id, 0)
-
-    def _set_paused(self, job_id: int, is_paused: int) -> bool:
         with self._db.write(durable=True) as db:
-            changed = db.execute(
-                "UPDATE jobs SET is_paused = ? WHERE id = ? AND state = 'queued'",
-                (is_paused, job_id),
-            )
-            return changed.rowcount == 1
+            return line.set_paused(db, job_id, False)
 
     def put_aside(self, job_id: int, owner: str) -> bool:
         """Put a running job that has kept what it did back to its old place, paused.
@@ -289,7 +251,7 @@ class JobStore:
             JobNotFoundError: No such job.
         """
         with self._db.write(durable=True) as db:
-            job = _job(_row(db, job_id))
+            job = job_of(row_of(db, job_id))
             where, values = "id = ? AND owner = ?", (job_id, owner)
             if job.cancel_requested:
                 changed = _change_state(
@@ -299,7 +261,7 @@ class JobStore:
                 error = _gave_up(job, reason, hint, details or {})
                 changed = _change_state(
                     db, "running", "failed", where, values,
-                    error=_dumps(error.to_json()), finished_at=time.time(),
+                    error=dumps(error.to_json()), finished_at=time.time(),
                 )  # fmt: skip
             else:
                 note = f"{reason} The job was begun again."
@@ -307,7 +269,7 @@ class JobStore:
                     db, "running", "queued", where, values,
                     owner=None, started_at=None,
                     attempts=job.attempts - (not is_counted),
-                    warnings=_dumps(_with_warning(job.warnings, note) if is_counted
+                    warnings=dumps(_with_warning(job.warnings, note) if is_counted
                                     else job.warnings),
                 )  # fmt: skip
             return changed or job
@@ -332,11 +294,11 @@ class JobStore:
             JobNotFoundError: No such job.
         """
         with self._db.write() as db:
-            job = _job(_row(db, job_id))
+            job = job_of(row_of(db, job_id))
             if not job.is_finished:
                 db.execute(
                     "UPDATE jobs SET warnings = ? WHERE id = ?",
-                    (_dumps(_with_warning(job.warnings, message)), job_id),
+                    (dumps(_with_warning(job.warnings, message)), job_id),
                 )
 
     def stop_repeating(self, job_id: int) -> None:
@@ -383,12 +345,12 @@ class JobStore:
                 " origin, user, client, repeat) SELECT ?, kind, ?, 'queued', priority,"
                 " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, origin, user, client,"
                 " repeat FROM jobs WHERE id = ? AND repeat IS NOT NULL RETURNING *",
-                (_unused_task_id(db, "txt2img"), params_json, time.time(), job_id),
+                (unused_task_id(db, "txt2img"), params_json, time.time(), job_id),
             ).fetchone()
-            return None if row is None else _job(row)
+            return None if row is None else job_of(row)
 
     def move(self, job_id: int, before_id: int | None) -> None:
-        """Move a waiting job in front of another, or to the end of the line (None).
+        """Move a waiting job, and its parts, in front of another, or to the end of the line (None).
 
         It takes the priority of the job it is put beside. The waiting jobs share out the same
         position numbers anew, so a job that comes back from a dead worker still stands first.
@@ -398,29 +360,26 @@ class JobStore:
             JobError: One of the two does not wait any more.
         """
         with self._db.write() as db:
-            waiting = {row["id"]: row for row in db.execute(_WAITING_IN_ORDER)}
-            for wanted in filter(None, (job_id, before_id)):
-                if wanted not in waiting:
-                    state = _row(db, wanted)["state"]
-                    raise JobError(
-                        f"Job {wanted} cannot be moved: it is {state}.",
-                        "Only waiting jobs can be moved.",
-                    )
-            if job_id == before_id:
-                return
-            order = [other for other in waiting if other != job_id]
-            place = len(order) if before_id is None else order.index(before_id)
-            order.insert(place, job_id)
-            beside = before_id if before_id is not None else (order[-2:][0])
-            db.execute(
-                "UPDATE jobs SET priority = ? WHERE id = ?", (waiting[beside]["priority"], job_id)
-            )
-            positions = sorted(row["position"] for row in waiting.values())
-            db.executemany(
-                "UPDATE jobs SET position = ? WHERE id = ?", zip(positions, order, strict=True)
-            )
+            line.move(db, job_id, before_id)
+
+    def prefer(self, job_id: int, priority: int) -> bool:
+        """Give a waiting job, and its parts, another priority; False when it does not wait."""
+        with self._db.write() as db:
+            return line.prefer(db, job_id, priority)
 
     # Looking
+
+    def parts(self, job_id: int) -> tuple[Job, ...]:
+        """The jobs a job is made of, in the order they were given; usually none."""
+        rows = self._db.read("SELECT * FROM jobs WHERE parent = ? ORDER BY id", (job_id,))
+        return tuple(job_of(row) for row in rows)
+
+    def part_states(self, job_id: int) -> dict[str, int]:
+        """How many of a job's parts are in each state; empty when it has none."""
+        rows = self._db.read(
+            "SELECT state, COUNT(*) AS n FROM jobs WHERE parent = ? GROUP BY state", (job_id,)
+        )
+        return {row["state"]: row["n"] for row in rows}
 
     def get(self, job_id: int) -> Job:
         """One job.
@@ -442,7 +401,7 @@ class JobStore:
         rows = self._db.read(f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT 1", (value,))
         if not rows:
             raise JobNotFoundError(missing, "Look at the list of jobs for those that exist.")
-        return _job(rows[0])
+        return job_of(rows[0])
 
     def list(
         self,
@@ -451,6 +410,7 @@ class JobStore:
         client: str | None = None,
         newest_first: bool = True,
         kinds: Iterable[str] | None = None,
+        has_parts: bool = True,
     ) -> tuple[Job, ...]:
         """Jobs in the order they were submitted.
 
@@ -459,6 +419,7 @@ class JobStore:
             limit: At most so many, counted from the newest or the oldest.
             client: Only this browser's or session's.
             kinds: Only these, such as ``txt2img``; None = all.
+            has_parts: Also those that are parts of another job.
         """
         wanted = tuple(STATES if states is None else states)
         marks = ", ".join("?" * len(wanted))
@@ -471,21 +432,23 @@ class JobStore:
             named = tuple(kinds)
             sql += f" AND kind IN ({', '.join('?' * len(named))})"
             values += named
+        if not has_parts:
+            sql += " AND parent IS NULL"
         sql += f" ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?"
-        return tuple(_job(row) for row in self._db.read(sql, [*values, limit]))
+        return tuple(job_of(row) for row in self._db.read(sql, [*values, limit]))
 
     def waiting(self) -> tuple[Job, ...]:
         """The waiting jobs in the order they will run."""
-        return tuple(_job(row) for row in self._db.read(_WAITING_IN_ORDER))
+        return tuple(job_of(row) for row in self._db.read(WAITING_IN_ORDER))
 
     def next_waiting(self) -> Job | None:
         """The job that would be claimed now, left where it is."""
-        rows = self._db.read(f"SELECT * FROM jobs WHERE {_NEXT_WAITING}")
-        return _job(rows[0]) if rows else None
+        rows = self._db.read(f"SELECT * FROM jobs WHERE {NEXT_WAITING}")
+        return job_of(rows[0]) if rows else None
 
     def pending_task_ids(self) -> tuple[str, ...]:
         """Task ids of the waiting jobs in the order they will run."""
-        return tuple(row["task_id"] for row in self._db.read(_WAITING_IN_ORDER))
+        return tuple(row["task_id"] for row in self._db.read(WAITING_IN_ORDER))
 
     def position(self, job_id: int) -> int | None:
         """Place in the line, 1 = next; None when the job does not wait (any more)."""
@@ -517,7 +480,6 @@ class JobStore:
 
 
 ROWS_AT_ONCE = 500
-_WAITING_IN_ORDER = "SELECT * FROM jobs WHERE state = 'queued' ORDER BY priority DESC, position"
 
 
 @dataclass(frozen=True)
@@ -525,6 +487,39 @@ class _Sql:
     """A column value that SQLite computes."""
 
     text: str
+
+
+def _insert(
+    db: sqlite3.Connection,
+    kind: str,
+    params_json: str,
+    *,
+    task_id: str | None = None,
+    priority: int = 0,
+    origin: str = "page",
+    user: str = "",
+    client: str = "",
+    repeat_json: str | None = None,
+) -> Job:
+    """One row at the end of the line; see ``JobStore.submit``."""
+    if origin not in ("page", "api"):
+        raise ValueError(f"origin is 'page' or 'api', not {origin!r}")
+    task_id = task_id or unused_task_id(db, kind)
+    if db.execute(
+        "SELECT 1 FROM jobs WHERE task_id = ? AND state IN ('queued', 'running')", (task_id,)
+    ).fetchone():
+        raise ParamsError(
+            f"The task id {task_id!r} belongs to a job that has not ended.",
+            "Leave force_task_id out, or wait until that job has ended.",
+            field="force_task_id",
+        )
+    row = db.execute(
+        "INSERT INTO jobs (task_id, kind, params, state, priority, position, created_at,"
+        " origin, user, client, repeat) VALUES (?, ?, ?, 'queued', ?,"
+        " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, ?, ?, ?, ?) RETURNING *",
+        (task_id, kind, params_json, priority, time.time(), origin, user, client, repeat_json),
+    ).fetchone()
+    return job_of(row)
 
 
 def _change_state(
@@ -561,44 +556,7 @@ def _change_state(
         f"UPDATE jobs SET {', '.join(sets)} WHERE state = ? AND {where} RETURNING *",
         (*marks, source, *values),
     ).fetchone()
-    return _job(row) if row else None
-
-
-def _row(db: sqlite3.Connection, job_id: int) -> sqlite3.Row:
-    row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
-    if row is None:
-        raise JobNotFoundError(
-            f"No job has the number {job_id}.", "Look at the list of jobs for those that exist."
-        )
-    return row
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        id=row["id"],
-        task_id=row["task_id"],
-        kind=row["kind"],
-        params_json=row["params"],
-        state=row["state"],
-        priority=row["priority"],
-        attempts=row["attempts"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        origin=row["origin"],
-        user=row["user"],
-        client=row["client"],
-        repeat_json=row["repeat"],
-        error=json.loads(row["error"]) if row["error"] else None,
-        warnings=tuple(json.loads(row["warnings"])),
-        result=json.loads(row["result"]) if row["result"] else None,
-        cancel_requested=bool(row["cancel_requested"]),
-        is_paused=bool(row["is_paused"]) and row["state"] == "queued",
-    )
-
-
-def _dumps(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return job_of(row) if row else None
 
 
 def _with_warning(warnings: tuple[str, ...], message: str) -> tuple[str, ...]:
@@ -613,10 +571,3 @@ def _gave_up(job: Job, reason: str, hint: str, details: Mapping[str, Any]) -> Jo
         hint or "Lower the size or the batch size, or look at the log of the model process.",
         **details,
     )
-
-
-def _unused_task_id(db: sqlite3.Connection, kind: str) -> str:
-    while True:
-        task_id = new_task_id(kind)
-        if not db.execute("SELECT 1 FROM jobs WHERE task_id = ?", (task_id,)).fetchone():
-            return task_id
