@@ -6,8 +6,10 @@ import base64
 import io
 import json
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.embeddings import EmbeddingFacts
 from webui.errors import CheckpointError, CheckpointNotFoundError
+from webui.services import model_cards
 from webui.services.model_cards import Card, ModelCards, Wanted, root_names
 
 HEADER = {"x.lora_up.weight": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}
@@ -229,6 +232,26 @@ def test_notes_when_saved_are_found_and_shown(cards: ModelCards) -> None:
 
     assert (card.trigger, card.notes.weight) == ("Bamboo", 0.6)
     assert one(cards, "bamboo skies").id == card.id
+
+
+def test_notes_when_many_write_at_once_are_all_kept(
+    cards: ModelCards, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_notes, is_free = model_cards.write_notes, threading.Lock()
+
+    def write_slowly(record: Record, changes: Mapping[str, str | float]) -> None:
+        assert is_free.acquire(blocking=False), "another one reads or writes the same file"
+        time.sleep(0.01)
+        write_notes(record, changes)
+        is_free.release()
+
+    monkeypatch.setattr(model_cards, "write_notes", write_slowly)
+    card = one(cards)
+    with ThreadPoolExecutor(3) as people:
+        list(people.map(lambda key: cards.note(card, {key: key}), ("notes", "activation")))
+
+    noted = json.loads((folder / "b.json").read_text())
+    assert noted == {"notes": "notes", "activation text": "activation"}
 
 
 def test_notes_when_the_folder_is_read_only_say_so(

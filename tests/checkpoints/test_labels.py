@@ -12,9 +12,11 @@ from tests.checkpoints.model_files import TINY_HEADER, write_raw
 from webui.checkpoints import headers
 from webui.checkpoints.headers import read_header, read_metadata
 from webui.checkpoints.labels import (
+    LONGEST_SHOWN,
     Label,
     frequent_words,
     pretty,
+    pretty_text,
     read_label,
     stated_family,
     thumbnail,
@@ -89,6 +91,47 @@ def test_thumbnail_when_there_is_given_as_bytes_and_left_out_of_what_people_read
 
     assert thumbnail(metadata) == b"jpeg"
     assert pretty(metadata) == {"b": "[broken", "ss_bucket_info": {"0": [512, 512]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ('{"error": NaN, "worst": 1e999}', {"error": "NaN", "worst": "1e999"}),
+        ('{"word": "half \\ud83d"}', {"word": "half ?"}),
+        ("x" * 3_000_000, "x" * LONGEST_SHOWN + " … (3,000,000 characters in all)"),
+        ("[" * 90_000, "[" * 90_000),
+    ],
+)
+def test_metadata_when_odd_is_shown_in_a_way_that_everybody_can_read(
+    value: str, shown: object
+) -> None:
+    text = pretty_text({"a": value})
+
+    def fail(word: str) -> None:
+        raise AssertionError(f"a browser cannot read {word}")
+
+    assert json.loads(text.encode(), parse_constant=fail) == {"a": shown}
+
+
+@pytest.mark.parametrize("depth", range(850, 1010, 10))
+def test_metadata_when_nested_as_deep_as_can_be_is_shown(depth: int) -> None:
+    assert "]" * 850 in "".join(pretty_text({"a": "[" * depth + "]" * depth}).split())
+
+
+def test_metadata_when_endless_is_shown_in_part() -> None:
+    shown = pretty({f"{number:03d}": "x" * 1_000_000 for number in range(100)})
+
+    assert len(shown) == 5 and shown["…"] == "96 more entries"
+
+
+def test_metadata_when_it_holds_half_letters_can_be_stored(tmp_path: Path) -> None:
+    header = (
+        b'{"__metadata__": {"a\\ud800": "half \\ud83d"}, "a": '
+        + json.dumps(TINY_HEADER["a"]).encode()
+    )
+    file = write_raw(tmp_path / "a.safetensors", header + b"}", DATA)
+
+    assert read_metadata(file) == read_header(file).metadata == {"a?": "half ?"}
 
 
 def test_metadata_when_first_in_the_header_is_read_without_the_rest(

@@ -165,3 +165,31 @@ def test_strangers_when_asking_get_nothing(client: TestClient, path: str) -> Non
     method = "POST" if path.endswith("refresh") else "GET"
 
     assert client.request(method, f"/ui/{path}").status_code == 401
+
+
+def test_cards_when_files_and_notes_are_hostile_are_shown_all_the_same(
+    client: TestClient, catalog: Catalog, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "Lora"
+    halves = {"ss_output_name": "half \ud83d", "modelspec.title": "t \ud800", "x": '{"y": NaN}'}
+    lora(folder / "odd.safetensors", **halves)
+    lora(folder / "odder.safetensors")
+    long = "word " * 100_000
+    (folder / "odder.json").write_text(json.dumps({"description": long, "notes": "half \udc00"}))
+    catalog.refresh()
+    wait_for(catalog)
+
+    answer = client.get("/ui/cards/lora", params={"q": "odd"})
+    assert answer.status_code == 200 and len(answer.content) < 4000
+    odd, odder = answer.json()["cards"]
+    assert client.get(f"/ui/card/{odd['id']}/metadata").json()["x"] == {"y": "NaN"}
+    told = client.get(f"/ui/card/{odder['id']}").json()["notes"]
+    assert (told["description"], told["notes"]) == (long.strip(), "half ?")
+
+
+def test_notes_when_some_are_changed_keep_the_rest(client: TestClient) -> None:
+    at = f"/ui/card/{one(client, '007')['id']}/notes"
+    for changes in ({"activation": "ink"}, {"notes": "mine"}, {"weight": 0.5}):
+        told = client.post(at, json=changes).json()["notes"]
+
+    assert (told["activation"], told["notes"], told["weight"]) == ("ink", "mine", 0.5)

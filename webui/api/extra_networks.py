@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
@@ -36,13 +33,13 @@ def extra_networks_routes(studio: Studio, route_class: type[APIRoute]) -> APIRou
         return Response(data, media_type="image/webp")
 
     @routes.get("/metadata")
-    def metadata(page: str = "", item: str = "") -> dict[str, Any]:
+    def metadata(page: str = "", item: str = "") -> dict[str, str]:
         """The metadata of a model file as text; {} where there is none."""
         kind = PAGES.get(page.lower())
         cards = studio.cards.find(kind, Wanted()) if kind else ()
         found = next((c for c in cards if item in (c.record.stem, c.record.name)), None)
-        told = studio.cards.metadata(found) if found else {}
-        return {"metadata": json.dumps(told, indent=4, ensure_ascii=False)} if told else {}
+        told = studio.cards.metadata(found) if found else ""
+        return {"metadata": told} if told else {}
 
     return routes
 

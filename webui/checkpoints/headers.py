@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from webui.checkpoints.foreign_text import storable
 from webui.errors import CheckpointError
 
 MAX_HEADER_BYTES: Final = 100_000_000
@@ -278,7 +279,10 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _metadata(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in value.items()}
+    return {
+        storable(key): storable(text) if isinstance(text, str) else json.dumps(text)
+        for key, text in value.items()
+    }
 
 
 def _tensor(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:

@@ -14,11 +14,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from webui.checkpoints.foreign_text import parse_json
+
 WORDS_KEPT: Final = 24
 LONGEST_WORD: Final = 120
 LONGEST_TEXT: Final = 2000
 THUMBNAIL: Final = "modelspec.thumbnail"
 MAX_THUMBNAIL_BYTES: Final = 8 << 20
+LONGEST_SHOWN, MOST_SHOWN = 1_000_000, 4_000_000
+"""Characters of one entry of metadata, and of all of them, that people are shown."""
 
 BADGES: Final = {
     "sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL", "sdxl-refiner": "SDXL refiner", "sd3": "SD3",
@@ -99,7 +103,7 @@ def frequent_words(metadata: Mapping[str, str]) -> list[tuple[str, int]]:
     with commas, each counted 0.
     """
     counts: Counter[str] = Counter()
-    folders = _json(metadata.get("ss_tag_frequency", ""))
+    folders = parse_json(metadata.get("ss_tag_frequency", ""))
     for tags in folders.values() if isinstance(folders, dict) else ():
         for tag, count in tags.items() if isinstance(tags, dict) else ():
             if type(count) is int and tag.strip():
@@ -143,19 +147,35 @@ def thumbnail(metadata: Mapping[str, str]) -> bytes | None:
 
 
 def pretty(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Metadata to be read by people: JSON inside texts opened up, the picture left out."""
-    opened = {key: _opened(value) for key, value in sorted(metadata.items()) if key != THUMBNAIL}
-    return opened
+    """Metadata to be read by people: JSON inside texts opened up, the picture left out, texts
+    longer than ``LONGEST_SHOWN`` cut, and no more than ``MOST_SHOWN`` characters in all."""
+    shown: dict[str, Any] = {}
+    rest = MOST_SHOWN
+    for key, value in sorted(metadata.items()):
+        if key == THUMBNAIL:
+            continue
+        if rest <= 0:
+            return {**shown, "…": f"{len(metadata) - len(shown)} more entries"}
+        shown[key] = _opened(value) if len(value) <= LONGEST_SHOWN else _cut(value)
+        rest -= len(key) + min(len(value), LONGEST_SHOWN)
+    return shown
+
+
+def _cut(value: str) -> str:
+    return f"{value[:LONGEST_SHOWN]} … ({len(value):,} characters in all)"
+
+
+def pretty_text(metadata: Mapping[str, str]) -> str:
+    """``pretty`` as JSON text with line ends; '' for none."""
+    shown = pretty(metadata)
+    try:
+        return json.dumps(shown, indent=4, ensure_ascii=False) if shown else ""
+    except RecursionError:  # nested as deep as can be read is too deep to be written
+        unopened = {key: metadata.get(key, value) for key, value in shown.items()}
+        return json.dumps(unopened, indent=4, ensure_ascii=False)
 
 
 def _opened(value: str) -> Any:
     is_structure = value.lstrip()[:1] in ("{", "[")
-    found = _json(value) if is_structure else None
+    found = parse_json(value) if is_structure else None
     return value if found is None else found
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

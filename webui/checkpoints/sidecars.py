@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from webui.checkpoints.foreign_text import parse_json
 from webui.checkpoints.labels import BADGES
 from webui.checkpoints.scan import EMBEDDING_PICTURES
 from webui.errors import CheckpointError
@@ -192,10 +193,7 @@ def _read(path: str) -> str:
 
 
 def _json(path: str) -> dict[str, Any]:
-    try:
-        value = json.loads(_read(path))
-    except (ValueError, RecursionError):
-        return {}
+    value = parse_json(_read(path))
     return value if isinstance(value, dict) else {}
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from PIL import Image
 
 from webui.checkpoints.catalog import Catalog, Record
-from webui.checkpoints.labels import Label, badge, pretty, thumbnail
+from webui.checkpoints.labels import Label, badge, pretty_text, thumbnail
 from webui.checkpoints.scan import KIND_FOLDERS, printable
 from webui.checkpoints.sidecars import (
     Beside,
@@ -35,6 +35,8 @@ KINDS: Final = ("embedding", "hypernetwork", "checkpoint", "lora")
 THUMB_SIZE: Final = (320, 480)
 ID_DIGITS: Final = 20
 PREFER_FILE_NAME: Final = "Filename"
+LONGEST_SEARCHED: Final = 4000
+"""Characters of one text that a search looks through."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class ModelCards:
         self._catalog = catalog
         self._cache = cache
         self._lock = threading.Lock()
+        self._noting = threading.Lock()
         self._cards: dict[str, dict[str, Card]] = {}
         self._states: dict[str, tuple[int, int]] = {}
         self._kinds_of_ids: dict[str, str] = {}
@@ -207,9 +210,9 @@ class ModelCards:
         is_other = card.family and checkpoint.family and card.family != checkpoint.family
         return Fit(not is_other, badge(card.family), badge(checkpoint.family))
 
-    def metadata(self, card: Card) -> dict[str, object]:
-        """Everything the file's metadata says, JSON inside it opened up."""
-        return pretty(self._catalog.metadata(card.record))
+    def metadata(self, card: Card) -> str:
+        """Everything the file's metadata says, as JSON text for people; '' for nothing."""
+        return pretty_text(self._catalog.metadata(card.record))
 
     # Pictures
 
@@ -254,7 +257,8 @@ class ModelCards:
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_notes(card.record, changes)
+        with self._noting:  # what two people change at once is all kept
+            write_notes(card.record, changes)
         return self._again(card)
 
     def picture(self, card: Card, image: Image.Image) -> Card:
@@ -322,7 +326,7 @@ class ModelCards:
         return Card(
             id=card_id(record), record=record, label=label, notes=notes, folder=folder,
             preview=preview, stamp=f"{there.time(preview) or record.mtime_ns:x}",
-            text="\n".join(words).casefold(),
+            text="\n".join(word[:LONGEST_SEARCHED] for word in words).casefold(),
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
 from webui.checkpoints.labels import BADGES
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 MOST_AT_ONCE = 200
-SHOWN_WORDS = 12
+SHOWN_WORDS, SHOWN_NOTE = 12, 300
+"""So much of what is known of a file goes along with its card."""
 NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
 class NotesIn(BaseModel):
-    """What a person wrote about a model; fields of A1111's editor."""
+    """What a person changed in the notes about a model: some fields of A1111's editor."""
 
     description: str = Field("", max_length=20_000)
     sd_version: str = Field("", max_length=40)
@@ -45,8 +46,8 @@ class NotesIn(BaseModel):
 def make_card_routes(
     studio: Studio, picture_of: Callable[[Request, int], Image.Image]
 ) -> APIRouter:
-    """``GET /cards/{kind}`` lists, ``/card/{id}`` tells everything, ``/card/{id}/thumb`` shows;
-    posts save notes and previews.
+    """``GET /cards/{kind}`` lists, ``/card/{id}`` tells everything but the ``/metadata``,
+    ``/card/{id}/thumb`` shows; posts save notes and previews.
 
     Args:
         picture_of: A painted picture by its id, provided that who asks may see it.
@@ -78,6 +79,10 @@ def make_card_routes(
         card = _card(studio, card_id)
         return JSONResponse(_everything(studio, card), headers=NEVER_KEPT)
 
+    @router.get("/card/{card_id}/metadata")
+    def metadata(card_id: str) -> PlainTextResponse:
+        return PlainTextResponse(cards.metadata(_card(studio, card_id)), headers=NEVER_KEPT)
+
     @router.get("/card/{card_id}/thumb")
     def thumb(card_id: str) -> Response:
         data = cards.thumb(_card(studio, card_id))
@@ -88,7 +93,7 @@ def make_card_routes(
     @router.post("/card/{card_id}/notes")
     def note(card_id: str, notes: NotesIn) -> JSONResponse:
         try:
-            changed = cards.note(_card(studio, card_id), notes.model_dump())
+            changed = cards.note(_card(studio, card_id), notes.model_dump(exclude_unset=True))
         except CheckpointError as err:
             raise HTTPException(409, str(err)) from err
         return JSONResponse(_everything(studio, changed))
@@ -130,7 +135,7 @@ def _summary(studio: Studio, card: Card, chosen: Record | None) -> dict[str, Any
         "file": record.name, "badge": card.badge, "problem": record.problem,
         "is_basic": record.has_basic_support,
         "title": card.label.title, "words": list(card.label.words[:SHOWN_WORDS]),
-        "note": card.notes.description or card.label.description,
+        "note": (card.notes.description or card.label.description)[:SHOWN_NOTE],
         "thumb": f"ui/card/{card.id}/thumb?v={card.stamp}" if card.has_picture else None,
         "fits": fit.is_fitting, "made_for": fit.made_for, "chosen_is": fit.chosen,
         "is_chosen": chosen is not None and chosen.path == record.path,
@@ -153,5 +158,4 @@ def _everything(studio: Studio, card: Card) -> dict[str, Any]:
             "weight": notes.weight,
         },
         "versions": list(dict.fromkeys(BADGES.values())),
-        "metadata": studio.cards.metadata(card),
     }  # fmt: skip

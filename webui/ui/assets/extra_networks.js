@@ -168,6 +168,13 @@
     box.append(input);
     return box;
   };
+  // Only what was changed is saved: somebody else may have changed the rest meanwhile
+  const changedNotes = (form, card) => {
+    const written = Object.fromEntries(new FormData(form));
+    written.weight = Number(written.weight) || 0;
+    const before = (name) => String(card.notes[name]).replace(/\r\n?/g, '\n');
+    return Object.fromEntries(Object.entries(written).filter(([name, now]) => String(now).replace(/\r\n?/g, '\n') !== before(name)));
+  };
   const pictureNumber = (prefix) => {
     const shown = document.querySelector(`#${prefix}stage .dq-after`);
     const found = shown && /ui\/picture\/(\d+)/.exec(shown.src);
@@ -197,16 +204,28 @@
   const drawMetadata = (card) => {
     const box = make('details', 'dq-net-metadata');
     box.append(make('summary', '', say('net_metadata')));
-    const has = Object.keys(card.metadata).length > 0;
-    if (!has) { box.append(make('p', 'dq-net-foot', say('net_no_metadata'))); return box; }
-    box.addEventListener('toggle', () => {
-      if (box.querySelector('pre')) return;
-      const text = JSON.stringify(card.metadata, null, 2);
-      const copy = button('dq-btn', 'net_copy');
-      copy.addEventListener('click', () => navigator.clipboard && navigator.clipboard.writeText(text));
-      box.append(copy, make('pre', '', text));
+    box.addEventListener('toggle', async () => {
+      if (box.childElementCount > 1) return;
+      const shown = make('pre', '', '…');
+      box.append(shown);
+      const answer = await fetch(`ui/card/${card.id}/metadata`, {cache: 'no-store'}).catch(() => null);
+      if (!answer || !answer.ok) { shown.replaceWith(make('p', 'dq-net-foot', say('net_failed'))); return; }
+      const text = await answer.text();
+      if (!text) { shown.replaceWith(make('p', 'dq-net-foot', say('net_no_metadata'))); return; }
+      shown.textContent = text;
+      shown.before(copyButton(shown));
     });
     return box;
+  };
+  // Browsers give pages of other machines no clipboard unless the address is https
+  const copyButton = (shown) => {
+    const made = button('dq-btn', 'net_copy');
+    made.addEventListener('click', () => {
+      if (navigator.clipboard) { navigator.clipboard.writeText(shown.textContent); return; }
+      window.getSelection().selectAllChildren(shown);
+      document.execCommand('copy');
+    });
+    return made;
   };
   let dialog = null;
   const openDetails = async (panel, cardId) => {
@@ -267,8 +286,7 @@
     form.append(save, status);
     form.addEventListener('submit', (event) => {
       event.preventDefault();
-      const notes = Object.fromEntries(new FormData(form));
-      notes.weight = Number(notes.weight) || 0;
+      const notes = changedNotes(form, card);
       act(() => ask(`ui/card/${card.id}/notes`, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(notes)}));
     });
     main.append(form, drawMetadata(card));
