@@ -215,5 +215,5 @@ def test_cards_when_a1111s_page_asks_show_pictures_and_metadata_of_models_only(
     assert (thumb("mine.png"), thumb("secret.png"), thumb("../../config.json")) == (200, 404, 404)
     asked = {"page": "lora", "item": "mine"}
     told = client.get("/sd_extra_networks/metadata", params=asked).json()
-    assert json.loads(told["metadata"]) == studio.cards.metadata(card) != {}
+    assert json.loads(told["metadata"]) == json.loads(studio.cards.metadata(card)) != {}
     assert client.get("/sd_extra_networks/metadata", params={**asked, "item": "?"}).json() == {}
