@@ -1,0 +1,246 @@
+"""Wildcard files: what ``__name__`` may become. Read again whenever a file changes.
+
+A text file holds one entry a line (``#`` begins a comment line, ``2::`` a weight); its name is its
+path below the wildcards folder, without the ending. A YAML or JSON file of names and lists holds
+one wildcard for each list, named by the keys that lead to it; a bare list is named as a text file.
+
+Names are looked up among the files that were found, never put together to paths, so that no name
+leads out of the folders.
+
+Source:
+    The layouts of the extension sd-dynamic-prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from webui.prompts.drawing import Values
+
+logger = logging.getLogger(__name__)
+
+ENDINGS = (".txt", ".yaml", ".yml", ".json")
+MOST_BYTES = 32_000_000
+"""Of one file; a larger one is left out and reported."""
+MOST_ENTRIES = 1_000_000
+MOST_LEVELS = 16
+MOST_STARS = 6
+"""In one name: each makes a search among all names a factor longer."""
+ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
+"""Tried in this order; the last one reads anything."""
+
+_WEIGHT = re.compile(r"\s*(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})::")
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One wildcard: its name, its file, and what it holds."""
+
+    name: str
+    file: Path
+    values: Values
+
+
+class WildcardFiles:
+    """All wildcards of an installation.
+
+    Args:
+        folders: Where files lie; need not exist. Of two wildcards with one name, that of the
+            earlier folder counts.
+        look_seconds: How old what is known may be before the folders are looked through again.
+    """
+
+    def __init__(self, folders: Sequence[Path], *, look_seconds: float = 1.0) -> None:
+        self._folders = list(dict.fromkeys(folders))
+        self._look_seconds = look_seconds
+        self._looked_at = -float("inf")
+        self._lock = threading.RLock()
+        self._read: dict[Path, tuple[tuple[int, int], list[Found]]] = {}
+        self._by_name: dict[str, Found] = {}
+        self._problems: dict[str, str] = {}
+
+    def names(self) -> list[str]:
+        """Names of all wildcards that hold something, in order."""
+        with self._lock:
+            self._look()
+            return sorted((each.name for each in self._by_name.values()), key=str.casefold)
+
+    def problems(self) -> list[str]:
+        """A sentence for each file that cannot be read."""
+        with self._lock:
+            self._look()
+            return list(self._problems.values())
+
+    def find(self, name: str) -> Values | None:
+        """What a wildcard holds, upper and lower case alike; None when there is none of that name.
+
+        Args:
+            name: As between the underscores. ``*`` stands for anything but ``/``, ``**`` for
+                anything, ``?`` for one character: what fits is put together. Where nothing has
+                that name, one at the end of a longer name is taken (``hair`` finds ``a/hair``).
+        """
+        wanted = name.replace("\\", "/").strip("/").casefold()
+        with self._lock:
+            self._look()
+            if found := self._by_name.get(wanted):
+                return found.values
+            names = self._matching(wanted)
+            return _joined([self._by_name[each].values for each in names]) if names else None
+
+    def _matching(self, wanted: str) -> list[str]:
+        if not any(mark in wanted for mark in "*?"):
+            return sorted(each for each in self._by_name if each.endswith(f"/{wanted}"))[:1]
+        if wanted.count("*") > MOST_STARS:
+            return []
+        pattern = re.compile(_as_regex(wanted))
+        return sorted(each for each in self._by_name if pattern.fullmatch(each))
+
+    def _look(self) -> None:
+        """Take notice of files that came, changed or went."""
+        now = time.monotonic()
+        if now - self._looked_at < self._look_seconds:
+            return
+        known, self._read, self._problems = self._read, {}, {}
+        self._by_name = {}
+        for folder in self._folders:
+            for file, stamp in _files_in(folder):
+                old = known.get(file)
+                found = old[1] if old and old[0] == stamp else self._read_file(file, folder)
+                self._read[file] = (stamp, found)
+                for each in found:
+                    self._by_name.setdefault(each.name.casefold(), each)
+        self._looked_at = now
+
+    def _read_file(self, file: Path, folder: Path) -> list[Found]:
+        try:
+            return list(read_wildcards(file, folder))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as err:
+            reason = " ".join(str(err).split())[:300]
+            self._problems[str(file)] = f"The wildcard file {file} cannot be read: {reason}"
+            logger.warning("%s", self._problems[str(file)])
+            return []
+
+
+def read_wildcards(file: Path, folder: Path) -> Iterator[Found]:
+    """The wildcards of one file that hold something.
+
+    Args:
+        folder: The wildcards folder it lies in.
+    Raises:
+        OSError: It cannot be opened.
+        ValueError, yaml.YAMLError: It is too large, or not what its ending says.
+    """
+    size = file.stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(f"it holds {size:,} bytes; at most {MOST_BYTES:,} are read.")
+    text = _decoded(file.read_bytes())
+    name = file.relative_to(folder).with_suffix("").as_posix()
+    if file.suffix.lower() == ".txt":
+        entries = [line.strip() for line in text.splitlines()]
+        lists = [(name, [line for line in entries if line and not line.startswith("#")])]
+    else:
+        data = json.loads(text) if file.suffix.lower() == ".json" else yaml.load(text, _LOADER)
+        lists = _lists_in(data, name)
+    for each, entries in lists:
+        values = _values(entries)
+        if values.texts:
+            yield Found(each, file, values)
+
+
+def _files_in(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Wildcard files below a folder in order, each with when it was changed and its size."""
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if name.lower().endswith(ENDINGS) and not name.startswith("."):
+                file = Path(place, name)
+                try:
+                    state = file.stat()
+                except OSError:
+                    continue
+                yield file, (state.st_mtime_ns, state.st_size)
+
+
+def _decoded(data: bytes) -> str:
+    for encoding in ENCODINGS[:-1]:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode(ENCODINGS[-1])
+
+
+def _lists_in(data: Any, name: str) -> list[tuple[str, list[Any]]]:
+    """The lists of a YAML or JSON document by the keys that lead to them."""
+    if isinstance(data, list):
+        return [(name, cast("list[Any]", data))]
+    found: list[tuple[str, list[Any]]] = []
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), data)]
+    entries = 0
+    while waiting:
+        keys, here = waiting.pop()
+        entries += len(here) if isinstance(here, (list, dict)) else 1
+        if entries > MOST_ENTRIES or len(keys) > MOST_LEVELS:  # aliases make much of little
+            raise ValueError(f"it holds more than {MOST_ENTRIES:,} entries or is nested too deep.")
+        if isinstance(here, dict):
+            inside = cast("dict[Any, Any]", here)
+            waiting += [((*keys, str(key)), value) for key, value in reversed(inside.items())]
+        elif isinstance(here, list) and keys:
+            found.append(("/".join(keys), cast("list[Any]", here)))
+        elif isinstance(here, (str, int, float)) and keys:
+            found.append(("/".join(keys), [here]))
+    return found
+
+
+def _values(entries: Sequence[Any]) -> Values:
+    """Entries with their weights, each text once."""
+    found: dict[str, float] = {}
+    for entry in entries:
+        text, weight = _entry(entry)
+        if text:
+            found.setdefault(text, weight)
+    return Values(tuple(found), tuple(found.values()))
+
+
+def _entry(entry: Any) -> tuple[str, float]:
+    """``text``, ``2::text`` or ``{text: …, weight: …}``; no text for anything else."""
+    if isinstance(entry, dict):
+        cells = cast("dict[Any, Any]", entry)
+        text, weight = cells.get("text") or cells.get("content"), cells.get("weight", 1)
+        is_weight = isinstance(weight, (int, float)) and 0 <= weight < 1e9
+        return (str(text or "").strip(), float(weight) if is_weight else 1.0)
+    if isinstance(entry, bool) or not isinstance(entry, (str, int, float)):
+        return "", 1.0
+    text = str(entry).strip()
+    weight = _WEIGHT.match(text)
+    return (text[weight.end() :].strip(), float(weight[1])) if weight else (text, 1.0)
+
+
+def _joined(parts: Sequence[Values]) -> Values:
+    """Several wildcards as one, each text once."""
+    if len(parts) == 1:
+        return parts[0]
+    found: dict[str, float] = {}
+    for part in parts:
+        for text, weight in zip(part.texts, part.weights, strict=True):
+            found.setdefault(text, weight)
+    return Values(tuple(found), tuple(found.values()))
+
+
+def _as_regex(pattern: str) -> str:
+    """A pattern of names as a regular expression."""
+    signs = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return "".join(signs.get(piece, re.escape(piece)) for piece in pieces)
