@@ -37,8 +37,10 @@ ALLOWED: dict[str, set[str]] = {
     "pipelines": MODEL_ROOMS,
     "restoration": MODEL_ROOMS,
     "training": MODEL_ROOMS,
+    "describing": MODEL_ROOMS,
     "merging": MODEL_ROOMS,
-    "model_process": MODEL_ROOMS | {"pipelines", "restoration", "training", "merging"},
+    "model_process": MODEL_ROOMS
+    | {"pipelines", "restoration", "training", "describing", "merging"},
     "jobs": {"words"},
     "library": {"words"},
     "extensions": {"words"},
@@ -59,6 +61,7 @@ FOR_THE_WEB = {
     "checkpoints": {
         "basic_support",
         "catalog",
+        "describers",
         "identify",
         "hashes",
         "headers",

@@ -56,6 +56,14 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
     if params["kind"] == "extras":
         work_over(out, job, params, message["inputs"])
         return
+    if params["kind"] == "interrogate":
+        shown = (
+            message["describer"]["kind"]
+            + " "
+            + os.path.basename(message["inputs"][params["image"]])
+        )
+        out.send({"type": "done", "job": job, "result": {"caption": shown}})
+        return
     if "fail" in params["prompt"]:
         error = DeviceMemoryError("8 GiB were needed, 1 is free.", "Make smaller pictures.")
         out.send({"type": "failed", "job": job, "error": error.to_json()})

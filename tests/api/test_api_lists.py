@@ -81,7 +81,7 @@ def test_refresh_when_asked_answers_null(client: TestClient, what: str) -> None:
     assert client.post(f"{SDAPI}/refresh-{what}").json() is None
 
 
-@pytest.mark.parametrize("path", ["interrogate", "train/embedding"])
+@pytest.mark.parametrize("path", ["train/embedding"])
 def test_missing_part_when_asked_answers_as_an_unknown_path(client: TestClient, path: str) -> None:
     answer = client.post(f"{SDAPI}/{path}", json={})
     unknown = client.post(f"{SDAPI}/no-such-path", json={})

@@ -20,6 +20,7 @@ from webui.api.fence import make_fenced_route
 from webui.api.file_tools import file_tool_routes
 from webui.api.guard import API_ROOTS, Guard, Trust
 from webui.api.image_to_image import image_to_image_routes
+from webui.api.interrogate import interrogate_routes
 from webui.api.lists import list_routes
 from webui.api.options_routes import options_routes
 from webui.api.png_info import png_info_routes
@@ -73,6 +74,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(text_to_image_routes(studio, fenced, waiting_room))
         app.include_router(image_to_image_routes(studio, fenced, waiting_room))
         app.include_router(extras_routes(studio, fenced, waiting_room))
+        app.include_router(interrogate_routes(studio, fenced, waiting_room))
         app.include_router(progress_routes(studio, fenced))
         app.include_router(list_routes(studio, fenced))
         app.include_router(extra_networks_routes(studio, fenced))

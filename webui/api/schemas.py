@@ -263,6 +263,19 @@ class PngInfoBody(Body):
     image: str = Field(description="base64 or data: URI of a picture file")
 
 
+class InterrogateBody(Body):
+    """POST /sdapi/v1/interrogate."""
+
+    image: str | None = Field("", description="base64 or data: URI of a picture file")
+    model: str | None = Field("clip", description="clip: a sentence; deepdanbooru: tags")
+
+
+class InterrogateAnswer(BaseModel):
+    """What interrogate answers."""
+
+    caption: str
+
+
 class PngInfoAnswer(BaseModel):
     """What png-info answers."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, UnknownArchitectureError
+from webui.model_process.describer import caption_pictures, interrogate, opened
 from webui.model_process.face_finder import faces_in
 from webui.model_process.job_listener import JobListener
 from webui.model_process.job_progress import JobProgress
@@ -90,6 +92,8 @@ class Painter:
         self._runs: tuple[tuple[type, Callable[..., dict[str, Any]]], ...] = (
             (requests.FetchWeights, self._fetch),
             (requests.FindFaces, self._find_faces),
+            (requests.CaptionPictures, self._caption),
+            (requests.Interrogate, self._interrogate),
             (requests.TrainLora, self._train),
             (requests.FileTool, self._make_file),
             (requests.Extras, self._restore),
@@ -133,6 +137,18 @@ class Painter:
         progress = JobProgress(message["job"], "finding faces", self._sender, self._asked)
         return faces_in(params, self.weights(message), progress)
 
+    def _caption(self, params: requests.CaptionPictures, message: Message) -> dict[str, Any]:
+        job = message["job"]
+        progress = JobProgress(job, "describing", self._sender, self._asked)
+        describer = opened(message, self._shelf)
+        return caption_pictures(params, describer, progress, partial(self._warn, job))
+
+    def _interrogate(self, params: requests.Interrogate, message: Message) -> dict[str, Any]:
+        return interrogate(params, opened(message, self._shelf), message)
+
+    def _warn(self, job: int, text: str) -> None:
+        self._sender.send({"type": "warning", "job": job, "message": text})
+
     def _train(self, params: requests.TrainLora, message: Message) -> dict[str, Any]:
         self.unload()
         return TrainRun(params, message, self._sender, self._asked, self._device).run()
@@ -147,6 +163,7 @@ class Painter:
     def _restore_video(self, params: requests.RestoreVideo, message: Message) -> dict[str, Any]:
         video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
         return video.run()
+
 
     def _paint(self, params: TextToImage | ImageToImage, message: Message) -> dict[str, Any]:
         if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
@@ -192,7 +209,7 @@ class Painter:
         """A job for a model with basic support, without what does nothing there, which is told."""
         params, told = plain(params, self.model(message["job"], message))
         if told:
-            self._sender.send({"type": "warning", "job": message["job"], "message": told})
+            self._warn(message["job"], told)
         without = {"loras": {}, "hypernetworks": {}, "embeddings": ()}
         return {**message, **without}, params
 
@@ -205,17 +222,14 @@ class Painter:
                 supplies.face_mender(wish)
         except CheckpointError as err:
             told = f"Faces were not restored: {err.message} {err.hint}".rstrip()
-            self._sender.send({"type": "warning", "job": job, "message": told})
+            self._warn(job, told)
             return params.model_copy(update={"restore_faces": None})
         return params
 
     def embeddings(self, message: dict[str, Any]) -> JobEmbeddings:
         """Textual inversions for one job."""
 
-        def warn(text: str) -> None:
-            self._sender.send({"type": "warning", "job": message["job"], "message": text})
-
-        return JobEmbeddings(self._embeddings, warn)
+        return JobEmbeddings(self._embeddings, partial(self._warn, message["job"]))
 
     def weights(self, message: dict[str, Any]) -> JobWeights:
         """Upscalers and face restorers for one job, by name."""

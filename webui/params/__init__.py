@@ -58,9 +58,12 @@ from webui.params.text_to_image import (
 )
 from webui.params.training import TrainingOptions, TrainLora
 from webui.params.without_painting import (
+    CaptionPictures,
+    Describing,
     Extras,
     FetchWeights,
     FindFaces,
+    Interrogate,
     RefusedFace,
     Repairs,
     RestoreVideo,
@@ -77,7 +80,9 @@ __all__ = [
     "AnyFileTool",
     "AnyParams",
     "BakeLoras",
+    "CaptionPictures",
     "ConvertModel",
+    "Describing",
     "ExtractLora",
     "Extras",
     "FaceRestoration",
@@ -89,6 +94,7 @@ __all__ = [
     "Hires",
     "ImageToImage",
     "Inpaint",
+    "Interrogate",
     "Loopback",
     "MaskedContent",
     "MergeCheckpoints",
@@ -126,6 +132,8 @@ AnyParams = (
     | RestoreVideo
     | FetchWeights
     | FindFaces
+    | CaptionPictures
+    | Interrogate
     | AnyFileTool
     | TrainLora
 )
@@ -136,6 +144,8 @@ _KINDS: dict[str, type[AnyParams]] = {
     "restore-video": RestoreVideo,
     "fetch-weights": FetchWeights,
     "find-faces": FindFaces,
+    "caption-pictures": CaptionPictures,
+    "interrogate": Interrogate,
     "merge-checkpoints": MergeCheckpoints,
     "convert-model": ConvertModel,
     "extract-lora": ExtractLora,

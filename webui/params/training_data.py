@@ -19,6 +19,10 @@ Interpolation = Literal[
     "lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area", "box"
 ]
 
+CaptionRule = Literal["missing", "before", "replace"]
+"""Which captions a tagger writes: only those that are missing, or all: before what stands there,
+or in its place."""
+
 
 def _size(value: Any) -> Any:
     """``768``, ``"512,768"``, ``"512x768"`` and ``[512, 768]`` as a pair of width and height."""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from webui.params.base import Fraction, Output, Params, PictureKey
+from webui.params.training_data import CaptionRule
 
 
 class WithoutPainting(Params):
@@ -158,6 +159,51 @@ class FindFaces(WithoutPainting):
 
     kind: Literal["find-faces"] = "find-faces"
     pictures: tuple[str, ...] = Field(min_length=1, max_length=5000)
+
+
+class Describing(WithoutPainting):
+    """Base of requests that put pictures into words.
+
+    Attributes:
+        describer: The tagger or captioner, as ``checkpoints.describers`` lists it.
+        threshold: Tags that a tagger is less certain of are left out, 0–1.
+        character_threshold: The same for names of characters.
+    """
+
+    describer: str = Field(min_length=1, max_length=300)
+    threshold: Fraction = 0.35
+    character_threshold: Fraction = 0.85
+
+
+class CaptionPictures(Describing):
+    """Write captions beside the pictures of a training set.
+
+    Attributes:
+        pictures: Files, all in one folder.
+        prefix: Comes first in every caption: the trigger word.
+        rule: See ``training.captions.described``.
+    """
+
+    kind: Literal["caption-pictures"] = "caption-pictures"
+    pictures: tuple[str, ...] = Field(min_length=1, max_length=5000)
+    prefix: str = Field(default="", max_length=200)
+    rule: CaptionRule = "missing"
+
+
+class Interrogate(Describing):
+    """Say what a picture shows, as a prompt.
+
+    Attributes:
+        image: Key of the kept picture.
+    """
+
+    kind: Literal["interrogate"] = "interrogate"
+    image: PictureKey
+
+    @property
+    def input_keys(self) -> tuple[str, ...]:
+        """See ``Painting``."""
+        return (self.image,)
 
 
 class FetchWeights(WithoutPainting):

@@ -14,7 +14,8 @@ from webui.library.inputs import Inputs
 from webui.library.library import Library
 from webui.library.videos import Videos
 from webui.options import Options
-from webui.params import AnyParams, FileTool, Painting, TrainLora, from_json
+from webui.params import AnyParams, Describing, FileTool, Painting, TrainLora, from_json
+from webui.services.describers import describer_message
 from webui.services.embedding_list import EmbeddingList
 from webui.services.file_tools import file_tool_message
 from webui.services.lora_files import hypernetwork_files, lora_files
@@ -79,6 +80,8 @@ class JobFiles:
             return {"file_tool": file_tool_message(params, self.catalog, folders)}
         if isinstance(params, TrainLora):
             return training_message(job.id, params, self.catalog, folders)
+        if isinstance(params, Describing):
+            return {"describer": describer_message(params, folders)}
         return {}
 
     def _for_painting(self, job: Job, params: Painting) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from pathlib import Path
 from PIL import Image
 
 from webui.errors import DatasetError, ParamsError
-from webui.training.captions import caption_file, changed_tags, read_caption, split_tags
+from webui.training.captions import (
+    caption_file,
+    changed_tags,
+    read_caption,
+    split_tags,
+    write_caption,
+)
 from webui.training.photographs import measure, pictures_in, read, readable_suffixes
 
 CAPTION = ".txt"
@@ -208,7 +214,7 @@ class TrainingSets:
             path = self.picture(name, file)
             now = " ".join(words.split())
             if now != _picture(path).caption:
-                path.with_suffix(CAPTION).write_text(now, encoding="utf-8")
+                write_caption(path.with_suffix(CAPTION), now)
                 count += 1
         return count
 
@@ -280,7 +286,7 @@ def _give_words(file: Path, pictures: Sequence[Path]) -> None:
     if not pictures:
         raise DatasetError(f'"{file.name}" belongs to no picture of this set.', file=str(file))
     for picture in pictures:
-        picture.with_suffix(CAPTION).write_text(words, encoding="utf-8")
+        write_caption(picture.with_suffix(CAPTION), words)
 
 
 def _free(folder: Path, stem: str, suffix: str) -> Path:

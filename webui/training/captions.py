@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.errors import DatasetError
-from webui.params.training_data import Captioning
+from webui.errors import DatasetError, TrainingError
+from webui.params.training_data import Captioning, CaptionRule
 
 FACE_PARTS = 4
 """A file name may end in the centre and size of a face: ``_x_y_width_height``."""
@@ -88,6 +88,25 @@ def read_caption(file: Path, *, all_lines: bool = False) -> str:
     if all_lines:
         return "\n".join(line for line in lines if line)
     return lines[0] if lines else ""
+
+
+def write_caption(file: Path, caption: str) -> None:
+    """Write a caption; the one before stays until this one is whole.
+
+    Raises:
+        TrainingError: The disk does not take it.
+    """
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_text(caption, encoding="utf-8")
+        part.replace(file)
+    except OSError as err:
+        part.unlink(missing_ok=True)
+        raise TrainingError(
+            f'The caption "{file.name}" could not be written: {err.strerror or err}.',
+            "Make room on that disk.",
+            path=str(file),
+        ) from err
 
 
 # Use
@@ -184,6 +203,24 @@ def _warmed_up(count: int, rule: Captioning, moment: Moment) -> int:
         return count
     least = rule.token_warmup_min
     return math.floor(moment.step * (count - least) / until) + least
+
+
+# Described by a network
+
+
+def described(now: str, words: str, rule: CaptionRule, prefix: str = "") -> str:
+    """A caption after a tagger or captioner has looked at its picture.
+
+    Args:
+        now: What stands there. words: What was seen.
+        rule: ``missing``: a caption that is there stays; ``before``: what was seen comes before
+            it; ``replace``: it goes.
+        prefix: Comes first, once, wherever else it stood.
+    """
+    if rule == "missing" and now:
+        return now
+    kept = split_tags(now) if rule == "before" else []
+    return ", ".join(changed_tags([*split_tags(words), *kept], add=split_tags(prefix)))
 
 
 # Tags

@@ -1,0 +1,50 @@
+"""What puts pictures into words: which taggers and captioners are there, and which is meant."""
+
+from __future__ import annotations
+
+from webui.checkpoints.describers import (
+    Describer,
+    DescriberKind,
+    find_describers,
+    missing_describer,
+)
+from webui.errors import CheckpointNotFoundError
+from webui.params import Describing
+from webui.settings import Folders
+
+OF_API: dict[str, DescriberKind] = {"clip": "captioner", "deepdanbooru": "tagger"}
+"""What A1111's API calls them."""
+
+
+def describers(folders: Folders) -> tuple[Describer, ...]:
+    """Those that are there now."""
+    return find_describers((folders.own_models, *folders.models))
+
+
+def first_of(folders: Folders, kind: DescriberKind) -> Describer:
+    """The first of a kind.
+
+    Raises:
+        CheckpointNotFoundError: There is none; says which files are wanted where.
+    """
+    found = next((one for one in describers(folders) if one.kind == kind), None)
+    if found is None:
+        raise missing_describer(kind)
+    return found
+
+
+def describer_message(params: Describing, folders: Folders) -> dict[str, str]:
+    """What the model process is told of the describer that a job names.
+
+    Raises:
+        CheckpointNotFoundError: It is not there any more.
+    """
+    there = describers(folders)
+    found = next((one for one in there if one.name == params.describer), None)
+    if found is None:
+        raise CheckpointNotFoundError(
+            f'No tagger or captioner is called "{params.describer}".',
+            f"There are: {', '.join(one.name for one in there) or 'none'}.",
+            wanted=params.describer,
+        )
+    return {"kind": found.kind, "folder": str(found.folder)}
