@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from webui.errors import DatasetError, ParamsError
+from webui.services.training_archives import ENDING, unpacked
 from webui.training.captions import (
     caption_file,
     changed_tags,
@@ -56,11 +57,13 @@ class Added:
 
     Attributes:
         bad: Sentences about those that could not be used.
+        repeats: Those that folders of an archive ask for, each number once.
     """
 
     pictures: int = 0
     captions: int = 0
     bad: list[str] = field(default_factory=list[str])
+    repeats: set[int] = field(default_factory=set[int])
 
 
 def clean_name(text: str) -> str:
@@ -146,34 +149,34 @@ class TrainingSets:
         return path
 
     def add(self, name: str, files: Iterable[Path]) -> Added:
-        """Copy pictures and caption files into a set; bad ones do not keep the others out.
+        """Copy pictures and caption files into a set, and what is in zip files; bad ones do not
+        keep the others out.
 
         A picture whose name is taken gets a number; text of the same stem goes with it, or with
         the picture of that stem that is there already.
         """
         folder, told = self.folder(name), Added()
         files = list(files)
-        texts = [file for file in files if file.suffix.lower() in CAPTIONS]
-        copies: dict[str, list[Path]] = {}
-        for file in files:
-            if file in texts:
-                continue
+        archives = [file for file in files if file.suffix.lower() == ENDING]
+        _add_files(folder, [file for file in files if file not in archives], told)
+        for archive in archives:
             try:
-                copies.setdefault(file.stem, []).append(_copied(file, folder))
-                told.pictures += 1
+                self._add_archive(folder, archive, told)
             except DatasetError as err:
-                told.bad.append(err.message)
-            except OSError as err:
-                told.bad.append(f'"{file.name}" could not be kept: {err.strerror or err}.')
-        there = {path.stem: [path] for path in pictures_in(folder)}
-        for file in texts:
-            meant = copies.get(file.stem) or there.get(clean_name(file.stem), [])
-            try:
-                _give_words(file, meant)
-                told.captions += 1
-            except DatasetError as err:
-                told.bad.append(err.message)
+                told.bad.append(str(err))
         return told
+
+    def _add_archive(self, folder: Path, archive: Path, told: Added) -> None:
+        """Add each folder of an archive by itself: names may come again in another."""
+        with unpacked(archive, self._folder) as found:
+            told.bad += found.bad
+            for group in found.groups:
+                copies = _add_files(folder, group.files, told)
+                if group.repeats and copies:
+                    told.repeats.add(group.repeats)
+                for copy in copies:
+                    if group.words and not _picture(copy).has_caption:
+                        write_caption(copy.with_suffix(CAPTION), group.words)
 
     def take_out(self, name: str, files: Iterable[str]) -> int:
         """Remove pictures with their words; returns how many there were."""
@@ -269,6 +272,31 @@ def _picture(path: Path) -> SetPicture:
     except DatasetError:
         words = ""
     return SetPicture(path, words, bool(words))
+
+
+def _add_files(folder: Path, files: Sequence[Path], told: Added) -> list[Path]:
+    """Copy the pictures and texts of one folder; returns the pictures' copies."""
+    texts = [file for file in files if file.suffix.lower() in CAPTIONS]
+    copies: dict[str, list[Path]] = {}
+    for file in files:
+        if file in texts:
+            continue
+        try:
+            copies.setdefault(file.stem, []).append(_copied(file, folder))
+            told.pictures += 1
+        except DatasetError as err:
+            told.bad.append(err.message)
+        except OSError as err:
+            told.bad.append(f'"{file.name}" could not be kept: {err.strerror or err}.')
+    there = {path.stem: [path] for path in pictures_in(folder)} if texts else {}
+    for file in texts:
+        meant = copies.get(file.stem) or there.get(clean_name(file.stem), [])
+        try:
+            _give_words(file, meant)
+            told.captions += 1
+        except DatasetError as err:
+            told.bad.append(err.message)
+    return [copy for some in copies.values() for copy in some]
 
 
 def _copied(file: Path, folder: Path) -> Path:
