@@ -19,6 +19,8 @@ from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.embeddings import EmbeddingFacts
 from webui.errors import CheckpointError, CheckpointNotFoundError
+from webui.prompts.comments import cut_comments
+from webui.prompts.networks import cut_networks
 from webui.services import model_cards
 from webui.services.model_cards import Card, ModelCards, Wanted, root_names
 
@@ -150,7 +152,7 @@ def test_words_when_written_name_that_file_alone(
     lora(folder / "z" / "b.safetensors", ss_output_name="none")
     catalog.refresh()
     wait_for(catalog)
-    words = {c.record.name: cards.word(c) for c in cards.find("lora", Wanted())}
+    words = {c.record.name: cards.words(c)[0] for c in cards.find("lora", Wanted())}
 
     assert words == {
         "style/C.safetensors": "C", "style/old/a.safetensors": "a", "b.safetensors": "Brush",
@@ -158,9 +160,32 @@ def test_words_when_written_name_that_file_alone(
     }  # fmt: skip
     for card in cards.find("lora", Wanted()):
         for preferred in ("Alias from file", "Filename"):
-            word = cards.word(card, preferred)
+            for word in cards.words(card, preferred):
+                assert catalog.find_lora(word).path == card.record.path
+    names = cards.words(one(cards, "Brush"), "Filename")
+    assert names == ["b.safetensors", "Brush"], "b means another file"
+
+
+@pytest.mark.parametrize("stem", ["na:me 1", "key=value", "ink #2", "a>b", "<i>", "two\nlines"])
+def test_words_when_a_tag_cannot_hold_a_name_are_ones_that_it_can(
+    cards: ModelCards, catalog: Catalog, folder: Path, stem: str
+) -> None:
+    for place in ("x", "y"):
+        lora(folder / place / f"{stem}.safetensors")
+    lora(folder / "z" / f"{stem} once.safetensors")
+    hypernetwork = folder.parent / "hypernetworks" / f"{stem}.pt"
+    hypernetwork.parent.mkdir()
+    hypernetwork.write_bytes(b"x")
+    catalog.refresh()
+    wait_for(catalog)
+
+    for card in (c for c in cards.find("lora", Wanted()) if stem in c.record.stem):
+        for word in cards.words(card):
+            _, (mention,) = cut_networks(cut_comments(f"a <lora:{word}:0.5> b"))
+            assert mention.positional == (word, "0.5")
             assert catalog.find_lora(word).path == card.record.path
-    assert cards.word(one(cards, "Brush"), "Filename") == "b.safetensors", "b means another file"
+    (card,) = cards.find("hypernetwork", Wanted())
+    assert catalog.find("hypernetwork", cards.words(card)[0]).path == hypernetwork
 
 
 def test_fit_when_families_differ_says_both(cards: ModelCards) -> None:
@@ -192,7 +217,7 @@ def test_embeddings_when_for_another_width_do_not_fit(
     monkeypatch.setattr(catalog, "text_width", lambda record: 768)
 
     assert catalog.embedding_facts(card.record) == EmbeddingFacts("easy", 2, 1024)
-    assert (cards.word(card), card.badge) == ("easy", "SD2")
+    assert (cards.words(card), card.badge) == (["easy"], "SD2")
     assert not cards.fit(card, chosen).is_fitting
     monkeypatch.setattr(catalog, "text_width", lambda record: 1024)
     assert cards.fit(card, chosen).is_fitting

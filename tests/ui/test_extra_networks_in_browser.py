@@ -31,7 +31,9 @@ def test_cards_when_opened_are_found_clicked_and_dimmed(
     page.on("request", lambda request: asked.append(request.url))
     prompt, negative = (page.locator(f"#dq-{name} textarea") for name in ("prompt", "negative"))
     assert page.locator(CARDS).count() == 0 and not any("ui/card" in url for url in asked)
-    prompt.fill("a hill")
+    prompt.fill("a hill, photorealistic")
+    negative.fill("photorealistic")
+    prompt.evaluate("(box) => box.setSelectionRange(4, 4)")  # in the word "hill"
 
     page.click("#dq-networks [data-kind=lora]")
     page.wait_for_selector(CARDS)
@@ -40,10 +42,16 @@ def test_cards_when_opened_are_found_clicked_and_dimmed(
     wait_until(lambda: page.locator(CARDS).count() == 1, "the search found something else")
     press = page.locator(f"{CARDS} .dq-net-press")
     press.click()
-    assert prompt.input_value() == "a hill <lora:inkwash:0.7> ink <wash>"
-    assert negative.input_value() == "photo" and press.get_attribute("aria-pressed") == "true"
+    assert prompt.input_value() == "a hill <lora:inkwash:0.7> ink <wash>, photorealistic"
+    assert negative.input_value() == "photorealistic, photo"
+    assert press.get_attribute("aria-pressed") == "true"
     press.click()
-    assert (prompt.input_value(), negative.input_value()) == ("a hill", "")
+    texts = (prompt.input_value(), negative.input_value())
+    assert texts == ("a hill, photorealistic", "photorealistic")
+    prompt.fill("<lora:ink:1> mist")
+    assert press.get_attribute("aria-pressed") == "true", "that is another of its names"
+    press.click()
+    assert prompt.input_value() == "mist"
 
     page.fill("#dq-networks .dq-net-search", "wide")
     dim = page.locator(f"{CARDS}.dq-net-dim", has_text="wide")
@@ -56,8 +64,22 @@ def test_cards_when_opened_are_found_clicked_and_dimmed(
     page.click(".dq-net-save")
     page.wait_for_selector("text=Saved beside the file.")
     assert json.loads((tmp_path / "wide.json").read_text())["activation text"] == "wide view"
+    page.fill(".dq-net-view [name=notes]", "half a thought")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("text=Not saved yet.")
     page.keyboard.press("Escape")
     page.wait_for_selector(".dq-net-view", state="detached")
     assert not served.studio.jobs.list()
+
+    page.fill("#dq-networks .dq-net-search", "")
+    page.wait_for_selector(f"{CARDS} >> text=000")
+    page.locator(f"{CARDS} .dq-net-press").first.focus()
+    page.keyboard.press("End")
+    page.wait_for_selector(f"{CARDS} >> text=wide")
+    lora(tmp_path / "wider.safetensors", ss_base_model_version="sdxl_base_v1-0")
+    served.studio.catalog.refresh()  # a training or a download is done, say
+    page.wait_for_selector(f"{CARDS} >> text=wider")
+    focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert focused.startswith("wide,"), "the keyboard stays where it was"
     page.click("#dq-networks [data-kind=generation]")
     assert page.locator(CARDS).count() == 0 and page.locator("#dq-steps").is_visible()

@@ -36,9 +36,9 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 @pytest.fixture
-def client(catalog: Catalog, tmp_path: Path) -> TestClient:
+def studio(catalog: Catalog, tmp_path: Path) -> Any:
     chosen = Record("checkpoint", "x.safetensors", tmp_path / "x", 1, 1, family="sd1")
-    studio: Any = SimpleNamespace(
+    return SimpleNamespace(
         catalog=catalog, cards=ModelCards(catalog, tmp_path / "cache"), started_at=0,
         options=Options(tmp_path / "config.json"), current_checkpoint=lambda: chosen,
         refresh_models=catalog.refresh,
@@ -47,6 +47,10 @@ def client(catalog: Catalog, tmp_path: Path) -> TestClient:
             open=lambda number: picture("blue"),
         ),
     )  # fmt: skip
+
+
+@pytest.fixture
+def client(studio: Any) -> TestClient:
     app = FastAPI()
     app.include_router(make_routes(studio, lambda request: request.headers.get("user")))
     return TestClient(app, headers={"user": "ann"})
@@ -66,6 +70,27 @@ def test_cards_when_asked_in_parts_come_in_order_with_folders_once(client: TestC
     assert len(first["cards"]) == 60 and first["unread"] == 0
     assert first["folders"] == [["set 0", 50], ["set 1", 50], ["set 2", 50]]
     assert second["folders"] is None
+
+
+def test_state_when_files_or_the_checkpoint_change_is_another(
+    client: TestClient, catalog: Catalog, studio: Any, tmp_path: Path
+) -> None:
+    def state() -> str:
+        listed = client.get("/ui/cards/lora?count=1").json()["state"]
+        assert client.get("/ui/cards/lora/state").json() == {"state": listed}
+        return listed
+
+    states = [state()]
+    assert state() == states[0]
+    lora(tmp_path / "models/Lora/new.safetensors")
+    catalog.refresh()
+    states.append(state())
+    wait_for(catalog)
+    states.append(state())
+    other = Record("checkpoint", "y.safetensors", tmp_path / "y", 1, 1, family="sdxl")
+    studio.current_checkpoint = lambda: other
+    states.append(state())
+    assert states[0] not in states[1:] and states[3] not in states[:3]
 
 
 def test_card_when_of_another_family_says_whose(client: TestClient) -> None:
@@ -117,6 +142,7 @@ def test_preview_when_a_painted_picture_is_used_must_be_ones_own(
     [
         ("GET", "/ui/cards/vae", 404),
         ("GET", "/ui/cards/lora?sort=size", 404),
+        ("GET", "/ui/cards/vae/state", 404),
         ("GET", "/ui/card/..%2F..%2Fconfig.json", 404),
         ("GET", "/ui/card/ffffffffffffffffffff/thumb", 404),
         ("POST", "/ui/card/ffffffffffffffffffff/notes", 404),

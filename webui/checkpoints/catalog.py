@@ -30,9 +30,9 @@ from webui.checkpoints.headers import read_header, read_metadata
 from webui.checkpoints.identify import identify_file, misplaced
 from webui.checkpoints.labels import Label, read_label, stated_family
 from webui.checkpoints.lookups import (
+    LoraNames,
     checkpoint_meant,
     file_meant,
-    lora_meant,
     not_found,
     shortest_title_with,
     vae_meant,
@@ -81,7 +81,7 @@ class Catalog:
         self._facts = FactStore(database_path)
         self._lock = threading.RLock()
         self._records: dict[str, dict[str, Record]] = {}
-        self._lora_stems: dict[str, str] = {}
+        self._lora_names: LoraNames | None = None
         self._background = Background()
         self._embedding_folders: dict[str, int] = {}
         self._embeddings: dict[tuple[str, int, int], EmbeddingFacts | None] = {}
@@ -114,7 +114,7 @@ class Catalog:
         records = {kind: _by_path(files) for kind, files in found_files.items()}
         with self._lock:
             self._records = records
-            self._lora_stems = {r.stem: path for path, r in records["lora"].items()}
+            self._lora_names = None
             self._embedding_folders = seen
             self.generation += 1
         new = [r for r in self.checkpoints() if _is_open_question(r)]
@@ -161,9 +161,7 @@ class Catalog:
 
     def loras(self) -> tuple[Record, ...]:
         """All LoRA-like files. A later file of the same stem replaces an earlier one."""
-        with self._lock:
-            known = self._records["lora"]
-            return tuple(known[path] for path in self._lora_stems.values())
+        return self.lora_names().by_stem()
 
     def embeddings(self) -> tuple[Record, ...]:
         """All textual inversion files, broken ones included. Pictures without vectors inside
@@ -253,8 +251,7 @@ class Catalog:
         return vae_named_after(checkpoint.stem, self.vaes())
 
     def find_lora(self, name: str) -> Record:
-        """A LoRA by file stem, else by an alias only one file has; one whose stem means another
-        file by its name with folders. Case matters.
+        """A LoRA by any of its names; see ``LoraNames``.
 
         Files whose alias is not known yet are looked into, so the first look-up of an alias in a
         large new folder takes a while.
@@ -262,15 +259,19 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None has that name.
         """
-        if name not in self._lora_stems:
+        found = self.lora_names().meant(name)
+        if found is None or found.stem != name:
             for record in self.records("lora"):
                 self.labelled(record)
-        return _found(self.lora_named(name), "LoRA", name, self.loras())
+            found = self.lora_names().meant(name)
+        return _found(found, "LoRA", name, self.loras())
 
-    def lora_named(self, name: str) -> Record | None:
-        """As ``find_lora``, by what is known of the files so far; None when that is nothing."""
+    def lora_names(self) -> LoraNames:
+        """The names of LoRAs, as far as files have been looked into."""
         with self._lock:
-            return lora_meant(name, self._records["lora"], self._lora_stems)
+            if self._lora_names is None:
+                self._lora_names = LoraNames(self._records["lora"].values())
+            return self._lora_names
 
     def find(self, kind: str, name: str) -> Record:
         """A file of any kind by name, file name or stem.
@@ -414,6 +415,8 @@ class Catalog:
             present = known.get(key)
             if present is not None and present.mtime_ns == record.mtime_ns:
                 known[key] = changed
+                if record.kind == "lora":
+                    self._lora_names = None
         return changed
 
 

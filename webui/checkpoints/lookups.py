@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from webui.checkpoints.records import Record, exact_names, loose_names, old_names
 from webui.errors import CheckpointNotFoundError
+from webui.prompts.networks import writable
 
 
 def checkpoint_meant(
@@ -53,29 +54,64 @@ def vae_named_after(stem: str, records: Iterable[Record]) -> Record | None:
     return min(found, key=lambda r: not r.path.name.startswith(f"{stem}."), default=None)
 
 
-def lora_meant(name: str, records: Mapping[str, Record], stems: Mapping[str, str]) -> Record | None:
-    """The LoRA of a file stem, else of an alias only one file has; one whose stem means another
-    file by its name with folders. Case matters.
+class LoraNames:
+    """Which LoRA is meant by a name. Case matters.
 
     Args:
-        records: By path. stems: The path that each stem means.
+        records: All of them; of two with one stem, the later one is meant by it.
     """
-    if name in stems:
-        return records[stems[name]]
-    hits = [r for r in records.values() if r.alias == name and name.lower() != "none"]
-    if len(hits) == 1:
-        return hits[0]
-    mean = set(stems.values())
-    others = (record for path, record in records.items() if path not in mean)
-    return next((r for r in others if name in (r.name_without_ending, r.name)), None)
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        records = tuple(records)
+        self._by_stem = {record.stem: record for record in records}
+        aliases = (r for r in records if r.alias and r.alias.lower() != "none")
+        self._by_alias = _only_ones((record.alias, record) for record in aliases)
+        hidden = [r for r in records if self._by_stem[r.stem] is not r]
+        self._by_folder = {n: r for r in reversed(hidden) for n in (r.name, r.name_without_ending)}
+        written = ((writable(name), name, r) for r in records for name in _names(r))
+        self._by_written = _only_ones((text, r) for text, name, r in written if text != name)
+
+    def meant(self, name: str) -> Record | None:
+        """By file stem, else by an alias only one file has, else, for one whose stem means another
+        file, by its name with folders, else by one of these as a tag can hold it."""
+        for names in (self._by_stem, self._by_alias, self._by_folder, self._by_written):
+            if name in names:
+                return names[name]
+        return None
+
+    def of(self, record: Record, *, is_alias_first: bool = True) -> list[str]:
+        """What a tag may say to mean a file, the best name first."""
+        alias = [record.alias] if record.alias else []
+        names = (*_names(record), record.name)
+        wanted = [*alias, *names] if is_alias_first else [*names, *alias]
+        written = dict.fromkeys(map(writable, wanted))
+        found = ((name, self.meant(name)) for name in written)
+        return [name for name, meant in found if meant and meant.path == record.path]
+
+    def by_stem(self) -> tuple[Record, ...]:
+        """The files that are meant by their stems."""
+        return tuple(self._by_stem.values())
+
+
+def _names(record: Record) -> tuple[str, str]:
+    return record.stem, record.name_without_ending
+
+
+def _only_ones(named: Iterable[tuple[str, Record]]) -> dict[str, Record]:
+    """Names that only one file has."""
+    found: dict[str, Record | None] = {}
+    for name, record in named:
+        found[name] = record if found.get(name, record) is record else None
+    return {name: record for name, record in found.items() if record is not None}
 
 
 def file_meant(name: str, records: Iterable[Record]) -> Record | None:
-    """The file of a name, with or without folders, or a stem."""
+    """The file of a name, with or without folders, or a stem; else of a stem as a tag holds it."""
+    records = tuple(records)
     for record in records:
         if name in (record.name, record.name.rpartition("/")[2], record.stem):
             return record
-    return None
+    return next((r for r in records if writable(r.stem) == name), None)
 
 
 def not_found(what: str, name: str, records: Iterable[Record]) -> CheckpointNotFoundError:

@@ -15,6 +15,7 @@ LORA_TYPES = ("lora", "lyco")
 HYPERNET_TYPES = ("hypernet",)
 """Tag names that load a hypernetwork."""
 
+_UNWRITABLE = re.compile(r"[:<>=#\n\r]")
 _TAG_START = re.compile(r"<(\w+):")
 
 
@@ -87,6 +88,11 @@ def cut_networks(text: str) -> tuple[str, list[NetworkMention]]:
         position = search_from = end + 1
     kept.append(text[position:])
     return "".join(kept), mentions
+
+
+def writable(name: str) -> str:
+    """A name as a tag can hold it: what would end it, or the prompt's line, becomes ``_``."""
+    return _UNWRITABLE.sub("_", name)
 
 
 def _read_arguments(type_: str, arguments: str) -> NetworkMention:

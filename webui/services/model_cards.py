@@ -29,6 +29,7 @@ from webui.checkpoints.sidecars import (
 )
 from webui.errors import CheckpointNotFoundError, LibraryError
 from webui.pictures import load_upright
+from webui.prompts.networks import writable
 
 KINDS: Final = ("embedding", "hypernetwork", "checkpoint", "lora")
 """Kinds that have cards, in the order of A1111's tabs."""
@@ -175,27 +176,21 @@ class ModelCards:
 
     # What a card does
 
-    def word(self, card: Card, preferred_name: str = "") -> str:
-        """What a prompt says to use a file: a LoRA's or hypernetwork's name in its tag, an
-        embedding's word, '' for a checkpoint.
+    def words(self, card: Card, preferred_name: str = "") -> list[str]:
+        """What a prompt may say to use a file, the best word first: a LoRA's or hypernetwork's
+        name in its tag, an embedding's word; none for a checkpoint.
 
         Args:
             preferred_name: A1111's option lora_preferred_name.
         """
         record = card.record
+        if record.kind == "lora":
+            is_alias_first = preferred_name != PREFER_FILE_NAME
+            return self._catalog.lora_names().of(record, is_alias_first=is_alias_first)
         if record.kind == "embedding":
             facts = self._catalog.embedding_facts(record)
-            return facts.name if facts else record.stem
-        if record.kind != "lora":
-            return record.stem if record.kind == "hypernetwork" else ""
-        alias = record.alias
-        is_usable = alias and alias.lower() != "none" and preferred_name != PREFER_FILE_NAME
-        names = (alias if is_usable else "", record.stem, record.name_without_ending)
-        return next((n for n in names if n and self._means(n, record)), record.name)
-
-    def _means(self, name: str, record: Record) -> bool:
-        found = self._catalog.lora_named(name)
-        return found is not None and found.path == record.path
+            return [facts.name if facts else record.stem]
+        return [writable(record.stem)] if record.kind == "hypernetwork" else []
 
     def fit(self, card: Card, checkpoint: Record | None) -> Fit:
         """Whether a file goes with a checkpoint; yes when that cannot be told."""

@@ -46,8 +46,9 @@ class NotesIn(BaseModel):
 def make_card_routes(
     studio: Studio, picture_of: Callable[[Request, int], Image.Image]
 ) -> APIRouter:
-    """``GET /cards/{kind}`` lists, ``/card/{id}`` tells everything but the ``/metadata``,
-    ``/card/{id}/thumb`` shows; posts save notes and previews.
+    """``GET /cards/{kind}`` lists, ``/cards/{kind}/state`` says whether to list again;
+    ``/card/{id}`` tells everything but the ``/metadata``, ``/card/{id}/thumb`` shows; posts save
+    notes and previews.
 
     Args:
         picture_of: A painted picture by its id, provided that who asks may see it.
@@ -68,11 +69,19 @@ def make_card_routes(
         chosen = studio.current_checkpoint()
         answer = {
             "total": len(found), "start": start, "unread": cards.unread(kind),
+            "state": _state(studio, kind, chosen),
             "folders": cards.folders(kind) if start == 0 else None,
             "weight": studio.options["extra_networks_default_multiplier"],
             "cards": [_summary(studio, card, chosen) for card in shown],
         }  # fmt: skip
         return JSONResponse(answer, headers=NEVER_KEPT)
+
+    @router.get("/cards/{kind}/state")
+    def state(kind: str) -> JSONResponse:
+        if kind not in KINDS:
+            raise HTTPException(404, "There are no such cards.")
+        told = {"state": _state(studio, kind, studio.current_checkpoint())}
+        return JSONResponse(told, headers=NEVER_KEPT)
 
     @router.get("/card/{card_id}")
     def tell(card_id: str) -> JSONResponse:
@@ -120,6 +129,12 @@ def make_card_routes(
     return router
 
 
+def _state(studio: Studio, kind: str, chosen: Record | None) -> str:
+    """Another text whenever cards of a kind may show something else than before."""
+    files = (studio.started_at, studio.catalog.generation, studio.cards.unread(kind))
+    return " ".join(map(str, (*files, *((chosen.title, chosen.family) if chosen else ()))))
+
+
 def _card(studio: Studio, card_id: str) -> Card:
     try:
         return studio.cards.get(card_id)
@@ -139,7 +154,7 @@ def _summary(studio: Studio, card: Card, chosen: Record | None) -> dict[str, Any
         "thumb": f"ui/card/{card.id}/thumb?v={card.stamp}" if card.has_picture else None,
         "fits": fit.is_fitting, "made_for": fit.made_for, "chosen_is": fit.chosen,
         "is_chosen": chosen is not None and chosen.path == record.path,
-        "word": studio.cards.word(card, studio.options["lora_preferred_name"]),
+        "tags": studio.cards.words(card, studio.options["lora_preferred_name"]),
         "trigger": card.trigger, "negative": card.notes.negative, "weight": card.notes.weight,
     }  # fmt: skip
 

@@ -63,6 +63,10 @@ EXTRA_NETWORKS_TEXTS: dict[str, tuple[str, str]] = {
     "net_more_notes": ("Notes", "备注"),
     "net_save": ("Save", "保存"),
     "net_saved": ("Saved beside the file.", "已保存在文件旁边。"),
+    "net_unsaved": (
+        "Not saved yet. Save, or close again to drop what you wrote.",
+        "尚未保存。请先保存；再次关闭将丢弃修改。",
+    ),
     "net_picture": ("Use the last picture as preview", "用当前图片作为预览"),
     "net_no_picture": ("There is no picture yet to use.", "还没有可用的图片。"),
     "net_upload": ("Upload a preview", "上传预览图"),

@@ -37,7 +37,11 @@ TITLES = {
 }  # fmt: skip
 """Buttons that show only a sign, and the text that names them."""
 STYLES = ("style.css", "canvas.css", "extra_networks.css", "train.css")
-SCRIPTS = ("canvas.js", "extra_networks.js", "page.js")
+SCRIPTS = (
+    "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js", "extra_networks.js",
+    "page.js",
+)  # fmt: skip
+"""In the order in which they build upon each other."""
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(("canvas_", "net_")))
 
 
