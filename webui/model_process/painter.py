@@ -27,6 +27,7 @@ from webui.model_process.job_progress import JobProgress
 from webui.model_process.job_supplies import JobSupplies
 from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule
 from webui.model_process.merger import FileToolRun
+from webui.model_process.plot_run import PlotRun
 from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
 from webui.model_process.train_run import TrainRun
 from webui.model_process.video_restorer import VideoRun
@@ -98,6 +99,7 @@ class Painter:
             (requests.FileTool, self._make_file),
             (requests.Extras, self._restore),
             (requests.RestoreVideo, self._restore_video),
+            (requests.Plot, self._plot),
             (requests.Painting, self._paint),
         )
 
@@ -164,6 +166,8 @@ class Painter:
         video = VideoRun(params, message, self.weights(message), self._sender, self._asked)
         return video.run()
 
+    def _plot(self, params: requests.Plot, message: Message) -> dict[str, Any]:
+        return PlotRun(params, message, self._sender).run()
 
     def _paint(self, params: TextToImage | ImageToImage, message: Message) -> dict[str, Any]:
         if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:

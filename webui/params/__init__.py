@@ -51,6 +51,7 @@ from webui.params.painting import (
     TiledDiffusion,
 )
 from webui.params.text_to_image import (
+from webui.params.plots import MAX_CELLS, PROMPT_LIST, PROMPT_MATRIX, XYZ_PLOT, Label, Plot
     LATENT_UPSCALE_MODES,
     PLAIN_UPSCALERS,
     Hires,
@@ -74,10 +75,14 @@ __all__ = [
     "LATENT_UPSCALE_MODES",
     "MASKED_CONTENTS",
     "MAX_PROMPT_CHARACTERS",
+    "MAX_CELLS",
     "MAX_SEED",
     "PLAIN_UPSCALERS",
     "RESIZE_MODES",
+    "PROMPT_LIST",
+    "PROMPT_MATRIX",
     "AnyFileTool",
+    "XYZ_PLOT",
     "AnyParams",
     "BakeLoras",
     "CaptionPictures",
@@ -97,6 +102,7 @@ __all__ = [
     "Interrogate",
     "Loopback",
     "MaskedContent",
+    "Label",
     "MergeCheckpoints",
     "MergeLoras",
     "Outpaint",
@@ -106,6 +112,7 @@ __all__ = [
     "PictureKey",
     "Prompt",
     "Refiner",
+    "Plot",
     "RefusedFace",
     "Repairs",
     "ResizeMode",
@@ -138,6 +145,7 @@ AnyParams = (
     | TrainLora
 )
 _KINDS: dict[str, type[AnyParams]] = {
+    | Plot
     "txt2img": TextToImage,
     "img2img": ImageToImage,
     "extras": Extras,
@@ -154,6 +162,7 @@ _KINDS: dict[str, type[AnyParams]] = {
     "train-lora": TrainLora,
 }
 
+    "plot": Plot,
 
 def build(kind: str, values: dict[str, Any]) -> AnyParams:
     """Make and check a params object.
