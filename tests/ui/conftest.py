@@ -21,7 +21,7 @@ BROWSER_ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-READY = "#dq-stage .dq-card, #dq-stage .dq-stagebox"
+READY = "gradio-app:not([inert]) #dq-stage :is(.dq-card, .dq-stagebox)"
 
 
 class Served:
@@ -57,7 +57,7 @@ class Served:
         self.studio.stop()
 
 
-def wait_until(is_true: Callable[[], Any], message: str, seconds: float = 20.0) -> Any:
+def wait_until(is_true: Callable[[], Any], message: str, seconds: float = 60.0) -> Any:
     """Ask until the answer is yes."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -138,7 +138,7 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
         if context is None:
             options = {"locale": "en-US", **options}
             context = browser.new_context(viewport={"width": width, "height": height}, **options)
-            context.set_default_timeout(15000)
+            context.set_default_timeout(60_000)
             contexts.append(context)
         page = context.new_page()
         watch(page, url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,13 +95,21 @@ def test_weights_that_are_missing_can_be_got_and_are_used(
 def test_form_and_photographs_survive_a_reload(page: Any, served: Served, tmp_path: Path) -> None:
     open_tab(page)
     put(page, photograph(tmp_path, "aunt.png"), photograph(tmp_path, "uncle.png"))
+    page.route("**/queue/join*", answer_late)  # the size is written after the draft's first turn
     page.locator("#dq-rst-scale label", has_text="4 times").click()
     wait_until(lambda: '"upscaling_resize": 4' in drafts(served), "the draft was not kept")
     page.reload()
+    page.wait_for_selector("gradio-app[inert]", state="attached")  # nothing can be typed yet
     page.wait_for_selector(READY)
+    page.unroute("**/queue/join*")
     open_tab(page)
     assert page.locator("#dq-rst-listed img").count() == 2
     assert page.locator("#dq-rst-scale label:has(input:checked)").inner_text() == "4 times larger"
+
+
+def answer_late(route: Any) -> None:
+    time.sleep(2)
+    route.continue_()
 
 
 def drafts(served: Served) -> str:

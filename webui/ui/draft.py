@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def connect(
     on_keep: OnKeep | None = None,
     gives: Sequence[Any] = (),
 ) -> None:
-    """Keep what stands in the form; page.js presses the hidden button a moment after a change.
+    """Keep what stands in the form.
 
     Args:
         on_keep: Called whenever a draft is saved. gives: What it may change.
@@ -45,6 +46,7 @@ def connect(
                 changes = on_keep(client, before, draft, request)
         return {**changes, **count_prompts(parts, studio, draft)}
 
+    save_after_changes(form.components(), parts.buttons.autosave)
     takes = [*form.components(), parts.is_restored, parts.auto_size, browser]
     counters = [prompts.prompt_tokens, prompts.negative_tokens]
     wire(
@@ -54,6 +56,17 @@ def connect(
         [*counters, *gives],
         is_quiet=True,
         trigger_mode="always_last",
+    )
+
+
+def save_after_changes(fields: Sequence[Any], autosave: gr.Button) -> None:
+    """Whatever changes a field, a person or an answer: page.js presses the hidden button soon."""
+    gr.on(
+        [field.change for field in fields],
+        None,
+        js=f"() => window.danqingChanged({json.dumps(autosave.elem_id)})",
+        show_progress="hidden",
+        api_visibility="private",
     )
 
 

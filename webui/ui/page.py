@@ -233,7 +233,7 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
         *restore.presents(page.restore), *page.png_info.gives(),
     ]  # fmt: skip
     takes = [page.browser, *(part for stage in _stages(page).values() for part in stage.takes())]
-    wire(blocks.load, load, takes, gives)
+    wire(blocks.load, load, takes, gives).then(None, js="() => window.danqingOpened()")
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:

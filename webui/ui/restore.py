@@ -13,7 +13,16 @@ import gradio as gr
 from webui.checkpoints.known_weights import GFPGAN, GFPGAN_VERSIONS
 from webui.errors import JobError, LibraryError
 from webui.params import Extras
-from webui.ui import batch, batch_panel, canvas, cards, restore_cards, restore_videos, results
+from webui.ui import (
+    batch,
+    batch_panel,
+    canvas,
+    cards,
+    draft,
+    restore_cards,
+    restore_videos,
+    results,
+)
 from webui.ui.follow import RESTORING_KINDS
 from webui.ui.painting_tab import FieldMaker
 from webui.ui.restore_form import (
@@ -313,6 +322,7 @@ def connect(parts: Restore, studio: Studio, browser: gr.BrowserState) -> None:
         if client and values[parts.shown_plan]:  # what stood here was put back before
             studio.drafts.save(client, TAB, form.read(values))
 
+    draft.save_after_changes(form.components(), parts.autosave)
     wire(
         parts.autosave.click, keep, [*form.components(), parts.shown_plan, browser],
         is_quiet=True, trigger_mode="always_last",

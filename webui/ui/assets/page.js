@@ -28,9 +28,16 @@
   }
   document.documentElement.lang = isChinese ? 'zh-CN' : 'en';
 
+  // A page that opens takes no click and no key until it shows what stood in it: an earlier one
+  // would be overwritten. page.py calls danqingOpened; a server that does not answer holds nobody.
+  const MAY_OPEN_MS = 30000;
+  const isOpening = () => Boolean(document.querySelector('gradio-app[inert]'));
+  const open = () => { for (const app of document.querySelectorAll('gradio-app')) app.inert = false; };
+  window.danqingOpened = () => requestAnimationFrame(() => requestAnimationFrame(open));
+
   // Keys, as A1111 has them
   document.addEventListener('keydown', (event) => {
-    if (event.isComposing || !event.isTrusted) return;
+    if (event.isComposing || !event.isTrusted || isOpening()) return;
     const onTab = shownPrefix();
     if (event.key === 'Escape') {
       if (closeLarge()) return;
@@ -123,29 +130,21 @@
     if (same && !large.querySelector('.dq-pair')) putLarge(large, same);
   };
 
-  // The drafts: saved a moment after the last touch, and when the page goes away
+  // The drafts: saved a moment after the last change of a field, whoever made it, a person or an
+  // answer (draft.py calls danqingChanged), and when the page goes away
   const draftTimers = {};
-  const keepDraft = (prefix) => {
-    clearTimeout(draftTimers[prefix]);
-    delete draftTimers[prefix];
-    press(`${prefix}autosave`);
+  const keepDraft = (autosave) => {
+    clearTimeout(draftTimers[autosave]);
+    delete draftTimers[autosave];
+    press(autosave);
   };
-  const touched = (event) => {
-    const at = (selector) => event.target.closest && event.target.closest(selector);
-    if (!at('.dq-ask, .dq-form, .dq-acts, .dq-sends') || at('[id$=autosave]')) return;
-    const touchedTab = at('.dq-i2i') ? 'dq-i2i-' : at('.dq-rst') ? 'dq-rst-' : 'dq-';
-    // A picture or recipe can be sent from one tab to the other.
-    const prefixes = at('.dq-acts, .dq-sends') ? PREFIXES : [touchedTab];
-    for (const prefix of prefixes) {
-      clearTimeout(draftTimers[prefix]);
-      draftTimers[prefix] = setTimeout(keepDraft, 600, prefix);
-    }
+  const keepSoon = (autosave, wait) => {
+    clearTimeout(draftTimers[autosave]);
+    draftTimers[autosave] = setTimeout(keepDraft, wait, autosave);
   };
-  for (const kind of ['input', 'change', 'click', 'keyup']) document.addEventListener(kind, touched, true);
+  window.danqingChanged = (autosave) => { if (!isOpening()) keepSoon(autosave, 600); };
   document.addEventListener('dq-keep', (event) => {
-    const prefix = event.detail && event.detail.closest('.dq-rst') ? 'dq-rst-' : 'dq-i2i-';
-    clearTimeout(draftTimers[prefix]);
-    draftTimers[prefix] = setTimeout(keepDraft, 60, prefix);
+    keepSoon(`${event.detail && event.detail.closest('.dq-rst') ? 'dq-rst-' : 'dq-i2i-'}autosave`, 60);
   });
 
   // A drawing that is still on its way arrives before Generate is pressed
@@ -162,7 +161,7 @@
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) {
       Object.keys(draftTimers).forEach(keepDraft);
-      if (window.danqingCanvas.isUnsaved()) window.danqingCanvas.flush().then(() => ['dq-i2i-', 'dq-rst-'].forEach(keepDraft));
+      if (window.danqingCanvas.isUnsaved()) window.danqingCanvas.flush().then(() => ['dq-i2i-autosave', 'dq-rst-autosave'].forEach(keepDraft));
     }
     if (!document.hidden) wake();
   });
@@ -344,6 +343,8 @@
     }
   };
   const begin = () => {
+    for (const app of document.querySelectorAll('gradio-app')) app.inert = true;
+    setTimeout(open, MAY_OPEN_MS);
     nameButtons();
     let due = null;
     new MutationObserver(() => {
