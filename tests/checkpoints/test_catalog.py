@@ -15,6 +15,7 @@ import pytest
 
 from tests.checkpoints.model_files import STARTER, TINY_HEADER, SomeFolders, write_raw
 from webui.checkpoints import catalog as catalog_module
+from webui.checkpoints import looking
 from webui.checkpoints.catalog import Catalog, repertoire
 from webui.checkpoints.filefacts import FACTS_VERSION
 from webui.checkpoints.records import Repertoire
@@ -264,7 +265,7 @@ def test_background_hash_arrives_and_is_remembered(
 ) -> None:
     path = tiny(models / "checkpoints" / "a.safetensors")
     catalog = make()
-    monkeypatch.setattr(catalog_module, "misplaced", lambda *_: "")
+    monkeypatch.setattr(looking, "misplaced", lambda *_: "")
     catalog.inspect(catalog.checkpoints()[0])
     catalog.hash_in_background(catalog.checkpoints()[0])
     wait_until_idle(catalog)
@@ -311,8 +312,8 @@ def test_second_start_opens_no_file(models: Path, make, monkeypatch) -> None:
     def fail(path: Path) -> None:
         raise AssertionError(f"{path} was opened")
 
-    monkeypatch.setattr(catalog_module, "read_header", fail)
-    monkeypatch.setattr(catalog_module, "read_metadata", fail)
+    monkeypatch.setattr(looking, "read_header", fail)
+    monkeypatch.setattr(looking, "read_metadata", fail)
     second = make()
     wait_until_idle(second)
     assert all(r.is_inspected for r in second.checkpoints())
@@ -324,18 +325,18 @@ def test_lora_that_states_its_family_is_read_by_its_metadata_alone(
 ) -> None:
     stated = {"ss_base_model_version": "sdxl_base_v1-0", "ss_output_name": "ink"}
     tiny(models / "Lora" / "a.safetensors", **stated, sshs_model_hash="AB" * 32)
-    read_header = catalog_module.read_header
+    read_header = looking.read_header
 
     def fail(path: Path) -> None:
         raise AssertionError(f"{path} was read whole")
 
-    monkeypatch.setattr(catalog_module, "read_header", fail)
+    monkeypatch.setattr(looking, "read_header", fail)
     catalog = make()
     wait_until_idle(catalog)
     (record,) = catalog.loras()
     assert (record.family, record.alias, record.short_hash) == ("sdxl", "ink", "abababababab")
     assert record.is_labelled and not record.is_inspected
-    monkeypatch.setattr(catalog_module, "read_header", read_header)
+    monkeypatch.setattr(looking, "read_header", read_header)
     assert catalog.inspect(record).is_inspected
 
 
@@ -388,7 +389,7 @@ def test_thousands_of_files_are_found_again_without_opening_one(
     def fail(path: Path) -> None:
         raise AssertionError(f"{path} was opened")
 
-    monkeypatch.setattr(catalog_module, "read_header", fail)
+    monkeypatch.setattr(looking, "read_header", fail)
     second = make()
     assert len(second.loras()) == 5001 and len(second.checkpoints()) == 200
 

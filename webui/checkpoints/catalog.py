@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Final
 
 from webui.checkpoints.background import Background
-from webui.checkpoints.basic_support import describe_checkpoint, needs_folder
-from webui.checkpoints.embeddings import (
-    FAMILY_CODES,
-    EmbeddingFacts,
-    is_picture,
-    read_embedding_facts,
-)
+from webui.checkpoints.embeddings import EmbeddingFacts, is_picture
 from webui.checkpoints.filefacts import FactStore
-from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file, stated_hash
-from webui.checkpoints.headers import read_header, read_metadata
-from webui.checkpoints.identify import identify_file, misplaced
-from webui.checkpoints.labels import Label, read_label, stated_family
+from webui.checkpoints.hashes import lora_hash, old_hash, sha256_of_file
+from webui.checkpoints.labels import Label, read_label
+from webui.checkpoints.looking import (
+    Found,
+    OncePerState,
+    is_open_question,
+    look_into,
+    metadata_of,
+    quick_look,
+    text_width,
+    usable_embedding,
+)
 from webui.checkpoints.lookups import (
     LoraNames,
     checkpoint_meant,
@@ -39,7 +41,6 @@ from webui.checkpoints.lookups import (
     vae_named_after,
 )
 from webui.checkpoints.records import Record, make_record, repertoire
-from webui.checkpoints.rules import describe
 from webui.checkpoints.scan import (
     KIND_FOLDERS,
     FoundFile,
@@ -84,8 +85,8 @@ class Catalog:
         self._lora_names: LoraNames | None = None
         self._background = Background()
         self._embedding_folders: dict[str, int] = {}
-        self._embeddings: dict[tuple[str, int, int], EmbeddingFacts | None] = {}
-        self._text_widths: dict[tuple[str, int, int], int | None] = {}
+        self._embedding_of = OncePerState(usable_embedding)
+        self._width_of = OncePerState(text_width)
         self.generation = 0
         """Grows whenever the folders were looked through."""
         self.scan_seconds = 0.0
@@ -117,7 +118,7 @@ class Catalog:
             self._lora_names = None
             self._embedding_folders = seen
             self.generation += 1
-        new = [r for r in self.checkpoints() if _is_open_question(r)]
+        new = [r for r in self.checkpoints() if is_open_question(r)]
         for record in new[:INSPECTED_AT_ONCE]:
             self.inspect(record)
         self.scan_seconds = time.perf_counter() - started
@@ -175,35 +176,12 @@ class Catalog:
     def embedding_facts(self, record: Record) -> EmbeddingFacts | None:
         """What an embedding file says of itself; None when it cannot be used (then ``inspect``
         gives a record that says why). Files are opened once for each state they are in."""
-        key = (str(record.path), record.size, record.mtime_ns)
-        with self._lock:
-            if key in self._embeddings:
-                return self._embeddings[key]
-        try:
-            facts = None if record.problem else read_embedding_facts(record.path)
-        except CheckpointError as err:
-            if not is_picture(record.path):
-                logger.warning("%s", err)
-            facts = None
-        with self._lock:
-            self._embeddings[key] = facts
-        return facts
+        return self._embedding_of(record)
 
     def text_width(self, checkpoint: Record) -> int | None:
         """Width of the vectors a checkpoint's text encoders read, of all together; None when it
         cannot be told."""
-        key = (str(checkpoint.path), checkpoint.size, checkpoint.mtime_ns)
-        with self._lock:
-            if key in self._text_widths:
-                return self._text_widths[key]
-        try:
-            spec = identify_file(checkpoint.path)
-            width = sum(text.width for text in spec.texts) or None
-        except CheckpointError:
-            width = None
-        with self._lock:
-            self._text_widths[key] = width
-        return width
+        return self._width_of(checkpoint)
 
     def hypernetworks(self) -> tuple[Record, ...]:
         """All hypernetwork files."""
@@ -223,7 +201,7 @@ class Catalog:
         """
         records = self.checkpoints()
         found = checkpoint_meant(alias, records, self._with_old_hash)
-        return _found(found, "checkpoint", alias, records)
+        return _existing(found, "checkpoint", alias, records)
 
     def closest_checkpoint(self, text: str) -> Record | None:
         """As ``find_checkpoint``, else the shortest title that contains the text (with, then
@@ -238,7 +216,7 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None has that name.
         """
-        return _found(vae_meant(name, self.vaes()), "VAE", name, self.vaes())
+        return _existing(vae_meant(name, self.vaes()), "VAE", name, self.vaes())
 
     def noted_vae(self, checkpoint: Record) -> str:
         """The VAE a person noted for a checkpoint in ``<stem>.json`` beside it ("vae"): a name,
@@ -264,7 +242,7 @@ class Catalog:
             for record in self.records("lora"):
                 self.labelled(record)
             found = self.lora_names().meant(name)
-        return _found(found, "LoRA", name, self.loras())
+        return _existing(found, "LoRA", name, self.loras())
 
     def lora_names(self) -> LoraNames:
         """The names of LoRAs, as far as files have been looked into."""
@@ -279,49 +257,21 @@ class Catalog:
         Raises:
             CheckpointNotFoundError: None has that name.
         """
-        return _found(file_meant(name, self.records(kind)), kind, name, self.records(kind))
+        return _existing(file_meant(name, self.records(kind)), kind, name, self.records(kind))
 
     # Finding out more
 
     def inspect(self, record: Record) -> Record:
         """Look into a file: what it is, and whether it can be used. Never fails; a fault becomes
         the record's ``problem``. Remembered until the file changes."""
-        return self._changed(record, *self._look_into(record))
-
-    def _look_into(self, record: Record) -> tuple[dict[str, object], Label]:
-        """Facts and label from a file's whole description."""
-        values: dict[str, object] = {"is_inspected": True, "is_labelled": True}
-        label = Label()
-        try:
-            if record.path.is_dir():
-                values |= _basic_facts(record)
-            elif record.kind == "embedding":
-                values |= _embedding_values(record)
-                label = read_label(self.metadata(record))
-            else:
-                header = read_header(record.path)
-                label = read_label(header.metadata)
-                finding = describe(header)
-                problem = misplaced(record.kind, header)
-                values |= {
-                    "kind": finding.kind,
-                    "family": finding.family,
-                    "title": finding.title,
-                    "alias": header.metadata.get("ss_output_name", ""),
-                    "problem": problem,
-                }
-                if problem and needs_folder(finding.family, record.path):
-                    values |= _basic_facts(record)
-        except CheckpointError as err:
-            values["problem"] = err.message
-        return values, label
+        return self._found(record, look_into(record))
 
     def labelled(self, record: Record) -> Record:
         """The record with its alias and family, read from the file only where nobody has yet.
         Never fails. Of a LoRA that states both, the metadata alone is read."""
         if record.is_labelled or record.problem:
             return record
-        return self._changed(record, *(_quick_label(record) or self._look_into(record)))
+        return self._found(record, quick_look(record) or look_into(record))
 
     def label(self, record: Record) -> Label:
         """What a file says of itself, as far as somebody has looked (see ``labelled``)."""
@@ -335,13 +285,13 @@ class Catalog:
         files = (r for kind in LABELLED_KINDS for r in self.records(kind))
         unread = [r for r in files if not r.is_labelled and not r.problem]
         found = [
-            (record, _quick_label(record) or self._look_into(record))
+            (record, quick_look(record) or look_into(record))
             for record in unread[:LABELLED_AT_ONCE]
             if not self._background.should_stop()
         ]
         with self._facts.together():
-            for record, values in found:
-                self._changed(record, *values)
+            for record, in_it in found:
+                self._found(record, in_it)
         if len(unread) > len(found):
             self._background.add(LABELLING, f"label {len(unread)}", self._label_some)
 
@@ -352,11 +302,7 @@ class Catalog:
     def metadata(self, record: Record) -> dict[str, str]:
         """The metadata stored in a safetensors file, read now; empty for other files and for
         those that cannot be read."""
-        try:
-            is_file = not is_picture(record.path) and record.path.is_file()
-            return read_metadata(record.path) if is_file else {}
-        except CheckpointError:
-            return {}
+        return metadata_of(record)
 
     def hash_now(self, record: Record, should_stop: Callable[[], bool] | None = None) -> Record:
         """The record with its hash, calculated in this thread if it is not known.
@@ -396,13 +342,14 @@ class Catalog:
         with self._lock:
             return self._records.get(record.kind, {}).get(str(record.path), record)
 
-    def _changed(
-        self, record: Record, values: dict[str, object], label: Label | None = None
-    ) -> Record:
+    def _found(self, record: Record, found: Found) -> Record:
+        """Remember what is in a file."""
+        self._facts.remember_label(record.path, found.label)
+        return self._changed(record, found.facts)
+
+    def _changed(self, record: Record, values: dict[str, object]) -> Record:
         """Remember new facts, provided that the file is still the one they were found in."""
         facts = self._facts.change(record.path, record.size, record.mtime_ns, values)
-        if label is not None:
-            self._facts.remember_label(record.path, label)
         with self._lock:
             known = self._records.get(record.kind, {})
             key = str(record.path)
@@ -420,7 +367,7 @@ class Catalog:
         return changed
 
 
-def _found(record: Record | None, what: str, name: str, records: Iterable[Record]) -> Record:
+def _existing(record: Record | None, what: str, name: str, records: Iterable[Record]) -> Record:
     if record is None:
         raise not_found(what, name, records)
     return record
@@ -438,42 +385,3 @@ def _by_path(records: Iterable[Record]) -> dict[str, Record]:
     """Records by path, sorted by name without regard to case."""
     ordered = sorted(records, key=lambda r: (r.name.casefold(), r.name))
     return {str(record.path): record for record in ordered}
-
-
-def _quick_label(record: Record) -> tuple[dict[str, object], Label] | None:
-    """Facts and label of a LoRA from its metadata alone; None when that is not enough."""
-    if record.kind != "lora":
-        return None
-    try:
-        metadata = read_metadata(record.path)
-    except CheckpointError:
-        return None
-    family = stated_family(metadata)
-    if not family:
-        return None
-    values: dict[str, object] = {
-        "is_labelled": True, "family": family, "alias": metadata.get("ss_output_name", ""),
-    }  # fmt: skip
-    if stated := stated_hash(metadata):
-        values["sha256"] = stated
-    return values, read_label(metadata)
-
-
-def _embedding_values(record: Record) -> dict[str, object]:
-    facts = read_embedding_facts(record.path)
-    count = f"{facts.vectors} vectors" if facts.vectors > 1 else "one vector"
-    title = f"an embedding of {count} for {facts.family}"
-    family = FAMILY_CODES.get(facts.width, "")
-    return {"kind": "embedding", "family": family, "title": title, "problem": ""}
-
-
-def _basic_facts(record: Record) -> dict[str, object]:
-    family, title = describe_checkpoint(record.path)
-    return {"kind": "checkpoint", "family": family, "title": title, "problem": ""}
-
-
-def _is_open_question(record: Record) -> bool:
-    """Nobody has looked into it yet, or what was found may have changed with its folder."""
-    if needs_folder(record.family, record.path):
-        return True
-    return not record.is_inspected and not record.problem
