@@ -17,31 +17,22 @@ import numpy
 import pytest
 import torch
 
+from tests.checkpoints.pickle_writing import (
+    MOST_BYTES,
+    MOST_SECONDS,
+    PROTOCOL,
+    REBUILD,
+    call,
+    legacy,
+    refused,
+    text,
+    touch,
+    zipped,
+)
 from webui.checkpoints import pickle_machine
 from webui.checkpoints.pickles import read_pickle
 from webui.checkpoints.weights import open_weights
-from webui.errors import CheckpointError, UnsafeCheckpointError
-
-MOST_SECONDS = 5.0
-"""Of the processor's time; half of it goes into counting memory."""
-MOST_BYTES = 100 << 20
-PROTOCOL = b"\x80\x04"
-REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
-
-
-def text(value: str) -> bytes:
-    raw = value.encode()
-    return b"X" + struct.pack("<I", len(raw)) + raw
-
-
-def touch(trace: Path) -> str:
-    return f"touch {trace}"
-
-
-def call(name: str, *arguments: bytes) -> bytes:
-    """Instructions that call ``module.name`` with what other instructions put on the stack."""
-    module, _, function = name.rpartition(".")
-    return f"c{module}\n{function}\n".encode() + b"(" + b"".join(arguments) + b"tR"
+from webui.errors import UnsafeCheckpointError
 
 
 class Reduced:
@@ -208,34 +199,6 @@ HARMLESS: dict[str, Callable[[Path], bytes]] = {
     "frame of a giant": lambda t: b"\x95" + struct.pack("<Q", 0) + b"}",
 }  # fmt: skip
 """They hold no tensor and ask for nothing; reading them must cost nothing either."""
-
-
-def zipped(path: Path, instructions: bytes, name: str = "archive/data.pkl") -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(name, PROTOCOL + instructions + b".")
-    return path
-
-
-def legacy(path: Path, *pickles: bytes) -> Path:
-    """torch's format of before 1.6: magic number, version, system, content, keys."""
-    first = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
-    path.write_bytes(b"".join([*(pickle.dumps(x, 2) for x in first), *pickles]))
-    return path
-
-
-def refused(path: Path) -> CheckpointError:
-    """The error of reading a file, which came soon and without much memory."""
-    began = time.process_time()
-    tracemalloc.start()
-    try:
-        with pytest.raises(CheckpointError) as caught:
-            read_pickle(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert time.process_time() - began < MOST_SECONDS
-    assert peak < MOST_BYTES
-    return caught.value
 
 
 @pytest.mark.parametrize("name", UNSAFE)

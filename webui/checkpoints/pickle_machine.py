@@ -18,9 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 MAX_STEPS: Final = 2_000_000
-"""A full checkpoint with its optimiser takes about a hundred thousand."""
+"""A full checkpoint with its optimiser takes about a hundred thousand. What an instruction copies
+counts too: few of them can copy one large thing again and again."""
+CHARACTERS_PER_STEP: Final = 32
+"""So much copied text counts as one step."""
 MAX_INTEGER_BYTES: Final = 64
 MAX_KEY_NUMBER: Final = 1 << 31
+MAX_KEY_LENGTH: Final = 10_000
+"""Long texts that are equal are compared from end to end at every look-up."""
 _LINE_BYTES: Final = 1 << 16
 _OLD_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "cPickle": "pickle"}
 """Python 2's names, which every unpickler turns into today's."""
@@ -95,9 +100,9 @@ class _Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._spent = 0
 
     def run(self) -> Any:
-        steps = 0
         while True:
             code = self._take(1)
             if code == b".":
@@ -106,9 +111,13 @@ class _Machine:
             if step is None:
                 raise PickleError(f"it has the unknown instruction {code!r}")
             step(self)
-            steps += 1
-            if steps > MAX_STEPS:
-                raise PickleError(f"it has more than {MAX_STEPS} instructions")
+            self._spend(1)
+
+    def _spend(self, steps: int) -> None:
+        """Count what an instruction costs; called before anything is copied."""
+        self._spent += steps
+        if self._spent > MAX_STEPS:
+            raise PickleError(f"it has more than {MAX_STEPS} instructions, with what they copy")
 
     # Reading
 
@@ -185,7 +194,7 @@ class _Machine:
 
     def text(self, size_bytes: int) -> None:
         raw = self._take(self._number(size_bytes))
-        self.push(raw.decode("utf-8", "surrogateescape"))
+        self.push(raw.decode("utf-8", "backslashreplace"))
 
     def raw(self, size_bytes: int) -> None:
         self.push(self._take(self._number(size_bytes)))
@@ -194,7 +203,7 @@ class _Machine:
         line = self._line().strip()
         if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
             raise PickleError("a text in it has no quotes")
-        self.push(codecs.escape_decode(line[1:-1])[0].decode("utf-8", "surrogateescape"))
+        self.push(codecs.escape_decode(line[1:-1])[0].decode("utf-8", "backslashreplace"))
 
     def get(self, key: int) -> None:
         if key not in self._memo:
@@ -261,6 +270,7 @@ class _Machine:
             self._named("a module", "whose name is only worked out while it is read")
 
     def _named(self, module: str, name: str) -> None:
+        self._spend((len(module) + len(name)) // CHARACTERS_PER_STEP)
         self.push(self._trusted.named(f"{_OLD_MODULES.get(module, module)}.{name}"))
 
     def registered(self, size_bytes: int) -> None:
@@ -273,6 +283,7 @@ class _Machine:
     def call_with_names(self) -> None:
         names, arguments, function = self._pop(), self._pop(), self._pop()
         if isinstance(names, dict) and names and isinstance(arguments, tuple):
+            self._spend(len(arguments))
             arguments = (*arguments, names)
         self._call(function, arguments)
 
@@ -293,6 +304,8 @@ class _Machine:
     def _call(self, function: Any, arguments: Any) -> None:
         if not isinstance(arguments, tuple):
             arguments = (arguments,)
+        self._spend(len(arguments))
+        self._spend(sum(len(a) for a in arguments if isinstance(a, list | tuple | dict)))
         if isinstance(function, Name):
             self.push(self._trusted.called(function, arguments))
         else:
@@ -318,7 +331,8 @@ class _Machine:
         self.push(float(self._line()))
 
     def line_text(self) -> None:
-        self.push(self._line().decode("raw-unicode-escape"))
+        line = self._line().decode("raw-unicode-escape")
+        self.push(line.encode("utf-8", "backslashreplace").decode())  # halves of characters
 
     def line_get(self) -> None:
         self.get(_index(self._line()))
@@ -354,13 +368,21 @@ def _index(line: bytes) -> int:
 def plain_key(key: Any) -> Any:
     """A dictionary's key that can be compared safely: texts and small whole numbers as they are,
     all else as text. Python compares numbers by value, so chosen ones could be made to collide,
-    and nested tuples without an end."""
+    and nested tuples without an end.
+
+    Raises:
+        PickleError: It is longer than any name.
+    """
+    if isinstance(key, str | bytes) and len(key) > MAX_KEY_LENGTH:
+        raise PickleError("a name in it is too long for any use")
     if isinstance(key, str) or key is None or isinstance(key, bool):
         return key
     if isinstance(key, int) and abs(key) < MAX_KEY_NUMBER:
         return key
-    if isinstance(key, int | float | bytes):
-        return repr(key)[:200]
+    if isinstance(key, bytes):
+        return repr(key[:200])
+    if isinstance(key, int | float):
+        return repr(key)
     return key.full if isinstance(key, Name) else f"a key at {id(key)}"
 
 

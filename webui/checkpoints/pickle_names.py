@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.pickle_machine import Bytes, Leftover, Name, PickleError, follow, plain_key
-from webui.checkpoints.pickle_wishes import Wishes
+from webui.checkpoints.pickle_wishes import Wishes, spelt
 from webui.errors import UnsafeCheckpointError
 
 STORAGE_DTYPES: Final = {
@@ -124,7 +124,7 @@ class Reader:
     def _refusal(self) -> UnsafeCheckpointError:
         first = self._wishes.first
         return UnsafeCheckpointError(
-            f"{self.path.name} asks to run {first!r}, which has no place in a weights file. "
+            f"{self.path.name} asks to run '{first}', which has no place in a weights file. "
             f"It was refused; nothing in it was run. {self._wishes.sentence()}",
             "Get the model as .safetensors, from a source you trust.",
             path=str(self.path),
@@ -134,6 +134,7 @@ class Reader:
 
     def named(self, full: str) -> Any:
         """See ``Trusted``."""
+        full = spelt(full)
         module, _, name = full.rpartition(".")
         if module in ("torch", "torch.storage", "torch.cuda") and name in STORAGE_DTYPES:
             return StorageType(STORAGE_DTYPES[name])
@@ -169,7 +170,8 @@ class Reader:
             raise PickleError("it names outside data in an unknown way")
         if len(key) > 5 and key[5] is not None:
             raise PickleError("views of storages (torch 0.x) are not supported")
-        return self.used.setdefault(str(name), Storage(str(name), kind.dtype, count))
+        found = str(plain_key(name))
+        return self.used.setdefault(found, Storage(found, kind.dtype, count))
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> StoredTensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from webui.checkpoints.pickle_machine import Leftover, Name
@@ -12,6 +13,9 @@ SHOWN_PARTS: Final = 4
 SHOWN_DEPTH: Final = 4
 SHOWN_WISHES: Final = 5
 SHOWN_CALL: Final = 300
+SHOWN_NAME: Final = 150
+LOOKED_AT: Final = 1000
+"""Calls put into words at most; a file may repeat one a million times."""
 
 DEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "run_program": (
@@ -73,13 +77,20 @@ def deed_of(full: str) -> str:
     return OTHER_DEED
 
 
+def spelt(full: str) -> str:
+    """A name as it can be shown: short, and without characters that nobody sees."""
+    shown = full if full.isprintable() else repr(full[:SHOWN_NAME])[1:-1]
+    return shown if len(shown) <= SHOWN_NAME else shown[:SHOWN_NAME] + "…"
+
+
 class Wishes:
-    """Names that were refused, and the calls that were asked of them."""
+    """Names that were refused, as ``spelt``, and the calls that were asked of them."""
 
     def __init__(self) -> None:
         self.first = ""
-        self._calls: dict[str, str] = {}
+        self._calls: dict[str, dict[str, None]] = {deed: {} for deed in WORDS}
         self._uncalled: dict[str, None] = {}
+        self._looked_at = 0
 
     def __bool__(self) -> bool:
         return bool(self.first)
@@ -93,14 +104,18 @@ class Wishes:
     def call(self, full: str, arguments: tuple[Any, ...]) -> None:
         """It was to be called."""
         self._uncalled.pop(full, None)
-        if len(self._calls) < SHOWN_WISHES:
+        calls = self._calls[deed_of(full)]
+        self._looked_at += 1
+        if len(calls) < SHOWN_WISHES and self._looked_at <= LOOKED_AT:
             call = _call(full, arguments, 0)
-            shown = call if len(call) <= SHOWN_CALL else call[:SHOWN_CALL] + "…"
-            self._calls[shown] = deed_of(full)
+            calls[call if len(call) <= SHOWN_CALL else call[:SHOWN_CALL] + "…"] = None
 
     def listed(self) -> list[dict[str, str]]:
-        """What it wanted, in order: the ``deed`` and the ``call`` as Python would say it."""
-        calls = [{"deed": deed, "call": call} for call, deed in self._calls.items()]
+        """What it wanted, the worst first and calls before names: the ``deed`` and the ``call`` as
+        Python would say it."""
+        calls = [
+            {"deed": deed, "call": call} for deed, calls in self._calls.items() for call in calls
+        ]
         names = [{"deed": deed_of(full), "call": full} for full in self._uncalled]
         return (calls + names)[:SHOWN_WISHES]
 
@@ -114,8 +129,8 @@ def _call(full: str, arguments: Any, depth: int) -> str:
     return f"{full}({_parts(arguments, depth)})"
 
 
-def _parts(values: Any, depth: int) -> str:
-    shown = [_shown(value, depth + 1) for value in list(values)[:SHOWN_PARTS]]
+def _parts(values: Collection[Any], depth: int) -> str:
+    shown = [_shown(value, depth + 1) for value in islice(values, SHOWN_PARTS)]
     return ", ".join(shown + ["…"] * (len(values) > SHOWN_PARTS))
 
 
@@ -135,7 +150,7 @@ def _shown(value: Any, depth: int) -> str:
         name = made_by.full if isinstance(made_by, Name) else _shown(made_by, depth + 1)
         return _call(name, value.arguments, depth)
     if isinstance(value, dict):
-        items = list(value.items())[:SHOWN_PARTS]
+        items = islice(value.items(), SHOWN_PARTS)
         pairs = [f"{_shown(k, depth + 1)}: {_shown(v, depth + 1)}" for k, v in items]
         return "{" + ", ".join(pairs + ["…"] * (len(value) > SHOWN_PARTS)) + "}"
     if isinstance(value, list | tuple):

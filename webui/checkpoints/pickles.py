@@ -10,10 +10,11 @@ Source: the two containers (zip since torch 1.6, plain stream before) as written
 
 from __future__ import annotations
 
+import io
 import mmap
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -27,12 +28,21 @@ from webui.checkpoints.pickle_names import (
     Storage,
     StoredTensor,
 )
+from webui.checkpoints.pickle_wishes import spelt
 from webui.errors import CheckpointError
 
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
 MAX_VALUES: Final = 200_000
 """Values looked at in search of tensors; lists that hold each other have no end."""
+MAX_NAME_CHARACTERS: Final = 32 << 20
+"""Of all their dotted names together."""
+MAX_CONTENTS_BYTES: Final = 8 << 20
+"""Of an archive's table of contents: about eighty thousand entries."""
+MAX_REPEATED: Final = 1 << 20
+"""So many numbers a tensor may show that has fewer in the file (torch's ``expand``)."""
+MAX_DEPTH: Final = 12
+"""Deeper lies nothing that is a weight."""
 
 
 @dataclass(frozen=True)
@@ -111,30 +121,33 @@ def tensors_by_name(content: Any) -> dict[str, StoredTensor]:
                 break
     found: dict[str, StoredTensor] = {}
     stack: list[tuple[str, Any, int]] = [("", root, 0)]
-    looked_at = 0
+    values = characters = 0
     while stack:
         name, value, depth = stack.pop()
-        looked_at += 1
-        if looked_at > MAX_VALUES:
-            raise PickleError(f"it describes more than {MAX_VALUES} values")
         if isinstance(value, StoredTensor):
             found[name] = value
             continue
         if isinstance(value, Leftover):
             value = value.state
-        if depth > 12:
+        if depth > MAX_DEPTH or not isinstance(value, dict | list | tuple):
             continue
-        for key, part in reversed(_parts(value)):
-            stack.append((f"{name}.{key}" if name else str(key), part, depth + 1))
+        values += len(value)
+        if values > MAX_VALUES:
+            raise PickleError(f"it describes more than {MAX_VALUES} values")
+        for key, part in _parts(value):
+            full = f"{name}.{key}" if name else str(key)
+            characters += len(full)
+            if characters > MAX_NAME_CHARACTERS:
+                raise PickleError("the names in it are too long for any use")
+            stack.append((full, part, depth + 1))
     return found
 
 
-def _parts(value: Any) -> list[tuple[Any, Any]]:
+def _parts(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[tuple[Any, Any]]:
+    """What lies in it, last first."""
     if isinstance(value, dict):
-        return list(value.items())
-    if isinstance(value, (list, tuple)):
-        return list(enumerate(value))
-    return []
+        return reversed(value.items())
+    return zip(range(len(value) - 1, -1, -1), reversed(value), strict=True)
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
@@ -143,8 +156,21 @@ def _damaged(path: Path, what: str) -> CheckpointError:
     )
 
 
+class _Sparing(io.BufferedReader):
+    """A file that gives no more at once than is allowed: archives say themselves how much of
+    them is to be read."""
+
+    most = MAX_CONTENTS_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self.most:
+            raise PickleError(f"its table of contents is larger than {self.most} bytes")
+        return super().read(size)
+
+
 def _read_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, Storage]]:
-    with zipfile.ZipFile(path) as archive, open(path, "rb") as raw:
+    with _Sparing(io.FileIO(path)) as raw, zipfile.ZipFile(raw) as archive:
+        raw.most = MAX_PICKLE_BYTES + 1
         entries = {info.filename: info for info in archive.infolist()}
         if len(entries) != len(archive.infolist()):
             raise _damaged(path, "a part of it is there twice")
@@ -168,12 +194,24 @@ def _read_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, St
 
 
 def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
-    """A part of the archive; what it claims about its size is not believed."""
+    """A part of the archive; what it claims about its size is not believed.
+
+    Torch packs nothing, other programs as zip does. What else there is would be unpacked whole
+    before the first byte is given, however little is asked for.
+    """
+    if entry.file_size > most:
+        raise _too_large(path, entry, most)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _damaged(path, "its description of tensors was compressed in an unknown way")
     with archive.open(entry) as part:
         data = part.read(most + 1)
     if len(data) > most:
-        raise _damaged(path, f"its {entry.filename!r} is larger than {most} bytes")
+        raise _too_large(path, entry, most)
     return data
+
+
+def _too_large(path: Path, entry: zipfile.ZipInfo, most: int) -> CheckpointError:
+    return _damaged(path, f"its '{spelt(entry.filename)}' is larger than {most} bytes")
 
 
 def _zip_data(path: Path, raw: BinaryIO, entry: zipfile.ZipInfo | None) -> tuple[int, int]:
@@ -243,9 +281,12 @@ def _check_extent(
 ) -> None:
     shape, stride = tensor.info.shape, tensor.stride
     if len(shape) != len(stride) or min((*shape, *stride, tensor.offset), default=0) < 0:
-        raise _damaged(path, f"{name!r} has an impossible shape")
+        raise _damaged(path, f"'{spelt(name)}' has an impossible shape")
     if not tensor.info.count:
         return
+    stored = storages[tensor.storage][1] * 8 // DTYPE_BITS[tensor.info.dtype]
+    if tensor.info.count > max(stored, MAX_REPEATED):
+        raise _damaged(path, f"'{spelt(name)}' claims more numbers than there are")
     last = tensor.offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
-    if (last + 1) * DTYPE_BITS[tensor.info.dtype] // 8 > storages[tensor.storage][1]:
-        raise _damaged(path, f"{name!r} reaches beyond its data")
+    if last >= stored:
+        raise _damaged(path, f"'{spelt(name)}' reaches beyond its data")
