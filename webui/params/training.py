@@ -76,6 +76,7 @@ class DataOptions(Captioning, Augmenting, Bucketing):
         dataset_config: File with ``[[datasets]]``; takes the place of all three.
         prior_loss_weight: Weight of regularisation pictures.
         cache_latents_to_disk: Implies ``cache_latents``.
+        cache_text_encoder_outputs_to_disk: Implies ``cache_text_encoder_outputs``.
         validation_split: Share of the pictures kept back, whose loss is measured.
     """
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from webui.progress import Progress
+from webui.training.text_cache import TextCache
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,14 @@ class Dataset(Protocol):
     def captions(self) -> frozenset[str] | None:
         """Every caption that batches can carry, "" included when it can be; None when they vary
         (shuffled, dropped tags, wildcards)."""
+        ...
+
+    def text_cache(self, encoders: str) -> TextCache:
+        """Where encoded captions are kept on disk.
+
+        Args:
+            encoders: Stands for the text encoders; see ``text_cache.encoders_key``.
+        """
         ...
 
     def batches(self, epoch: int, plan: Plan, *, skip: int = 0) -> Iterator[Batch]:

@@ -5,6 +5,7 @@ Plain Python, no torch. Names and order of the rules are those of the training o
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import re
@@ -101,7 +102,8 @@ def write_caption(file: Path, caption: str) -> None:
         part.write_text(caption, encoding="utf-8")
         part.replace(file)
     except OSError as err:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise TrainingError(
             f'The caption "{file.name}" could not be written: {err.strerror or err}.',
             "Make room on that disk.",

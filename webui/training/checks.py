@@ -124,7 +124,7 @@ def _caches(options: TrainingOptions, family: str) -> Iterator[Problem]:
                     f"cache_latents cannot be used with {name}: cached pictures cannot change. "
                     "Switch one of them off. (flip_aug is fine.)",
                 )
-    if options.cache_text_encoder_outputs:
+    if options.cache_text_encoder_outputs or options.cache_text_encoder_outputs_to_disk:
         for name in (
             "shuffle_caption", "caption_dropout_rate", "token_warmup_step",
             "caption_tag_dropout_rate", "enable_wildcard",

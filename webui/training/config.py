@@ -45,8 +45,8 @@ ALIASES: Final = {
 """Names seen in the wild → ours."""
 WITHOUT_EFFECT: Final = frozenset(
     {
-        "config_file", "output_config", "tokenizer_cache_dir", "cache_text_encoder_outputs_to_disk",
-        "wandb_api_key", "wandb_run_name", "dynamo_backend", "ddp_timeout", "console_log_level",
+        "config_file", "output_config", "tokenizer_cache_dir", "wandb_api_key", "wandb_run_name",
+        "dynamo_backend", "ddp_timeout", "console_log_level",
         "console_log_simple", "console_log_file", "opt_channels_last", "debug_dataset",
         "max_data_loader_n_workers_persistent", "training_model_type", "huggingface_repo_id",
         "ddp_gradient_as_bucket_view", "ddp_static_graph", "disable_mmap_load_safetensors",

@@ -33,6 +33,7 @@ from webui.training.dataset_metadata import metadata
 from webui.training.dataset_pixels import Sample, crop_corner, is_flipped, prepare
 from webui.training.dataset_plan import DatasetPlan, PicturePlan, make_plan
 from webui.training.notices import Notice
+from webui.training.text_cache import TextCache
 
 AHEAD = 3
 """Batches that are read while one is learnt."""
@@ -139,6 +140,11 @@ class PictureDataset:
             return None
         drops = any(can_be_dropped(entry.subset) for entry in self._entries)
         return frozenset(map(_still_caption, self._entries)) | ({""} if drops else set())
+
+    def text_cache(self, encoders: str) -> TextCache:
+        """See ``batch.Dataset``."""
+        stems = {_still_caption(e): e.photograph.path.stem for e in reversed(self._entries)}
+        return TextCache(self._cache_folder.with_name("texts"), encoders, stems)
 
     # Latents
 

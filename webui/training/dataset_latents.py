@@ -6,6 +6,7 @@ is ever stale. Files that kohya's trainer left beside pictures are read where th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -138,7 +139,8 @@ def write_file(file: Path, entry: Entry, latents: Latents) -> None:
             np.savez(out, allow_pickle=False, **arrays)
         part.replace(file)
     except OSError as err:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise DatasetError(
             f'Latents could not be kept in "{file.parent}": {err.strerror or err}.',
             "Make room on that disk, or use cache_latents without cache_latents_to_disk.",

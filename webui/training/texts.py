@@ -6,7 +6,6 @@ Source: lora-training.md, section 3.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -15,22 +14,11 @@ from torch import Tensor
 from webui.prompts.attention import BREAK, weigh
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.training.base import TextEncoder
+from webui.training.text_cache import TextCache, Told
 
 ROW: Final = 77
 INNER: Final = 75
 """Tokens of a row, and of them those between the marks."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """Encoded captions.
-
-    Attributes:
-        states: (B, T, C), T = 77, 152 or 227. pooled: (B, 1280) for SDXL, else None.
-    """
-
-    states: Tensor
-    pooled: Tensor | None = None
 
 
 class CaptionEncoder:
@@ -57,12 +45,32 @@ class CaptionEncoder:
         self._is_weighted = is_weighted
         self._kept: dict[str, Told] = {}
 
-    def keep(self, captions: Iterable[str]) -> None:
-        """Encode captions once; from then on ``encode`` only looks them up."""
-        with torch.no_grad():
-            for caption in captions:
-                if caption not in self._kept:
-                    self._kept[caption] = self._encode([caption])
+    def keep(self, captions: Iterable[str], cache: TextCache | None = None) -> None:
+        """Encode captions once; from then on ``encode`` only looks them up.
+
+        Args:
+            cache: Where they may lie already, and are kept for the next training.
+        Raises:
+            DatasetError: The cache's disk is full.
+        """
+        for caption in captions:
+            if caption not in self._kept:
+                self._kept[caption] = self._looked_up(caption, cache)
+
+    @torch.no_grad()
+    def _looked_up(self, caption: str, cache: TextCache | None) -> Told:
+        if cache is None:
+            return self._encode([caption])
+        recipe = (*self._tokens(caption), self._rows, self._clip_skip)
+        found = cache.read(recipe)
+        if found is None:
+            found = self._encode([caption])
+            cache.write(caption, recipe, found)
+            return found
+        network: Any = self._texts[0].network
+        like = next(network.parameters())
+        pooled = None if found.pooled is None else found.pooled.to(like)
+        return Told(found.states.to(like), pooled)
 
     def forget_networks(self) -> None:
         """Let go of the text encoders: every caption to come is kept."""

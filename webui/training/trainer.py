@@ -37,6 +37,7 @@ from webui.training.preparing import begin_with, chosen_rates, make_network, par
 from webui.training.rates import rate_factor
 from webui.training.running_mean import RunningMean
 from webui.training.steps import Due, file_stem, history_name, is_due, training_length
+from webui.training.text_cache import TextCache, encoders_key
 from webui.training.texts import CaptionEncoder
 from webui.training.watching import (
     CacheProgress,
@@ -210,10 +211,18 @@ class Trainer:
         captions = self._dataset.captions() if not has_text else None
         if captions is not None:
             watcher.stage("caching texts", 0, len(captions))
-            self._captions.keep(sorted(captions))
+            self._captions.keep(sorted(captions), self._text_cache())
             if self._paint is None and TEXT not in parts_of(options):
                 self._captions.forget_networks()
                 base.texts = []
+
+    def _text_cache(self) -> TextCache | None:
+        """Where encoded captions lie on disk, when they shall."""
+        options, base = self._options, self._base
+        if not options.cache_text_encoder_outputs_to_disk:
+            return None
+        sha256 = self._checkpoint.new if self._checkpoint else ""
+        return self._dataset.text_cache(encoders_key(options, base.path, sha256, base.dtype))
 
     def _go_on_from_state(self) -> None:
         """Take up a state: the one that is asked for, or that of a crash or a pause."""

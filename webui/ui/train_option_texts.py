@@ -69,8 +69,8 @@ OPTION_TEXTS: dict[str, tuple[str, str]] = {
     "vae_batch_size": ("Pictures encoded at once", "VAE 编码批量大小"),
     "cache_text_encoder_outputs": ("Encode captions once", "缓存文本编码器输出"),
     "cache_text_encoder_outputs_to_disk": (
-        "Accepted; they are kept in memory",
-        "兼容项，缓存在内存中",
+        "Also keep them on disk for the next training",
+        "同时保存到磁盘，下次训练可直接使用",
     ),
     "max_data_loader_n_workers": ("Threads that read pictures", "加载数据的线程数"),
     "persistent_data_loader_workers": (
