@@ -8,8 +8,10 @@ import pytest
 
 from webui.errors import ParamsError
 from webui.options import OPTION_DEFAULTS
-from webui.params import Hires, Refiner, TextToImage
+from webui.params import DrawnTexts, Hires, Refiner, TextToImage, from_json
+from webui.prompts.drawing import Values
 from webui.prompts.styles import Style
+from webui.services.follow_ups import again
 from webui.services.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
 
 OIL = Style("oil", "oil painting of {prompt}", "photo")
@@ -174,3 +176,73 @@ def test_other_checkpoints_when_named_are_looked_up() -> None:
     assert params.refiner == Refiner(
         checkpoint="found-fine", switch_at=0.4, by_steps=True, hires_pass="first pass"
     )
+
+
+HELD = {"colour": Values(("red", "green", "blue"), (1.0, 1.0, 1.0))}
+
+
+def drawn(warnings: list[str] | None = None, **wish: Any) -> TextToImage:
+    return resolve(
+        TextToImageRequest(**{"seed": 7, **wish}),
+        OPTION_DEFAULTS,
+        find_checkpoint=lambda alias: f"found-{alias}",
+        styles={"oil": OIL},
+        find_wildcard=HELD.get,
+        warn=(warnings if warnings is not None else []).append,
+    )
+
+
+def test_wildcards_when_there_are_several_pictures_are_drawn_by_the_seed_of_each() -> None:
+    together = drawn(
+        prompt="{a|b} __colour__", styles=("oil",), negative_prompt="x", batch_count=3, batch_size=2
+    )
+
+    each = [together.of_picture(i) for i in range(6)]
+    assert len({one.prompt for one in each}) > 2
+    assert all(one.negative_prompt == "x, photo" for one in each)
+    for index, one in enumerate(each):
+        alone = drawn(prompt="{a|b} __colour__", styles=("oil",), seed=7 + index)
+        assert one.prompt == alone.prompt
+        assert one.drawn == DrawnTexts(template="oil painting of {a|b} __colour__")
+    assert together.prompt == each[0].prompt
+    assert from_json(together.to_json()) == together
+
+
+def test_wildcards_when_a_second_pass_has_the_same_template_become_the_same_text() -> None:
+    wish = {"prompt": "{a|b|c|d}", "negative_prompt": "{e|f}", "batch_count": 4}
+    params = drawn(**wish, hires=Hires(prompt="{a|b|c|d}", negative_prompt="{e|f}!"))
+
+    for index in range(4):
+        one = params.of_picture(index)
+        assert one.hires is not None and one.hires.prompt == one.prompt
+        assert one.hires.negative_prompt == f"{one.negative_prompt}!"
+    assert set("abcd") >= set(params.prompts)
+
+
+def test_wildcards_when_all_combinations_are_wanted_come_in_turn() -> None:
+    params = drawn(prompt="{a|b} __colour__", combinatorial=True, batch_size=4, batch_count=9)
+
+    assert (params.batch_size, params.batch_count) == (1, 6)
+    assert [params.of_picture(i).prompt for i in range(6)] == [
+        "a red", "a green", "a blue", "b red", "b green", "b blue",
+    ]  # fmt: skip
+    with pytest.raises(ParamsError, match="1,024 combinations"):
+        drawn(prompt="{a|b}" * 10, combinatorial=True)
+
+
+def test_wildcards_when_unknown_or_switched_off_stay_as_typed() -> None:
+    warnings: list[str] = []
+
+    assert drawn(warnings, prompt="{a|a} __colours__").prompt == "a __colours__"
+    assert len(warnings) == 1 and "__colours__" in warnings[0]
+    plain = resolved({"dynamic_prompts": False}, prompt="{a|b}")
+    assert plain.prompt == "{a|b}" and plain.drawn is None
+
+
+def test_pictures_when_they_have_their_own_prompts_keep_them_alone() -> None:
+    together = drawn(prompt="{a|b|c|d|e|f}", batch_count=5)
+
+    alone = again(together, 3, 10)
+
+    assert isinstance(alone, TextToImage) and alone.image_count == 1
+    assert alone.of_picture(0).prompt == together.of_picture(3).prompt == alone.prompt

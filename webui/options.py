@@ -105,6 +105,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("comma_padding_backtrack", 20, "Prompt word wrap length limit", minimum=0, maximum=74),
     Option("enable_prompt_comments", True, "Enable comments in prompts"),
+    Option("dynamic_prompts", True, "Wildcards and choices in prompts: __name__, {a|b}"),
     Option(
         "use_old_scheduling",
         False,

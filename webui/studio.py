@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,13 +49,17 @@ from webui.params import (
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
 from webui.prompts.tokenizer import ClipTokenizer
+from webui.prompts.wildcards import WildcardFiles
 from webui.services.downloads import Downloads
 from webui.services.drafts import Drafts
+from webui.services.drawn_texts import wildcard_folders
 from webui.services.embedding_list import EmbeddingList
 from webui.services.job_files import JobFiles
 from webui.services.job_results import JobResults
 from webui.services.model_cards import ModelCards
 from webui.services.named_weights import NamedWeights
+from webui.services.plot_axes import Names
+from webui.services.plots import Plots
 from webui.services.reading_ahead import ReadingAhead
 from webui.services.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
 from webui.services.training_jobs import PAUSABLE, not_pausable
@@ -116,6 +120,7 @@ class Studio:
             folders, public_only=not settings.is_private, on_come=self.catalog.refresh
         )
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
+        self.wildcards = WildcardFiles(wildcard_folders(folders.data, folders.programs))
         self.drafts = Drafts(folders.database)
         self.brake = Brake()
         self.live = LiveJobs()
@@ -134,6 +139,10 @@ class Studio:
         )  # fmt: skip
         self._results = JobResults(self.jobs, self.library, self.videos, self.options, folders.data)
         self._ahead = ReadingAhead(self.job_files.of_next)
+        self.plots = Plots(
+            self.jobs, Names(self.catalog, self.weights, self.styles), self.resolve,
+            lambda: self.supervisor.wake(),
+        )  # fmt: skip
         self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
             self.jobs,
@@ -229,11 +238,17 @@ class Studio:
 
     # Asking for pictures
 
-    def resolve(self, request: AnyRequest) -> AnyParams:
-        """Answer everything a request leaves open, by the present options and styles.
+    def resolve(
+        self, request: AnyRequest, warn: Callable[[str], None] = logger.warning
+    ) -> AnyParams:
+        """Answer everything a request leaves open, by the present options, styles and wildcards.
+
+        Args:
+            warn: Told of what is not there and stays in a prompt as it was typed.
 
         Raises:
             ParamsError: A value out of range.
+            PromptSyntaxError: A wildcard that holds itself.
             CheckpointNotFoundError: No checkpoint of that name, or none at all.
             KeyError: An override names no option.
         """
@@ -243,6 +258,8 @@ class Studio:
             options,
             find_checkpoint=lambda alias: self.checkpoint(alias).name,
             styles=self.styles.by_name(),
+            find_wildcard=self.wildcards.find,
+            warn=warn,
         )
 
     def submit(
@@ -266,7 +283,9 @@ class Studio:
             WebUIError: As ``resolve``.
         """
         wish = request if isinstance(request, PaintingRequest) else None
-        params = self.resolve(request) if isinstance(request, PaintingRequest) else request
+        told: list[str] = []
+        is_wish = isinstance(request, PaintingRequest)
+        params = self.resolve(request, told.append) if is_wish else request
         if isinstance(params, TrainLora):
             params = params.with_seed()
         job = self.jobs.submit(
@@ -279,6 +298,8 @@ class Studio:
             client=client,
             repeat_json=wish.model_dump_json() if forever and wish else None,
         )
+        for text in told:
+            self.jobs.add_warning(job.id, text)
         self.supervisor.wake()
         self._ahead.look()
         return job
@@ -308,6 +329,8 @@ class Studio:
             if job_id in (None, running_id):
                 self._end_repeating(running_id)
                 self.live.update(running_id, interrupted=True)
+                if (whole := self.jobs.get(running_id).parent) is not None:
+                    self.plots.stop(whole)
                 self.supervisor.interrupt(running_id)
 
     def skip(self, job_id: int | None = None) -> None:
@@ -336,15 +359,42 @@ class Studio:
     def cancel(self, job_id: int) -> None:
         """Take a waiting job out of the queue, or interrupt it if it already runs.
 
+        A job that is part of another ends with all of that; what is there of a plot is still
+        laid out.
+
         Raises:
             JobNotFoundError: No job has that id.
         """
-        self.jobs.get(job_id)
+        job = self.jobs.get(job_id)
+        whole = job.parent or job.id
+        if self.jobs.part_states(whole) and self.jobs.get(whole).state == "queued":
+            self._interrupt_part_of(whole)
+            self.plots.stop(whole)
+            self._announce()
+            return
         self._end_repeating(job_id)
         if self.live.get(job_id) is not None:
             self.live.update(job_id, interrupted=True)
         self.supervisor.cancel(job_id)
         self._announce()
+
+    def _interrupt_part_of(self, whole: int) -> None:
+        """Interrupt the part of a job that is being painted, if one is."""
+        running = self.supervisor.running_job_id
+        if running is not None and self.jobs.get(running).parent == whole:
+            self.interrupt(running)
+
+    def repeat(self, job_id: int, *, client: str = "") -> Job:
+        """Ask for a job once more, exactly as it was.
+
+        Raises:
+            JobNotFoundError: No job has that id.
+            JobError: It is a plot whose cells are not known any more.
+        """
+        job = self.jobs.get(job_id)
+        if job.kind == "plot":
+            return self.plots.repeat(job, client=client)
+        return self.submit(self.params_of(job), client=client)
 
     def _end_repeating(self, job_id: int) -> None:
         self.jobs.stop_repeating(job_id)
@@ -368,7 +418,8 @@ class Studio:
     def queue(self) -> list[JobView]:
         """Running and waiting jobs, in the order in which they will be painted."""
         views = []
-        for job in self.jobs.list(states=("running", "queued"), limit=500):
+        unfinished = self.jobs.list(states=("queued",), limit=500, has_parts=False)
+        for job in (*self.jobs.list(states=("running",)), *unfinished):
             try:
                 views.append(self.view(job.id))
             except JobNotFoundError:

@@ -155,3 +155,17 @@ def test_loop_when_skipped_ends_its_chain_alone(painted: Callable[..., Any]) -> 
 
     assert [p.index for p in ear.pictures if p.index > 0] == [3, 4, 5]
     assert {batch for batch, *_ in ear.steps} == {0, 3, 4, 5}
+
+
+def test_prompts_when_each_picture_has_its_own_are_painted_in_every_round(
+    painted: Callable[..., Any],
+) -> None:
+    texts = ["a red apple", "a blue boat"] * 3
+
+    both = loopback(painted, batch_size=2, drawn={"prompts": texts})
+    reds = loopback(painted, batch_size=2, prompt=texts[0])
+    boats = loopback(painted, batch_size=2, prompt=texts[1])
+
+    for index, picture in enumerate(both.pictures):
+        expected = (reds, boats)[index % 2].pictures[index]
+        assert np.array_equal(pixels(picture.image), pixels(expected.image))

@@ -156,3 +156,15 @@ def test_recipe_when_the_second_pass_has_a_checkpoint_and_cfg_names_them_first()
     ]  # fmt: skip
     assert (found["Hires checkpoint"], found["Hires CFG Scale"]) == ("fine [ffffffffff]", "4.5")
     assert found["Extra noise"] == "0.2"
+
+
+def test_recipe_when_the_prompt_was_drawn_has_its_text_and_the_template() -> None:
+    drawn = {"template": "a {red, round|blue} hat", "prompts": ["a red, round hat", "a blue hat"]}
+    params = TextToImage.model_validate({"seed": 1, "batch_count": 2, "drawn": drawn})
+
+    text = write_recipe(params, MODEL, index=1, seed=2, subseed=0, show={})
+
+    read = parse_infotext(text)
+    assert read.prompt == "a blue hat"
+    assert read.params["Template"] == "a {red, round|blue} hat"
+    assert "Negative Template" not in read.params

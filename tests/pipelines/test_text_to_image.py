@@ -223,3 +223,16 @@ def test_broken_numbers_when_the_network_makes_them_fail_with_a_remedy(
 
     with pytest.raises(JobError, match=r"broken values.*--no-half"):
         painted(steps=2)
+
+
+def test_prompts_when_each_picture_has_its_own_paint_what_each_paints_alone(
+    painted: Any,
+) -> None:
+    texts = ["a red apple", "a red apple", "a blue boat"]
+    own = {"template": "{a red apple|a blue boat}", "prompts": texts}
+
+    together = painted(seed=5, batch_size=3, drawn=own)
+
+    for index, picture in enumerate(together.pictures):
+        (alone,) = painted(seed=5 + index, prompt=texts[index]).pictures
+        assert alone.image.tobytes() == picture.image.tobytes()

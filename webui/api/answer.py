@@ -99,11 +99,12 @@ def info_of(
         params.seed, params.subseed, params.subseed_strength, params.image_count
     )
     result = job.result or {}
+    each = [params.of_picture(index) for index in range(params.image_count)]
     return {
         "prompt": params.prompt,
-        "all_prompts": [params.prompt] * params.image_count,
+        "all_prompts": [one.prompt for one in each],
         "negative_prompt": params.negative_prompt,
-        "all_negative_prompts": [params.negative_prompt] * params.image_count,
+        "all_negative_prompts": [one.negative_prompt for one in each],
         "seed": seeds[0],
         "all_seeds": seeds,
         "subseed": subseeds[0],

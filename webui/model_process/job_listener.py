@@ -10,13 +10,14 @@ from torch import Tensor
 
 from webui.checkpoints.load_pipeline import LoadedPipeline
 from webui.model_process.job_supplies import JobSupplies
-from webui.params import ImageToImage, TextToImage
+from webui.params import ImageToImage, Painting, TextToImage
 from webui.pictures import encode
 from webui.pipelines.basic_preview import glimpse
 from webui.pipelines.decode import decode
 from webui.pipelines.painting import Picture
 from webui.pipelines.preview import side_by_side
 from webui.pipelines.recipe import ModelFacts, write_recipe
+from webui.prompts.networks import cut_networks
 
 if TYPE_CHECKING:
     from webui.model_process.painter import Painter
@@ -105,7 +106,7 @@ class JobListener:
             show=self._show,
             others=self._facts_of_others,
             grown_to=picture.image.size if is_outpainted or self._facts.has_own_sampler else None,
-            networks=self.networks(),
+            networks=self.networks(params.of_picture(picture.index)),
         )
         output = params.output
         data = encode(
@@ -134,12 +135,14 @@ class JobListener:
             }
         )
 
-    def networks(self) -> dict[str, str]:
-        """What the prompts have brought in so far; see ``write_recipe``."""
+    def networks(self, params: Painting) -> dict[str, str]:
+        """What the prompts of a request, or of one of its pictures, have brought in so far; see
+        ``write_recipe``."""
+        named = {m.name for prompt in params.prompts for m in cut_networks(prompt)[1]}
         tells_loras, tells = (self._show.get(f"{kind}_hashes", True) for kind in ("lora", "ti"))
         return {
-            "Lora hashes": self._supplies.loras.hashes if tells_loras else "",
-            "Hypernet hashes": self._supplies.hypernetworks.hashes if tells_loras else "",
+            "Lora hashes": self._supplies.loras.hashes(named) if tells_loras else "",
+            "Hypernet hashes": self._supplies.hypernetworks.hashes(named) if tells_loras else "",
             "TI hashes": self._supplies.embeddings.hashes() if tells else "",
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,9 +111,8 @@ class NetworkFiles:
             raise CheckpointError(facts["problem"], facts.get("hint", "Ask for it again."))
         return Path(facts["path"])
 
-    @property
-    def hashes(self) -> str:
-        """``name: hash, …`` of those that are there, as recipes tell it."""
-        known = {name: facts.get("hash") for name, facts in self._facts.items()}
+    def hashes(self, named: Collection[str]) -> str:
+        """``name: hash, …`` of those that are there and named, as recipes tell it."""
+        known = {name: facts.get("hash") for name, facts in self._facts.items() if name in named}
         cut = str.maketrans("", "", ":,")
         return ", ".join(f"{name.translate(cut)}: {h}" for name, h in known.items() if h)

@@ -196,7 +196,7 @@ class Painter:
             "sd_vae_hash": (facts.vae_sha256 or "")[:10] or None,
             "extra_generation_params": {
                 k: v
-                for k, v in extra_pairs(params, facts_of_others, listener.networks()).items()
+                for k, v in extra_pairs(params, facts_of_others, listener.networks(params)).items()
                 if v is not None
             },
             "face_restoration_model": params.restore_faces.model if params.restore_faces else None,

@@ -44,14 +44,15 @@ from webui.params.image_to_image import (
     SoftInpainting,
 )
 from webui.params.painting import (
+    DrawnTexts,
     FaceRestoration,
     Painting,
     Refiner,
     Sampling,
     TiledDiffusion,
 )
-from webui.params.text_to_image import (
 from webui.params.plots import MAX_CELLS, PROMPT_LIST, PROMPT_MATRIX, XYZ_PLOT, Label, Plot
+from webui.params.text_to_image import (
     LATENT_UPSCALE_MODES,
     PLAIN_UPSCALERS,
     Hires,
@@ -74,20 +75,21 @@ from webui.params.without_painting import (
 __all__ = [
     "LATENT_UPSCALE_MODES",
     "MASKED_CONTENTS",
-    "MAX_PROMPT_CHARACTERS",
     "MAX_CELLS",
+    "MAX_PROMPT_CHARACTERS",
     "MAX_SEED",
     "PLAIN_UPSCALERS",
-    "RESIZE_MODES",
     "PROMPT_LIST",
     "PROMPT_MATRIX",
-    "AnyFileTool",
+    "RESIZE_MODES",
     "XYZ_PLOT",
+    "AnyFileTool",
     "AnyParams",
     "BakeLoras",
     "CaptionPictures",
     "ConvertModel",
     "Describing",
+    "DrawnTexts",
     "ExtractLora",
     "Extras",
     "FaceRestoration",
@@ -100,9 +102,9 @@ __all__ = [
     "ImageToImage",
     "Inpaint",
     "Interrogate",
+    "Label",
     "Loopback",
     "MaskedContent",
-    "Label",
     "MergeCheckpoints",
     "MergeLoras",
     "Outpaint",
@@ -110,9 +112,9 @@ __all__ = [
     "Painting",
     "Params",
     "PictureKey",
+    "Plot",
     "Prompt",
     "Refiner",
-    "Plot",
     "RefusedFace",
     "Repairs",
     "ResizeMode",
@@ -143,9 +145,9 @@ AnyParams = (
     | Interrogate
     | AnyFileTool
     | TrainLora
+    | Plot
 )
 _KINDS: dict[str, type[AnyParams]] = {
-    | Plot
     "txt2img": TextToImage,
     "img2img": ImageToImage,
     "extras": Extras,
@@ -160,9 +162,9 @@ _KINDS: dict[str, type[AnyParams]] = {
     "merge-loras": MergeLoras,
     "bake-loras": BakeLoras,
     "train-lora": TrainLora,
+    "plot": Plot,
 }
 
-    "plot": Plot,
 
 def build(kind: str, values: dict[str, Any]) -> AnyParams:
     """Make and check a params object.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from webui.params.base import MAX_SEED, Finite, Fraction, Output, Params, Prompt
+
+SomePainting = TypeVar("SomePainting", bound="Painting")
 
 
 class Sampling(Params):
@@ -112,11 +114,34 @@ class FaceRestoration(Params):
     weight: Fraction = 0.5
 
 
+class DrawnTexts(Params):
+    """What prompts that are drawn anew for every picture have become.
+
+    Attributes:
+        template, negative_template: As asked for, styles merged; empty = the same in all pictures.
+        prompts, negative_prompts: Of each picture, by its number; none = as the request says.
+        hires_prompts, hires_negative_prompts: Likewise, for a second pass.
+    """
+
+    template: Prompt = ""
+    negative_template: Prompt = ""
+    prompts: tuple[Prompt, ...] = ()
+    negative_prompts: tuple[Prompt, ...] = ()
+    hires_prompts: tuple[Prompt, ...] = ()
+    hires_negative_prompts: tuple[Prompt, ...] = ()
+
+    def templates(self) -> DrawnTexts:
+        """The templates alone, for a request that has the texts of one picture."""
+        return DrawnTexts(template=self.template, negative_template=self.negative_template)
+
+
 class Painting(Params):
     """What every request that paints has in common.
 
     Attributes:
-        prompt, negative_prompt: As they stand in the recipe: styles merged, comments cut.
+        prompt, negative_prompt: As they stand in the recipe: styles merged, comments cut; of the
+            first picture, where each has its own.
+        drawn: What wildcards and choices became in each picture; None = there are none.
         styles: Names of the styles that were merged; a record only.
         checkpoint: Catalog name of the checkpoint (path below its folder, with extension).
         vae: ``Automatic``, ``None`` or a VAE's file name.
@@ -141,6 +166,7 @@ class Painting(Params):
 
     prompt: Prompt = ""
     negative_prompt: Prompt = ""
+    drawn: DrawnTexts | None = None
     styles: tuple[str, ...] = ()
     checkpoint: str = ""
     vae: str = "Automatic"
@@ -198,6 +224,26 @@ class Painting(Params):
     def image_count(self) -> int:
         """Pictures the whole job makes."""
         return self.batch_size * self.batch_count
+
+    def of_picture(self: SomePainting, index: int) -> SomePainting:
+        """The request with the texts of one picture; itself where all have the same."""
+        if self.drawn is None or self.drawn == self.drawn.templates():
+            return self
+        return self.model_copy(update=self._own_texts(self.drawn, index))
+
+    def _own_texts(self, drawn: DrawnTexts, index: int) -> dict[str, Any]:
+        changes: dict[str, Any] = {"drawn": drawn.templates()}
+        if drawn.prompts:
+            changes["prompt"] = drawn.prompts[index % len(drawn.prompts)]
+        if drawn.negative_prompts:
+            changes["negative_prompt"] = drawn.negative_prompts[index % len(drawn.negative_prompts)]
+        return changes
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts of all pictures, each once, those of a second pass among them."""
+        drawn = self.drawn.prompts if self.drawn else ()
+        return tuple(dict.fromkeys(drawn or (self.prompt,)))
 
     @property
     def input_keys(self) -> tuple[str, ...]:

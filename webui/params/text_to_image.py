@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from webui.params.base import Fraction, Params, PictureKey, Prompt
-from webui.params.painting import Painting
+from webui.params.painting import DrawnTexts, Painting
 
 LATENT_UPSCALE_MODES = (
     "Latent",
@@ -70,6 +70,25 @@ class TextToImage(Painting):
                 "for. Turn on Hires. fix."
             )
         return self
+
+    def _own_texts(self, drawn: DrawnTexts, index: int) -> dict[str, Any]:
+        changes = super()._own_texts(drawn, index)
+        second: dict[str, Any] = {}
+        if drawn.hires_prompts:
+            second["prompt"] = drawn.hires_prompts[index % len(drawn.hires_prompts)]
+        if drawn.hires_negative_prompts:
+            texts = drawn.hires_negative_prompts
+            second["negative_prompt"] = texts[index % len(texts)]
+        if second and self.hires is not None:
+            changes["hires"] = self.hires.model_copy(update=second)
+        return changes
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """See ``Painting``."""
+        drawn = self.drawn.hires_prompts if self.drawn else ()
+        second = drawn or ((self.hires.prompt,) if self.hires else ())
+        return tuple(dict.fromkeys((*super().prompts, *second)))
 
     @property
     def input_keys(self) -> tuple[str, ...]:

@@ -70,6 +70,10 @@ def plain(params: SomePainting, model: LoadedPipeline) -> tuple[SomePainting, st
         text, mentions = cut_networks(getattr(params, name))
         changed[name] = text.strip() if mentions else text
         told += map(str, mentions)
+    if params.drawn is not None:
+        texts = ((name, getattr(params.drawn, name)) for name in ("prompts", "negative_prompts"))
+        without = {name: tuple(cut_networks(text)[0] for text in own) for name, own in texts}
+        changed["drawn"] = params.drawn.model_copy(update=without)
     if params.negative_prompt and not _takes_negative(takes):
         changed["negative_prompt"] = ""
         told.append("the negative prompt")

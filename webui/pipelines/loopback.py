@@ -81,8 +81,12 @@ class LoopbackRun(PaintingRun[ImageToImage]):
         self._made = dict(zip(map(_key, indices), images, strict=False))
         return images
 
+    def _alike(self, indices: list[int]) -> list[int]:
+        """All: the run of a round parts them by their texts, and the next needs all of them."""
+        return indices
+
     def _round_params(self, batch: int) -> ImageToImage:
-        params, loop = self.params, batch % self._loopback.loops
+        params, loop = self._request, batch % self._loopback.loops
         changes: dict[str, Any] = {
             "denoising_strength": loop_strength(self._loopback, params.denoising_strength, loop)
         }

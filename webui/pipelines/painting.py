@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -158,7 +159,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
     """
 
     def __init__(self, params: SomeParams, supplies: Supplies, listener: Listener) -> None:
-        self.params = params
+        self.params = self._request = params
         self.supplies = supplies
         self.listener = listener
         self.options = sampler_options(params)
@@ -223,7 +224,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         size = group_size(self.model, cells, len(indices))
         left, is_news = list(indices), False
         while left:
-            group = left[:size]
+            group = self._alike(left[:size])
             images, tried = self._group(batch, group)
             if images is None:
                 if len(group) == 1:
@@ -247,7 +248,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         """The pictures; or None, and what was tried, when memory is too short for them."""
         tried: tuple[str, ...] = ()
         try:
-            with torch.inference_mode(), self._own_checkpoint():
+            with torch.inference_mode(), self._on_its_own(indices[0]):
                 return self.images(batch, indices), ()
         except NothingHelped as err:
             tried = err.tried
@@ -258,13 +259,22 @@ class PaintingRun(ABC, Generic[SomeParams]):
         give_back()
         return None, tried
 
+    def _alike(self, indices: list[int]) -> list[int]:
+        """Those at the front that have the same texts and can be painted at once: networks that a
+        prompt asks for act on all pictures of a group."""
+        first = self._request.of_picture(indices[0])
+        return list(takewhile(lambda i: self._request.of_picture(i) == first, indices))
+
     @contextmanager
-    def _own_checkpoint(self) -> Generator[None, None, None]:
-        """Begin with the request's own checkpoint; afterwards leave all as they were found."""
+    def _on_its_own(self, index: int) -> Generator[None, None, None]:
+        """Begin with the request's own checkpoint and a picture's own texts; afterwards leave all
+        as they were found."""
+        self.params = self._request.of_picture(index)
         self.checkpoint = self.params.checkpoint
         try:
             yield
         finally:
+            self.params = self._request
             for known in self._tiled:
                 if (model := known()) is not None:
                     set_tiling(model, False)

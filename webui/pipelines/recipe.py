@@ -76,6 +76,7 @@ def write_recipe(
         grown_to: Width and height of a picture whose size follows from its input's (outpainting).
         networks: What the prompts brought in, with hashes, by key («TI hashes»); '' = nothing.
     """
+    params = params.of_picture(index)
     pairs = {
         **_main_pairs(params, seed, grown_to or (params.width, params.height)),
         **({"Sampler": None, "Schedule type": None} if model.has_own_sampler else {}),
@@ -177,6 +178,7 @@ def extra_pairs(
         **(inpaint_pairs(params) if isinstance(params, ImageToImage) else {}),
         **{key: hashes or None for key, hashes in networks.items()},
         **_text_pairs(params),
+        **_template_pairs(params),
         **(noise_pairs(params) if isinstance(params, ImageToImage) else {}),
         **_sampler_pairs(params),
         **_refiner_pairs(params, others),
@@ -230,6 +232,15 @@ def _text_pairs(params: Painting) -> dict[str, Any]:
     return {
         "Emphasis": params.emphasis if params.emphasis != "Original" and weighted else None,
         "Old prompt editing timelines": True if params.use_old_scheduling else None,
+    }
+
+
+def _template_pairs(params: Painting) -> dict[str, Any]:
+    """What the prompts were drawn from, under the keys of the extension sd-dynamic-prompts."""
+    drawn = params.drawn
+    return {
+        "Template": (drawn.template or None) if drawn else None,
+        "Negative Template": (drawn.negative_template or None) if drawn else None,
     }
 
 

@@ -191,7 +191,7 @@ def _lists_in(data: Any, name: str) -> list[tuple[str, list[Any]]]:
     entries = 0
     while waiting:
         keys, here = waiting.pop()
-        entries += len(here) if isinstance(here, (list, dict)) else 1
+        entries += len(cast("list[Any]", here)) if isinstance(here, (list, dict)) else 1
         if entries > MOST_ENTRIES or len(keys) > MOST_LEVELS:  # aliases make much of little
             raise ValueError(f"it holds more than {MOST_ENTRIES:,} entries or is nested too deep.")
         if isinstance(here, dict):

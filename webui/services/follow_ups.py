@@ -86,6 +86,7 @@ def parent_of(studio: Studio, picture: SavedPicture) -> Parent:
         )
     key = studio.inputs.keep(studio.library.open(picture.id))
     seed = params.seed if picture.seed is None else picture.seed
+    params = params.of_picture(picture.index)
     return Parent(params, picture.index, key, picture.width, picture.height, seed)
 
 
@@ -158,6 +159,30 @@ def is_first_pass(parent: Parent) -> bool:
     size = (parent.width, parent.height)
     is_txt2img = isinstance(params, TextToImage) and params.hires is None
     return is_txt2img and size == (params.width, params.height)
+
+
+def again(params: AnyParams, index: int, seed: int | None) -> AnyParams:
+    """The request for one picture of a job alone, which gives the same picture; the whole job
+    where its pictures depend on each other.
+
+    Args:
+        index: Its number in the job, from 0. seed: Its own; None = it has none.
+    """
+    if isinstance(params, WithoutPainting) or params.image_count == 1 or seed is None:
+        return params
+    if isinstance(params, ImageToImage) and (params.loopback or params.sd_upscale):
+        return params
+    seeds = image_seeds(params.seed, params.subseed, params.subseed_strength, index + 1)
+    values = {
+        **dict(params.of_picture(index)),
+        "seed": seed,
+        "subseed": seeds[1][-1],
+        "batch_size": 1,
+        "batch_count": 1,
+    }
+    if isinstance(params, ImageToImage):
+        values["init_images"] = (input_of(params, index),)
+    return build(params.kind, values)
 
 
 def input_of(params: AnyParams, index: int) -> str | None:

@@ -11,7 +11,7 @@ from webui.library.library import Library, PictureFacts
 from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.options import Options
-from webui.params import AnyParams, RestoreVideo, from_json
+from webui.params import AnyParams, Painting, Plot, RestoreVideo, from_json
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,11 @@ class JobResults:
         """Keep a picture of an ``image`` event; after the last of several, the grid of all."""
         job = self.jobs.get(job_id)
         params = from_json(job.params_json)
-        facts = PictureFacts.from_params(params, event, user=job.user)
+        if isinstance(params, Plot):
+            self._keep_sheet(job, params, event)
+            return
+        own = params.of_picture(event["index"]) if isinstance(params, Painting) else params
+        facts = PictureFacts.from_params(own, event, user=job.user)
         saved = self.library.save_image(
             job_id,
             event["index"],
@@ -60,6 +64,20 @@ class JobResults:
         if saved.warning:
             self.jobs.add_warning(job_id, saved.warning)
 
+    def _keep_sheet(self, job: Job, params: Plot, event: dict[str, Any]) -> None:
+        saved = self.library.save_sheet(
+            job.id,
+            event["index"],
+            event["image"],
+            PictureFacts.from_params(params, event, user=job.user),
+            params.output,
+            self._folder(params, "grids"),
+            client=job.client,
+            has_long_name=self.options["grid_extended_filename"],
+        )
+        if saved.warning:
+            self.jobs.add_warning(job.id, saved.warning)
+
     def _keep_grid(self, job: Job, params: AnyParams, facts: PictureFacts) -> None:
         if not (params.output.grid and params.output.save):
             return
@@ -79,6 +97,7 @@ class JobResults:
         if params.output.folder:
             return Path(params.output.folder)
         kind = "extras" if isinstance(params, RestoreVideo) else params.kind
+        kind = params.painted if isinstance(params, Plot) else kind
         chosen = self.options[f"outdir_{what}"] or self.options[f"outdir_{kind}_{what}"]
         return self.folder / chosen
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from webui.checkpoints.catalog import Catalog, Record
 from webui.errors import CheckpointError
-from webui.params import AnyParams, Painting, TextToImage
+from webui.params import AnyParams, Painting
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES, cut_networks
 
 logger = logging.getLogger(__name__)
@@ -62,10 +62,7 @@ def _files(
     found: dict[str, Any] = {}
     if not isinstance(params, Painting) or params.disable_extra_networks:
         return found
-    prompts = [params.prompt]
-    if isinstance(params, TextToImage) and params.hires is not None:
-        prompts.append(params.hires.prompt)
-    for name in network_names(prompts, types):
+    for name in network_names(params.prompts, types):
         try:
             record = find(name)
             if has_hashes:

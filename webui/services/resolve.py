@@ -22,6 +22,7 @@ from webui.params import (
     MaskedContent,
     Outpaint,
     Output,
+    Painting,
     Refiner,
     ResizeMode,
     Sampling,
@@ -32,16 +33,22 @@ from webui.params import (
     params_error,
 )
 from webui.prompts.comments import cut_comments
+from webui.prompts.drawing import FindValues
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
 from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
+from webui.services.drawn_texts import combined, drawn_texts
 from webui.services.lora_files import network_names
 
 MAX_RANDOM_SEED = 4294967293  # A1111 draws from 0 … 2**32 − 3
 
 
 class PaintingRequest(BaseModel):
-    """What a door was asked for. None means: whatever the options say."""
+    """What a door was asked for. None means: whatever the options say.
+
+    ``combinatorial``: one picture of every combination of the prompt's choices and wildcards,
+    instead of pictures whose seeds choose.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,6 +80,7 @@ class PaintingRequest(BaseModel):
     s_noise: float | None = None
     s_min_uncond: float | None = None
     disable_extra_networks: bool = False
+    combinatorial: bool = False
     refiner_checkpoint: str | None = None
     refiner_switch_at: float = 0.8
     tiled_diffusion: TiledDiffusion | None = None
@@ -149,6 +157,8 @@ def resolve(
     *,
     find_checkpoint: Callable[[str | None], str],
     styles: Mapping[str, Style],
+    find_wildcard: FindValues = lambda name: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> AnyParams:
     """Answer everything a request leaves open.
 
@@ -157,10 +167,13 @@ def resolve(
         options: Present option values, the request's overrides already on top.
         find_checkpoint: Any alias (or None for the chosen one) to a catalog name.
         styles: Known styles by name; unknown names in the request have no effect.
+        find_wildcard: What a wildcard may become.
+        warn: Told of what stays as it was typed.
     Returns:
         Complete params; two calls differ only in seeds that were left open.
     Raises:
         ParamsError: A value out of range or an unknown sampler.
+        PromptSyntaxError: A wildcard that holds itself.
         CheckpointNotFoundError: From ``find_checkpoint``.
     """
     chosen = [styles[name] for name in request.styles if name in styles]
@@ -206,7 +219,28 @@ def resolve(
     else:
         values["hires"] = _resolve_hires(request, chosen, options, find_checkpoint)
         values["first_pass_image"] = request.first_pass_image
-    return build(request.kind, values)
+    if not options["dynamic_prompts"]:
+        return build(request.kind, values)
+    return _with_drawn_texts(request, values, find_wildcard, warn)
+
+
+def _with_drawn_texts(
+    request: AnyRequest,
+    values: dict[str, Any],
+    find: FindValues,
+    warn: Callable[[str], None],
+) -> AnyParams:
+    """The params, with the prompts of each picture drawn by its seed, or all there are in turn."""
+    if request.combinatorial:
+        values |= combined(values, find)
+    params = build(request.kind, values)
+    assert isinstance(params, Painting)
+    drawn, missing = drawn_texts(
+        values, params.image_count, find, is_combinatorial=request.combinatorial
+    )
+    for name in missing:
+        warn(f"No wildcard file holds anything for __{name}__; it stays in the prompt as it is.")
+    return build(request.kind, {**values, **drawn}) if drawn else params
 
 
 def _restore_faces(request: PaintingRequest, options: Mapping[str, Any]) -> FaceRestoration | None:

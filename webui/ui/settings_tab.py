@@ -36,8 +36,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "send_", "lora_add_", "textual_inversion_add_",
     ),
     "group_prompt": (
-        "emphasis", "comma_padding_backtrack", "enable_prompt_comments", "pad_cond_", "tiling",
-        "extra_networks_", "lora_preferred_name", "sd_lora", "sd_hypernetwork", "sdxl_",
+        "emphasis", "comma_padding_backtrack", "enable_prompt_comments", "dynamic_prompts",
+        "pad_cond_", "tiling", "extra_networks_", "lora_preferred_name", "sd_lora",
+        "sd_hypernetwork", "sdxl_",
     ),
     "group_sampler": (
         "randn_source", "eta_", "s_", "sigma_", "rho", "beta_dist_", "always_discard_", "uni_pc_",
