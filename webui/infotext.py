@@ -84,6 +84,15 @@ def write_infotext(
     return f"{prompt}{negative}\n{line}".strip()
 
 
+def add_pairs(text: str, pairs: Iterable[tuple[str, Any]]) -> str:
+    """An infotext with more pairs at the end of its last line, before who wrote it."""
+    more = ", ".join(f"{key}: {quote(value)}" for key, value in pairs)
+    head, mark, version = text.rpartition(", Version: ")
+    if mark and "\n" not in version:
+        return f"{head}, {more}{mark}{version}"
+    return f"{text}, {more}"
+
+
 # Reading
 
 
@@ -102,7 +111,7 @@ def parse_infotext(text: str) -> Infotext:
     prompt, negative_prompt = _split_prompts(lines)
     params: dict[str, str] = {}
     for key, value in pairs:
-        params.update(_read_pair(key, value))
+        params.update(read_pair(key, value))
     return Infotext(prompt, negative_prompt, params, _hash_block(last))
 
 
@@ -135,7 +144,8 @@ def _find_value(line: str, start: int) -> tuple[str, int]:
     return line[start:end], end + 1
 
 
-def _read_pair(key: str, value: str) -> dict[str, str]:
+def read_pair(key: str, value: str) -> dict[str, str]:
+    """A written pair as entries: ``WxH`` becomes two, an empty value none, JSON its text."""
     if not value:
         return {}
     value = _unquote(value)
@@ -252,7 +262,7 @@ def mend_hashes(infotext: Infotext) -> Infotext:
         return infotext
     block = json.dumps(infotext.hashes, ensure_ascii=False)
     for key, value in _find_pairs(block):
-        for cut in _read_pair(key, value):
+        for cut in read_pair(key, value):
             params.pop(cut, None)
     params["Hashes"] = block
     return replace(infotext, params=params)

@@ -18,7 +18,9 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from webui import wire
-from webui.errors import DeviceMemoryError, JobError
+from webui.errors import DeviceMemoryError, JobError, WebUIError
+from webui.model_process.plot_run import PlotRun
+from webui.params import from_json
 
 messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 interrupted = threading.Event()
@@ -53,6 +55,9 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
     job, params = message["job"], json.loads(message["params"])
     skipped.clear()
     out.send({"type": "started", "job": job})
+    if params["kind"] == "plot":
+        lay_out(out, message)
+        return
     if params["kind"] == "extras":
         work_over(out, job, params, message["inputs"])
         return
@@ -89,6 +94,16 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
     }
     kind = "cancelled" if interrupted.is_set() else "done"
     out.send({"type": kind, "job": job, "result": result})
+
+
+def lay_out(out: wire.Sender, message: dict[str, Any]) -> None:
+    """The real layout of sheets, which needs no model."""
+    try:
+        result = PlotRun(from_json(message["params"]), message, out).run()  # type: ignore[arg-type]
+    except WebUIError as err:
+        out.send({"type": "failed", "job": message["job"], "error": err.to_json()})
+        return
+    out.send({"type": "done", "job": message["job"], "result": result})
 
 
 def work_over(out: wire.Sender, job: int, params: dict[str, Any], inputs: dict[str, str]) -> None:

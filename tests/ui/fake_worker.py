@@ -23,6 +23,8 @@ from safetensors.numpy import save_file
 
 from webui import wire
 from webui.errors import DeviceMemoryError
+from webui.model_process.plot_run import PlotRun
+from webui.params import from_json
 from webui.pictures import encode
 
 HELD = "held-fetch"
@@ -71,6 +73,10 @@ def paint(out: wire.Sender, asked: Asked, message: dict[str, Any]) -> None:
     out.send({"type": "started", "job": job})
     if params["kind"] == "fetch-weights":
         fetch(out, job, message)
+        return
+    if params["kind"] == "plot":
+        result = PlotRun(from_json(message["params"]), message, out).run()  # type: ignore[arg-type]
+        out.send({"type": "done", "job": job, "result": result})
         return
     if "file_tool" in message:
         make_file(out, job, message["file_tool"])

@@ -196,6 +196,23 @@ class JobStore:
             )
         return job is not None
 
+    def cancel_parts(self, job_id: int) -> bool:
+        """Cancel those of a job's parts that wait, and the job itself when none of its parts was
+        done or runs.
+
+        Returns:
+            True when the job still waits for its turn.
+        """
+        with self._db.write(durable=True) as db:
+            rows = db.execute("SELECT id, state FROM jobs WHERE parent = ?", (job_id,)).fetchall()
+            ends = [row["id"] for row in rows if row["state"] == "queued"]
+            is_begun = any(row["state"] in ("done", "running") for row in rows)
+            for one in [*ends, *([] if is_begun else [job_id])]:
+                _change_state(
+                    db, "queued", "cancelled", "id = ?", (one,), finished_at=time.time()
+                )
+            return is_begun
+
     def pause_queued(self, job_id: int) -> bool:
         """Keep a waiting job, and its parts, from being begun; False when it does not wait."""
         with self._db.write(durable=True) as db:

@@ -181,6 +181,25 @@ class Library:
         return self._save("grid", job_id, 0, data, facts, output, folder, client, has_long_name)
 
     def take_in(
+    def save_sheet(
+        self,
+        job_id: int,
+        index: int,
+        data: bytes,
+        facts: PictureFacts,
+        output: Output,
+        folder: Path,
+        *,
+        client: str = "",
+        has_long_name: bool = False,
+    ) -> SavedPicture:
+        """Write a sheet of other jobs' pictures that was drawn elsewhere; named as grids are.
+
+        Raises:
+            LibraryError: As ``save_image``.
+        """
+        return self._save("grid", job_id, index, data, facts, output, folder, client, has_long_name)
+
         self, made: Path, extension: str, facts: PictureFacts, output: Output, folder: Path
     ) -> tuple[Path, Path, str | None]:
         """Move a finished file that is no picture beside the pictures, named as they are.

@@ -27,7 +27,7 @@ class Plot(WithoutPainting):
     """Lay the pictures of this job's parts out on sheets.
 
     Attributes:
-        script: What the parts were made by.
+        script: What the parts were made by. painted: Their kind.
         title: What people see in the queue: the prompt all have in common.
         columns, rows, sheets: Labels of each; a label may have several lines, or none.
         places: Place of each part, in the order of the parts: sheet by sheet, row by row.
@@ -41,6 +41,7 @@ class Plot(WithoutPainting):
 
     kind: Literal["plot"] = "plot"
     script: Literal["X/Y/Z plot", "Prompt matrix", "Prompts from file or textbox"]
+    painted: Literal["txt2img", "img2img"] = "txt2img"
     title: str = ""
     columns: tuple[tuple[Label, ...], ...] = ((),)
     rows: tuple[tuple[Label, ...], ...] = ((),)

@@ -14,13 +14,14 @@ from webui.library.inputs import Inputs
 from webui.library.library import Library
 from webui.library.videos import Videos
 from webui.options import Options
-from webui.params import AnyParams, Describing, FileTool, Painting, TrainLora, from_json
+from webui.params import AnyParams, Describing, FileTool, Painting, Plot, TrainLora, from_json
 from webui.services.describers import describer_message
 from webui.services.embedding_list import EmbeddingList
 from webui.services.file_tools import file_tool_message
 from webui.services.lora_files import hypernetwork_files, lora_files
 from webui.services.memory_limits import memory_limits
 from webui.services.named_weights import NamedWeights
+from webui.services.plot_message import plot_message
 from webui.services.training_jobs import training_message
 from webui.services.vae_choice import VaeChoice, choose_vae
 from webui.settings import Settings
@@ -80,6 +81,8 @@ class JobFiles:
             return {"file_tool": file_tool_message(params, self.catalog, folders)}
         if isinstance(params, TrainLora):
             return training_message(job.id, params, self.catalog, folders)
+        if isinstance(params, Plot):
+            return {"plot": plot_message(job, params, self.jobs, self.library)}
         if isinstance(params, Describing):
             return {"describer": describer_message(params, folders)}
         return {}

@@ -189,7 +189,7 @@ def retry(studio: Studio, job_id: int, visitor: Visitor) -> None:
     job = studio.jobs.get(job_id)
     if not visitor.owns(job.client, job.user):
         raise JobError("This job belongs to another person.", "Write a job of your own.")
-    studio.submit(studio.params_of(job), client=visitor.client)
+    studio.repeat(job_id, client=visitor.client)
 
 
 def go_on_from(
