@@ -24,7 +24,8 @@ ROOM_OF_FILE = {
 
 MODEL_ROOMS = {"checkpoints", "prompts", "samplers", "networks", "torch_setup", "words"}
 STUDIO_ROOMS = {
-    "jobs", "library", "extensions", "checkpoints", "prompts", "samplers", "training", "words",
+    "jobs", "library", "recipes", "extensions", "checkpoints", "prompts", "samplers", "training",
+    "words",
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "command_line": set(),
@@ -42,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "model_process": MODEL_ROOMS
     | {"pipelines", "restoration", "training", "describing", "merging"},
     "jobs": {"words"},
-    "library": {"words"},
+    "recipes": {"words"},
+    "library": {"words", "recipes"},
     "extensions": {"words"},
     "studio": STUDIO_ROOMS,
     "api": STUDIO_ROOMS | {"studio"},
@@ -54,8 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "launch": {"launcher"},
 }
 WEB_ROOMS = (
-    "words", "jobs", "library", "extensions", "studio", "api", "ui", "doctor", "models_command",
-    "app",
+    "words", "jobs", "library", "recipes", "extensions", "studio", "api", "ui", "doctor",
+    "models_command", "app",
 )  # fmt: skip
 FOR_THE_WEB = {
     "checkpoints": {
