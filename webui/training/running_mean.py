@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -34,15 +35,17 @@ class RunningMean:
         for name, parameter in self._network.named_parameters():
             self._mean[name].lerp_(parameter, 1 - decay)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What a file holds."""
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Meanwhile the network holds the mean."""
         if self._decay is None:
-            return self._network.tensors()
-        own = dict(self._network.named_parameters())
-        kept = {name: parameter.detach().clone() for name, parameter in own.items()}
+            yield
+            return
+        own = self._network.named_parameters()
+        kept = {name: parameter.detach().clone() for name, parameter in own}
         try:
             self._put(self._mean)
-            return {name: tensor.clone() for name, tensor in self._network.tensors().items()}
+            yield
         finally:
             self._put(kept)
 

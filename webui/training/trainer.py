@@ -16,8 +16,6 @@ from typing import Final
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import reduce as reduce_over_processes
-from torch import Tensor
 
 from webui.errors import DeviceMemoryError, ParamsError, TrainingError
 from webui.params.training import TrainingOptions
@@ -28,17 +26,17 @@ from webui.training.batch import Batch, Dataset, Plan
 from webui.training.event_file import EventFile
 from webui.training.frozen import FrozenLayers
 from webui.training.learning import Learner, seed_of
-from webui.training.lora_file import write_lora
 from webui.training.memory import memory_facts
-from webui.training.metadata import Hashes, RunFacts, file_metadata, session_id
+from webui.training.metadata import Hashes, RunFacts, session_id
 from webui.training.network import TEXT
 from webui.training.optimizers import make_optimizer
 from webui.training.preparing import begin_with, chosen_rates, make_network, parts_of
 from webui.training.rates import rate_factor
-from webui.training.running_mean import RunningMean
+from webui.training.run_files import AUTOSAVE_SECONDS, RunFiles
 from webui.training.steps import Due, file_stem, history_name, is_due, training_length
 from webui.training.text_cache import TextCache, encoders_key
 from webui.training.texts import CaptionEncoder
+from webui.training.updates import Updates
 from webui.training.watching import (
     CacheProgress,
     History,
@@ -52,8 +50,6 @@ from webui.training.watching import (
 logger = logging.getLogger(__name__)
 MOST_BAD_LOSSES: Final = 3
 """So many steps in a row whose loss is no number end a training."""
-AUTOSAVE_SECONDS: Final = 120.0
-"""Between two states written for the case of a crash."""
 Paint = Callable[[int, int], None]
 """Paints the sample pictures of an epoch (0 = by step) and a step."""
 
@@ -142,7 +138,6 @@ class Trainer:
             for epoch in range(self._place.epoch, self._length.epochs + 1):
                 self._one_epoch(epoch)
             self._save(file_stem(self._options), is_last=True)
-            self._write_final_state()
         except _Ended as end:
             return self._ended(end)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as err:
@@ -184,19 +179,11 @@ class Trainer:
         groups = self._network.groups(self._rates, self._args, self._blocks)
         if not groups:
             raise ParamsError("Nothing would be trained: both learning rates are 0.")
-        self._parameters: list[Tensor] = [p for group in groups for p in group["params"]]
-        self._network.requires_grad_(False)
-        for parameter in self._parameters:
-            parameter.requires_grad_(True)
-        self._chosen = make_optimizer(
+        chosen = make_optimizer(
             options, groups, self._watcher.warn, has_cuda=base.device.type == "cuda"
         )
-        self._starts = [group["lr"] for group in self._chosen.optimizer.param_groups]
-        highest = max(self._rates.values())
-        self._factor = rate_factor(options, self._length.steps, highest)
-        self._mean = RunningMean(self._network, options.ema_decay)
-        is_fp16 = options.mixed_precision == "fp16" and base.device.type == "cuda"
-        self._scaler = torch.GradScaler(base.device.type, enabled=is_fp16)
+        factor = rate_factor(options, self._length.steps, max(self._rates.values()))
+        self._updates = Updates(options, self._network, chosen, factor, base.device, world)
 
     def _cache(self, *, has_text: bool) -> None:
         """Encode what never changes, then let go of the networks that did it."""
@@ -231,7 +218,7 @@ class Trainer:
             "model": self._base.path.name,
             "dim": self._args.dim,
             "layers": len(self._network.wanted),
-            "optimizer": self._chosen.name,
+            "optimizer": self._updates.chosen.name,
         }
         session = session_id(self._seed, {**same, "name": self._options.output_name})
         self._place = states.Place(started_at=round(time.time(), 2), session=session, same=same)
@@ -240,17 +227,23 @@ class Trainer:
         if found is not None:
             self._place = states.read_place(found)
             states.check_same(found, self._place, same)
-            self._take_state(states.read_tensors(found))
+            stored = states.read_tensors(found)
+            self._network.load_tensors(stored.network)
+            self._updates.take_up(stored.optimizer, stored.mean)
         self._losses = MeanLoss(self._length.steps_per_epoch, list(self._place.losses))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._history = History(self._folder / history_name(self._options), self._place.step)
-        self._speed, self._saved_at, self._bad = Speed(), time.monotonic(), 0
-
-    def _take_state(self, stored: states.Stored) -> None:
-        self._network.load_tensors(stored.network)
-        self._chosen.optimizer.load_state_dict(stored.optimizer)
-        if stored.mean is not None:
-            self._mean.load(stored.mean)
+        self._speed = Speed()
+        self._files = RunFiles(
+            self._run_facts,
+            self._network,
+            self._updates,
+            self._place,
+            self._due,
+            folder=self._folder,
+            autosave=self._autosave,
+            autosave_seconds=self._autosave_seconds,
+        )
 
     # The loop
 
@@ -278,73 +271,32 @@ class Trainer:
 
     def _step(self, group: list[Batch]) -> None:
         """One optimiser step from the batches that are accumulated for it."""
-        place, options = self._place, self._options
-        self._set_rates(place.step)
-        self._stop_text_if_due(place.step)
+        place = self._place
+        self._updates.begin(place.step)
         total = 0.0
         for number, batch in enumerate(group):
             self._network.set_multiplier(batch.network_multiplier)
             seed = seed_of(self._seed, place.step, number, self._processes.process_index)
             loss = self._learner.loss(batch, seed)
             total += float(loss.detach()) / len(group)
-            self._scaler.scale(loss / options.gradient_accumulation_steps).backward()
+            self._updates.take_in(loss)
         self._network.set_multiplier(1.0)
-        is_good = self._apply_gradients() and torch.isfinite(torch.tensor(total)).item()
+        self._updates.apply(total)
         place.step += 1
-        self._count_bad(bool(is_good), total)
+        self._stop_if_no_numbers()
         self._loss = total
 
-    def _apply_gradients(self) -> bool:
-        """Change the LoRA; False when gradients are no numbers and nothing was changed."""
-        optimizer, options = self._chosen.optimizer, self._options
-        if self._processes.num_processes > 1:
-            for parameter in self._parameters:
-                if parameter.grad is not None:
-                    parameter.grad = reduce_over_processes(parameter.grad, "mean")  # type: ignore
-        self._scaler.unscale_(optimizer)
-        limit = options.max_grad_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit)
-        is_good = bool(torch.isfinite(norm))
-        if is_good:
-            self._scaler.step(optimizer)
-        self._scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        if is_good:
-            if options.scale_weight_norms is not None:
-                self._network.limit_norms(options.scale_weight_norms)
-            self._mean.follow()
-        return is_good
-
-    def _count_bad(self, is_good: bool, loss: float) -> None:
-        self._bad = 0 if is_good or (self._scaler.is_enabled() and loss == loss) else self._bad + 1
-        if self._bad >= MOST_BAD_LOSSES:
-            last = self._place.files[-1] if self._place.files else "none yet"
+    def _stop_if_no_numbers(self) -> None:
+        bad, place = self._updates.bad_in_a_row, self._place
+        if bad >= MOST_BAD_LOSSES:
+            last = place.files[-1] if place.files else "none yet"
             raise TrainingError(
-                f"The loss was no number in {self._bad} steps in a row (step {self._place.step}), "
+                f"The loss was no number in {bad} steps in a row (step {place.step}), "
                 "so training was stopped.",
                 "Most often the learning rate is too high; fp16 on cards of the 16xx series and "
                 "bf16 on cards before the 30 series do it, too. Choose a lower rate or "
                 f'mixed_precision "no". Last good file: {last}.',
             )
-
-    def _set_rates(self, step: int) -> None:
-        if not self._chosen.sees_schedule:
-            return
-        factor = self._factor(step)
-        groups = self._chosen.optimizer.param_groups
-        for group, start in zip(groups, self._starts, strict=True):
-            group["lr"] = start * factor
-
-    def _stop_text_if_due(self, step: int) -> None:
-        last = self._options.stop_text_encoder_training
-        if last is None or step < last or self._is_text_stopped:
-            return
-        self._is_text_stopped = True
-        for name, adapter in self._network.named_adapters():
-            if self._network.wanted[name].part == TEXT:
-                adapter.requires_grad_(False)
-
-    _is_text_stopped = False
 
     # Behind a step, behind an epoch
 
@@ -360,7 +312,7 @@ class Trainer:
             steps=self._length.steps,
             loss=self._loss,
             average_loss=average,
-            rates=self._told_rates(),
+            rates=self._updates.rates(),
             steps_per_second=speed,
             eta_seconds=(self._length.steps - place.step) / speed if speed else 0.0,
             **memory_facts(self._base.device),
@@ -369,59 +321,44 @@ class Trainer:
         self._history.add(step_line(facts))
         self._log.step(facts)
         if is_due(place.step, self._due.steps) and place.step < self._length.steps:
-            self._save(file_stem(options, step=place.step))
-            self._remove_older(epoch=0, step=place.step)
+            self._save_and_tidy(step=place.step)
         if not options.sample_every_n_epochs and is_due(place.step, options.sample_every_n_steps):
             self._sample(0, place.step)
         if is_due(place.step, options.validate_every_n_steps):
             self._validate(epoch)
         self._stop_if_asked()
-        if time.monotonic() - self._saved_at >= self._autosave_seconds:
-            self._write_state(self._autosave)
+        if self._processes.is_main_process:
+            self._files.autosave_if_due()
 
     def _after_epoch(self, epoch: int) -> None:
         options = self._options
         if is_due(epoch, self._due.epochs) and epoch < self._length.epochs:
-            self._save(file_stem(options, epoch=epoch))
-            self._remove_older(epoch=epoch, step=0)
+            self._save_and_tidy(epoch=epoch)
         if is_due(epoch, options.sample_every_n_epochs):
             self._sample(epoch, self._place.step)
         every = options.validate_every_n_epochs or (0 if options.validate_every_n_steps else 1)
         if is_due(epoch, every):
             self._validate(epoch)
 
-    def _told_rates(self) -> dict[str, float]:
-        rates = {}
-        for group in self._chosen.optimizer.param_groups:
-            rate = group["lr"] if group["lr"] is not None else 0.0
-            rates[group["name"]] = float(rate) * float(group.get("d", 1.0))
-        return rates
-
     def _sample(self, epoch: int, step: int) -> None:
         if self._paint is None or not self._processes.is_main_process:
             return
         self._watcher.stage("sampling", 0, 0)
-        self._chosen.eval()
-        self._network.eval()
-        try:
-            with torch.no_grad():
-                self._paint(epoch, step)
-        finally:
-            self._network.train()
-            self._chosen.train()
+        with self._updates.as_saved(), torch.no_grad():
+            self._paint(epoch, step)
 
     def _validate(self, epoch: int) -> None:
         """The loss of pictures that were kept back: it rises when a LoRA learns by heart."""
         most = self._options.max_validation_steps or None
         losses: list[float] = []
         seed = self._options.validation_seed or self._seed
-        self._network.eval()
-        for number, batch in enumerate(self._dataset.validation()):
-            if most is not None and number >= most:
-                break
-            self._watcher.stage("validating", number, self._dataset.facts.validation_images)
-            losses.append(self._learner.validation_loss(batch, seed_of(seed, "held out", number)))
-        self._network.train()
+        with self._updates.as_saved():
+            for number, batch in enumerate(self._dataset.validation()):
+                if most is not None and number >= most:
+                    break
+                self._watcher.stage("validating", number, self._dataset.facts.validation_images)
+                at = seed_of(seed, "held out", number)
+                losses.append(self._learner.validation_loss(batch, at))
         if losses:
             loss, place = sum(losses) / len(losses), self._place
             train_loss = sum(place.losses) / max(1, len(place.losses))
@@ -451,7 +388,7 @@ class Trainer:
             batches_per_epoch=self._dataset.facts.batches_per_epoch,
             processes=self._processes.num_processes,
             dataset=self._dataset.facts.metadata,
-            optimizer=self._chosen.title,
+            optimizer=self._updates.chosen.title,
             checkpoint=self._checkpoint,
             vae=self._vae,
             session=self._place.session,
@@ -459,58 +396,32 @@ class Trainer:
         )
 
     def _save(self, stem: str, *, is_last: bool = False) -> None:
+        """Write the LoRA as it is now, and a state if one belongs to it."""
         if not self._processes.is_main_process:
             return
         options, place = self._options, self._place
         self._watcher.stage("saving", 0, 0)
-        self._chosen.eval()
-        path = self._folder / f"{stem}.{options.save_model_as}"
         epoch = min(place.epoch - (place.batch == 0 and place.epoch > 1), self._length.epochs)
-        told = file_metadata(self._run_facts(), epoch=epoch, step=place.step, now=time.time())
-        write_lora(path, self._mean.tensors(), told, options.save_precision)
-        self._chosen.train()
-        place.files = [*(f for f in place.files if f != str(path)), str(path)]
+        path = self._files.save(stem, epoch)
         self._watcher.saved(path, epoch, place.step, is_last)
         self._history.add({"kind": "file", "step": place.step, "epoch": epoch, "file": path.name})
-        if options.save_state and not is_last:
-            self._write_state(self._folder / f"{stem}-state")
+        if options.save_state or (is_last and options.save_state_on_train_end):
+            self._files.save_state(stem)
 
-    def _write_final_state(self) -> None:
-        if self._options.save_state or self._options.save_state_on_train_end:
-            self._write_state(self._folder / f"{file_stem(self._options)}-state")
-
-    def _remove_older(self, *, epoch: int, step: int) -> None:
-        """Remove the file, and the state, whose turn it is."""
-        options, due = self._options, self._due
-        for keep, ending in (
-            (None, f".{options.save_model_as}"),
-            (options.save_last_n_epochs_state if epoch else options.save_last_n_steps_state, ""),
-        ):
-            gone = due.outdated_epoch(epoch, keep) if epoch else due.outdated_step(step, keep)
-            if gone is None:
-                continue
-            stem = file_stem(options, epoch=gone if epoch else 0, step=0 if epoch else gone)
-            if ending:
-                (self._folder / f"{stem}{ending}").unlink(missing_ok=True)
-                self._place.files = [f for f in self._place.files if Path(f).stem != stem]
-            else:
-                states.remove_state(self._folder / f"{stem}-state")
-
-    def _write_state(self, folder: Path) -> None:
+    def _save_and_tidy(self, *, epoch: int = 0, step: int = 0) -> None:
+        """Write what is due behind an epoch or a step, and remove what had its time."""
+        self._save(file_stem(self._options, epoch=epoch, step=step))
         if self._processes.is_main_process:
-            states.write_state(
-                folder,
-                self._place,
-                self._network.tensors(),
-                self._chosen.optimizer.state_dict(),
-                self._mean.stored(),
-            )
-        self._saved_at = time.monotonic()
+            self._files.remove_older(epoch=epoch, step=step)
+
+    def _autosave_now(self) -> None:
+        if self._processes.is_main_process:
+            self._files.autosave()
 
     # Ends
 
     def _ended(self, end: _Ended) -> Outcome:
-        self._write_state(self._autosave)
+        self._autosave_now()
         if not end.is_paused:
             self._save(file_stem(self._options, step=self._place.step))
         outcome = self._outcome()
@@ -524,8 +435,8 @@ class Trainer:
         return Outcome(tuple(map(Path, place.files)), place.step, place.epoch, loss)
 
     def _out_of_memory(self, err: BaseException) -> DeviceMemoryError:
-        self._chosen.optimizer.zero_grad(set_to_none=True)
-        self._write_state(self._autosave)
+        self._updates.forget()
+        self._autosave_now()
         logger.warning("Out of memory at step %d: %s", self._place.step, err)
         return DeviceMemoryError(
             f"Memory ran out at step {self._place.step + 1}; the state up to there is kept.",
