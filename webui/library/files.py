@@ -11,6 +11,7 @@ from pathlib import Path
 from webui.errors import LibraryError
 
 EXTENSIONS = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "gif": ".gif"}
+PICTURE_SUFFIXES = frozenset({*EXTENSIONS.values(), ".jpeg"})
 
 
 def reserve(folder: Path, stems: Iterator[str], extension: str) -> Path:
@@ -71,6 +72,37 @@ def remove(path: Path) -> None:
 def is_inside(path: Path, root: Path) -> bool:
     """True when the file, links followed, lies below the folder, links followed."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def read_inside(path: Path, root: Path, name: str) -> bytes:
+    """The bytes of a picture file.
+
+    Args:
+        root: The folder it was written to or found in. name: How messages call it.
+    Raises:
+        LibraryError: It was moved or deleted, cannot be read, is no picture by its name, or lies,
+            links followed, outside of ``root``.
+    """
+    if path.suffix.lower() not in PICTURE_SUFFIXES or not is_inside(path, root):
+        raise LibraryError(
+            f"{name} leads to {path}, outside of {root}.",
+            "It is not opened. Put the file itself into the output folder.",
+            path=str(path),
+        )
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as err:
+        raise LibraryError(
+            f"{name} is no longer at {path}: moved or deleted.",
+            "Put it back there, or paint it again from its recipe.",
+            path=str(path),
+        ) from err
+    except OSError as err:
+        raise LibraryError(
+            f"{name} at {path} cannot be read: {err.strerror or err}.",
+            "Check that the folder is there and readable.",
+            path=str(path),
+        ) from err
 
 
 def sniff_format(data: bytes) -> str:

@@ -167,10 +167,32 @@ class PictureIndex:
         found = self._read("SELECT * FROM images WHERE is_ready AND id = ?", (picture_id,))
         return found[0] if found else None
 
-    def by_path(self, path: Path) -> SavedPicture | None:
-        """The picture written at exactly this absolute path."""
-        found = self._read("SELECT * FROM images WHERE is_ready AND path = ?", (str(path),))
+    def by_path(self, path: Path, *, is_ready: bool = True) -> SavedPicture | None:
+        """The picture written at exactly this absolute path.
+
+        Args:
+            is_ready: Not one that is only reserved.
+        """
+        found = self._read(
+            "SELECT * FROM images WHERE is_ready >= ? AND path = ? ORDER BY id DESC LIMIT 1",
+            (is_ready, str(path)),
+        )
         return found[0] if found else None
+
+    def saved_after(self, picture_id: int, limit: int) -> list[SavedPicture]:
+        """Pictures in the output folders with higher ids, in order of ids."""
+        return self._read(
+            "SELECT * FROM images WHERE is_ready AND is_saved AND id > ? ORDER BY id LIMIT ?",
+            (picture_id, limit),
+        )
+
+    def has_moved(self, path: Path, new_path: Path, root: Path) -> None:
+        """Note where the file of a picture lies now."""
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE images SET path = ?, root = ? WHERE path = ?",
+                (str(new_path), str(root), str(path)),
+            )
 
     def of_job(self, job_id: int) -> list[SavedPicture]:
         """Pictures in order, then the grid."""

@@ -12,8 +12,9 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -180,7 +181,6 @@ class Library:
         facts = replace(facts, infotext=infotext, width=sheet.width, height=sheet.height)
         return self._save("grid", job_id, 0, data, facts, output, folder, client, has_long_name)
 
-    def take_in(
     def save_sheet(
         self,
         job_id: int,
@@ -200,6 +200,7 @@ class Library:
         """
         return self._save("grid", job_id, index, data, facts, output, folder, client, has_long_name)
 
+    def take_in(
         self, made: Path, extension: str, facts: PictureFacts, output: Output, folder: Path
     ) -> tuple[Path, Path, str | None]:
         """Move a finished file that is no picture beside the pictures, named as they are.
@@ -474,36 +475,37 @@ class Library:
         return self._bytes_of(self.get(picture_id))
 
     def _bytes_of(self, picture: SavedPicture) -> bytes:
-        path = picture.path
-        is_picture = path.suffix.lower() in files.EXTENSIONS.values()
-        if not is_picture or not files.is_inside(path, picture.root):
-            raise LibraryError(
-                f"Picture {picture.id} leads to {path}, outside of {picture.root}.",
-                "It is not opened. Put the file itself into the output folder.",
-                path=str(path),
-            )
-        try:
-            return path.read_bytes()
-        except FileNotFoundError as err:
-            raise LibraryError(
-                f"Picture {picture.id} is no longer at {path}: moved or deleted.",
-                "Put it back there, or paint it again from its recipe.",
-                path=str(path),
-            ) from err
-        except OSError as err:
-            raise LibraryError(
-                f"Picture {picture.id} at {path} cannot be read: {err.strerror or err}.",
-                "Check that the folder is there and readable.",
-                path=str(path),
-            ) from err
+        return files.read_inside(picture.path, picture.root, f"Picture {picture.id}")
+
+    def saved_after(self, picture_id: int, limit: int) -> list[SavedPicture]:
+        """Pictures in the output folders with higher numbers, in order."""
+        return self._index.saved_after(picture_id, limit)
+
+    def row_at(self, path: Path) -> SavedPicture | None:
+        """As ``by_path``, also of a picture that is only just being written."""
+        return self._index.by_path(path, is_ready=False)
+
+    def has_moved(self, path: Path, new_path: Path, root: Path) -> None:
+        """A picture's file lies elsewhere now, below ``root``."""
+        self._index.has_moved(path, new_path, root)
 
     # Taking away
 
     def zip(self, picture_ids: Sequence[int]) -> Path:
-        """Pack pictures into one file, which is kept for an hour.
+        """Pack pictures into one file; see ``zip_files``."""
 
-        Files that are gone are named in ``missing.txt`` inside.
+        def read(picture_id: int) -> tuple[str, bytes]:
+            picture = self.get(picture_id)
+            return picture.path.name, self._bytes_of(picture)
 
+        return self.zip_files([partial(read, number) for number in dict.fromkeys(picture_ids)])
+
+    def zip_files(self, reads: Sequence[Callable[[], tuple[str, bytes]]]) -> Path:
+        """Pack files into one, which is kept for an hour.
+
+        Args:
+            reads: Each gives a name and the bytes. Those that fail with a LibraryError are named
+                in ``missing.txt`` inside.
         Raises:
             LibraryError: None of them could be read, or the zip could not be written.
         """
@@ -512,7 +514,7 @@ class Library:
         try:
             path = files.reserve(self._zips, stems(None, stem), ".zip")
             with _removed_on_failure(path):
-                self._pack(path, dict.fromkeys(picture_ids))
+                self._pack(path, reads)
             return path
         except OSError as err:
             reason, hint = files.explain(err)
@@ -522,18 +524,17 @@ class Library:
                 path=str(self._zips),
             ) from err
 
-    def _pack(self, path: Path, picture_ids: Iterable[int]) -> None:
+    def _pack(self, path: Path, reads: Iterable[Callable[[], tuple[str, bytes]]]) -> None:
         packed: set[str] = set()
         missing: list[str] = []
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for picture_id in picture_ids:
+            for read in reads:
                 try:
-                    picture = self.get(picture_id)
-                    data = self._bytes_of(picture)
+                    name, data = read()
                 except LibraryError as err:
                     missing.append(err.message)
                     continue
-                archive.writestr(_free_name(picture.path.name, packed), data)
+                archive.writestr(_free_name(name, packed), data)
             if missing and packed:
                 archive.writestr("missing.txt", "\n".join(missing))
         if not packed:

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.pictures import load_upright, open_image
 from webui.services.follow_ups import input_of
+from webui.services.gallery import may_see
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.input_routes import make_input_routes
 from webui.ui.train_routes import make_train_routes
@@ -133,7 +134,7 @@ def _find_job(studio: Studio, job_id: int, user: str) -> Job:
         job = studio.jobs.get(job_id)
     except JobNotFoundError as err:
         raise HTTPException(404, str(err)) from err
-    if not _may_see(user, job.user):
+    if not may_see(user, job.user):
         raise HTTPException(404, f"Job {job_id} was not found.")
     return job
 
@@ -143,14 +144,9 @@ def _find(studio: Studio, picture_id: int, user: str) -> SavedPicture:
         found = studio.library.get(picture_id)
     except LibraryError as err:
         raise HTTPException(404, str(err)) from err
-    if not _may_see(user, found.user):
+    if not may_see(user, found.user):
         raise HTTPException(404, f"Picture {picture_id} was not found.")
     return found
-
-
-def _may_see(user: str, owner: str) -> bool:
-    """False between two logins; what nobody's login made is everybody's."""
-    return not user or owner in ("", user)
 
 
 def _input(studio: Studio, job: Job, index: int) -> tuple[bytes, str]:

@@ -1,0 +1,70 @@
+"""The gallery's parts, joined: index, journal, small copies, the thread that keeps them true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from webui.jobs.store import JobStore
+from webui.library.gallery.marks import Journal
+from webui.library.gallery.store import GalleryStore
+from webui.library.gallery.thumbs import Thumbs
+from webui.library.inputs import Inputs
+from webui.library.library import Library
+from webui.options import Options
+from webui.params import AnyParams
+from webui.services.gallery import Gallery
+from webui.services.gallery_deeds import GalleryDeeds
+from webui.services.gallery_history import lineage, paint_again
+from webui.services.gallery_watch import GalleryWatch
+from webui.settings import Settings
+
+OUTPUT_OPTIONS = ("samples", "grids")
+"""Ends of the names of the options that name folders of pictures painted here."""
+
+
+class GalleryRoom:
+    """What the studio owns of the gallery.
+
+    Attributes:
+        pictures: Finds and changes. watch: Keeps the index true. deeds: Answers the doors.
+    Raises:
+        SettingsError: The index cannot be opened or made.
+    """
+
+    def __init__(
+        self, settings: Settings, options: Options, jobs: JobStore, library: Library, inputs: Inputs
+    ) -> None:
+        folders, self._options, self._jobs = settings.folders, options, jobs
+        self._data = folders.data
+        kept = folders.database.parent
+        self._store = GalleryStore(kept / "gallery.sqlite3")
+        journal = Journal(kept / "gallery-marks.jsonl")
+        thumbs = Thumbs(folders.data / "cache" / "thumbs")
+        self.pictures = Gallery(self._store, journal, thumbs, library)
+        self.watch = GalleryWatch(
+            self._store, journal, library, lineage=lambda saved: lineage(jobs, inputs, saved),
+            outputs=self._outputs, may_add=settings.is_private,
+            kept=(folders.data, *folders.models),
+        )  # fmt: skip
+        self.deeds = GalleryDeeds(self.pictures, self.watch)
+
+    def paint_again(self, picture_id: int, user: str = "") -> AnyParams | None:
+        """The request that paints a picture once more; None when no job here painted it.
+
+        Raises:
+            LibraryError: There is no such picture for this login.
+        """
+        return paint_again(self._jobs, self.pictures.get(picture_id, user))
+
+    def close(self) -> None:
+        """End the thread and close the index."""
+        self.watch.stop()
+        self._store.close()
+
+    def _outputs(self) -> list[Path]:
+        named = [
+            self._options[key]
+            for key in self._options.as_dict()
+            if key.startswith("outdir_") and key.endswith(OUTPUT_OPTIONS)
+        ]
+        return [self._data / folder for folder in named if folder] + [self._data / "recovered"]
