@@ -13,7 +13,7 @@ from webui.checkpoints.pickle_wishes import WORDS
 from webui.checkpoints.report import report_on
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.jobs.store import Job
-from webui.params import BakeLoras, ConvertModel, MergeCheckpoints, MergeLoras
+from webui.params import BakeLoras, ConvertModel, MergeCheckpoints, MergeLoras, build
 from webui.studio import JobView, Studio
 from webui.ui.models_tools import draw_merger
 from webui.ui.models_tools_form import FILE_TOOL_KINDS, LORA_ROWS, file_choices, make_request
@@ -64,10 +64,34 @@ def test_convert_when_it_is_no_checkpoint_leaves_pruning_alone(studio: Studio) -
     )
 
 
-@pytest.mark.parametrize("name", ["../up", "/root", "a/../b", "a:b", "x\ny", "dir/", ".hidden"])
+@pytest.mark.parametrize(
+    "name",
+    ["../up", "/root", "a/../b", "a:b", "x\ny", "dir/", ".hidden", "dir./x", "a\u202eb", "a\u2028b",
+     "a\x7fb", "CON", "dir/nul.old", "com1"],
+)  # fmt: skip
 def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be the name of a file"):
         ConvertModel(name="x", custom_name=name)
+
+
+@pytest.mark.parametrize("name", ["", "模型/新的", "console", "0.7(a) + 0.3(b)", "v1.5", "😀"])
+def test_names_that_people_give_are_taken(name: str) -> None:
+    assert ConvertModel(name="x", custom_name=name).custom_name == name
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"discard_weights": "a{99999999999999999999}"},
+        {"metadata_json": "[" * 100_000},
+        {"metadata_json": r'{"a": "\ud800"}'},
+        {"metadata_json": "[1]"},
+    ],
+    ids=["giant repetition", "deep JSON", "half a character", "no object"],
+)
+def test_merge_when_a_field_is_absurd_is_refused_in_words(wish: dict[str, str]) -> None:
+    with pytest.raises(ParamsError, match=r"regular expression|readable JSON|JSON object"):
+        build("merge-checkpoints", {"primary": "a", "secondary": "b", **wish})
 
 
 def test_loras_when_a_checkpoint_is_chosen_go_into_it(studio: Studio) -> None:

@@ -17,8 +17,15 @@ NumberFormat = Literal["keep", "fp32", "fp16", "bf16"]
 Pruning = Literal["disabled", "no-ema", "ema-only"]
 NewName = Annotated[str, Field(max_length=200)]
 LoraFactor = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
-_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
+_FORBIDDEN = re.compile(r'[<>:"|?*\\]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)\d)(\.|$)", re.IGNORECASE)
+"""Names that mean no file on Windows, whatever their ending."""
 _ENDINGS = (".safetensors", ".ckpt")
+
+
+def _is_name(part: str) -> bool:
+    """Of a file or folder, on every system."""
+    return bool(part) and part == part.strip(". ") and not _DEVICES.match(part)
 
 
 class FileTool(WithoutPainting):
@@ -38,13 +45,12 @@ class FileTool(WithoutPainting):
         name = name.strip()
         for ending in _ENDINGS:
             name = name.removesuffix(ending)
-        parts = name.split("/")
-        bad = _FORBIDDEN.search(name) or any(p.startswith(".") or p != p.strip() for p in parts)
-        if name and (bad or not all(parts)):
+        is_plain = name.isprintable() and not _FORBIDDEN.search(name)
+        if name and not (is_plain and all(map(_is_name, name.split("/")))):
             raise ValueError(
                 f"{name!r} cannot be the name of a file: it may not have any of "
-                '< > : " | ? * \\ in it, nor parts that are empty or begin with a dot or a space. '
-                "Choose another name."
+                '< > : " | ? * \\ or invisible characters in it, nor parts that are empty, begin '
+                "or end with a dot or a space, or mean a device on Windows. Choose another name."
             )
         return name
 
@@ -92,7 +98,7 @@ class MergeCheckpoints(FileTool):
             raise ValueError(f"{self.interpolation} needs a tertiary model (C). Choose one.")
         try:
             re.compile(self.discard_weights)
-        except re.error as err:
+        except (re.error, OverflowError, RecursionError) as err:
             raise ValueError(
                 f"{self.discard_weights!r} is no regular expression ({err}). Correct it, or leave "
                 "the field empty."
@@ -108,7 +114,8 @@ class MergeCheckpoints(FileTool):
         """
         try:
             values: object = json.loads(self.metadata_json or "{}")
-        except ValueError as err:
+            json.dumps(values, ensure_ascii=False).encode()  # no halves of characters
+        except (ValueError, RecursionError) as err:
             raise ValueError(f"The metadata is not readable JSON ({err}). Correct it.") from err
         if not isinstance(values, dict):
             raise ValueError('The metadata must be a JSON object, such as {"author": "me"}.')
