@@ -16,7 +16,7 @@ from webui.api.progress import timestamp
 from webui.api.schemas import ImageToImageBody, PaintingBody
 from webui.jobs.store import Job
 from webui.library.grid import make_grid
-from webui.params import ImageToImage, Painting, TextToImage
+from webui.params import ImageToImage, Painting, Plot, TextToImage
 from webui.pictures import encode
 from webui.samplers.steps import image_seeds
 from webui.studio import Studio
@@ -49,7 +49,37 @@ def answer_of(
         files.insert(0, grid_file(files, params, infotexts[0]))
         infotexts.insert(0, infotexts[0])
     info = info_of(job, params, body, infotexts, first=int(has_grid))
-    info["warnings"] = [*notes, *job.warnings]
+    return _answer(body, files, {**info, "warnings": [*notes, *job.warnings]})
+
+
+def plot_answer(
+    studio: Studio,
+    job: Job,
+    params: Painting,
+    body: PaintingBody,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """As ``answer_of``, of a plot: its sheets, then the pictures of its cells if it wants them.
+
+    What ``info`` tells of one picture is told of the first cell; its lists go over all cells.
+    """
+    whole, cells = studio.params_of(job), studio.plots.cells(job)
+    assert isinstance(whole, Plot), "only plots are answered so"
+    painted = [p for cell in cells if isinstance(p := studio.params_of(cell), Painting)]
+    sheets = sorted(studio.library.images_of(job.id), key=lambda picture: picture.index)
+    shown = [*sheets]
+    if whole.include_lone_images:
+        shown += [p for cell in cells for p in studio.library.images_of(cell.id)]
+    done = next((cell for cell in cells if cell.state == "done"), cells[0])
+    info = info_of(done, painted[0], body, [p.infotext for p in shown], first=len(sheets))
+    each = [info_of(done, one, body, (), first=0) for one in painted]
+    lists = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
+    merged = {name: [value for one in each for value in one[name]] for name in lists}
+    files = [studio.library.open(picture.id) for picture in shown]
+    return _answer(body, files, {**info, **merged, "warnings": [*notes, *job.warnings]})
+
+
+def _answer(body: PaintingBody, files: Sequence[bytes], info: dict[str, Any]) -> dict[str, Any]:
     return {
         "images": [_base64(file) for file in files] if body.value("send_images") else [],
         "parameters": json_safe(_echo(body)),

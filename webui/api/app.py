@@ -23,6 +23,7 @@ from webui.api.image_to_image import image_to_image_routes
 from webui.api.interrogate import interrogate_routes
 from webui.api.lists import list_routes
 from webui.api.options_routes import options_routes
+from webui.api.plots import plot_routes
 from webui.api.png_info import png_info_routes
 from webui.api.progress import progress_routes, task_routes
 from webui.api.server import internal_routes, open_routes, server_routes
@@ -82,6 +83,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(png_info_routes(studio, fenced))
         app.include_router(server_routes(studio, fenced))
         app.include_router(file_tool_routes(studio, fenced))
+        app.include_router(plot_routes(studio, fenced))
         app.include_router(download_routes(studio, fenced))
     app.include_router(_schema_routes(app, fenced))
     app.include_router(task_routes(studio, fenced))

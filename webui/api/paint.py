@@ -8,12 +8,14 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from webui.api.answer import answer_of
+from webui.api.answer import answer_of, plot_answer
 from webui.api.errors import SafeJSONResponse
 from webui.api.infotext_fields import fill_from_infotext
 from webui.api.schemas import SomeBody
+from webui.api.scripts import plot_script
 from webui.api.waiting import WaitingRoom
-from webui.api.wishes import Wish, read_wish
+from webui.api.wishes import Wish, in_client_words, read_wish
+from webui.errors import ParamsError
 from webui.jobs.store import Job
 from webui.services.resolve import AnyRequest
 from webui.studio import Studio
@@ -37,10 +39,11 @@ async def paint(
     """
     body, wish, job = await run_in_threadpool(_begin, studio, body, make_request)
     notes = [*wish.notes, *more_notes(body)]
+    make_answer = plot_answer if job.kind == "plot" else answer_of
     return await waiting_room.answer(
         studio,
         job,
-        lambda done: SafeJSONResponse(answer_of(studio, done, wish.params, body, notes)),
+        lambda done: SafeJSONResponse(make_answer(studio, done, wish.params, body, notes)),
     )
 
 
@@ -58,7 +61,13 @@ def _begin(
     """
     body, extra_overrides = fill_from_infotext(studio, body)
     wish = read_wish(studio, body, make_request, extra_overrides)
-    job = studio.submit(wish.params, origin="api", task_id=body.force_task_id or None)
+    script, who = plot_script(body), {"origin": "api", "task_id": body.force_task_id or None}
+    try:
+        plots = studio.plots
+        job = plots.submit(wish.request, script, **who) if script else None
+    except ParamsError as err:
+        raise in_client_words(err) from err
+    job = job or studio.submit(wish.params, **who)
     for key, value in wish.options_to_keep.items():
         studio.options.set(key, value)
     return body, wish, job

@@ -53,7 +53,7 @@ def script_values(
         ParamsError: An argument that cannot be read or is out of range.
     """
     script = selected_script(body)
-    if script is None:
+    if script is None or script.name not in _MEANINGS:
         return {}
     script = script.with_upscalers(upscalers)
     arguments = script.read(body.script_args or (), "script_args")

@@ -54,11 +54,12 @@ class Wish:
     """A request read: what to paint, and what to say about it.
 
     Attributes:
-        params: Complete and in range.
+        request: What was asked for, in our words. params: The same, complete and in range.
         options_to_keep: Overrides that stay in memory afterwards.
         notes: What was asked for and could not be followed.
     """
 
+    request: AnyRequest
     params: TextToImage | ImageToImage
     options_to_keep: dict[str, Any]
     notes: tuple[str, ...]
@@ -85,12 +86,13 @@ def read_wish(
     overrides, notes = _known_overrides(studio, overrides)
     notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
     try:
-        params = studio.resolve(make_request(studio, body, overrides))
+        request = make_request(studio, body, overrides)
+        params = studio.resolve(request)
     except ParamsError as err:
         raise in_client_words(err) from err
     assert isinstance(params, (TextToImage, ImageToImage)), "only these two are asked for here"
     keep = {} if body.value("override_settings_restore_afterwards") else _changeable(overrides)
-    return Wish(params, keep, tuple(notes))
+    return Wish(request, params, keep, tuple(notes))
 
 
 def _known_overrides(studio: Studio, overrides: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

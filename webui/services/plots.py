@@ -92,6 +92,13 @@ class Plots:
             )
         return self._put([cell for cell in cells if isinstance(cell, Painting)], whole, **who)
 
+    def cells(self, job: Job) -> tuple[Job, ...]:
+        """A plot's cells: sheet by sheet, row by row."""
+        whole = from_json(job.params_json)
+        places = whole.places if isinstance(whole, Plot) else ()
+        placed = zip(places, self.jobs.parts(job.id), strict=False)
+        return tuple(part for _, part in sorted(placed, key=lambda pair: pair[0]))
+
     def stop(self, job_id: int) -> bool:
         """Take all of a plot's waiting cells out of the queue, and the plot itself if there is
         nothing to lay out; False in that case."""

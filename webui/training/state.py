@@ -19,8 +19,8 @@ from torch import Tensor
 
 from webui.errors import ParamsError, TrainingError
 from webui.training.lora_file import cannot_write
+from webui.training.steps import STATE_FACTS
 
-FACTS: Final = "train_state.json"
 NETWORK: Final = "network.safetensors"
 MEAN: Final = "mean.safetensors"
 OPTIMIZER: Final = "optimizer.pt"
@@ -70,7 +70,7 @@ def write_state(
         if mean is not None:
             safetensors.torch.save_file(_plain(mean), new / MEAN)
         torch.save(optimizer, new / OPTIMIZER)
-        (new / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        (new / STATE_FACTS).write_text(json.dumps(facts), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
@@ -90,7 +90,7 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def state_in(folder: Path) -> Path | None:
     """The folder that holds a whole state of this name, the older one if a crash left only it."""
     older = folder.with_name(f"{folder.name}.old")
-    return next((f for f in (folder, older) if (f / FACTS).is_file()), None)
+    return next((f for f in (folder, older) if (f / STATE_FACTS).is_file()), None)
 
 
 def remove_state(folder: Path) -> None:
@@ -106,13 +106,13 @@ def read_place(folder: Path) -> Place:
         ParamsError: The folder holds no state.
     """
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = json.loads((folder / STATE_FACTS).read_text(encoding="utf-8"))
         known = {name: facts[name] for name in Place.__dataclass_fields__ if name in facts}
         return Place(**known)
     except (OSError, ValueError, TypeError, KeyError) as err:
         raise ParamsError(
             f'resume: "{folder}" holds no state of a training.',
-            f"Choose a folder that ends in -state and holds {FACTS}.",
+            f"Choose a folder that ends in -state and holds {STATE_FACTS}.",
             field="resume",
         ) from err
 

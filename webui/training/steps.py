@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from webui.params.training import TrainingOptions
+
+STATE_FACTS: Final = "train_state.json"
+"""The file of a state that tells how far it is; a folder that holds it holds a whole state."""
 
 
 @dataclass(frozen=True)
