@@ -430,6 +430,13 @@ OPTIONS: tuple[Option, ...] = (
         "Free the painting process after N idle minutes, 0 = never",
         minimum=0,
     ),
+    Option(
+        "training_states_kept",
+        3,
+        "States kept of trainings that were stopped or failed; older ones are removed",
+        minimum=0,
+        maximum=1000,
+    ),
 )
 OPTION_BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
 OPTION_DEFAULTS: dict[str, Any] = {option.key: option.default for option in OPTIONS}

@@ -62,7 +62,8 @@ from webui.services.plot_axes import Names
 from webui.services.plots import Plots
 from webui.services.reading_ahead import ReadingAhead
 from webui.services.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
-from webui.services.training_jobs import PAUSABLE, not_pausable
+from webui.services.training_jobs import PAUSABLE, not_pausable, states_folder
+from webui.services.training_states import states_named, tidy_states
 from webui.settings import PROJECT_DIR, Settings
 
 logger = logging.getLogger(__name__)
@@ -217,6 +218,17 @@ class Studio:
         ``Inputs.remove_unused``, whose answer and errors it has."""
         return self.inputs.remove_unused(self._named_inputs, lambda: self.is_closing)
 
+    def tidy_trainings(self) -> int:
+        """Remove states of trainings that ended before their end, all but the newest and those
+        that a waiting or running training goes on from; see ``tidy_states``."""
+        keep = int(self.options["training_states_kept"])
+        return tidy_states(states_folder(self.settings.folders), self._needed_states, keep)
+
+    def _needed_states(self) -> set[int]:
+        unfinished = self._unfinished()
+        texts = itertools.chain((job.params_json for job in unfinished), self.drafts.texts())
+        return {job.id for job in unfinished} | states_named(texts)
+
     def _named_inputs(self) -> set[str]:
         texts = itertools.chain(self.drafts.texts(), self.jobs.requests(), self.faces.texts())
         return keys_in(texts)
@@ -228,6 +240,7 @@ class Studio:
             try:
                 removed = self.tidy_inputs()
                 self.videos.remove_parts({job.id for job in self._unfinished()})
+                self.tidy_trainings()
                 logger.info("%d input pictures that nothing names were removed.", removed)
             except (OSError, WebUIError):
                 if not self.is_closing:

@@ -8,6 +8,7 @@ from typing import Any
 from webui.checkpoints.catalog import Catalog
 from webui.errors import CheckpointNotFoundError, JobError
 from webui.params import TrainLora
+from webui.services.training_states import state_place
 from webui.settings import Folders
 from webui.training.steps import file_stem
 
@@ -24,17 +25,21 @@ def training_message(
         CheckpointNotFoundError: Neither a file nor a name in the catalog.
     """
     options = params.options
-    data = folders.database.parent / "training"
     folder = Path(options.output_dir) if options.output_dir else default_folder(params, folders)
     return {
         "training": {
             "checkpoint": _checkpoint(options.pretrained_model_name_or_path, catalog),
             "vae": options.vae or None,
             "folder": str(folder),
-            "autosave": str(data / f"job-{job_id}"),
-            "cache": str(data / "latents"),
+            "autosave": str(state_place(states_folder(folders), job_id)),
+            "cache": str(states_folder(folders) / "latents"),
         }
     }
+
+
+def states_folder(folders: Folders) -> Path:
+    """Holds what trainings keep for themselves: states, encoded pictures and captions."""
+    return folders.database.parent / "training"
 
 
 def default_folder(params: TrainLora, folders: Folders) -> Path:
