@@ -288,6 +288,138 @@ def test_changed_file_loses_its_facts(models: Path, make) -> None:
     assert catalog.find_lora("oil").path == path
 
 
+def test_moved_file_keeps_what_was_found_and_deleted_ones_are_forgotten(
+    models: Path, tmp_path: Path, make, monkeypatch
+) -> None:
+    path = tiny(models / "Lora" / "a.safetensors", ss_v2="False", ss_output_name="ink")
+    twin = tiny(models / "Lora" / "b.safetensors", ss_v2="False", ss_output_name="oil")
+    for file in (path, twin):
+        os.utime(file, ns=(5, 5))
+    catalog = make()
+    wait_until_idle(catalog)
+    wanted = [catalog.hash_now(catalog.find_lora(stem)).sha256 for stem in ("a", "b")]
+    monkeypatch.setattr(catalog_module, "lora_hash", None)
+    monkeypatch.setattr(looking, "read_metadata", None)
+    (models / "Lora" / "style").mkdir()
+    path.rename(models / "Lora" / "style" / "a.safetensors")
+    catalog.refresh()
+    wait_until_idle(catalog)
+    record = catalog.find_lora("ink")
+    assert (record.name, record.sha256) == ("style/a.safetensors", wanted[0])
+    catalog.close()
+
+    again = make()
+    assert again.hash_now(again.find_lora("ink")).sha256 == wanted[0]
+    with sqlite3.connect(tmp_path / "db" / "facts.sqlite3") as database:
+        rows = database.execute("SELECT path FROM model_files").fetchall()
+    assert {os.fsdecode(path) for (path,) in rows} == {str(twin), str(record.path)}
+
+
+def test_copy_of_a_file_that_is_still_there_is_looked_into_itself(models: Path, make) -> None:
+    path = tiny(models / "Lora" / "a.safetensors", ss_v2="False", ss_output_name="ink")
+    catalog = make()
+    wait_until_idle(catalog)
+    catalog.hash_now(catalog.find_lora("a"))
+    other = tiny(models / "Lora" / "style" / "a.safetensors", ss_v2="False", ss_output_name="oil")
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    catalog.refresh()
+    wait_until_idle(catalog)
+    assert sorted(r.alias for r in catalog.records("lora")) == ["ink", "oil"]
+
+
+def test_file_on_a_drive_that_is_not_plugged_in_keeps_what_was_found(
+    models: Path, tmp_path: Path, make, monkeypatch
+) -> None:
+    path = tiny(models / "Lora" / "drive" / "a.safetensors", ss_v2="False")
+    catalog = make()
+    wait_until_idle(catalog)
+    path.parent.rename(tmp_path / "unplugged")
+    catalog.refresh()
+    assert catalog.loras() == ()
+    (tmp_path / "unplugged").rename(path.parent)
+    monkeypatch.setattr(looking, "read_metadata", None)
+    catalog.refresh()
+    wait_until_idle(catalog)
+    assert catalog.loras()[0].is_labelled
+
+
+def test_file_replaced_under_its_name_has_a_new_hash_at_once(models: Path, make) -> None:
+    path = tiny(models / "Lora" / "a.safetensors")
+    catalog = make()
+    before = catalog.hash_now(catalog.find_lora("a"))
+    header = {"a": {"dtype": "F16", "shape": [8], "data_offsets": [0, 16]}}
+    write_raw(path, header, b"\1" * 16)
+    after = catalog.hash_now(before)
+    assert after.sha256 == hashlib.sha256(b"\1" * 16).hexdigest() != before.sha256
+    assert catalog.find_lora("a").sha256 == after.sha256
+    path.unlink()
+    assert catalog.current(after).path == path, "that it is gone shows when it is opened"
+
+
+def test_file_that_comes_while_others_are_labelled_is_labelled_too(
+    models: Path, make, monkeypatch
+) -> None:
+    tiny(models / "Lora" / "a.safetensors", ss_v2="False")
+    has_begun, may_go_on = threading.Event(), threading.Event()
+    read_metadata = looking.read_metadata
+
+    def wait_first(path: Path) -> dict[str, str]:
+        has_begun.set()
+        assert may_go_on.wait(60)
+        return read_metadata(path)
+
+    monkeypatch.setattr(looking, "read_metadata", wait_first)
+    catalog = make()
+    assert has_begun.wait(60)
+    tiny(models / "Lora" / "b.safetensors", ss_v2="False")
+    catalog.refresh()
+    may_go_on.set()
+    wait_until_idle(catalog)
+    assert [r.is_labelled for r in catalog.loras()] == [True, True]
+
+
+def test_file_that_cannot_be_looked_into_keeps_no_other_waiting(
+    models: Path, make, monkeypatch
+) -> None:
+    path = tiny(models / "Lora" / "a.safetensors")
+
+    def fail(path: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(looking, "read_metadata", fail)
+    catalog = make()
+    wait_until_idle(catalog)
+    monkeypatch.undo()
+    catalog.hash_in_background(catalog.loras()[0])
+    wait_until_idle(catalog)
+    assert catalog.loras()[0].path == path and catalog.loras()[0].sha256
+
+
+def test_folders_when_looked_at_by_two_show_what_the_later_saw(
+    models: Path, make, monkeypatch
+) -> None:
+    tiny(models / "Lora" / "a.safetensors")
+    catalog = make()
+    scan, has_looked, may_go_on = catalog_module.scan, threading.Event(), threading.Event()
+
+    def scan_slowly(*arguments: object) -> object:
+        files = list(scan(*arguments))  # type: ignore[arg-type]
+        if threading.current_thread() is slow:
+            has_looked.set()
+            may_go_on.wait(0.5)
+        return files
+
+    monkeypatch.setattr(catalog_module, "scan", scan_slowly)
+    slow = threading.Thread(target=catalog.refresh)
+    slow.start()
+    assert has_looked.wait(60)
+    tiny(models / "Lora" / "b.safetensors")
+    catalog.refresh()
+    may_go_on.set()
+    slow.join()
+    assert len(catalog.loras()) == 2
+
+
 def test_closing_interrupts_hashing_at_once(models: Path, make, monkeypatch) -> None:
     path = models / "Lora" / "big.pt"
     path.parent.mkdir()
@@ -349,8 +481,9 @@ def test_lora_that_states_nothing_is_known_by_its_shapes(models: Path, make) -> 
     assert [r.family for r in catalog.loras()] == ["sdxl"]
 
 
+@pytest.mark.parametrize("version", [FACTS_VERSION, FACTS_VERSION - 1])
 def test_database_of_an_older_version_keeps_its_hashes_and_learns_the_rest(
-    models: Path, tmp_path: Path, make
+    version: int, models: Path, tmp_path: Path, make
 ) -> None:
     file = tiny(
         models / "Lora" / "a.safetensors", ss_v2="False", ss_tag_frequency='{"x":{"ink":1}}'
@@ -362,13 +495,14 @@ def test_database_of_an_older_version_keeps_its_hashes_and_learns_the_rest(
             "size, mtime_ns, is_inspected, kind, family, title, problem, alias, sha256, old_hash"
         )
         old.execute(f"CREATE TABLE model_files (path BLOB PRIMARY KEY, version, {columns})")
-        row = (os.fsencode(file), FACTS_VERSION, info.st_size, info.st_mtime_ns, 1)
-        rest = ("lora", "", "a LoRA", "", "", "cd" * 32, None)
+        row = (os.fsencode(file), version, info.st_size, info.st_mtime_ns, 1)
+        rest = ("lora", "", "a LoRA", "", "", "cd" * 32, "01234567")
         old.execute(f"INSERT INTO model_files VALUES ({', '.join('?' * 12)})", (*row, *rest))
     catalog = make()
     wait_until_idle(catalog)
     (record,) = catalog.loras()
-    assert (record.sha256, record.family, record.contents) == ("cd" * 32, "sd1", "a LoRA")
+    assert (record.sha256, record.old_hash, record.family) == ("cd" * 32, "01234567", "sd1")
+    assert record.contents == ("a LoRA" if version == FACTS_VERSION else "")
     assert catalog.label(record).words == ("ink",)
 
 

@@ -28,6 +28,7 @@ class Background:
         )
         self._numbers = itertools.count()
         self._waiting: set[str] = set()
+        self._is_working = False
         self._thread: threading.Thread | None = None
         self._is_closed = threading.Event()
 
@@ -36,7 +37,7 @@ class Background:
 
         Args:
             priority: The smallest first, >= 0.
-            deed: May raise CheckpointError, which is logged, and JobCancelled, which ends all.
+            deed: What it raises is logged; JobCancelled ends all.
         """
         with self._lock:
             if self._is_closed.is_set() or name in self._waiting:
@@ -50,7 +51,7 @@ class Background:
     def is_busy(self) -> bool:
         """True while a deed is waiting or being done."""
         with self._lock:
-            return bool(self._waiting)
+            return bool(self._waiting) or self._is_working
 
     def should_stop(self) -> bool:
         """True once ``close`` was called; long deeds ask."""
@@ -71,15 +72,19 @@ class Background:
             priority, _, name, deed = self._deeds.get()
             if priority == STOP:
                 return
+            with self._lock:  # asked for from now on, it is done again: it has begun
+                self._waiting.discard(name)
+                self._is_working = True
             try:
                 deed()
             except JobCancelled:
                 return
             except CheckpointError as err:
                 logger.warning("%s", err)
+            except Exception:  # one odd file must not end what all others wait for
+                logger.exception("What was to be done in the background failed: %s", name)
             finally:
-                with self._lock:
-                    self._waiting.discard(name)
+                self._is_working = False
 
 
 def _lower_thread_priority() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -81,6 +82,7 @@ class Catalog:
         self._elsewhere = tuple(elsewhere)
         self._facts = FactStore(database_path)
         self._lock = threading.RLock()
+        self._refreshing = threading.Lock()
         self._records: dict[str, dict[str, Record]] = {}
         self._lora_names: LoraNames | None = None
         self._background = Background()
@@ -101,23 +103,10 @@ class Catalog:
             elsewhere: From now on the folders of other programs; None = as before.
         """
         started = time.perf_counter()
-        if elsewhere is not None:
-            self._elsewhere = tuple(elsewhere)
-        found_files: dict[str, list[Record]] = {kind: [] for kind in KIND_FOLDERS}
-        folders = folders_of(self._folders, "embedding", self._elsewhere)
-        seen = {folder: _mtime_ns(folder) for folder in folders}
-        for found in scan(self._folders, self._elsewhere):
-            facts = self._facts.get(found.path, found.size, found.mtime_ns)
-            found_files[found.kind].append(make_record(found, facts))
-            if found.kind == "embedding":
-                folder = os.path.dirname(found.path)
-                seen.setdefault(folder, _mtime_ns(folder))
-        records = {kind: _by_path(files) for kind, files in found_files.items()}
-        with self._lock:
-            self._records = records
-            self._lora_names = None
-            self._embedding_folders = seen
-            self.generation += 1
+        with self._refreshing:
+            if elsewhere is not None:
+                self._elsewhere = tuple(elsewhere)
+            self._list_folders()
         new = [r for r in self.checkpoints() if is_open_question(r)]
         for record in new[:INSPECTED_AT_ONCE]:
             self.inspect(record)
@@ -127,6 +116,26 @@ class Catalog:
                 INSPECTING, f"inspect {record.path}", partial(self.inspect, record)
             )
         self._background.add(LABELLING, "label", self._label_some)
+
+    def _list_folders(self) -> None:
+        """Take what lies in the folders now for what there is."""
+        folders = folders_of(self._folders, "embedding", self._elsewhere)
+        seen = {folder: _mtime_ns(folder) for folder in folders}
+        files = list(scan(self._folders, self._elsewhere))
+        self._facts.follow_moves(files)
+        self._facts.forget_missing(files)
+        made: dict[str, list[Record]] = {kind: [] for kind in KIND_FOLDERS}
+        for found in files:
+            facts = self._facts.get(found.path, found.size, found.mtime_ns)
+            made[found.kind].append(make_record(found, facts))
+            if found.kind == "embedding":
+                folder = os.path.dirname(found.path)
+                seen.setdefault(folder, _mtime_ns(folder))
+        with self._lock:
+            self._records = {kind: _by_path(records) for kind, records in made.items()}
+            self._lora_names = None
+            self._embedding_folders = seen
+            self.generation += 1
 
     def see_new_embeddings(self) -> None:
         """Look again if files came or went beside known embeddings, as A1111 does before every
@@ -293,7 +302,22 @@ class Catalog:
             for record, in_it in found:
                 self._found(record, in_it)
         if len(unread) > len(found):
-            self._background.add(LABELLING, f"label {len(unread)}", self._label_some)
+            self._background.add(LABELLING, "label", self._label_some)
+
+    def current(self, record: Record) -> Record:
+        """The record as its file is now: looks at the folders again where it was replaced."""
+        with self._lock:
+            known = self._records.get(record.kind, {}).get(str(record.path), record)
+        try:
+            info = os.stat(known.path)
+        except OSError:
+            return known
+        is_same = (info.st_size, info.st_mtime_ns) == (known.size, known.mtime_ns)
+        if is_same or stat.S_ISDIR(info.st_mode):
+            return known
+        self.refresh()
+        with self._lock:
+            return self._records.get(record.kind, {}).get(str(record.path), known)
 
     def inspected(self, record: Record) -> Record:
         """The record with what is in its file; looks into it only where nobody has yet."""
@@ -311,7 +335,7 @@ class Catalog:
             CheckpointError: The file cannot be read.
             JobCancelled: ``should_stop`` answered True.
         """
-        current = self._current(record)
+        current = self.current(record)
         if current.sha256 or current.path.is_dir():
             return current
         if current.kind == "lora":
@@ -337,10 +361,6 @@ class Catalog:
             return self._changed(record, {"old_hash": old_hash(record.path)})
         except CheckpointError:
             return record
-
-    def _current(self, record: Record) -> Record:
-        with self._lock:
-            return self._records.get(record.kind, {}).get(str(record.path), record)
 
     def _found(self, record: Record, found: Found) -> Record:
         """Remember what is in a file."""

@@ -10,18 +10,19 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from webui.checkpoints.labels import Label
+from webui.checkpoints.scan import FoundFile
 
 logger = logging.getLogger(__name__)
 
-FACTS_VERSION: Final = 3
-"""Raised when a newer program would find out other things; older rows are then forgotten."""
+FACTS_VERSION: Final = 4
+"""Raised when a newer program would find out other things; of older rows the hashes are kept."""
 BUSY_SECONDS: Final = 10.0
 _COLUMNS: Final = (
     "size", "mtime_ns", "is_inspected", "kind", "family", "title", "problem", "alias",
@@ -29,6 +30,8 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 _SWITCHES: Final = ("is_inspected", "is_labelled")
+_LASTING: Final = ("size", "mtime_ns", "sha256", "old_hash")
+"""What every version finds out in the same way."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,15 @@ class FactStore:
     def _read_all(self) -> dict[bytes, FileFacts]:
         assert self._connection is not None
         rows = self._connection.execute(
-            f"SELECT path, {', '.join(_COLUMNS)} FROM model_files WHERE version = ?",
-            (FACTS_VERSION,),
+            f"SELECT path, version, {', '.join(_COLUMNS)} FROM model_files"
         )
         found = {}
-        for path, *values in rows:
+        for path, version, *values in rows:
             named: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
+            if version != FACTS_VERSION:
+                named = {name: named[name] for name in _LASTING}
+                found[bytes(path)] = FileFacts(**named)
+                continue
             named.update((name, bool(named[name])) for name in _SWITCHES)
             found[bytes(path)] = FileFacts(**named)
         return found
@@ -122,7 +128,7 @@ class FactStore:
     def get(self, path: str | Path, size: int, mtime_ns: int) -> FileFacts:
         """Facts of a file in its present state; empty ones when it is new or has changed."""
         facts = self._facts.get(os.fsencode(path))
-        if facts is None or facts.size != size or facts.mtime_ns != mtime_ns:
+        if facts is None or (facts.size, facts.mtime_ns) != (size, mtime_ns):
             return FileFacts(size, mtime_ns)
         return facts
 
@@ -181,25 +187,48 @@ class FactStore:
                 (os.fsencode(path), label.to_json()),
             )
 
-    def forget_missing(self) -> None:
-        """Drop facts of files that were deleted. Files in a folder that is gone too (a drive that
-        is not plugged in) keep theirs."""
+    def follow_moves(self, files: Iterable[FoundFile]) -> None:
+        """Give files that nothing is known of the facts of one that is gone from elsewhere, if
+        name, size and time are the same to the nanosecond: it was moved."""
         with self._lock:
-            known = list(self._facts)
-        folders: dict[bytes, bool] = {}
-        for key in known:
-            folder = os.path.dirname(key)
-            if folder not in folders:
-                folders[folder] = os.path.isdir(folder)
-            if folders[folder] and not os.path.exists(key):
-                self._forget(key)
+            new = [file for file in files if os.fsencode(file.path) not in self._facts]
+            known = {_look(key, f.size, f.mtime_ns): key for key, f in self._facts.items()}
+        looks = (_look(os.fsencode(file.path), file.size, file.mtime_ns) for file in new)
+        same = [(known[look], file) for look, file in zip(looks, new, strict=True) if look in known]
+        moved = [(key, file) for key, file in same if not os.path.lexists(key)]
+        if moved:
+            with self.together():
+                for key, file in moved:
+                    self._copy(key, file)
+
+    def _copy(self, key: bytes, file: FoundFile) -> None:
+        facts, label = self._facts[key], self.label(os.fsdecode(key))
+        values = {name: getattr(facts, name) for name in _COLUMNS}
+        self.change(file.path, file.size, file.mtime_ns, values)
+        if label is not None:
+            self.remember_label(file.path, label)
+
+    def forget_missing(self, there: Iterable[FoundFile]) -> None:
+        """Drop facts of files that were deleted. Files in a folder that is gone too (a drive that
+        is not plugged in) keep theirs.
+
+        Args:
+            there: Files that need no look.
+        """
+        with self._lock:
+            gone = self._facts.keys() - {os.fsencode(file.path) for file in there}
+        is_there = {folder: os.path.isdir(folder) for folder in map(os.path.dirname, gone)}
+        deleted = [k for k in gone if is_there[os.path.dirname(k)] and not os.path.lexists(k)]
+        if deleted:
+            with self.together():
+                for key in deleted:
+                    self._forget(key)
 
     def _forget(self, key: bytes) -> None:
-        with self._lock:
-            self._facts.pop(key, None)
-            self._labels.pop(key, None)
-            self._write("DELETE FROM model_files WHERE path = ?", (key,))
-            self._write("DELETE FROM model_metadata WHERE path = ?", (key,))
+        self._facts.pop(key, None)
+        self._labels.pop(key, None)
+        self._write("DELETE FROM model_files WHERE path = ?", (key,))
+        self._write("DELETE FROM model_metadata WHERE path = ?", (key,))
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         if self._connection is None:
@@ -208,6 +237,11 @@ class FactStore:
             self._connection.execute(sql, values)
         except sqlite3.Error as err:
             logger.warning("A file fact could not be saved: %s", err)
+
+
+def _look(path: bytes, size: int, mtime_ns: int) -> tuple[bytes, int, int]:
+    """How a file looks wherever it lies."""
+    return os.path.basename(path), size, mtime_ns
 
 
 def _storable(value: object) -> object:
