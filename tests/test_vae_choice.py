@@ -137,6 +137,20 @@ def test_job_when_prepared_names_the_vae_with_its_hash(studio: Studio) -> None:
     assert found["sha256"] == hashlib.sha256(Path(found["path"]).read_bytes()).hexdigest()
 
 
+def test_job_when_the_checkpoint_was_replaced_carries_no_hash_of_the_old_one(
+    studio: Studio, models: Path
+) -> None:
+    params = TextToImage(prompt="a boat", checkpoint="dream.safetensors", vae="None")
+    job = studio.submit(params)
+    before = studio.catalog.hash_now(studio.catalog.find_checkpoint("dream.safetensors"))
+    assert studio.job_files.for_job(job)["checkpoint"]["sha256"] == before.sha256
+    with before.path.open("ab") as file:
+        file.write(b"more")
+
+    carried = studio.job_files.for_job(job)["checkpoint"]
+    assert (carried["sha256"], carried["size"]) == (None, before.size + 4)
+
+
 def test_job_when_the_noted_vae_is_gone_is_painted_and_tells(studio: Studio, models: Path) -> None:
     studio.options.set("sd_vae_overrides_per_model_preferences", False)
     note(models, "lost.pt")
