@@ -162,7 +162,7 @@ class JobFiles:
         return {"models": str(models), "cache": str(folders.database.parent / "packages")}
 
     def _model_files(self, job: Job, checkpoint: str, vae: str) -> dict[str, Any]:
-        record = self.catalog.find_checkpoint(checkpoint)
+        record = self.catalog.current(self.catalog.find_checkpoint(checkpoint))
         return {"checkpoint": _file_facts(record), "vae": self._vae_file(job, vae, record)}
 
     def _chosen_vae(self, vae: str, checkpoint: Record) -> VaeChoice:
