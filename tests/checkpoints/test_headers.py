@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import safe_open
@@ -109,3 +110,25 @@ def test_truncated_starter_is_refused(kept: int, tmp_path: Path) -> None:
         path.write_bytes(file.read(kept))
     with pytest.raises(CheckpointError):
         read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "told"),
+    [
+        ("x", {"shape": [2**62] * 20_000}, "has 20000 axes"),
+        ("x", {"dtype": []}, "unknown number format '[]'"),
+        ("x", {"dtype": "Z" * 10_000}, "unknown number format 'ZZZ"),
+        ("x" * 10_000, {"dtype": "F3"}, "xxx…' has the unknown number format 'F3'"),
+        ("\x1b[31m\n", {"dtype": "F3"}, r"'\x1b[31m\n' has"),
+        ("\ud800", {}, r"'\ud800' is no text"),
+    ],
+)
+def test_absurd_header_is_refused_at_once_and_shortly(
+    name: str, entry: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0], **entry}
+    path = write_raw(tmp_path / "odd.safetensors", {name: entry})
+    with pytest.raises(CheckpointError) as caught:
+        read_header(path)
+    assert told in caught.value.message and len(caught.value.message) < 500
+    caught.value.message.encode()

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
+
+SHOWN_NAME: Final = 150
 
 
 def storable(text: str) -> str:
     """The text with halves of surrogate pairs as question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def spelt(name: str) -> str:
+    """A name as it can be shown: short, and without characters that nobody sees."""
+    shown = name if name.isprintable() else repr(name[:SHOWN_NAME])[1:-1]
+    return shown if len(shown) <= SHOWN_NAME else shown[:SHOWN_NAME] + "…"
 
 
 def parse_json(text: str) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from webui.checkpoints.foreign_text import storable
+from webui.checkpoints.foreign_text import spelt, storable
 from webui.errors import CheckpointError
 
 MAX_HEADER_BYTES: Final = 100_000_000
@@ -25,6 +25,9 @@ MAX_HEADER_BYTES: Final = 100_000_000
 FIRST_METADATA_BYTES: Final = 32_768
 """So much of a header is read at first when only its metadata is wanted."""
 _METADATA_FIRST: Final = re.compile(rb'\s*\{\s*"__metadata__"\s*:\s*(?=\{)')
+
+MAX_AXES: Final = 32
+"""torch has 64 at most; the sizes of a million axes multiply to a number that takes hours."""
 
 DTYPE_BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
@@ -286,23 +289,28 @@ def _metadata(value: Any) -> dict[str, str]:
 
 
 def _tensor(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:
+    shown = f"'{spelt(name)}'"
     try:
         dtype, shape = entry["dtype"], tuple(entry["shape"])
         begin, end = entry["data_offsets"]
     except (TypeError, KeyError, ValueError) as err:
-        raise _damaged(path, f"the header entry of {name!r} is incomplete") from err
+        raise _damaged(path, f"the header entry of {shown} is incomplete") from err
+    if storable(name) != name:
+        raise _damaged(path, f"{shown} is no text")
     if not all(type(n) is int and 0 <= n < 2**63 for n in (*shape, begin, end)):
-        raise _damaged(path, f"{name!r} has a shape or offset that is not a whole number")
-    if dtype not in DTYPE_BITS:
+        raise _damaged(path, f"{shown} has a shape or offset that is not a whole number")
+    if len(shape) > MAX_AXES:
+        raise _damaged(path, f"{shown} has {len(shape)} axes")
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise _damaged(
             path,
-            f"{name!r} has the unknown number format {dtype!r}",
+            f"{shown} has the unknown number format '{spelt(str(dtype))}'",
             "The file may need a newer version of this program.",
         )
     info = TensorInfo(dtype, shape)
     if end - begin != info.size_bytes:
         raise _damaged(
-            path, f"{name!r} has {end - begin} bytes, its shape asks for {info.size_bytes}"
+            path, f"{shown} has {end - begin} bytes, its shape asks for {info.size_bytes}"
         )
     return info, begin, end
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from webui.checkpoints.headers import TensorInfo
+from webui.checkpoints.foreign_text import spelt
+from webui.checkpoints.headers import MAX_AXES, TensorInfo
 from webui.checkpoints.pickle_machine import Bytes, Leftover, Name, PickleError, follow, plain_key
-from webui.checkpoints.pickle_wishes import Wishes, spelt
+from webui.checkpoints.pickle_wishes import Wishes
 from webui.errors import UnsafeCheckpointError
 
 STORAGE_DTYPES: Final = {
@@ -58,7 +59,6 @@ READING_FAULTS: Final = (
 
 MAX_PICKLE_BYTES: Final = 32 << 20
 """A checkpoint's pickle without tensor data is a few hundred kilobytes."""
-MAX_AXES: Final = 32
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ SHOWN_PARTS: Final = 4
 SHOWN_DEPTH: Final = 4
 SHOWN_WISHES: Final = 5
 SHOWN_CALL: Final = 300
-SHOWN_NAME: Final = 150
 LOOKED_AT: Final = 1000
 """Calls put into words at most; a file may repeat one a million times."""
 
@@ -75,12 +74,6 @@ def deed_of(full: str) -> str:
         if full.startswith(beginnings):
             return deed
     return OTHER_DEED
-
-
-def spelt(full: str) -> str:
-    """A name as it can be shown: short, and without characters that nobody sees."""
-    shown = full if full.isprintable() else repr(full[:SHOWN_NAME])[1:-1]
-    return shown if len(shown) <= SHOWN_NAME else shown[:SHOWN_NAME] + "…"
 
 
 class Wishes:

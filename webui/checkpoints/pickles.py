@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from webui.checkpoints.foreign_text import spelt
 from webui.checkpoints.headers import DTYPE_BITS, Header, file_format
 from webui.checkpoints.pickle_machine import Leftover, PickleError
 from webui.checkpoints.pickle_names import (
@@ -28,7 +29,6 @@ from webui.checkpoints.pickle_names import (
     Storage,
     StoredTensor,
 )
-from webui.checkpoints.pickle_wishes import spelt
 from webui.errors import CheckpointError
 
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
