@@ -68,8 +68,7 @@ def picture(**texts: str) -> Recipe:
 
 
 def pairs(recipe: Recipe) -> dict[str, str]:
-    if len(recipe.infotext.params) > 3:
-        assert parse_infotext(recipe.text) == recipe.infotext
+    assert read_text(recipe.text).infotext == recipe.infotext  # it survives being shown
     return recipe.infotext.params
 
 
@@ -282,6 +281,8 @@ def test_midjourney() -> None:
         "Size: 704x384, Seed: 7",
     ]  # fmt: skip
     assert recipe.left_out == ("picture: https://s.mj.run/x", "--niji: 6")
+    stored = picture(Description="a cat --ar 1:1 --v 6 Job ID: 12-ab")
+    assert (stored.program, stored.text) == ("Midjourney", "a cat\nSize: 512x512")
 
 
 def test_novelai_and_plain_texts() -> None:

@@ -274,6 +274,26 @@ def test_png_info_when_file_is_dropped_reads_its_recipe(page: Any, served: Serve
     page.get_by_role("tab", name="PNG Info").click()
     page.set_input_files("#dq-png-picture input[type=file]", str(picture.path))
     page.wait_for_selector('#dq-png-info .dq-facts td:has-text("a blue hill")')
+    page.get_by_role("tab", name="txt2img").click()
+    drop(page, "apple.json", '{"prompt": "a red apple", "cfgScale": 3, "steps": 9, "odd": 1}')
+    page.wait_for_function(
+        "document.querySelector('#dq-prompt textarea')?.value === 'a red apple'"
+        " && document.querySelector('#dq-steps input[type=number]')?.value === '9'"
+    )
+    page.wait_for_selector('#dq-dropped:has-text("Not carried over: odd: 1")')
+
+
+def drop(page: Any, name: str, text: str) -> None:
+    """Let a file fall on the page, beside everything that takes files."""
+    page.evaluate(
+        """([name, text]) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([text], name));
+          const drop = new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true});
+          document.querySelector('#dq-stage').dispatchEvent(drop);
+        }""",
+        [name, text],
+    )
 
 
 def test_styles_when_saved_can_be_chosen_and_merged(page: Any, served: Served) -> None:

@@ -9,8 +9,9 @@ from webui.api.lenient import json_safe
 from webui.api.pictures import decode_picture, invalid_picture
 from webui.api.schemas import PngInfoAnswer, PngInfoBody
 from webui.errors import LibraryError
-from webui.infotext import parse_infotext, with_defaults
+from webui.infotext import Infotext, with_defaults
 from webui.pictures import read_infotext
+from webui.recipes import read_picture
 from webui.studio import Studio
 
 
@@ -20,14 +21,15 @@ def png_info_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
 
     @routes.post("/sdapi/v1/png-info", response_model=PngInfoAnswer)
     def png_info(body: PngInfoBody) -> PngInfoAnswer:
-        """Read the recipe inside a picture of any program."""
+        """Read the recipe inside a picture of any program; another's comes in A1111's words."""
         file = decode_picture(body.image)
         try:
-            infotext, items = read_infotext(file)
+            _, items = read_infotext(file)
+            recipe = read_picture(file)
         except LibraryError as err:
             raise invalid_picture() from err
         found = with_defaults(
-            parse_infotext(infotext or ""),
+            recipe.infotext if recipe else Infotext(),
             auto_backcompat=bool(studio.options["auto_backcompat"]),
             skip=studio.options["infotext_skip_pasting"] or (),
         )
@@ -37,7 +39,7 @@ def png_info_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
             **found.params,
         }
         return PngInfoAnswer(
-            info=json_safe(infotext or ""),
+            info=json_safe(recipe.text if recipe else ""),
             items=json_safe(items),
             parameters=json_safe(parameters),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,9 @@ from webui.recipes.recipe import Recipe, load_json, mapping
 _EXIF_TEXTS = (0x010E, 0x010F, 0x0110)
 """ImageDescription, Make, Model: where ComfyUI's WebP files hold ``workflow:…``, ``prompt:…``."""
 _A1111_LIKE = {"Fooocus": "Fooocus", "SD.Next": "SD.Next", "ComfyUI": "ComfyUI", "f": "Forge"}
+_PAIR = r"(?:Size|Seed|Steps|Tiling|Sampler|CFG scale|Model|Denoising strength): [^,\n]+"
+_SHORT_LINE = re.compile(rf"{_PAIR}(?:, {_PAIR})?")
+_PADDING = "aa: 1, aa: 1"
 MOST_CHARACTERS = 4_000_000
 """Longer texts are no recipes."""
 
@@ -39,6 +43,7 @@ def _read(image: Image.Image) -> Recipe | None:
     for found in (
         invokeai.read_stored(stored),
         _of_graphs(stored, infotext),
+        _of_midjourney(str(stored.get("Description", ""))),
         read_text(infotext) if infotext else None,
     ):
         if found:
@@ -70,6 +75,12 @@ def _of_graphs(stored: dict[str, Any], infotext: str | None) -> Recipe | None:
     return comfyui.read_workflow(workflow) if comfyui.is_workflow(workflow) else None
 
 
+def _of_midjourney(text: str) -> Recipe | None:
+    """Its pictures hold the prompt, and after it the number of its job."""
+    prompt, mark, _ = text.partition(" Job ID:")
+    return midjourney.read_midjourney(prompt) if mark else None
+
+
 def read_text(text: str, native: int = 512) -> Recipe:
     """The recipe that a pasted text holds. A text that says nothing else is a prompt.
 
@@ -85,10 +96,20 @@ def read_text(text: str, native: int = 512) -> Recipe:
         return found
     if invokeai.is_dream(text):
         return invokeai.read_dream(text)
-    infotext = parse_infotext(text)
+    infotext = _short_line(text) or parse_infotext(text)
     if not infotext.params and midjourney.is_midjourney(text):
         return midjourney.read_midjourney(text, native)
     return Recipe(_program(infotext.params), text, infotext)
+
+
+def _short_line(text: str) -> Infotext | None:
+    """A line of one or two pairs is part of the prompt to A1111; the readers here write some."""
+    *lines, last = text.split("\n")
+    if not _SHORT_LINE.fullmatch(last):
+        return None
+    read = parse_infotext("\n".join([*lines, f"{last}, {_PADDING}"]))
+    padding = _PADDING.split(": ")[0]
+    return replace(read, params={k: v for k, v in read.params.items() if k != padding})
 
 
 def _of_json(value: dict[str, Any]) -> Recipe | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from webui.errors import LibraryError, ParamsError
-from webui.pictures import read_infotext
+from webui.recipes import read_picture
 from webui.services.resolve import ImageToImageRequest
 from webui.ui import pasting
 from webui.ui.img2img_form import FOLDER, Source, make_request
@@ -148,8 +148,17 @@ def keep_each(paths: Iterable[Path], keep: Callable[[Path], Kept]) -> tuple[list
 
 
 def _kept(studio: Studio, path: Path) -> BatchFile:
-    infotext, _ = read_infotext(path)
-    return BatchFile(studio.inputs.keep(path.read_bytes()), path.stem, infotext or "")
+    return BatchFile(studio.inputs.keep(path.read_bytes()), path.stem, recipe_in(path))
+
+
+def recipe_in(path: Path) -> str:
+    """The recipe inside a picture of any program, as A1111 writes it; empty without one.
+
+    Raises:
+        LibraryError: No picture, or too large.
+    """
+    recipe = read_picture(path)
+    return recipe.text if recipe else ""
 
 
 def files_of(
@@ -267,7 +276,7 @@ def _recipe(file: BatchFile, folder: Path | None) -> str:
         for path in pictures_in(folder):
             if path.stem == file.stem:
                 try:
-                    return read_infotext(path)[0] or ""
+                    return recipe_in(path)
                 except (LibraryError, OSError):
                     return ""
     return file.infotext

@@ -12,11 +12,14 @@ from PIL import Image
 
 from webui.errors import LibraryError
 from webui.pictures import open_image
+from webui.recipes import Recipe, read_picture, read_text
+from webui.ui import pasting
 
 if TYPE_CHECKING:
     from webui.studio import Studio
 
 MAX_UPLOAD_BYTES = 256_000_000
+MAX_TEXT_BYTES = 4_000_000
 THUMB_PIXELS = 160
 SHOWN_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """Formats every browser draws; anything else is handed out as PNG."""
@@ -24,7 +27,8 @@ FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 def make_input_routes(studio: Studio) -> APIRouter:
-    """``POST /input`` keeps the picture in its body, ``GET /input/{key}`` gives one back."""
+    """``POST /input`` keeps the picture in its body, ``GET /input/{key}`` gives one back,
+    ``POST /recipe`` reads what stands in its body, a picture or a text."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/input")
@@ -35,6 +39,14 @@ def make_input_routes(studio: Studio) -> APIRouter:
         except LibraryError as err:
             raise HTTPException(422, str(err)) from err
 
+    @router.post("/recipe")
+    async def recipe(request: Request) -> JSONResponse:
+        data = await read_upload(request)
+        found = await asyncio.to_thread(_recipe, data)
+        return JSONResponse(
+            {"text": found.text, "left_out": pasting.left_out(found)} if found else {"text": ""}
+        )
+
     @router.get("/input/{key}")
     async def show(key: str, small: bool = False) -> Response:
         try:
@@ -44,6 +56,15 @@ def make_input_routes(studio: Studio) -> APIRouter:
         return Response(data, media_type=mime, headers=FOR_EVER)
 
     return router
+
+
+def _recipe(data: bytes) -> Recipe | None:
+    """The recipe in a picture or in a text; None where there is none."""
+    try:
+        return read_picture(data)
+    except LibraryError:
+        found = read_text(data[:MAX_TEXT_BYTES].decode("utf-8-sig", "replace"))
+        return found if found.has_more_than_a_prompt else None
 
 
 async def read_upload(request: Request) -> bytes:

@@ -223,7 +223,7 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
             **img2img.present(page.img2img, studio, client, language),
             **restore.present(page.restore, studio, client, values, language),
             **changes,
-            **png_info.present(page.png_info, "", False, language),
+            **png_info.present(page.png_info, None, False, language),
         }
 
     gives = [

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError, WebUIError
-from webui.infotext import Infotext, parse_infotext, with_defaults
+from webui.infotext import Infotext, with_defaults
 from webui.options import OPTION_BY_KEY, OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
+from webui.recipes import Recipe, read_text
 from webui.services.resolve import known_sampler
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from webui.ui.img2img_form import (
@@ -81,33 +82,69 @@ _TEXTS = {
 }
 
 
+_ELSEWHERE = frozenset(
+    {
+        "Sampler", "Schedule type", "Hires sampler", "Hires schedule type", "Hires checkpoint",
+        "Refiner", "Tiling", "Mask mode", "Masked content", "Inpaint area", "Denoising curve",
+        "Soft inpainting enabled", "Outpaint content", *(f"Outpaint {side}" for side in SIDES),
+        "Model", "VAE", "VAE hash", "Lora hashes", "TI hashes", "Hashes",
+    }
+)  # fmt: skip
+"""Keys that have a meaning of their own in this module, or that check what others name."""
+_SAYS_NO_MORE = frozenset(
+    {"Version", "User", "App", "Init image hash", "Hypernet", "Hypernet strength"}
+)
+"""Nothing is lost without them, or they were put into the prompt."""
+_INTO_OTHERS = ("AddNet ", "First pass size-")
+
+
 @dataclass(frozen=True)
 class Pasted:
-    """What a recipe says: values by field name, chips for differing settings, and the names of
-    models that are not here."""
+    """What a recipe says.
+
+    Attributes:
+        values: By field name. chips: Settings that differ.
+        missing: Names of models that are not here.
+        left_out: What has no place here, each as ``name: value``.
+    """
 
     values: dict[str, Any]
     chips: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def has_recipe(text: str) -> bool:
     """True when the text is more than a prompt."""
-    return bool(parse_infotext(text).params)
+    return read_text(text).has_more_than_a_prompt
+
+
+def left_out(recipe: Recipe) -> list[str]:
+    """What a recipe says that has no place here, each as ``name: value``."""
+    known = {*_NUMBERS, *_PICTURE_NUMBERS, *_TEXTS, *OPTION_OF_INFOTEXT_KEY}
+    known |= _ELSEWHERE | _SAYS_NO_MORE
+    unknown = [
+        f"{key}: {value}"
+        for key, value in recipe.infotext.params.items()
+        if key not in known and not key.startswith(_INTO_OTHERS)
+    ]
+    return [*recipe.left_out, *unknown]
 
 
 def paste(text: str, studio: Studio) -> Pasted:
-    """Read a recipe with this installation's options, styles and models."""
+    """Read a recipe of any program with this installation's options, styles and models."""
     options = studio.options
+    recipe = read_text(text, studio.native_size(studio.current_checkpoint()))
     read = with_defaults(
-        parse_infotext(text),
+        recipe.infotext,
         auto_backcompat=bool(options["auto_backcompat"]),
         skip=options["infotext_skip_pasting"] or [],
     )
     params = read.params
     others, others_missing = _other_checkpoints(params, studio)
     values = {**_prompts(read, studio), **_fields(params), **_switches(params), **others}
-    return Pasted(values, _chips(params, studio), _missing(params, studio) + others_missing)
+    missing = _missing(params, studio) + others_missing
+    return Pasted(values, _chips(params, studio), missing, left_out(recipe))
 
 
 def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:

@@ -32,6 +32,9 @@ from webui.ui.wiring import Values, tell, wire, wire_then_press
 if TYPE_CHECKING:
     from webui.studio import Studio
 
+MOST_TOLD = 6
+"""Of what a recipe says that has no place here; the PNG Info tab shows all."""
+
 
 def connect(
     painting: Txt2Img,
@@ -206,10 +209,14 @@ def _connect_pasting(painting: PaintingTab, studio: Studio) -> None:
 
 
 def _tell_pasted(found: pasting.Pasted, text: str, request: gr.Request) -> None:
-    """That it was read, and which of its models this machine does not have."""
+    """That it was read, which of its models this machine does not have, and what has no place."""
     if found.missing:
         tell("pasted_without", request, names=", ".join(found.missing))
-    else:
+    if found.left_out:
+        told = found.left_out[:MOST_TOLD]
+        told += ["…"] if len(found.left_out) > MOST_TOLD else []
+        tell("pasted_left_out", request, names="; ".join(told))
+    if not found.missing and not found.left_out:
         tell(text, request)
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.infotext import parse_infotext
-from webui.pictures import read_infotext
-from webui.ui import cards, sending
+from webui.recipes import Recipe, read_picture
+from webui.ui import cards, pasting, sending
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, wire
 
@@ -54,17 +53,20 @@ def connect(parts: PngInfo, _studio: Studio) -> None:
 
     def show(values: Values, request: gr.Request) -> dict:
         path = values[parts.picture]
-        text = read_infotext(Path(path))[0] if path else None
-        return present(parts, text or "", bool(path), language_of(request))
+        recipe = read_picture(Path(path)) if path else None
+        return present(parts, recipe, bool(path), language_of(request))
 
     wire(parts.picture.change, show, [parts.picture], parts.gives())
 
 
-def present(parts: PngInfo, text: str, has_picture: bool, language: str) -> dict[Any, Any]:
-    """The recipe as a table and as it was written."""
+def present(
+    parts: PngInfo, recipe: Recipe | None, has_picture: bool, language: str
+) -> dict[Any, Any]:
+    """The recipe as a table and as A1111 writes it."""
+    text = recipe.text if recipe else ""
     return {
         parts.text: text,
-        parts.info: render(text, has_picture, language),
+        parts.info: render(recipe, has_picture, language),
         **{
             button: gr.update(interactive=bool(text) if key == "txt2img" else has_picture)
             for key, button in parts.targets.items()
@@ -72,18 +74,27 @@ def present(parts: PngInfo, text: str, has_picture: bool, language: str) -> dict
     }
 
 
-def render(text: str, has_picture: bool, language: str) -> str:
+def render(recipe: Recipe | None, has_picture: bool, language: str) -> str:
     """HTML for a recipe, or for its absence."""
-    if not text:
+    if recipe is None:
         key = "png_info_none" if has_picture else "png_info_empty"
         return f'<div class="dq-card dq-empty dq-low"><p>{cards.esc(say(key, language))}</p></div>'
-    read = parse_infotext(text)
+    read = recipe.infotext
     facts: list[tuple[str, object]] = [(say("prompt", language), read.prompt)]
     if read.negative_prompt:
         facts.append((say("negative_prompt", language), read.negative_prompt))
     facts += joined_sizes(read.params)
-    raw = cards.heading(say("png_info_raw", language)) + cards.infotext_view(text, language)
-    return cards.facts_table(facts) + raw
+    raw = cards.heading(say("png_info_raw", language)) + cards.infotext_view(recipe.text, language)
+    return cards.facts_table(facts) + _origin(recipe, language) + raw
+
+
+def _origin(recipe: Recipe, language: str) -> str:
+    """Whose recipe it is, and what of it has no place here."""
+    said = f"<p>{cards.esc(say('recipe_of', language, program=recipe.program))}</p>"
+    lost = "".join(f"<li>{cards.esc(line)}</li>" for line in pasting.left_out(recipe))
+    if lost:
+        said += cards.heading(say("recipe_left_out", language)) + f'<ul class="dq-lost">{lost}</ul>'
+    return f'<div class="dq-soft">{said}</div>'
 
 
 def joined_sizes(params: Mapping[str, str]) -> list[tuple[str, str]]:

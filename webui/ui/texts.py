@@ -69,6 +69,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Parameters were read. Not here, so yours stays: {names}.",
         "参数已读取。本机没有、因此保持不变：{names}。",
     ),
+    "pasted_left_out": (
+        "Parameters were read. Not carried over: {names}",
+        "参数已读取。未能带入：{names}",
+    ),
+    "recipe_of": ("Made with {program}.", "由 {program} 生成。"),
+    "recipe_left_out": ("Not carried over", "未能带入的内容"),
+    "recipe_reading": ("Reading the recipe …", "正在读取参数……"),
+    "recipe_nothing": (
+        "No recipe was found in what was dropped or pasted.",
+        "拖入或粘贴的内容里没有找到生成参数。",
+    ),
     "nothing_to_paste": (
         "There is no recipe to read yet: paste one into the prompt box, or make a picture first.",
         "还没有可读取的参数：请先把参数文本粘贴到提示词框，或先生成一张图。",

@@ -39,7 +39,7 @@ TITLES = {
 STYLES = ("style.css", "canvas.css", "extra_networks.css", "train.css")
 SCRIPTS = (
     "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js", "extra_networks.js",
-    "page.js",
+    "page.js", "dropping.js",
 )  # fmt: skip
 """In the order in which they build upon each other."""
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(("canvas_", "net_")))
@@ -111,6 +111,9 @@ def head(forced_theme: str | None) -> str:
         key: TEXTS[key]
         for key in (
             "offline",
+            "recipe_reading",
+            "recipe_nothing",
+            "recipe_left_out",
             "restarted",
             "close",
             "settings_nothing",
