@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from webui.networks.lora.applying import NetworkChange, changes_in, set_changes
+from webui.networks.lora.applying import NetworkChange, changes_in, held_bytes, set_changes
 from webui.networks.lora.changes import Difference, LayerChange, LowRank, Replacement
-from webui.networks.packing import can_pack, pack_weights, unpack_weights
+from webui.networks.packing import HeldLayer, can_pack, pack_weights, unpack_weights
 
 
 def some(*shape: int, seed: int = 0) -> Tensor:
@@ -216,3 +216,42 @@ def test_memory_format_of_a_changed_kernel_stays() -> None:
     set_changes(made, CHANGES)
 
     assert made[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@packing
+def test_weight_of_a_layer_whose_bias_alone_changes_is_neither_copied_nor_counted(
+    packed: bool,
+) -> None:
+    made = network(packed=packed)
+    output(made)
+    own = [made[n]._parameters.get("weight") for n in (0, 2, 4)]
+    layers = {"0": LayerChange(None, some(72)), "4": CHANGES[2].layers["4"]}
+    set_changes(made, [NetworkChange("x", layers, 0.5, share={"4": 0.0})])
+
+    assert [made[n]._parameters.get("weight") for n in (0, 2, 4)] == own
+    assert held_bytes(made) == 72 * 4
+
+
+def test_what_a_layer_still_works_with_does_not_leave_its_device() -> None:
+    layer = nn.Linear(8, 8, device="meta")  # nothing can be copied from there
+    held = HeldLayer(None, None, layer.bias)
+    held.wait_aside(layer)
+
+    assert layer.bias.device.type == "meta"
+    with pytest.raises(NotImplementedError):
+        HeldLayer(None, None, layer.bias).wait_aside(nn.Linear(8, 8, device="meta"))
+
+
+@pytest.mark.gpu
+def test_changes_on_a_gpu_are_those_on_the_cpu_and_what_they_replace_waits_outside() -> None:
+    made, other = network(packed=False).to("cuda"), network(packed=False)
+    own = made[0].weight
+    set_changes(made, CHANGES)
+    set_changes(other, CHANGES)
+    with torch.inference_mode():
+        found = made(PICTURE.to("cuda")).cpu()
+
+    torch.testing.assert_close(found, output(other), rtol=1e-3, atol=1e-3)
+    assert own.device.type == "cpu"
+    set_changes(made, ())
+    assert made[0].weight is own and own.device.type == "cuda"

@@ -179,19 +179,22 @@ class HeldLayer:
     packed: Tensor | None
     bias: nn.Parameter | None
 
+    def apart_from(self, layer: nn.Module | None) -> list[Tensor]:
+        """What of it ``layer`` does not have itself now."""
+        present = [*layer._parameters.values()] if layer is not None else []
+        present.append(getattr(layer, "_packed", None))
+        kept = (self.weight, self.bias, self.packed)
+        return [t for t in kept if t is not None and all(t is not other for other in present)]
+
     def nbytes(self, layer: nn.Module | None = None) -> int:
         """Bytes of it; what ``layer`` has too does not count."""
-        also = layer._parameters.values() if layer is not None else ()
-        held = [t for t in (self.weight, self.bias) if t is not None]
-        own = [tensor for tensor in held if all(tensor is not other for other in also)]
-        tensors = own if self.packed is None else [*own, self.packed]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.apart_from(layer))
 
-    def wait_aside(self) -> None:
-        """Wait in main memory when the device is another one."""
-        for parameter in (self.weight, self.bias):
-            if parameter is not None and parameter.device.type != "cpu":
-                parameter.data = parameter.data.to("cpu")
+    def wait_aside(self, layer: nn.Module) -> None:
+        """What the layer does not have now waits in main memory when the device is another one."""
+        for tensor in self.apart_from(layer):
+            if tensor.device.type != "cpu":
+                tensor.data = tensor.data.to("cpu")
 
 
 def hold_layer(layer: nn.Module) -> HeldLayer:
@@ -206,12 +209,12 @@ def dense_weight(layer: nn.Module, held: HeldLayer) -> Tensor:
     if held.packed is not None:
         return held.packed.to_dense()
     assert held.weight is not None
-    return held.weight.detach().to(_home(layer))
+    return held.weight.detach().to(home_of(layer))
 
 
 def put_back(layer: nn.Module, held: HeldLayer) -> None:
     """Give a layer its own weight and bias again, bit for bit, on the device where it is now."""
-    home = _home(layer)
+    home = home_of(layer)
     for parameter in (held.weight, held.bias):
         if parameter is not None and parameter.device != home:
             parameter.data = parameter.data.to(home)
@@ -227,7 +230,7 @@ def put_back(layer: nn.Module, held: HeldLayer) -> None:
         layer._parameters["bias"] = held.bias
 
 
-def _home(layer: nn.Module) -> torch.device:
+def home_of(layer: nn.Module) -> torch.device:
     """The device a layer calculates on now."""
     if getattr(layer, "_packed", None) is not None:
         return torch.device("cpu")

@@ -139,7 +139,7 @@ def half_bytes(network: nn.Module) -> int:
 
 
 def best_weight(layer: nn.Module, stored: Tensor) -> Tensor:
-    """The most exact form of a layer's own weight, float32; not to be changed.
+    """The most exact form of a layer's own weight, float32; ``stored`` itself if it is that.
 
     Args:
         stored: As the layer stores it, of any number format.

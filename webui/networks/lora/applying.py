@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from webui.networks.lora.changes import LayerChange
-from webui.networks.packing import HeldLayer, dense_weight, hold_layer, put_back
+from webui.networks.packing import HeldLayer, dense_weight, hold_layer, home_of, put_back
 from webui.networks.small_weights import SMALL, best_weight, stored_as
 
 _STATE = "_changed_for_a_while"
@@ -68,13 +68,12 @@ def set_changes(network: nn.Module, changes: Sequence[NetworkChange]) -> None:
                 held = state.held.get(path) or hold_layer(layer)
                 state.held[path] = held
                 _change(layer, held, path, wanted)
+                held.wait_aside(layer)
     except BaseException:
         for path in list(state.held):
             put_back(network.get_submodule(path), state.held.pop(path))
         raise
     state.key = key
-    for held in state.held.values():
-        held.wait_aside()
 
 
 def changes_in(network: nn.Module) -> tuple[Hashable, ...]:
@@ -100,26 +99,47 @@ def bytes_to_hold(network: nn.Module, changes: Sequence[NetworkChange]) -> int:
 
 
 def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[NetworkChange]) -> None:
-    own = dense_weight(layer, held)
-    weight = best_weight(layer, own)
-    bias: Tensor | None = None
-    for change in changes:
-        part = change.layers.get(path)
-        amount = change.weight * change.share.get(path, 1.0)
-        if part is None or amount == 0:
-            continue
-        if part.weight is not None:
-            weight = part.weight.added(weight, amount, change.rank_limit)
-        if part.bias is not None:
-            added = part.bias.to(own.device, torch.float32).flatten() * amount
-            bias = added if bias is None else bias + added
-    changed = stored_as(layer, weight, own.dtype)
-    layer.weight = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
-    if bias is not None:
-        old = held.bias
-        total = bias if old is None else bias + old.to(bias)
-        plain = torch.float32 if own.dtype == SMALL else own.dtype
-        dtype = plain if old is None else old.dtype
-        layer.bias = nn.Parameter(total.to(dtype), requires_grad=False)  # type: ignore
+    acting = [
+        (part, amount, change.rank_limit)
+        for change in changes
+        if (part := change.layers.get(path)) is not None
+        and (amount := change.weight * change.share.get(path, 1.0))
+    ]
+    if any(part.weight is not None for part, _, _ in acting):
+        changed = _changed_weight(layer, held, acting)
+        layer.weight = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
+    else:
+        put_back(layer, held)
+    biases = [(part.bias, amount) for part, amount, _ in acting if part.bias is not None]
+    if biases:
+        changed = _changed_bias(layer, held, biases)
+        layer.bias = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
     elif layer._parameters.get("bias") is not held.bias:
         layer.bias = held.bias  # type: ignore[assignment]
+
+
+def _changed_weight(
+    layer: nn.Module, held: HeldLayer, acting: Sequence[tuple[LayerChange, float, int | None]]
+) -> Tensor:
+    """The layer's own weight with all changes, in its number format."""
+    own = dense_weight(layer, held)
+    weight = best_weight(layer, own)
+    if held.weight is not None and weight.data_ptr() == held.weight.data_ptr():
+        weight = weight.clone()
+    for part, amount, rank_limit in acting:
+        if part.weight is not None:
+            part.weight.add_to(weight, amount, rank_limit)
+    return stored_as(layer, weight, own.dtype)
+
+
+def _changed_bias(
+    layer: nn.Module, held: HeldLayer, biases: Sequence[tuple[Tensor, float]]
+) -> Tensor:
+    """The layer's own bias, zeros where it has none, with what is added to it."""
+    added = [bias.to(home_of(layer), torch.float32).flatten() * amount for bias, amount in biases]
+    total = torch.stack(added).sum(0)
+    if held.bias is not None:
+        return (total + held.bias.to(total)).to(held.bias.dtype)
+    if held.weight is None or held.weight.dtype == SMALL:
+        return total
+    return total.to(held.weight.dtype)

@@ -36,8 +36,8 @@ class Change(Protocol):
         """
         ...
 
-    def added(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> Tensor:
-        """W with so many times the change, a new tensor; see ``delta``."""
+    def add_to(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> None:
+        """Add so many times the change to W, in place; see ``delta``."""
         ...
 
 
@@ -48,9 +48,9 @@ class _AddedWhole:
         """See ``Change``."""
         raise NotImplementedError
 
-    def added(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> Tensor:
+    def add_to(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> None:
         """See ``Change``."""
-        return torch.add(weight, self.delta(weight, rank_limit), alpha=amount)
+        weight.add_(self.delta(weight, rank_limit), alpha=amount)
 
 
 def _rows(shape: Sequence[int]) -> tuple[int, int]:
@@ -102,13 +102,14 @@ class LowRank(_AddedWhole):
             change = up[:, :rank_limit] @ down[:rank_limit]  # (o, i·k·k)
         return change.reshape(weight.shape)
 
-    def added(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> Tensor:
-        """See ``Change``. One pass over W, which takes half the time of two."""
-        if self.mid is not None or not weight.is_contiguous():  # channels last must stay so
-            return super().added(weight, amount, rank_limit)
+    def add_to(self, weight: Tensor, amount: float, rank_limit: int | None = None) -> None:
+        """See ``Change``. The product is never there by itself, which takes half the time."""
+        if self.mid is not None or not weight.is_contiguous():  # no matrix without a copy
+            super().add_to(weight, amount, rank_limit)
+            return
         up, down = _on(weight, self.up.flatten(1), self.down.flatten(1))
         up, down, alpha = up[:, :rank_limit], down[:rank_limit], amount * self.factor
-        return torch.addmm(weight.flatten(1), up, down, alpha=alpha).reshape(weight.shape)
+        weight.view(weight.shape[0], -1).addmm_(up, down, alpha=alpha)
 
 
 @dataclass(frozen=True)
