@@ -12,6 +12,7 @@ from gradio.i18n import I18nData
 from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.models_tools_texts import TOOLS_TEXTS
+from webui.ui.plots_texts import PLOTS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
 from webui.ui.train_texts import TRAIN_LABELS, TRAIN_TEXTS
 
@@ -23,6 +24,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **EXTRA_NETWORKS_TEXTS,
     **MODELS_TEXTS,
     **TOOLS_TEXTS,
+    **PLOTS_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),
     "tab_img2img": ("img2img", "图生图"),
@@ -420,7 +422,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "This picture carries no generation data.",
         "这张图片里没有生成信息。",
     ),
-    "png_info_raw": ("As written in the picture", "图片中的原文"),
+    "png_info_raw": ("As a text to copy", "可复制的文本"),
     "sent": ("Sent to txt2img.", "已发送到文生图。"),
     "sent_img2img": ("Sent to img2img.", "已发送到图生图。"),
     "sent_inpaint": ("Sent to inpaint.", "已发送到局部重绘。"),
