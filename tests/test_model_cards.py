@@ -199,6 +199,25 @@ def test_fit_when_families_differ_says_both(cards: ModelCards) -> None:
     assert cards.fit(card, None).is_fitting
 
 
+def test_hypernetworks_when_for_another_text_do_not_fit(
+    cards: ModelCards, catalog: Catalog, folder: Path
+) -> None:
+    import torch
+
+    path = folder.parent / "hypernetworks" / "oil.pt"
+    path.parent.mkdir()
+    torch.save({2048: ({"linear.0.weight": torch.zeros(2, 2)},) * 2}, path)
+    catalog.refresh()
+    wait_for(catalog)
+    (card,) = cards.find("hypernetwork", Wanted())
+    fits = [
+        cards.fit(card, Record("checkpoint", "x", Path("x"), 1, 1, family=family)).is_fitting
+        for family in ("sdxl", "sd1")
+    ]
+
+    assert card.badge == "SDXL" and fits == [True, False]
+
+
 def test_family_when_noted_wins_over_the_file(cards: ModelCards) -> None:
     changed = cards.note(one(cards), {"sd_version": "SDXL"})
 

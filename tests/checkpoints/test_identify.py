@@ -242,3 +242,26 @@ def test_no_stripped_file_with_missing_tensors_crashes(cut: int) -> None:
     describe(header)
     with contextlib.suppress(UnknownArchitectureError):
         identify(header)
+
+
+@pytest.mark.parametrize(
+    ("widths", "family"),
+    [
+        ((768, 320, 640, 1280), "sd1"),
+        ((1024, 320, 640, 1280), "sd2"),
+        ((2048, 640, 1280), "sdxl"),
+        ((768, 1024, 320, 640, 1280), ""),
+        ((320, 640, 1280), ""),
+        ((128, 64), ""),
+    ],
+)
+def test_hypernetwork_tells_its_family_by_the_texts_it_changes(
+    widths: tuple[int, ...], family: str
+) -> None:
+    shapes = {
+        f"{width}.{which}.linear.0.weight": ("F32", (width * 2, width))
+        for width in widths
+        for which in (0, 1)
+    }
+    found = describe(as_header("oil", shapes))
+    assert (found.kind, found.family) == ("hypernetwork", family)

@@ -171,6 +171,10 @@ RULES: Final[tuple[Rule, ...]] = (
 )  # fmt: skip
 
 
+_TEXT_WIDTHS: Final = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+"""Width of the text that a U-Net listens to, and whose it is."""
+
+
 def _lora_family(header: Header, keys: Keys) -> str:
     """The family a LoRA was made for, by its metadata, else by its widths; '' when unclear."""
     stated = stated_family(header.metadata)
@@ -183,7 +187,22 @@ def _lora_family(header: Header, keys: Keys) -> str:
     endings = ("lora_down.weight", "lora.down.weight", "lora_A.weight", "hada_w1_b")
     names = (f"attn2{mark}to_k.{ending}" for mark in "_." for ending in endings)
     width = next((found for name in names if (found := keys.any_size(name, 1))), 0)
-    return {768: "sd1", 1024: "sd2", 2048: "sdxl"}.get(width, "")
+    return _TEXT_WIDTHS.get(width, "")
+
+
+def _hypernetwork_family(_: Header, keys: Keys) -> str:
+    """The family a hypernetwork was made for, by the texts it has a network for; '' when it has
+    none, or was made with those of several families as A1111 lets people choose.
+
+    Widths of pictures (320, 640, 1280) tell nothing: the U-Nets of all families have them.
+    """
+    widths = {int(name.partition(".")[0]) for name in keys.tensors}
+    families = [family for width, family in _TEXT_WIDTHS.items() if width in widths]
+    return families[0] if len(families) == 1 else ""
+
+
+_FAMILY_OF: Final = {"lora": _lora_family, "hypernetwork": _hypernetwork_family}
+"""Kinds of files that go along with checkpoints of one family, and what tells it."""
 
 
 def find_rule(keys: Keys) -> Rule | None:
@@ -197,7 +216,8 @@ def describe(header: Header) -> Finding:
     rule = find_rule(keys)
     if rule is None:
         return Finding("unknown", "", f"{len(header.tensors)} tensors of no model known here")
-    family = rule.family or (_lora_family(header, keys) if rule.kind == "lora" else "")
+    family_of = _FAMILY_OF.get(rule.kind)
+    family = family_of(header, keys) if family_of else rule.family
     return Finding(rule.kind, family, rule.title)
 
 

@@ -194,7 +194,7 @@ class ModelCards:
 
     def fit(self, card: Card, checkpoint: Record | None) -> Fit:
         """Whether a file goes with a checkpoint; yes when that cannot be told."""
-        if checkpoint is None or card.record.kind in ("checkpoint", "hypernetwork"):
+        if checkpoint is None or card.record.kind == "checkpoint":
             return Fit(True)
         if card.record.kind == "embedding":
             facts = self._catalog.embedding_facts(card.record)
