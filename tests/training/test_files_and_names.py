@@ -155,6 +155,27 @@ def test_metadata_when_unwanted_then_only_what_readers_need() -> None:
     }  # fmt: skip
 
 
+def test_metadata_when_times_are_unwanted_then_two_equal_trainings_tell_the_same() -> None:
+    def told(now: float, **changed: Any) -> dict[str, str]:
+        changed = {"output_name": "", **changed}
+        return file_metadata(facts(**changed), epoch=1, step=1, now=now)
+
+    assert told(1.7e9, no_times=True) == told(1.8e9, no_times=True)
+    assert told(1.7e9) != told(1.8e9)
+
+
+def test_file_when_written_twice_then_the_same_bytes_that_others_read(tmp_path: Path) -> None:
+    tensors = {"b.alpha": torch.tensor(2.0), "a.up": torch.rand(3, 2), "a.down": torch.rand(2, 3)}
+    metadata = {f"ss_{number}": str(number) for number in range(50)}
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors")]
+    for file in files:
+        write_lora(file, tensors, metadata, None)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    with safetensors.safe_open(files[0], "pt") as found:
+        assert metadata.items() <= found.metadata().items()
+        assert all(torch.equal(found.get_tensor(name), tensors[name]) for name in tensors)
+
+
 def test_file_when_a_pickle_is_asked_for_then_a_plain_dict(tmp_path: Path) -> None:
     write_lora(tmp_path / "a.pt", {"a.alpha": torch.tensor(2.0)}, {}, "bf16")
     found = torch.load(tmp_path / "a.pt", weights_only=True)

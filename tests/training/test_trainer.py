@@ -52,7 +52,7 @@ def trained(starter_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 def whole_options(**changed: object):
     return options_of(
         network_train_unet_only=False, text_encoder_lr=1e-3, network_args=("conv_dim=1",),
-        network_dropout=0.1, noise_offset=0.05, min_snr_gamma=5, **changed,
+        network_dropout=0.1, noise_offset=0.05, min_snr_gamma=5, no_times=True, **changed,
     )  # fmt: skip
 
 
@@ -102,9 +102,7 @@ def test_training_when_repeated_with_the_seed_then_the_file_is_the_same(
     starter_checkpoint: Path, trained: Path, tmp_path: Path
 ) -> None:
     again = train(starter_checkpoint, tmp_path, whole_options(), FewPictures(count=3)).files[-1]
-    assert equal(tensors_of(again), tensors_of(trained))
-    hashes = [read_header(p).metadata["sshs_model_hash"] for p in (again, trained)]
-    assert hashes[0] == hashes[1]
+    assert again.read_bytes() == trained.read_bytes()
 
 
 @pytest.mark.parametrize("is_pause", [True, False])

@@ -81,6 +81,16 @@ def write_safetensors(
     return path
 
 
+def file_bytes(tensors: Iterable[NewTensor], metadata: Mapping[str, str]) -> bytes:
+    """A small safetensors file in memory: equal values give equal bytes.
+
+    The package's own writer puts metadata into another order each time.
+    """
+    ordered = _in_order(tensors)
+    pieces = (bytes_of(piece) for tensor in ordered for piece in tensor.pieces())
+    return b"".join([_header(ordered, metadata), *pieces])
+
+
 def lora_hashes(tensors: Iterable[NewTensor], metadata: Mapping[str, str]) -> dict[str, str]:
     """The two hashes by which a LoRA is known, as keys of its metadata.
 

@@ -219,6 +219,8 @@ class SavingOptions(Params):
         save_state: Also everything that is needed to go on, beside each file.
         resume: Such a folder.
         no_metadata: Only what other programs need to load the file.
+        no_times: Nothing of when it was trained stands in the file: the same training gives the
+            same file again, byte for byte (on the CPU).
         has_tag_frequency: The captions' words are told in the file.
     """
 
@@ -237,6 +239,7 @@ class SavingOptions(Params):
     save_state_on_train_end: bool = False
     resume: str = ""
     no_metadata: bool = False
+    no_times: bool = False
     has_tag_frequency: bool = True
     training_comment: str = ""
     metadata_title: str = ""

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from webui.checkpoints.write import lora_hashes, whole
+from webui.checkpoints.write import NewTensor, file_bytes, lora_hashes, whole
 from webui.errors import TrainingError
 
 PRECISIONS: Final = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -43,7 +43,11 @@ def file_tensors(tensors: Mapping[str, Tensor], precision: str | None) -> dict[s
 
 def model_hashes(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
     """The two hashes by which a LoRA is known, as keys of its metadata."""
-    return lora_hashes([whole(name, tensor) for name, tensor in tensors.items()], metadata)
+    return lora_hashes(_listed(tensors), metadata)
+
+
+def _listed(tensors: Mapping[str, Tensor]) -> list[NewTensor]:
+    return [whole(name, tensor) for name, tensor in tensors.items()]
 
 
 def write_lora(
@@ -58,7 +62,7 @@ def write_lora(
     with replaced(path) as temporary:
         if path.suffix == ".safetensors":
             told = {**metadata, **model_hashes(stored, metadata)}
-            temporary.write_bytes(safetensors.torch.save(stored, told))
+            temporary.write_bytes(file_bytes(_listed(stored), told))
         else:
             torch.save(stored, temporary)
 

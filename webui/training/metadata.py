@@ -37,6 +37,7 @@ _SAME_NAME: Final = (
     "unet_lr", "output_name", "network_dim",
 )  # fmt: skip
 """Options that stand in the file under ``ss_`` and their own name."""
+_TIMES: Final = ("ss_training_started_at", "ss_training_finished_at", "modelspec.date")
 _OF_ONE_DATASET: Final = ("ss_bucket_info", "ss_dataset_dirs", "ss_reg_dataset_dirs")
 
 
@@ -120,7 +121,8 @@ def file_metadata(run: RunFacts, *, epoch: int, step: int, now: float) -> dict[s
         told.pop("ss_tag_frequency", None)
     if options.no_metadata:
         told = {key: value for key, value in told.items() if key in MINIMUM_KEYS}
-    return {**told, **model_spec(run, now)}
+    told = {**told, **model_spec(run, now)}
+    return {key: value for key, value in told.items() if not (options.no_times and key in _TIMES)}
 
 
 def file_hashes(prefix: str, new_key: str, hashes: Hashes) -> dict[str, str]:
@@ -145,12 +147,13 @@ def model_spec(run: RunFacts, now: float) -> dict[str, str]:
     options, is_sdxl = run.options, run.family == "sdxl"
     moment = datetime.datetime.fromtimestamp(int(now), datetime.timezone.utc)
     when = moment.replace(tzinfo=None).isoformat()
+    nameless = "LoRA" if options.no_times else f"LoRA@{int(now)}"
     width, height = options.resolution
     told = {
         "sai_model_spec": "1.0.1",
         "architecture": kohya.architecture(run.family, is_v=bool(options.v_parameterization)),
         "implementation": kohya.implementation(run.family),
-        "title": options.metadata_title or options.output_name or f"LoRA@{int(now)}",
+        "title": options.metadata_title or options.output_name or nameless,
         "resolution": f"{width}x{height}",
         "date": when,
         "prediction_type": "v" if options.v_parameterization else "epsilon",

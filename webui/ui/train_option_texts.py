@@ -178,6 +178,10 @@ OPTION_TEXTS: dict[str, tuple[str, str]] = {
     "save_state_on_train_end": ("Only at the end", "仅在结束时保存状态"),
     "resume": ("Go on from a state", "从训练状态恢复"),
     "no_metadata": ("Tell nothing in the file", "不写入元数据"),
+    "no_times": (
+        "Not when: twice the same training, twice the same file",
+        "不写入时间：相同训练得到相同文件",
+    ),
     "has_tag_frequency": ("Tell in the file which tags there were", "在文件中写入标签统计"),
     "training_comment": ("A remark in the file", "训练备注"),
     "metadata_title": ("Title in the file", "元数据：标题"),
