@@ -15,8 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.checkpoints.model_files import write_raw
 from tests.merging.conftest import model_file
-from webui.checkpoints.headers import read_header
+from webui.checkpoints.headers import DTYPE_BITS, read_header
 from webui.errors import CheckpointError, JobCancelled
 from webui.merging.merge import merge_checkpoints
 from webui.params import MergeCheckpoints
@@ -164,6 +165,17 @@ def test_models_of_other_shapes_are_refused_with_the_first_differences(tmp_path:
     with pytest.raises(CheckpointError, match="no tensor in common"):
         merged(tmp_path, files[0], saved(tmp_path / "c.safetensors", {"x": torch.ones(1)}))
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("strange", ["F8_E8M0", "F8_E4M3FNUZ", "F6_E2M3", "F4"])
+def test_numbers_that_torch_does_not_know_are_told(strange: str, tmp_path: Path) -> None:
+    bits = DTYPE_BITS[strange]
+    entry = {"dtype": strange, "shape": [8], "data_offsets": [0, bits]}
+    odd = write_raw(tmp_path / "odd.safetensors", {f"{UNET}x": entry}, bytes(bits))
+    plain = saved(tmp_path / "plain.safetensors", {f"{UNET}x": torch.ones(8)})
+    for models in ((odd, plain), (plain, odd)):
+        with pytest.raises(CheckpointError, match=f"odd.safetensors holds .* {strange}"):
+            merged(tmp_path, *models)
 
 
 def test_vae_is_baked_in_whichever_prefix_it_has(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +11,9 @@ import torch
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.keys import UNET, VAE
-from webui.checkpoints.weights import DTYPES
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
-from webui.merging.source import ModelFile, Source, open_source
+from webui.merging.source import ModelFile, Source, dtype_of, open_source
 from webui.params import ConvertModel
 from webui.progress import Progress
 
@@ -113,19 +112,20 @@ def _embedding_name(name: str) -> str:
 def converted(source: Source, old: str, new: str, precision: str) -> NewTensor:
     """A tensor in the wanted number format; whole numbers stay, and positions become some."""
     info = source.tensors[old]
-    dtype = DTYPES.get(info.dtype)
-    if dtype is not None and old.endswith("position_ids"):
+    if old.endswith("position_ids"):
         return NewTensor(
             new,
             TensorInfo("I64", info.shape),
             lambda: (piece.double().round().long() for piece in source.pieces(old)),
         )
-    if dtype is not None and dtype.is_floating_point:
-        dtype = FORMATS.get(precision, dtype)
-    name = NAMES[dtype] if dtype is not None else info.dtype
+    dtype = wanted_format(dtype_of(source.path, info), precision)
+    return NewTensor(
+        new,
+        TensorInfo(NAMES[dtype], info.shape),
+        lambda: (piece.to(dtype) for piece in source.pieces(old)),
+    )
 
-    def pieces() -> Iterator[torch.Tensor]:
-        for piece in source.pieces(old):
-            yield piece.to(dtype)
 
-    return NewTensor(new, TensorInfo(name, info.shape), pieces)
+def wanted_format(stored: torch.dtype, precision: str) -> torch.dtype:
+    """What a tensor is written in; «keep» and whole numbers leave it as it is stored."""
+    return FORMATS.get(precision, stored) if stored.is_floating_point else stored

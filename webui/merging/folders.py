@@ -23,7 +23,7 @@ from webui.checkpoints.load_parts import (
     part_files,
 )
 from webui.checkpoints.specs import ArchSpec
-from webui.checkpoints.weights import DTYPES, RenamedWeights, open_weights
+from webui.checkpoints.weights import RenamedWeights, open_weights
 from webui.checkpoints.write import (
     NAMES,
     NewTensor,
@@ -32,9 +32,9 @@ from webui.checkpoints.write import (
     write_safetensors,
 )
 from webui.errors import CheckpointError
-from webui.merging.convert import FORMATS
+from webui.merging.convert import wanted_format
 from webui.merging.originals import single_file_tensors
-from webui.merging.source import ModelFile
+from webui.merging.source import ModelFile, dtype_of
 from webui.progress import Progress
 from webui.prompts.tokenizer import END, START, ClipTokenizer
 
@@ -131,8 +131,8 @@ def _tensor(
     weights: RenamedWeights, name: str, new: str, source: Source, shape: tuple[int, ...],
     precision: str,
 ) -> NewTensor:  # fmt: skip
-    dtype = DTYPES[weights.header.tensors[source.name].dtype]
-    dtype = FORMATS.get(precision, dtype) if dtype.is_floating_point else dtype
+    info = weights.header.tensors[source.name]
+    dtype = wanted_format(dtype_of(weights.header.path, info), precision)
     return NewTensor(
         new,
         TensorInfo(NAMES[dtype], shape),

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.lora_file import read_lora
-from webui.checkpoints.weights import DTYPES
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
-from webui.merging.convert import FORMATS, converted
+from webui.merging.convert import converted, wanted_format
 from webui.merging.lora_writing import NewLayer, lora_metadata, write_lora
 from webui.merging.matrices import low_rank
 from webui.merging.models import OpenModel, open_model
-from webui.merging.source import ModelFile, Source, known_name, open_source
+from webui.merging.source import ModelFile, Source, dtype_of, known_name, open_source
 from webui.networks.lora.changes import LayerChange, LowRank
 from webui.networks.lora.files import LoraFile, some
 from webui.networks.lora.kohya import block_naming, kohya_name
@@ -247,7 +246,7 @@ def _places(
 
 def _baked(source: Source, name: str, places: Sequence[_Place], precision: str) -> NewTensor:
     info = source.tensors[name]
-    dtype = FORMATS.get(precision, DTYPES[info.dtype])
+    dtype = wanted_format(dtype_of(source.path, info), precision)
 
     def pieces() -> tuple[Tensor, ...]:
         stored = source.read(name).float()

@@ -18,9 +18,10 @@ from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.keys import UNET, VAE
 from webui.checkpoints.load_parts import part_files
 from webui.checkpoints.specs import ArchSpec, VaeSpec
-from webui.checkpoints.weights import DTYPES, RenamedWeights, open_weights
+from webui.checkpoints.weights import RenamedWeights, open_weights
 from webui.checkpoints.write import NAMES, NewTensor
-from webui.merging.convert import FORMATS
+from webui.merging.convert import wanted_format
+from webui.merging.source import dtype_of
 from webui.networks.lora.names import original_unet_names
 
 _LEAVES: Final = ("weight", "bias")
@@ -124,7 +125,6 @@ def _tensor(
         shape = shape[::-1]
     if is_vae and ".attn_1." in name and len(shape) == 2:
         shape = (*shape, 1, 1)  # matrices are 1×1 convolutions in single files
-    dtype = DTYPES[infos[0].dtype]
-    dtype = FORMATS.get(precision, dtype) if dtype.is_floating_point else dtype
+    dtype = wanted_format(dtype_of(weights.header.path, infos[0]), precision)
     info = TensorInfo(NAMES[dtype], shape)
     return NewTensor(name, info, lambda: (value().to(dtype).contiguous(),))

@@ -84,7 +84,7 @@ class Source:
 
     def _read(self, name: str, start: int, count: int) -> torch.Tensor:
         stored = self._stored[name]
-        dtype = _dtype(self.path, self.tensors[name])
+        dtype = dtype_of(self.path, self.tensors[name])
         if self._pickled is None:
             return self._read_at(self.header.places[stored], dtype, start, count)
         place = self._pickled.tensors[stored]
@@ -121,10 +121,12 @@ def open_source(path: Path) -> Iterator[Source]:
     """Open a safetensors or torch file.
 
     Raises:
-        CheckpointError: Missing, damaged or foreign file.
+        CheckpointError: Missing, damaged or foreign file, or numbers that torch does not know.
         UnsafeCheckpointError: A pickle that asks for more than tensors.
     """
     header = read_header(path)
+    for info in header.tensors.values():
+        dtype_of(path, info)
     pickled = None if header.format == "safetensors" else read_pickle(path)
     with open(path, "rb", buffering=0) as file:
         yield Source(header, file, pickled)
@@ -138,7 +140,12 @@ def known_name(name: str) -> str:
     return name
 
 
-def _dtype(path: Path, info: TensorInfo) -> torch.dtype:
+def dtype_of(path: Path, info: TensorInfo) -> torch.dtype:
+    """A tensor's number format in torch's words.
+
+    Raises:
+        CheckpointError: Torch has none for it.
+    """
     if info.dtype not in DTYPES:
         raise CheckpointError(
             f"{path.name} holds numbers of the format {info.dtype}, which cannot be calculated "
