@@ -252,7 +252,7 @@ def test_no_stripped_file_with_missing_tensors_crashes(cut: int) -> None:
         ((2048, 640, 1280), "sdxl"),
         ((768, 1024, 320, 640, 1280), ""),
         ((320, 640, 1280), ""),
-        ((128, 64), ""),
+        ((128, 160), ""),
     ],
 )
 def test_hypernetwork_tells_its_family_by_the_texts_it_changes(
