@@ -105,6 +105,33 @@ def test_number_formats_follow_torchs_rules_and_save_as_half(tmp_path: Path) -> 
     assert half[POSITIONS].dtype == torch.int64
 
 
+F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
+E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wanted"),
+    [
+        (F16, F16, F16), (BF16, BF16, BF16), (F16, BF16, F32), (F32, F16, F32), (BF16, F32, F32),
+        (E4M3, E4M3, F16), (E4M3, E5M2, F16), (E4M3, F16, F16), (BF16, E5M2, BF16),
+        (E5M2, F32, F32), (F64, F64, F64), (F16, F64, F64),
+    ],
+)  # fmt: skip
+def test_sums_of_every_format_are_rounded_once(
+    one: torch.dtype, other: torch.dtype, wanted: torch.dtype, tmp_path: Path
+) -> None:
+    models = [{FIRST: some_model(n, d)[FIRST]} for n, d in enumerate((one, other, one))]
+    files = [saved(tmp_path / f"{n}.safetensors", m) for n, m in zip("abc", models, strict=True)]
+    a, b, c = (m[FIRST].double() for m in models)
+    for wish, plain, count in (
+        ("Weighted sum", a * 0.7 + b * 0.3, 2), ("Add difference", a + 0.3 * (b - c), 3)
+    ):  # fmt: skip
+        _, found, _ = merged(tmp_path, *files[:count], interpolation=wish, custom_name=wish)
+        assert found[FIRST].dtype == wanted
+        tolerance = torch.finfo(wanted).eps * (a.abs() + b.abs() + c.abs())
+        assert ((found[FIRST].double() - plain).abs() <= tolerance).all(), wish
+
+
 def test_no_interpolation_with_half_and_discard(tmp_path: Path) -> None:
     a = some_model(1)
     path, found, _ = merged(

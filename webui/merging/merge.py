@@ -1,11 +1,12 @@
 """Two or three checkpoints as one: A1111's checkpoint merger, streamed.
 
 Source: what its merger (modules/extras.py of 1.10) makes of the same files; sums are calculated
-in float32 here, and written in the wider of the formats that take part.
+in float32 here (float64 where that takes part), and written in the wider of the formats.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -231,46 +232,37 @@ def _taken_over(source: Source, stored: str, name: str, should_halve: bool) -> N
 
 def _merged(merging: Merging, name: str) -> NewTensor:
     infos = [source.tensors[name] for source in merging.models if name in source.tensors]
-    dtype = _halved(_common(infos), merging.params.save_as_half)
+    common = _common(infos)
+    dtype = _halved(common, merging.params.save_as_half)
+    exact = torch.promote_types(common, torch.float32)
     shape = infos[0].shape
     is_special = infos[0].shape != infos[1].shape
     make = _special_pieces if is_special else _pieces
     return NewTensor(
         name,
         TensorInfo(NAMES[dtype], shape),
-        lambda: (piece.to(dtype) for piece in make(merging, name)),
+        lambda: (piece.to(dtype) for piece in make(merging, name, exact)),
     )
 
 
 def _common(infos: Sequence[TensorInfo]) -> torch.dtype:
-    """The format that torch would calculate in; 8-bit floats count as float16."""
+    """The format that torch would calculate in. 8-bit floats, which it cannot, give way to any
+    wider format; among themselves they become float16."""
     dtypes = [DTYPES[info.dtype] for info in infos]
-    wide = [torch.float16 if dtype.itemsize == 1 else dtype for dtype in dtypes]
-    found = wide[0]
-    for dtype in wide[1:]:
-        found = torch.promote_types(found, dtype)
-    return found
+    found = [dtype for dtype in dtypes if dtype.itemsize > 1] or [torch.float16]
+    return functools.reduce(torch.promote_types, found)
 
 
-def _pieces(merging: Merging, name: str) -> Iterator[torch.Tensor]:
-    third = _third(merging, name)
-    streams = [merging.models[0].pieces(name), merging.models[1].pieces(name)]
-    if third is not None:
-        streams.append(third.pieces(name))
+def _pieces(merging: Merging, name: str, exact: torch.dtype) -> Iterator[torch.Tensor]:
+    streams = [source.pieces(name) for source in merging.models if name in source.tensors]
     for parts in zip(*streams, strict=True):
-        yield _combined(merging, *(part.float() for part in parts))
+        yield _combined(merging, *(part.to(exact) for part in parts))
 
 
-def _third(merging: Merging, name: str) -> Source | None:
-    if len(merging.models) < 3 or name not in merging.models[2].tensors:
-        return None
-    return merging.models[2]
-
-
-def _special_pieces(merging: Merging, name: str) -> Iterator[torch.Tensor]:
+def _special_pieces(merging: Merging, name: str, exact: torch.dtype) -> Iterator[torch.Tensor]:
     """The first layer of an inpainting model: only what it does with latents is merged."""
     layer, *others = (
-        source.read(name).float() for source in merging.models if name in source.tensors
+        source.read(name).to(exact) for source in merging.models if name in source.tensors
     )
     shared = layer[:, :_LATENT_CHANNELS]
     layer[:, :_LATENT_CHANNELS] = _combined(merging, shared, *others)
