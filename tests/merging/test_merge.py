@@ -261,6 +261,20 @@ def test_what_exists_is_not_written_over(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_names_as_long_as_a_disk_takes_them_are_possible(tmp_path: Path) -> None:
+    a = saved(tmp_path / "a.safetensors", some_model(1))
+    wish = {"interpolation": "No interpolation"}
+    for name in ("模型" * 40, "😀" * 60):
+        path, _, _ = merged(tmp_path, a, custom_name=name, **wish)
+        assert path.stem == name and [path] == list(path.parent.glob(f"{name[0]}*"))
+    with pytest.raises(CheckpointError, match="is 312 bytes long; 255 are possible"):
+        merged(tmp_path, a, custom_name="模型" * 50, **wish)
+    long = saved(tmp_path / f"{'型' * 80}.safetensors", some_model(2))
+    with pytest.raises(CheckpointError, match="Give the result a shorter name"):
+        merged(tmp_path, long, long)
+    assert not list((tmp_path / "out").glob(".*")), "nothing half-made is left"
+
+
 class _Stops(Silent):
     def __init__(self) -> None:
         self.asked = 0

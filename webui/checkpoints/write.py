@@ -24,6 +24,8 @@ from webui.progress import Progress, Silent, stop_if_interrupted
 PIECE_ELEMENTS: Final = 1 << 18
 """So many numbers are in memory at once: 1 MiB of float32, large enough for full disk speed."""
 NAMES: Final[Mapping[torch.dtype, str]] = {dtype: name for name, dtype in DTYPES.items()}
+MAX_NAME_BYTES: Final = 255
+"""Of a file's name on all common file systems; a Chinese character takes three of them."""
 _MIB: Final = 1 << 20
 _SPARE_BYTES: Final = 16 * _MIB
 
@@ -132,7 +134,7 @@ def unfinished(path: Path, total_bytes: int) -> Iterator[Path]:
             "Make room on the disk of the models folder, then try again.",
             path=str(path),
         )
-    part = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield part
         check_free(path)
@@ -151,9 +153,20 @@ def check_free(path: Path) -> None:
     """Nothing that exists is written over.
 
     Raises:
-        CheckpointError: The name is taken.
+        CheckpointError: The name is taken, or longer than file systems allow.
     """
-    if path.exists():
+    length = len(path.name.encode())
+    if length > MAX_NAME_BYTES:
+        raise CheckpointError(
+            f"The name {path.name[:60]}… is {length} bytes long; {MAX_NAME_BYTES} are possible.",
+            "Give the result a shorter name.",
+            path=str(path),
+        )
+    try:
+        is_taken = path.exists() or path.is_symlink()
+    except OSError as err:
+        raise _cannot_write(path, err) from err
+    if is_taken:
         raise CheckpointError(
             f"{path.name} exists already in {path.parent}.",
             "Give the result another name, or move that file away.",
