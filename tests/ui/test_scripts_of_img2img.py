@@ -16,7 +16,6 @@ from webui.ui.img2img_form import (
     CURVES,
     DEFAULTS,
     LOOPBACK,
-    NO_SCRIPT,
     OUTPAINT_CONTENTS,
     OUTPAINTING,
     SD_UPSCALE,
@@ -24,6 +23,7 @@ from webui.ui.img2img_form import (
     has_mask,
     make_request,
 )
+from webui.ui.painting_form import NO_SCRIPT
 
 
 def ask(**changed: Any) -> ImageToImageRequest:

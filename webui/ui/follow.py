@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webui.checkpoints.catalog import repertoire
 from webui.errors import WebUIError
-from webui.params import Extras, ImageToImage, Outpaint, TextToImage, WithoutPainting
+from webui.params import Extras, ImageToImage, Outpaint, Plot, TextToImage, WithoutPainting
 from webui.services.follow_ups import input_of
 from webui.settings import Folders
 from webui.ui import cards, restore_cards, restore_videos
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from webui.params import AnyParams
     from webui.studio import JobView, Studio
 
-PAINTING_KINDS = ("txt2img", "img2img")
+PAINTING_KINDS = ("txt2img", "img2img", "plot")
 RESTORING_KINDS = ("extras", "restore-video", "fetch-weights")
 """Kinds of jobs that the painting tabs show, and those of the Restore tab."""
 IDEAS_SHOWN = 8
@@ -199,6 +200,7 @@ def _running(
 ) -> str:  # fmt: skip
     live = view.live
     bar = cards.progress_bar(live, time.time(), language, is_repeating) if live else ""
+    bar = plot_line(studio, view.job, language) + bar
     if chosen:
         return bar + _together(studio, chosen, together, language)
     if live and live.preview_id:
@@ -207,6 +209,20 @@ def _running(
     newest = _newest(view)
     picture = _picture(studio, newest, language) if newest else cards.preview_view("", language)
     return bar + picture
+
+
+def plot_line(studio: Studio, job: Job, language: str) -> str:
+    """How far the plot is that a job is, or is a cell of; nothing for other jobs."""
+    states = studio.jobs.part_states(job.parent or job.id)
+    told = cards.esc(cells_told(states, language))
+    return f'<p class="dq-soft dq-plotline">{told}</p>' if states else ""
+
+
+def cells_told(states: Mapping[str, int], language: str) -> str:
+    """How many cells of a plot are painted, and how many failed."""
+    count, failed = sum(states.values()), states.get("failed", 0)
+    told = say("plot_cells", language, done=states.get("done", 0), count=count)
+    return f"{told} · {say('plot_failed_cells', language, count=failed)}" if failed else told
 
 
 def _picture(studio: Studio, picture: SavedPicture, language: str) -> str:
@@ -282,7 +298,7 @@ def _place(outpaint: Outpaint, width: int, height: int) -> tuple[float, float, f
 
 def _newest(view: JobView) -> SavedPicture | None:
     """The picture to show by itself: the first while one batch, the newest while several."""
-    images = [p for p in view.pictures if p.kind == "image"]
+    images = [p for p in view.pictures if p.kind == "image" or view.job.kind == "plot"]
     if not images:
         return None
     return images[0] if _shows_result(view) else images[-1]
@@ -292,13 +308,22 @@ def _pictures(
     studio: Studio, client: str, view: JobView, kinds: tuple[str, ...]
 ) -> list[SavedPicture]:
     """Pictures of the job on show, then those of the browser's jobs before it."""
-    found = list(view.pictures)
+    found = [*view.pictures, *_lone_pictures(studio, view.job)]
     for job in studio.jobs.list(
         states=("done", "cancelled", "failed"), client=client, limit=EARLIER_JOBS, kinds=kinds
     ):
         if job.id != view.job.id and len(found) < MOST_PICTURES:
             found.extend(studio.library.images_of(job.id))
     return [p for p in found[:MOST_PICTURES] if p.is_there]
+
+
+def _lone_pictures(studio: Studio, job: Job) -> list[SavedPicture]:
+    """The pictures of a plot's cells, if they are wanted beside its sheets."""
+    params = studio.params_of(job) if job.kind == "plot" else None
+    if not isinstance(params, Plot) or not params.include_lone_images:
+        return []
+    cells = studio.plots.cells(job)[:MOST_PICTURES]
+    return [picture for cell in cells for picture in studio.library.images_of(cell.id)]
 
 
 def picture_url(picture: SavedPicture) -> str:

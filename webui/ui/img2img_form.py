@@ -40,7 +40,7 @@ INPAINT_MASKED, INPAINT_NOT_MASKED = "Inpaint masked", "Inpaint not masked"
 WHOLE_PICTURE, ONLY_MASKED = "Whole picture", "Only masked"
 AS_IN_SETTINGS = "As in settings"
 """The upscaler that the settings choose."""
-NO_SCRIPT, LOOPBACK, OUTPAINTING, SD_UPSCALE = "None", "Loopback", "Outpainting", "SD upscale"
+LOOPBACK, OUTPAINTING, SD_UPSCALE = "Loopback", "Outpainting", "SD upscale"
 WITHOUT_MASK = (OUTPAINTING, SD_UPSCALE)
 """Scripts that do not go together with inpainting."""
 SIDES = ("left", "right", "up", "down")
@@ -81,7 +81,6 @@ DEFAULTS: dict[str, Any] = {
     "soft_influence": 0.0,
     "soft_threshold": 0.5,
     "soft_difference": 2.0,
-    "script": NO_SCRIPT,
     "loops": 4,
     "final_denoising": 0.5,
     "loop_curve": "Linear",
@@ -136,7 +135,6 @@ class Img2ImgForm(PaintingForm):
     soft_influence: gr.Slider
     soft_threshold: gr.Slider
     soft_difference: gr.Slider
-    script: gr.Dropdown
     loops: gr.Slider
     final_denoising: gr.Slider
     loop_curve: gr.Dropdown

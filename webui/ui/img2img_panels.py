@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.ui import cards
+from webui.ui import cards, painting_tab, plots
 from webui.ui.img2img_form import (
     CURVES,
-    DEFAULTS,
     INPAINT_MASKED,
     INPAINT_NOT_MASKED,
     LOOPBACK,
     MATCHED_NOISE,
-    NO_SCRIPT,
     ONLY_MASKED,
     OUTPAINT_CONTENTS,
     OUTPAINTING,
@@ -117,10 +115,9 @@ def _draw_soft(fields: FieldMaker) -> dict[str, Any]:
 
 def draw_scripts(fields: FieldMaker, studio: Studio) -> tuple[ScriptPanels, dict[str, Any]]:
     """The menu of scripts, and a panel for each."""
-    script = fields.menu(
-        "script",
+    script = painting_tab.draw_script(
+        fields,
         [
-            (label("script_none"), NO_SCRIPT),
             (label("script_loopback"), LOOPBACK),
             (label("script_outpainting"), OUTPAINTING),
             (label("script_sd_upscale"), SD_UPSCALE),
@@ -133,8 +130,11 @@ def draw_scripts(fields: FieldMaker, studio: Studio) -> tuple[ScriptPanels, dict
         matched, outpaint_fields = _draw_outpaint(fields)
     with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as upscale:
         upscale_fields = _draw_upscale(fields, studio)
-    columns = {LOOPBACK: loopback, OUTPAINTING: outpaint, SD_UPSCALE: upscale}
-    drawn = {"script": script, **loopback_fields, **outpaint_fields, **upscale_fields}
+    plot_columns, plot_fields = plots.draw(fields)
+    columns = {LOOPBACK: loopback, OUTPAINTING: outpaint, SD_UPSCALE: upscale, **plot_columns}
+    drawn = {
+        "script": script, **loopback_fields, **outpaint_fields, **upscale_fields, **plot_fields,
+    }  # fmt: skip
     return ScriptPanels(note, columns, matched), drawn
 
 
@@ -182,12 +182,6 @@ def connect(panels: Panels, form: Img2ImgForm) -> None:
     def show_inpaint(values: Values) -> dict:
         return {panels.inpaint: gr.update(visible=has_mask(form.read(values)))}
 
-    def show_script(values: Values) -> dict:
-        chosen = values[form.script] or DEFAULTS["script"]
-        return {
-            column: gr.update(visible=name == chosen) for name, column in scripts.columns.items()
-        }
-
     def show_note(values: Values, request: gr.Request) -> dict:
         note = script_note(form.read(values), language_of(request))
         return {scripts.note: note}
@@ -205,7 +199,7 @@ def connect(panels: Panels, form: Img2ImgForm) -> None:
             part.change, show_note, [*about_masks, form.script], [scripts.note], is_quiet=True,
             trigger_mode="always_last",
         )  # fmt: skip
-    wire(form.script.change, show_script, [form.script], scripts.columns.values(), is_quiet=True)
+    painting_tab.connect_script(form.script, scripts.columns)
     wire(
         form.outpaint_content.change, show_matched, [form.outpaint_content], [scripts.matched],
         is_quiet=True,

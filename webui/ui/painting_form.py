@@ -14,6 +14,8 @@ from webui.errors import ParamsError
 from webui.params import TiledDiffusion, params_error
 from webui.ui.wiring import Values
 
+NO_SCRIPT = "None"
+
 PAINTING_DEFAULTS: dict[str, Any] = {
     "prompt": "",
     "negative_prompt": "",
@@ -43,6 +45,10 @@ PAINTING_DEFAULTS: dict[str, Any] = {
     "tile_height": 768,
     "tile_overlap": 128,
     "tile_batch": 1,
+    "script": NO_SCRIPT,
+    "plot_xyz": "",
+    "plot_matrix": "",
+    "plot_list": "",
 }
 
 
@@ -97,6 +103,10 @@ class PaintingForm:
     tile_height: gr.Slider
     tile_overlap: gr.Slider
     tile_batch: gr.Slider
+    script: gr.Dropdown
+    plot_xyz: gr.HTML
+    plot_matrix: gr.HTML
+    plot_list: gr.HTML
 
     def file_menus(self, there: FilesThere) -> dict[gr.Dropdown, list[Any]]:
         """What the form's menus of files offer while these files are there."""

@@ -15,8 +15,8 @@ import gradio as gr
 from webui.errors import CheckpointNotFoundError
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.resolve import AnyRequest
-from webui.ui import cards, extra_networks, prompt_box, quicksettings, results
-from webui.ui.painting_form import ASPECTS, PaintingForm, aspect_size, corrections
+from webui.ui import cards, extra_networks, plots, prompt_box, quicksettings, results
+from webui.ui.painting_form import ASPECTS, NO_SCRIPT, PaintingForm, aspect_size, corrections
 from webui.ui.pasting import Pasted
 from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
 from webui.ui.quicksettings import Quicksettings
@@ -316,6 +316,22 @@ def draw_tiles(fields: FieldMaker) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def draw_script(fields: FieldMaker, choices: Sequence[Any] = ()) -> gr.Dropdown:
+    """The menu of scripts: none, a tab's own, and those that make many pictures."""
+    entries = [(label("script_none"), NO_SCRIPT), *choices, *plots.choices()]
+    return fields.menu("script", entries)
+
+
+def connect_script(script: gr.Dropdown, columns: Mapping[str, gr.Column]) -> None:
+    """The chosen script's panel is in sight."""
+
+    def show(values: Values) -> dict:
+        chosen = values[script] or NO_SCRIPT
+        return {column: gr.update(visible=name == chosen) for name, column in columns.items()}
+
+    wire(script.change, show, [script], columns.values(), is_quiet=True)
+
+
 def draw_autosave(tab: str) -> gr.Button:
     """The hidden button page.js presses a moment after a change."""
     return gr.Button("save draft", visible="hidden", elem_id=elem_id(tab, "autosave"))
@@ -362,8 +378,13 @@ def connect_asking(
         corrected = correct(given, request)
         client = client_name(values[browser], request)
         forever = bool(values[buttons.forever])
-        for wish in make_wishes({**given, **corrected}, values, request):
-            studio.submit(wish, client=client, forever=forever)
+        given = {**given, **corrected}
+        script = plots.read(given)
+        for wish in make_wishes(given, values, request):
+            if script is None:
+                studio.submit(wish, client=client, forever=forever)
+            else:
+                studio.plots.submit(wish, script, client=client)
         return {**form.write(corrected), stage.picked: None}
 
     def generate(values: Values, request: gr.Request) -> dict:

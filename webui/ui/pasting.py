@@ -22,7 +22,6 @@ from webui.ui.img2img_form import (
     INPAINT_MASKED,
     INPAINT_NOT_MASKED,
     LOOPBACK,
-    NO_SCRIPT,
     ONLY_MASKED,
     OUTPAINT_CONTENTS,
     OUTPAINTING,
@@ -30,6 +29,7 @@ from webui.ui.img2img_form import (
     SIDES,
     WHOLE_PICTURE,
 )
+from webui.ui.painting_form import NO_SCRIPT
 
 if TYPE_CHECKING:
     from webui.studio import Studio

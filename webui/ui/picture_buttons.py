@@ -18,7 +18,7 @@ from webui.settings import is_loopback
 from webui.ui import pasting, quicksettings, restore, sending
 from webui.ui.form import DEFAULTS, make_request
 from webui.ui.img2img import Img2Img, put_picture
-from webui.ui.img2img_form import NO_SCRIPT
+from webui.ui.painting_form import NO_SCRIPT
 from webui.ui.painting_tab import PaintingTab, fill_form
 from webui.ui.png_info import PngInfo
 from webui.ui.quicksettings import Quicksettings

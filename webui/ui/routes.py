@@ -22,6 +22,7 @@ from webui.services.follow_ups import input_of
 from webui.services.gallery import may_see
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.input_routes import make_input_routes
+from webui.ui.plots import make_plot_routes
 from webui.ui.train_routes import make_train_routes
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
     router.include_router(
         make_train_routes(studio, login, lambda job, user: _find_job(studio, job, user))
     )
+    router.include_router(make_plot_routes(studio), dependencies=[login])
     router.include_router(make_card_routes(studio, painted), dependencies=[login])
     return router
 

@@ -13,6 +13,7 @@ from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.models_tools_texts import TOOLS_TEXTS
 from webui.ui.plots_texts import PLOTS_TEXTS
+from webui.ui.plots_texts import PLOTS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
 from webui.ui.train_texts import TRAIN_LABELS, TRAIN_TEXTS
 
@@ -24,6 +25,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **EXTRA_NETWORKS_TEXTS,
     **MODELS_TEXTS,
     **TOOLS_TEXTS,
+    **PLOTS_TEXTS,
     **PLOTS_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),

@@ -36,13 +36,13 @@ TITLES = {
     "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-measure": "measure",
 }  # fmt: skip
 """Buttons that show only a sign, and the text that names them."""
-STYLES = ("style.css", "canvas.css", "extra_networks.css", "train.css")
+STYLES = ("style.css", "canvas.css", "extra_networks.css", "train.css", "plots.css")
 SCRIPTS = (
     "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js", "extra_networks.js",
-    "page.js", "dropping.js",
+    "plots.js", "page.js", "dropping.js",
 )  # fmt: skip
 """In the order in which they build upon each other."""
-SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(("canvas_", "net_")))
+SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(("canvas_", "net_", "plot_")))
 
 
 def make_theme() -> gr.themes.Base:

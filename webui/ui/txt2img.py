@@ -11,7 +11,7 @@ import gradio as gr
 from webui.params import LATENT_UPSCALE_MODES
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.resolve import TextToImageRequest
-from webui.ui import cards, painting_tab, pasting, quicksettings
+from webui.ui import cards, painting_tab, pasting, plots, quicksettings
 from webui.ui.form import (
     DEFAULTS,
     SAME_CHECKPOINT,
@@ -40,6 +40,7 @@ class Txt2Img(PaintingTab):
     """The tab's components."""
 
     form: Form
+    script_columns: dict[str, gr.Column]
     hires_panel: gr.Column
     hires_size: gr.HTML
 
@@ -55,10 +56,12 @@ def draw(studio: Studio) -> Txt2Img:
             hires_fields, hires_panel, hires_size = _draw_hires(studio)
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
             tile_fields = painting_tab.draw_tiles(_FIELDS)
+            script = painting_tab.draw_script(_FIELDS)
+            script_columns, plot_fields = plots.draw(_FIELDS)
         stage = painting_tab.draw_out(ask)
     form = Form(
         **ask.fields, **fields, **size_fields, **seed_fields, **hires_fields, **refiner_fields,
-        **tile_fields,
+        **tile_fields, script=script, **plot_fields,
     )  # fmt: skip
     buttons = Buttons(
         **ask.buttons, swap=swap, aspects=aspects, **seed_buttons,
@@ -67,7 +70,8 @@ def draw(studio: Studio) -> Txt2Img:
     return Txt2Img(
         tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel,
-        hires_panel=hires_panel, hires_size=hires_size, networks=ask.networks, results=stage,
+        script_columns=script_columns, hires_panel=hires_panel, hires_size=hires_size,
+        networks=ask.networks, results=stage,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 
@@ -138,6 +142,7 @@ def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState, quick: Qui
     painting_tab.connect(parts, studio, browser)
     painting_tab.connect_asking(parts, studio, browser, quick, partial(_make_wishes, quick))
     _connect_hires(parts)
+    painting_tab.connect_script(parts.form.script, parts.script_columns)
 
 
 def _make_wishes(
