@@ -48,20 +48,26 @@ from webui.params import (
 )
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.styles import StyleFiles
+from webui.prompts.token_view import SeenText, look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.prompts.wildcards import WildcardFiles
+from webui.services.completion import Completion, tag_folders
 from webui.services.downloads import Downloads
 from webui.services.drafts import Drafts
 from webui.services.drawn_texts import wildcard_folders
 from webui.services.embedding_list import EmbeddingList
+from webui.services.form_history import FormHistory
+from webui.services.gallery_room import GalleryRoom
 from webui.services.job_files import JobFiles
 from webui.services.job_results import JobResults
 from webui.services.model_cards import ModelCards
 from webui.services.named_weights import NamedWeights
 from webui.services.plot_axes import Names
 from webui.services.plots import Plots
+from webui.services.presets import Presets
 from webui.services.reading_ahead import ReadingAhead
 from webui.services.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
+from webui.services.tag_index import TagIndex
 from webui.services.training_jobs import PAUSABLE, not_pausable, states_folder
 from webui.services.training_states import states_named, tidy_states
 from webui.settings import PROJECT_DIR, Settings
@@ -113,6 +119,7 @@ class Studio:
             has_history=settings.prompt_history,
         )
         self.inputs = Inputs(folders.database.parent / "inputs")
+        self.gallery = GalleryRoom(settings, self.options, self.jobs, self.library, self.inputs)
         self.faces = FoundFaces(folders.database.parent / "faces", self.inputs)
         self.videos = Videos(folders.database, self.library, folders.data / "cache" / "videos")
         self.catalog = Catalog(folders, folders.database, self._elsewhere()[0])
@@ -122,6 +129,9 @@ class Studio:
         )
         self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
         self.wildcards = WildcardFiles(wildcard_folders(folders.data, folders.programs))
+        self.completion = Completion(TagIndex(tag_folders(folders.data, folders.programs)))
+        self.presets = Presets(folders.data / "presets.json")
+        self.form_history = FormHistory()
         self.drafts = Drafts(folders.database)
         self.brake = Brake()
         self.live = LiveJobs()
@@ -164,6 +174,7 @@ class Studio:
         self.supervisor.start()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
         self._tidier.start()
+        self.gallery.watch.start()
         self._ahead.start()
 
     def stop(self) -> None:
@@ -177,6 +188,7 @@ class Studio:
             self._finished.notify_all()
         self.downloads.close()
         self.catalog.close()
+        self.gallery.close()
         self.library.close()
         self.videos.close()
         self.drafts.close()
@@ -489,6 +501,18 @@ class Studio:
             embeddings=self._embedding_table(),
         )
 
+    def look_at_tokens(self, text: str, *, steps: int, is_positive: bool) -> list[SeenText]:
+        """Which text of a prompt becomes which token; see ``prompts.token_view``."""
+        return look_at_tokens(
+            text,
+            self.tokenizer,
+            steps=steps,
+            is_positive=is_positive,
+            emphasis=self.options["emphasis"],
+            comma_backtrack=self.options["comma_padding_backtrack"],
+            embeddings=self._embedding_table(),
+        )
+
     def embeddings(self) -> tuple[tuple[Record, EmbeddingFacts], ...]:
         """Textual inversions that can be read, whichever text encoder they are for."""
         records = self.catalog.embeddings()
@@ -646,6 +670,7 @@ class Studio:
             self.live.preview(job_id, event["image"], event["format"])
         elif kind == "image":
             self._results.keep_picture(job_id, event)
+            self.gallery.watch.wake()
         elif kind == "video":
             self._results.keep_video(job_id, event)
         elif kind == "faces":

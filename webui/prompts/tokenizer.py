@@ -70,6 +70,12 @@ class ClipTokenizer:
         """Token numbers of a text, in order, without start and end marks; [] for empty text."""
         return list(self.backend.encode(_encodable(text), add_special_tokens=False).ids)
 
+    def word(self, number: int) -> tuple[bytes, bool]:
+        """The text of a token in UTF-8, perhaps a part of a character, and whether a word ends."""
+        symbols = self.backend.id_to_token(number) or ""
+        plain = symbols.removesuffix(_WORD_END)
+        return bytes(_BYTES[symbol] for symbol in plain if symbol in _BYTES), symbols != plain
+
 
 def _wrong_vocabulary(file: Path, found: str) -> SettingsError:
     return SettingsError(
@@ -104,6 +110,15 @@ def _byte_symbols() -> list[str]:
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = 256 - len(printable)
     return [chr(code) for code in printable] + [chr(256 + i) for i in range(others)]
+
+
+def _bytes_of_symbols() -> dict[str, int]:
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = sorted(set(range(256)) - set(printable))
+    return dict(zip(_byte_symbols(), [*printable, *others], strict=True))
+
+
+_BYTES = _bytes_of_symbols()
 
 
 def _build(merges: list[tuple[str, str]]) -> Tokenizer:

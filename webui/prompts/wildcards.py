@@ -145,7 +145,7 @@ def read_wildcards(file: Path, folder: Path) -> Iterator[Found]:
     size = file.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"it holds {size:,} bytes; at most {MOST_BYTES:,} are read.")
-    text = _decoded(file.read_bytes())
+    text = decoded(file.read_bytes())
     name = file.relative_to(folder).with_suffix("").as_posix()
     if file.suffix.lower() == ".txt":
         entries = [line.strip() for line in text.splitlines()]
@@ -173,7 +173,8 @@ def _files_in(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
                 yield file, (state.st_mtime_ns, state.st_size)
 
 
-def _decoded(data: bytes) -> str:
+def decoded(data: bytes) -> str:
+    """Text of a file that somebody wrote somewhere: UTF-8, else GB18030, else anything."""
     for encoding in ENCODINGS[:-1]:
         try:
             return data.decode(encoding)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from webui.services.start_values import start_values
 from webui.ui import prompt_box, quicksettings
 from webui.ui.painting_tab import PaintingTab
 from webui.ui.session import client_name
@@ -42,6 +43,8 @@ def connect(
             client = client_name(values[browser], request)
             before = studio.drafts.load(client, parts.tab)
             studio.drafts.save(client, parts.tab, draft)
+            fields = {**form.defaults, **_first(parts, studio), **before}
+            studio.form_history.keep(client, parts.tab, fields, {**fields, **draft})
             if on_keep is not None:
                 changes = on_keep(client, before, draft, request)
         return {**changes, **count_prompts(parts, studio, draft)}
@@ -88,7 +91,7 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
     native = studio.native_size(record)
     auto_size = tuple(draft.pop("auto_size", (native, native)))
     if not draft:
-        draft = {"width": native, "height": native, "tiling": studio.options["tiling"]}
+        draft = _first(parts, studio)
     changes = {
         parts.is_restored: True,
         parts.auto_size: auto_size,
@@ -105,6 +108,13 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
     for menu, update in menus.items():
         changes[menu] = {**changes.get(menu, {}), **update}
     return changes
+
+
+def _first(parts: PaintingTab, studio: Studio) -> dict[str, Any]:
+    """What a fresh page begins with, where that is not the form's default."""
+    native = studio.native_size(studio.current_checkpoint())
+    usual = {"width": native, "height": native, "tiling": studio.options["tiling"]}
+    return {**usual, **start_values(studio.settings.folders.data, parts.tab)}
 
 
 def gives(parts: PaintingTab) -> list[Any]:

@@ -45,6 +45,7 @@ PAINTING_DEFAULTS: dict[str, Any] = {
     "tile_height": 768,
     "tile_overlap": 128,
     "tile_batch": 1,
+    "combinatorial": False,
     "script": NO_SCRIPT,
     "plot_xyz": "",
     "plot_matrix": "",
@@ -103,6 +104,7 @@ class PaintingForm:
     tile_height: gr.Slider
     tile_overlap: gr.Slider
     tile_batch: gr.Slider
+    combinatorial: gr.Checkbox
     script: gr.Dropdown
     plot_xyz: gr.HTML
     plot_matrix: gr.HTML
@@ -229,6 +231,7 @@ def painting_values(
         "refiner_checkpoint": _refiner_checkpoint(form),
         "refiner_switch_at": value("refiner_switch_at"),
         "tiled_diffusion": _tiled_diffusion(form) if form["has_tiles"] else None,
+        "combinatorial": bool(form["combinatorial"]),
         "user": user,
         "overrides": {**top_row, **overrides},
     }

@@ -6,6 +6,7 @@ its own stage; the rules are the same everywhere.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import gradio as gr
 from webui.errors import CheckpointNotFoundError
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.resolve import AnyRequest
-from webui.ui import cards, extra_networks, plots, prompt_box, quicksettings, results
+from webui.ui import cards, extra_networks, kit, plots, prompt_box, quicksettings, results
 from webui.ui.painting_form import ASPECTS, NO_SCRIPT, PaintingForm, aspect_size, corrections
 from webui.ui.pasting import Pasted
 from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
@@ -63,6 +64,7 @@ class PaintingTab:
     buttons: Buttons
     extra_panel: gr.Column
     refiner_panel: gr.Column
+    kit: gr.HTML
     networks: gr.HTML
     results: Results
     auto_size: gr.State
@@ -136,6 +138,8 @@ class Ask:
     buttons: dict[str, Any]
     style_row: StyleRow
     overrides: gr.Dropdown
+    combinatorial: gr.Checkbox
+    kit: gr.HTML
     networks: gr.HTML
 
     @property
@@ -144,6 +148,7 @@ class Ask:
         return {
             "prompt": self.prompts.prompt, "negative_prompt": self.prompts.negative_prompt,
             "styles": self.style_row.styles, "overrides": self.overrides,
+            "combinatorial": self.combinatorial,
         }  # fmt: skip
 
 
@@ -152,9 +157,16 @@ def draw_ask(tab: str, studio: Studio) -> Ask:
     with gr.Column(elem_classes="dq-ask", min_width=0):
         prompts = prompt_box.draw_prompts(tab)
         buttons = _draw_actions(tab)
+        combinatorial = gr.Checkbox(
+            False, label=label("combinatorial"), elem_id=elem_id(tab, "combinatorial"),
+            container=False, elem_classes="dq-combine",
+        )  # fmt: skip
+        row = kit.draw(tab)
         style_row = prompt_box.draw_styles(list(studio.styles.by_name()), tab)
         overrides = _draw_overrides(tab)
-    return Ask(tab, prompts, buttons, style_row, overrides, extra_networks.draw(tab))
+    return Ask(
+        tab, prompts, buttons, style_row, overrides, combinatorial, row, extra_networks.draw(tab)
+    )
 
 
 def draw_out(ask: Ask) -> Results:
@@ -398,6 +410,7 @@ def connect_asking(
         changes = {form.prompt: prompt, parts.prompts.prompt_tokens: tokens}
         return {**changes, **(submit(values, request, prompt=prompt) if examples_paint else {})}
 
+    kit.connect(parts, studio, browser, quick)
     takes = [*form.components(), *quick.components(), buttons.forever, browser]
     gives = [form.width, form.height, form.seed, form.subseed, stage.picked]
     wire_then_press(stage.wake, buttons.generate.click, generate, takes, gives)
@@ -459,12 +472,17 @@ def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quick
         if is_news and studio.catalog.inspected(record).has_basic_support:
             tell("basic_support", request, name=record.stem)
         label = {quick.checkpoint: gr.update(label=quicksettings.checkpoint_label(studio))}
-        return {**label, **follow_checkpoint(tabs, studio, values)}
+        kept = kit.of_checkpoint(tabs, studio, quick, request) if is_news else {}
+        return {**label, **follow_checkpoint(tabs, studio, values), **kept}
 
-    given = changed = [quick.checkpoint, *sizes(tabs)]
-    wire(quick.checkpoint.input, choose_title, given, changed)
-    for parts in tabs:
-        wire(parts.networks.act, choose_card, given, changed)
+    given = [quick.checkpoint, *sizes(tabs)]
+    changed = [*given, *kit.checkpoint_fields(tabs, quick)]
+    saves = [str(parts.buttons.autosave.elem_id) for parts in tabs]
+    press = f"() => {json.dumps(saves)}.forEach((id) => document.getElementById(id).click())"
+    events = [(quick.checkpoint.input, choose_title)]
+    events += [(parts.networks.act, choose_card) for parts in tabs]
+    for trigger, handler in events:
+        wire(trigger, handler, given, changed).then(None, js=press)
 
 
 def sizes(tabs: Sequence[PaintingTab]) -> list[Any]:

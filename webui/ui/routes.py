@@ -21,9 +21,11 @@ from webui.pictures import load_upright, open_image
 from webui.services.follow_ups import input_of
 from webui.services.gallery import may_see
 from webui.ui.extra_networks_routes import make_card_routes
+from webui.ui.gallery_routes import make_gallery_routes
 from webui.ui.input_routes import make_input_routes
 from webui.ui.plots import make_plot_routes
 from webui.ui.train_routes import make_train_routes
+from webui.ui.words_routes import make_words_routes
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -122,7 +124,9 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
         make_train_routes(studio, login, lambda job, user: _find_job(studio, job, user))
     )
     router.include_router(make_plot_routes(studio), dependencies=[login])
+    router.include_router(make_words_routes(studio), dependencies=[login])
     router.include_router(make_card_routes(studio, painted), dependencies=[login])
+    router.include_router(make_gallery_routes(studio, login))
     return router
 
 

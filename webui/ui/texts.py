@@ -10,12 +10,13 @@ import gradio as gr
 from gradio.i18n import I18nData
 
 from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
+from webui.ui.gallery_texts import GALLERY_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.models_tools_texts import TOOLS_TEXTS
 from webui.ui.plots_texts import PLOTS_TEXTS
-from webui.ui.plots_texts import PLOTS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
 from webui.ui.train_texts import TRAIN_LABELS, TRAIN_TEXTS
+from webui.ui.words_texts import WORDS_TEXTS
 
 ENGLISH, CHINESE = "en", "zh"
 
@@ -23,9 +24,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     **RESTORE_TEXTS,
     **TRAIN_LABELS,
     **EXTRA_NETWORKS_TEXTS,
+    **GALLERY_TEXTS,
+    **WORDS_TEXTS,
     **MODELS_TEXTS,
     **TOOLS_TEXTS,
-    **PLOTS_TEXTS,
     **PLOTS_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),

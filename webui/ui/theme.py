@@ -36,13 +36,18 @@ TITLES = {
     "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-measure": "measure",
 }  # fmt: skip
 """Buttons that show only a sign, and the text that names them."""
-STYLES = ("style.css", "canvas.css", "extra_networks.css", "train.css", "plots.css")
+STYLES = (
+    "style.css", "canvas.css", "extra_networks.css", "gallery.css", "train.css", "plots.css",
+    "words.css",
+)  # fmt: skip
 SCRIPTS = (
     "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js", "extra_networks.js",
-    "plots.js", "page.js", "dropping.js",
+    "gallery.js", "gallery_view.js",
+    "plots.js", "words.js", "kit.js", "train.js", "page.js", "dropping.js",
 )  # fmt: skip
 """In the order in which they build upon each other."""
-SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(("canvas_", "net_", "plot_")))
+_OF_SCRIPTS = ("canvas_", "net_", "gal_", "send_to_", "plot_", "words_", "kit_")
+SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(_OF_SCRIPTS))
 
 
 def make_theme() -> gr.themes.Base:

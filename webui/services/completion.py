@@ -1,0 +1,122 @@
+"""What may follow in a prompt: tags, embeddings, networks, wildcards, styles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from webui.prompts.styles import PLACEHOLDER
+from webui.services.tag_index import TagIndex
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+MOST = 18
+_NETWORKS = (("lora", "lora"), ("hypernetwork", "hypernet"))
+"""Kinds of files, and the word of their tags."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One way to go on.
+
+    Attributes:
+        text: What is written in place of what was typed.
+        name: What is shown.
+        kind: tag, embedding, lora, hypernetwork, wildcard or style.
+        category, count: Of a tag, see ``Tag``.
+        note: What it was found by, when that is another name; or where it comes from.
+    """
+
+    text: str
+    name: str
+    kind: str
+    category: int = 0
+    count: int = 0
+    note: str = ""
+
+
+def tag_folders(data: Path, programs: tuple[Path, ...]) -> list[Path]:
+    """Where lists of tags may lie: ours, then those of A1111's extension, here and elsewhere."""
+    extension = Path("extensions", "a1111-sd-webui-tagcomplete", "tags")
+    return [data / "tags", *(place / extension for place in (data, *programs))]
+
+
+class Completion:
+    """Finds what may follow.
+
+    Args:
+        tags: The lists of tags.
+    """
+
+    def __init__(self, tags: TagIndex) -> None:
+        self.tags = tags
+
+    def offers(self, typed: str, studio: Studio) -> list[Offer]:
+        """At most ``MOST`` ways to go on.
+
+        Args:
+            typed: From the last separator to the cursor. ``<`` begins a network, ``__`` a
+                wildcard; anything else is part of a tag, an embedding or a style.
+        """
+        typed = typed.lstrip()
+        if typed.startswith("<"):
+            found = _networks(typed, studio)
+        elif typed.startswith("__"):
+            found = _wildcards(typed[2:], studio)
+        else:
+            found = self._words(typed.strip(), studio)
+        return [offer for offer, _ in zip(found, range(MOST), strict=False)]
+
+    def _words(self, typed: str, studio: Studio) -> Iterator[Offer]:
+        if not typed:
+            return
+        yield from _embeddings(typed, studio)
+        yield from _styles(typed, studio)
+        for found in self.tags.find(typed, MOST):
+            tag = found.tag
+            text = tag.name if len(tag.name) <= 3 else tag.name.replace("_", " ")
+            escaped = text.replace("(", r"\(").replace(")", r"\)")
+            yield Offer(escaped, text, "tag", tag.category, tag.count, found.alias)
+
+
+def _fits(name: str, typed: str) -> bool:
+    return typed.casefold() in name.casefold()
+
+
+def _beginning_first(names: list[str], typed: str) -> list[str]:
+    """Those that hold what was typed; those that begin with it first."""
+    fitting = [name for name in names if _fits(name, typed)]
+    return sorted(fitting, key=lambda name: not name.casefold().startswith(typed.casefold()))
+
+
+def _networks(typed: str, studio: Studio) -> Iterator[Offer]:
+    written = typed[1:].rpartition(":")[2]
+    weight = studio.options["extra_networks_default_multiplier"]
+    for kind, word in _NETWORKS:
+        if ":" in typed and not typed[1:].startswith(word):
+            continue
+        stems = list(dict.fromkeys(record.stem for record in studio.catalog.records(kind)))
+        for name in _beginning_first(stems, written):
+            yield Offer(f"<{word}:{name}:{weight:g}>", name, kind)
+
+
+def _wildcards(typed: str, studio: Studio) -> Iterator[Offer]:
+    for name in _beginning_first(studio.wildcards.names(), typed):
+        yield Offer(f"__{name}__", name, "wildcard")
+
+
+def _embeddings(typed: str, studio: Studio) -> Iterator[Offer]:
+    names = [record.stem for record in studio.catalog.records("embedding")]
+    for name in _beginning_first(names, typed):
+        yield Offer(name, name, "embedding")
+
+
+def _styles(typed: str, studio: Studio) -> Iterator[Offer]:
+    styles = studio.styles.by_name()
+    for name in _beginning_first(list(styles), typed):
+        text = styles[name].prompt.replace(PLACEHOLDER, "").strip(" ,")
+        if text:
+            yield Offer(text, name, "style", note=text[:60])

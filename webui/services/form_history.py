@@ -1,0 +1,64 @@
+"""What stood in a browser's forms before: undo and redo of changes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_STATES = 60
+MOST_FORMS = 200
+"""Forms of browsers that are remembered; the one that was used longest ago goes first."""
+MOST_CHARACTERS = 200_000
+"""Of one text in a form that is remembered."""
+
+
+@dataclass
+class _Past:
+    states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    place: int = -1
+
+
+class FormHistory:
+    """States of forms by browser and tab, in memory: a restart forgets them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pasts: OrderedDict[tuple[str, str], _Past] = OrderedDict()
+
+    def keep(self, client: str, tab: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """Remember a state; what was undone before it can no longer be redone.
+
+        Args:
+            before: The state there was when nothing is remembered yet.
+        """
+        if any(isinstance(v, str) and len(v) > MOST_CHARACTERS for v in now.values()):
+            return
+        with self._lock:
+            past = self._past(client, tab)
+            if not past.states:
+                past.states, past.place = [before], 0
+            if past.states[past.place] == now:
+                return
+            past.states = [*past.states[: past.place + 1], now][-MOST_STATES:]
+            past.place = len(past.states) - 1
+
+    def step(self, client: str, tab: str, by: int) -> dict[str, Any] | None:
+        """What differs in the state before (−1) or behind (+1) the present one, which is the
+        present one from now on; None when there is none."""
+        with self._lock:
+            past = self._past(client, tab)
+            place = past.place + by
+            if not 0 <= place < len(past.states):
+                return None
+            old, new = past.states[past.place], past.states[place]
+            past.place = place
+            return {name: value for name, value in new.items() if old.get(name) != value}
+
+    def _past(self, client: str, tab: str) -> _Past:
+        past = self._pasts.setdefault((client, tab), _Past())
+        self._pasts.move_to_end((client, tab))
+        while len(self._pasts) > MOST_FORMS:
+            self._pasts.popitem(last=False)
+        return past

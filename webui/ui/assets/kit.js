@@ -1,0 +1,174 @@
+/* The row below Generate: presets, speed, undo and redo. */
+(() => {
+  'use strict';
+  const facts = window.danqingFacts;
+  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
+  const say = (key, values = {}) => {
+    let text = facts.texts[key][isChinese ? 1 : 0];
+    for (const [name, value] of Object.entries(values)) text = text.replace(`{${name}}`, value);
+    return text;
+  };
+  const button = (className, text, title = '') => {
+    const made = document.createElement('button');
+    made.type = 'button';
+    made.className = className;
+    made.textContent = text;
+    if (title) { made.title = title; made.setAttribute('aria-label', title); }
+    return made;
+  };
+  const ask = async (address, options = {}) => {
+    const answer = await fetch(address, {cache: 'no-store', ...options});
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(typeof told.detail === 'string' ? told.detail : say('kit_failed'));
+    return told;
+  };
+  const kits = new Set();
+
+  class Kit {
+    constructor(host, act) {
+      this.host = host;
+      this.act = act;
+      this.open = button('dq-btn dq-kit-open', `${say('kit_presets')} ▾`);
+      this.open.setAttribute('aria-expanded', 'false');
+      this.open.addEventListener('click', () => (this.panel ? this.close() : this.show()));
+      const speeds = document.createElement('div');
+      speeds.className = 'dq-kit-speeds';
+      speeds.setAttribute('role', 'group');
+      speeds.setAttribute('aria-label', say('kit_speeds'));
+      for (const speed of ['quality', 'speed', 'draft']) {
+        const made = button('dq-btn', say(`kit_${speed}`), `${say('kit_speeds')}: ${say(`kit_${speed}`)}`);
+        made.addEventListener('click', () => this.act({act: 'speed', speed}));
+        speeds.append(made);
+      }
+      const undo = button('dq-btn dq-kit-undo', '↶', say('kit_undo'));
+      const redo = button('dq-btn dq-kit-redo', '↷', say('kit_redo'));
+      undo.addEventListener('click', () => this.act({act: 'undo'}));
+      redo.addEventListener('click', () => this.act({act: 'redo'}));
+      host.replaceChildren(this.open, speeds, undo, redo);
+    }
+
+    close() {
+      if (!this.panel) return false;
+      this.panel.remove();
+      this.panel = null;
+      this.open.setAttribute('aria-expanded', 'false');
+      return true;
+    }
+
+    show() {
+      this.panel = document.createElement('div');
+      this.panel.className = 'dq-kit-panel';
+      this.open.setAttribute('aria-expanded', 'true');
+      this.host.append(this.panel);
+      this.fill();
+    }
+
+    tell(text) {
+      const line = this.panel && this.panel.querySelector('.dq-kit-said');
+      if (line) line.textContent = text;
+    }
+
+    async fill(said = '') {
+      let told;
+      try { told = await ask('ui/presets'); } catch (problem) { told = {presets: [], checkpoint: '', problem: problem.message}; }
+      if (!this.panel) return;
+      const list = document.createElement('ul');
+      for (const [name, isOwn] of told.presets) list.append(this.row(name, isOwn));
+      const line = document.createElement('p');
+      line.className = 'dq-kit-said';
+      line.setAttribute('role', 'status');
+      line.textContent = said || told.problem || '';
+      this.panel.replaceChildren(list, this.saving(), this.more(told), line);
+    }
+
+    row(name, isOwn) {
+      const item = document.createElement('li');
+      const use = button('dq-kit-use', name);
+      use.addEventListener('click', () => { this.act({act: 'preset', name}); this.close(); });
+      item.append(use);
+      if (!isOwn) {
+        const note = document.createElement('small');
+        note.textContent = say('kit_shipped');
+        item.append(note);
+        return item;
+      }
+      const away = button('dq-btn dq-kit-away', '✕', say('kit_delete', {name}));
+      away.addEventListener('click', () => {
+        if (!window.confirm(say('kit_sure', {name}))) return;
+        const body = JSON.stringify({name});
+        ask('ui/presets/delete', {method: 'POST', headers: {'Content-Type': 'application/json'}, body})
+          .then(() => this.fill()).catch((problem) => this.tell(problem.message));
+      });
+      item.append(away);
+      return item;
+    }
+
+    saving() {
+      const form = document.createElement('form');
+      form.className = 'dq-kit-save';
+      const input = document.createElement('input');
+      Object.assign(input, {type: 'text', maxLength: 80, placeholder: say('kit_name')});
+      input.setAttribute('aria-label', say('kit_name'));
+      const save = button('dq-btn', say('kit_save'));
+      save.type = 'submit';
+      form.append(input, save);
+      form.addEventListener('submit', (event) => {
+        event.preventDefault();
+        if (!input.value.trim()) { input.focus(); return; }
+        this.act({act: 'save', name: input.value.trim()});
+        for (const wait of [400, 1500]) setTimeout(() => this.panel && this.fill(), wait);
+      });
+      return form;
+    }
+
+    more(told) {
+      const more = document.createElement('div');
+      more.className = 'dq-kit-more';
+      const add = (text, doing) => {
+        const made = button('dq-btn', text);
+        made.addEventListener('click', doing);
+        more.append(made);
+        return made;
+      };
+      if (told.checkpoint) {
+        const name = told.checkpoint;
+        add(say('kit_keep', {name}), () => { this.act({act: 'checkpoint', keeps: true}); this.close(); });
+        if (told.is_kept) add(say('kit_forget', {name}), () => { this.act({act: 'checkpoint', keeps: false}); this.close(); });
+      }
+      add(say('kit_start'), () => { this.act({act: 'start'}); this.close(); });
+      const file = document.createElement('input');
+      Object.assign(file, {type: 'file', accept: '.json,application/json', hidden: true});
+      file.addEventListener('change', () => {
+        if (!file.files.length) return;
+        ask('ui/presets/import', {method: 'POST', body: file.files[0]})
+          .then((found) => this.fill(say('kit_taken', {names: found.names.join(', ')})))
+          .catch((problem) => this.tell(problem.message));
+      });
+      add(say('kit_import'), () => file.click());
+      const out = document.createElement('a');
+      Object.assign(out, {className: 'dq-btn', href: 'ui/presets/export', download: 'presets.json', textContent: say('kit_export')});
+      more.append(out, file);
+      return more;
+    }
+  }
+
+  document.addEventListener('pointerdown', (event) => {
+    for (const kit of kits) if (kit.panel && !kit.host.contains(event.target)) kit.close();
+  });
+  document.addEventListener('keydown', (event) => {
+    const shown = [...kits].find((kit) => kit.host.isConnected && kit.host.offsetParent !== null);
+    if (event.key === 'Escape' && shown && shown.close()) { event.stopImmediatePropagation(); return; }
+    const isText = event.target.matches && event.target.matches('textarea, input:not([type=checkbox]):not([type=radio]):not([type=range]), [contenteditable]');
+    if (!shown || isText || event.altKey || !(event.ctrlKey || event.metaKey)) return;
+    if (event.target.closest && event.target.closest('.dq-cv, .dq-canvas, dialog')) return; // a canvas has its own
+    const letter = event.key.toLowerCase();
+    if (letter !== 'z' && letter !== 'y') return;
+    event.preventDefault();
+    shown.act({act: letter === 'y' || event.shiftKey ? 'redo' : 'undo'});
+  }, true);
+
+  window.danqingKit = (element, act) => {
+    const host = element.querySelector('.dq-kit');
+    if (host && !host.firstChild) kits.add(new Kit(host, act));
+  };
+})();

@@ -1,0 +1,147 @@
+"""What the page asks while people write prompts: completion, tokens, combinations, presets."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from webui.errors import WebUIError
+from webui.params import MAX_PROMPT_CHARACTERS
+from webui.prompts.comments import cut_comments
+from webui.prompts.drawing import MANY, Drawer
+from webui.prompts.templates import is_template
+from webui.services.drawn_texts import MOST_COMBINATIONS
+from webui.services.presets import MOST_CHARACTERS
+from webui.ui.input_routes import read_upload
+
+if TYPE_CHECKING:
+    from webui.studio import Studio
+
+NEVER_KEPT = {"Cache-Control": "no-store"}
+MOST_TOKENS_SHOWN = 3000
+KEYS = (
+    "keyedit_precision_attention", "keyedit_precision_extra", "keyedit_delimiters",
+    "keyedit_delimiters_whitespace", "keyedit_move",
+)  # fmt: skip
+
+
+class Written(BaseModel):
+    """A prompt as it stands in its box."""
+
+    text: str = Field("", max_length=MAX_PROMPT_CHARACTERS)
+    negative: bool = False
+    steps: int = Field(20, ge=1, le=1000)
+
+
+class Named(BaseModel):
+    """A preset's name."""
+
+    name: str = Field(max_length=500)
+
+
+def make_words_routes(studio: Studio) -> APIRouter:
+    """``/words/…`` reads along with a prompt, ``/presets`` lists, exports, imports, deletes."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/words/keys")
+    def keys() -> JSONResponse:
+        """How keys change weights; the lists of tags are read meanwhile."""
+        threading.Thread(target=lambda: len(studio.completion.tags), daemon=True).start()
+        found = {key: studio.options[key] for key in KEYS}
+        return JSONResponse(
+            {**found, "completion": studio.options["prompt_completion"]}, headers=NEVER_KEPT
+        )
+
+    @router.get("/words/complete")
+    def complete(q: str = "") -> JSONResponse:
+        offers = studio.completion.offers(q[:100], studio)
+        return JSONResponse({"offers": [asdict(o) for o in offers]}, headers=NEVER_KEPT)
+
+    @router.post("/words/look")
+    def look(written: Written) -> JSONResponse:
+        """How many texts a prompt may become, and what its wildcards lack."""
+        return JSONResponse(_looked_at(studio, written.text), headers=NEVER_KEPT)
+
+    @router.post("/words/tokens")
+    def tokens(written: Written) -> JSONResponse:
+        """Which text became which token; of a prompt with choices, for one of its texts."""
+        text = cut_comments(written.text)
+        try:
+            if studio.options["dynamic_prompts"]:
+                text = Drawer(studio.wildcards.find).draw(text, 0, int(written.negative))
+            seen = studio.look_at_tokens(
+                text, steps=written.steps, is_positive=not written.negative
+            )
+        except WebUIError as err:
+            raise HTTPException(422, str(err)) from err
+        shown: list[dict[str, Any]] = []
+        left = MOST_TOKENS_SHOWN
+        for one in seen:
+            chunks = []
+            for chunk in one.chunks:
+                rows = [
+                    [t.text, t.number, round(t.weight, 4), t.ends_word, t.is_embedding]
+                    for t in chunk[:left]
+                ]
+                left -= len(rows)
+                chunks.append(rows)
+            shown.append({"until": one.until, "chunks": chunks})
+        return JSONResponse(
+            {"texts": shown, "drawn": is_template(written.text)}, headers=NEVER_KEPT
+        )
+
+    @router.get("/presets")
+    def presets() -> JSONResponse:
+        record = studio.current_checkpoint()
+        answer = {
+            "presets": studio.presets.names(),
+            "checkpoint": record.stem if record else "",
+            "is_kept": bool(record and studio.presets.of_checkpoint(record.name)),
+        }
+        return JSONResponse(answer, headers=NEVER_KEPT)
+
+    @router.get("/presets/export")
+    def export() -> Response:
+        return Response(
+            studio.presets.export(), media_type="application/json",
+            headers={"Content-Disposition": 'attachment; filename="presets.json"', **NEVER_KEPT},
+        )  # fmt: skip
+
+    @router.post("/presets/import")
+    async def bring_in(request: Request) -> JSONResponse:
+        data = await read_upload(request)
+        try:
+            text = data[: MOST_CHARACTERS * 4 + 1].decode("utf-8-sig", "replace")
+            return JSONResponse({"names": studio.presets.bring_in(text)})
+        except WebUIError as err:
+            raise HTTPException(422, str(err)) from err
+
+    @router.post("/presets/delete")
+    def delete(named: Named) -> JSONResponse:
+        try:
+            studio.presets.delete(named.name)
+        except WebUIError as err:
+            raise HTTPException(409, str(err)) from err
+        return JSONResponse({})
+
+    return router
+
+
+def _looked_at(studio: Studio, text: str) -> dict[str, Any]:
+    text = cut_comments(text) if studio.options["enable_prompt_comments"] else text
+    if not studio.options["dynamic_prompts"] or not is_template(text):
+        return {"count": 1, "missing": [], "problem": ""}
+    drawer = Drawer(studio.wildcards.find)
+    try:
+        count = drawer.count(text)
+    except WebUIError as err:
+        return {"count": 0, "missing": list(drawer.missing), "problem": str(err)}
+    return {
+        "count": count, "is_more": count >= MANY, "most": MOST_COMBINATIONS,
+        "missing": list(drawer.missing)[:20], "problem": "",
+    }  # fmt: skip
