@@ -18,6 +18,7 @@ from PIL import Image
 from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.embeddings import EmbeddingFacts
+from webui.checkpoints.sidecars import Beside, Notes
 from webui.errors import CheckpointError, CheckpointNotFoundError
 from webui.prompts.comments import cut_comments
 from webui.prompts.networks import cut_networks
@@ -136,6 +137,30 @@ def test_cards_when_files_come_and_go_follow_after_a_refresh(
     with pytest.raises(CheckpointNotFoundError):
         cards.get(gone.id)
     assert cards.get(one(cards, "new").id).record.stem == "new"
+
+
+def test_cards_when_folders_are_looked_at_again_are_made_anew_only_where_something_changed(
+    cards: ModelCards, catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {card.record.stem: card for card in cards.find("lora", Wanted())}
+    made: list[str] = []
+    read_notes = model_cards.read_notes
+
+    def remember(record: Record, there: Beside) -> Notes:
+        made.append(record.stem)
+        return read_notes(record, there)
+
+    monkeypatch.setattr(model_cards, "read_notes", remember)
+    catalog.refresh()
+    assert {card.record.stem: card for card in cards.find("lora", Wanted())} == before
+    assert made == []
+    (folder / "b.txt").write_text("Of bamboo.")
+    (folder / "style" / "C.webp").write_bytes(b"x")
+    catalog.refresh()
+    assert stems(cards.find("lora", Wanted("bamboo"))) == "b" and sorted(made) == ["C", "b"]
+    (folder / "b.txt").unlink()
+    catalog.refresh()
+    assert cards.find("lora", Wanted("bamboo")) == ()
 
 
 def test_ids_when_seen_tell_no_path_and_stay(cards: ModelCards, catalog: Catalog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,7 +79,9 @@ def test_notes_when_the_file_is_something_else_leave_it_alone(record: Record, ot
 
 
 def test_preview_when_several_are_there_is_the_one_named_so(record: Record) -> None:
-    assert Beside().preview(record) == ""
+    assert (Beside().preview(record), Beside().pictured_ns(record)) == ("", record.mtime_ns)
     for ending in (".webp", ".jpg", ".preview.png"):
         Path(beside(record, ending)).write_bytes(b"x")
-        assert Beside().preview(record) == beside(record, ending)
+        os.utime(beside(record, ending), ns=(5, 5))
+        found = (Beside().preview(record), Beside().pictured_ns(record))
+        assert found == (beside(record, ending), 5)

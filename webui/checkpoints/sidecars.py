@@ -29,6 +29,7 @@ PREVIEWS: Final = (*(f".preview.{e}" for e in PICTURES), *(f".{e}" for e in PICT
 NOTES: Final = ".json"
 DESCRIPTIONS: Final = (".txt", ".description.txt")
 HELPER: Final = ".civitai.info"
+ENDINGS: Final = (*PREVIEWS, NOTES, *DESCRIPTIONS, HELPER)
 MAX_TEXT_BYTES: Final = 1 << 20
 DEFAULT_WEIGHT: Final = 0.0
 
@@ -74,35 +75,48 @@ def beside(record: Record, ending: str) -> str:
 
 
 class Beside:
-    """Which files lie beside models, each folder listed once, with their modification times."""
+    """Which files lie beside models, each folder listed once."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, dict[str, int]] = {}
+        self._folders: dict[str, dict[str, dict[str, int]]] = {}
 
-    def time(self, path: str) -> int:
-        """Modification time in nanoseconds; 0 when there is no such file."""
-        folder, name = os.path.split(path)
+    def times(self, record: Record) -> Mapping[str, int]:
+        """Ending → modification time in nanoseconds of each of a model's files for people."""
+        folder, stem = os.path.split(beside(record, ""))
         if folder not in self._folders:
             self._folders[folder] = _listing(folder)
-        return self._folders[folder].get(name, 0)
+        return self._folders[folder].get(stem, {})
 
     def preview(self, record: Record) -> str:
         """The path of a model's preview picture, '' when there is none. An embedding that is a
         picture shows itself."""
-        names = (beside(record, ending) for ending in PREVIEWS)
-        found = next((name for name in names if self.time(name)), "")
+        ending = self._shown(record)
         is_picture = record.kind == "embedding" and record.ending.lower() in EMBEDDING_PICTURES
-        return found or (str(record.path) if is_picture else "")
+        return beside(record, ending) if ending else str(record.path) if is_picture else ""
+
+    def pictured_ns(self, record: Record) -> int:
+        """When its preview was changed; without one, the model itself."""
+        return self.times(record).get(self._shown(record), record.mtime_ns)
+
+    def _shown(self, record: Record) -> str:
+        times = self.times(record)
+        return next((ending for ending in PREVIEWS if ending in times), "")
 
 
-def _listing(folder: str) -> dict[str, int]:
-    endings = (*PREVIEWS, NOTES, *DESCRIPTIONS, HELPER)
+def _listing(folder: str) -> dict[str, dict[str, int]]:
+    """Stem → ending → modification time of the files for people in a folder."""
+    found: dict[str, dict[str, int]] = {}
     try:
         with os.scandir(folder) as entries:
-            kept = (e for e in entries if e.name.endswith(endings) and e.is_file())
-            return {e.name: e.stat().st_mtime_ns for e in kept}
+            for entry in entries:
+                endings = [end for end in ENDINGS if entry.name.endswith(end)]
+                if endings and entry.is_file():
+                    for end in endings:  # a.preview.png is for a, or the .png for a.preview
+                        stem = entry.name[: -len(end)]
+                        found.setdefault(stem, {})[end] = entry.stat().st_mtime_ns
     except OSError:
         return {}
+    return found
 
 
 def user_metadata(record: Record) -> dict[str, Any]:
@@ -112,14 +126,14 @@ def user_metadata(record: Record) -> dict[str, Any]:
 
 def read_notes(record: Record, there: Beside) -> Notes:
     """Everything that is noted beside a model. Parts that are missing or odd stay empty."""
-    noted = user_metadata(record) if there.time(beside(record, NOTES)) else {}
-    texts = (beside(record, ending) for ending in DESCRIPTIONS)
-    file = next((name for name in texts if there.time(name)), "")
-    helper = _json(beside(record, HELPER)) if there.time(beside(record, HELPER)) else {}
+    times = there.times(record)
+    noted = user_metadata(record) if NOTES in times else {}
+    text = next((beside(record, ending) for ending in DESCRIPTIONS if ending in times), "")
+    helper = _json(beside(record, HELPER)) if HELPER in times else {}
     words = helper.get("trainedWords")
     trained = ", ".join(str(w).strip(" ,") for w in words) if isinstance(words, list) else ""
     return Notes(
-        description=_text(noted, "description") or (_read(file).strip() if file else ""),
+        description=_text(noted, "description") or (_read(text).strip() if text else ""),
         family=_family(_text(noted, "sd_version")) or helper_family(helper),
         activation=_text(noted, "activation") or trained,
         negative=_text(noted, "negative"),
@@ -187,7 +201,8 @@ def _no_notes(path: Path, why: str) -> CheckpointError:
 def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            return file.read(MAX_TEXT_BYTES).decode("utf-8-sig", "replace")
+            size = os.fstat(file.fileno()).st_size
+            return file.read(min(size, MAX_TEXT_BYTES)).decode("utf-8-sig", "replace")
     except OSError:
         return ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +51,7 @@ class Card:
             several. '' = at the top.
         preview: Path of its picture, '' when there is none beside it.
         stamp: Changes whenever the picture may have changed.
+        beside: When each of the files beside it that count was changed.
         text: What a search looks through, in lower case.
     """
 
@@ -60,6 +62,7 @@ class Card:
     folder: str
     preview: str
     stamp: str
+    beside: Mapping[str, int]
     text: str
 
     @property
@@ -303,9 +306,11 @@ class ModelCards:
         roots = root_names({r.root for r in records})
         made = {}
         for record in records:
+            folder = _folder(record, roots)
             card = known.get(card_id(record))
-            if card is None or card.record is not record or is_rescan:
-                card = self._make(record, there, _folder(record, roots))
+            beside = there.times(record) if card is None or is_rescan else card.beside
+            if card is None or (card.record, card.folder, card.beside) != (record, folder, beside):
+                card = self._make(record, there, folder)
             made[card.id] = card
             self._kinds_of_ids[card.id] = record.kind
         return made
@@ -313,14 +318,14 @@ class ModelCards:
     def _make(self, record: Record, there: Beside, folder: str) -> Card:
         label = self._catalog.label(record)
         notes = read_notes(record, there)
-        preview = there.preview(record)
         words = (
             record.name, folder, record.alias, record.sha256 or "", label.title, label.author,
             label.trigger, *label.words, notes.activation, notes.notes, notes.description,
         )  # fmt: skip
         return Card(
             id=card_id(record), record=record, label=label, notes=notes, folder=folder,
-            preview=preview, stamp=f"{there.time(preview) or record.mtime_ns:x}",
+            preview=there.preview(record), stamp=f"{there.pictured_ns(record):x}",
+            beside=there.times(record),
             text="\n".join(word[:LONGEST_SEARCHED] for word in words).casefold(),
         )  # fmt: skip
 
@@ -360,12 +365,10 @@ def _owner(path: Path) -> str:
 
 def _folder(record: Record, roots: Mapping[str, str]) -> str:
     """Where a file lies, for people."""
-    root = roots.get(record.root, "")
-    try:
-        inner = record.path.parent.relative_to(record.root).as_posix()
-    except ValueError:
-        inner = ""
-    return printable("/".join(part for part in (root, "" if inner == "." else inner) if part))
+    folder = os.path.dirname(str(record.path))
+    inner = folder[len(record.root) :] if folder.startswith(record.root) else ""
+    parts = (roots.get(record.root, ""), inner.replace(os.sep, "/").strip("/"))
+    return printable("/".join(part for part in parts if part))
 
 
 def _small(source: str | bytes) -> bytes:
