@@ -239,6 +239,14 @@ def test_metadata_tells_the_recipe_as_a1111_does(tmp_path: Path) -> None:
     assert none == {}
 
 
+def test_what_a_model_says_of_its_past_is_no_json_and_is_left_out(tmp_path: Path) -> None:
+    deep = "[" * 100_000
+    a = saved(tmp_path / "a.safetensors", some_model(1), sd_merge_models=deep, sd_merge_recipe=deep)
+    _, _, said = merged(tmp_path, a, a)
+    (model,) = json.loads(said["sd_merge_models"]).values()
+    assert model["sd_merge_recipe"] is None
+
+
 @pytest.mark.parametrize(
     ("source", "wanted"), [("A, B or C", "of b"), ("B", "of b"), ("C", None), ("Don't", None)]
 )

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from tests.ui.conftest import Served, wait_until
 from webui.checkpoints.pickle_wishes import WORDS
-from webui.checkpoints.report import report_on
+from webui.checkpoints.report import FileReport, report_on
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.jobs.store import Job
 from webui.params import BakeLoras, ConvertModel, MergeCheckpoints, MergeLoras, build
@@ -148,6 +148,16 @@ def test_report_tells_facts_or_what_a_refused_file_wanted(studio: Studio) -> Non
     html = report_card(report_on(odd, studio.catalog, has_hashes=True), "zh")
     assert "F32 2 × 3" in html and "&lt;i&gt;" in html and "<i>" not in html
     assert len(report_on(odd, studio.catalog, has_hashes=True).record.sha256 or "") == 64
+
+
+def test_report_of_metadata_that_has_no_end_stays_readable(studio: Studio) -> None:
+    record = studio.catalog.find_checkpoint("starter-emoji")
+    deep = {f"deep {depth}": "[" * depth + "]" * depth for depth in (900, 9000)}
+    many = {f"key {number:04}": "" for number in range(500)}
+    metadata = {**deep, "a": "x" * 90_000, "b" * 900: "odd name", **many}
+    html = report_card(FileReport(record, metadata=metadata), "en")
+    assert "… (90,000)" in html and "… and 104 more" in html and "b" * 150 + "…" in html
+    assert len(html) < 100_000
 
 
 @pytest.mark.browser

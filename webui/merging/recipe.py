@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from webui.checkpoints.foreign_text import parse_json
 from webui.checkpoints.hashes import old_hash, sha256_of_file
 from webui.merging.source import ModelFile
 from webui.params import MergeCheckpoints
@@ -86,15 +87,8 @@ def _models(
         found[digest] = {
             "name": model.name,
             "legacy_hash": old_hash(model.path),
-            RECIPE: _read(said.get(RECIPE)),
+            RECIPE: parse_json(said.get(RECIPE, "")),
         }
-        earlier = _read(said.get(MODELS))
+        earlier = parse_json(said.get(MODELS, ""))
         found |= earlier if isinstance(earlier, dict) else {}
     return found
-
-
-def _read(text: str | None) -> Any:
-    try:
-        return json.loads(text) if text else None
-    except ValueError:
-        return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from webui.checkpoints.foreign_text import parse_json, spelt
 from webui.params import AnyFileTool
 from webui.ui import cards
 from webui.ui.cards import esc
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from webui.checkpoints.report import FileReport
     from webui.studio import JobView
 
-TENSORS_SHOWN = 400
+ROWS_SHOWN = 400
+VALUE_CHARACTERS = 20_000
+"""Of one value in the metadata; pictures and tag counts are longer than anybody reads."""
 NAMES_CHARACTERS = 90
 
 
@@ -107,32 +110,40 @@ def report_card(report: FileReport, language: str) -> str:
 
 
 def _metadata(metadata: Mapping[str, str], language: str) -> str:
-    if not metadata:
-        return ""
-    title = esc(say("info_metadata", language, count=len(metadata)))
-    rows = cards.facts_table((name, _laid_out(metadata[name])) for name in sorted(metadata))
-    return f'<details class="dq-info" open><summary>{title}</summary>{rows}</details>'
+    rows = [(name, _laid_out(metadata[name])) for name in sorted(metadata)[:ROWS_SHOWN]]
+    return _table("info_metadata", rows, len(metadata), language, is_open=True)
 
 
 def _laid_out(text: str) -> str:
-    """JSON inside metadata over several lines; everything else as it is."""
-    if not text.startswith(("{", "[")):
-        return text
+    """JSON inside metadata over several lines; everything else as it is; all of it cut."""
+    if len(text) > VALUE_CHARACTERS:
+        return f"{text[:VALUE_CHARACTERS]}… ({len(text):,})"
+    value = parse_json(text) if text.startswith(("{", "[")) else None
     try:
-        value: Any = json.loads(text)
-    except ValueError:
+        return text if value is None else json.dumps(value, indent=1, ensure_ascii=False)
+    except RecursionError:
         return text
-    return json.dumps(value, indent=1, ensure_ascii=False)
 
 
 def _tensors(report: FileReport, language: str) -> str:
-    if not report.tensors:
-        return ""
-    title = esc(say("info_tensor_list", language, count=len(report.tensors)))
-    shown = list(report.tensors.items())[:TENSORS_SHOWN]
-    rows = cards.facts_table(
+    shown = list(report.tensors.items())[:ROWS_SHOWN]
+    rows = [
         (name, f"{info.dtype} {' × '.join(map(str, info.shape))}".strip()) for name, info in shown
-    )
-    rest = len(report.tensors) - len(shown)
+    ]
+    return _table("info_tensor_list", rows, len(report.tensors), language)
+
+
+def _table(
+    title: str, rows: Sequence[tuple[str, str]], count: int, language: str, *, is_open: bool = False
+) -> str:
+    """Rows under a heading that opens them, and how many there are beyond those shown."""
+    if not rows:
+        return ""
+    heading = esc(say(title, language, count=count))
+    table = cards.facts_table((spelt(name), value) for name, value in rows)
+    rest = count - len(rows)
     more = f"<p>{esc(say('info_more', language, count=rest))}</p>" if rest else ""
-    return f'<details class="dq-info"><summary>{title}</summary>{rows}{more}</details>'
+    return (
+        f'<details class="dq-info"{" open" * is_open}><summary>{heading}</summary>{table}{more}'
+        "</details>"
+    )
