@@ -283,6 +283,31 @@ def test_thumb_when_asked_is_small_and_kept_until_the_picture_changes(
     assert (folder / "b.preview.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_thumbs_when_many_are_asked_for_are_made_a_few_at_a_time(
+    cards: ModelCards, catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        lora(folder / f"p{number:02d}.safetensors").with_suffix(".png").write_bytes(picture("red"))
+    catalog.refresh()
+    small, lock, now, most = model_cards._small, threading.Lock(), [0], [0]
+
+    def count(source: str | bytes) -> bytes:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        data = small(source)
+        with lock:
+            now[0] -= 1
+        return data
+
+    monkeypatch.setattr(model_cards, "_small", count)
+    with ThreadPoolExecutor(12) as browsers:
+        made = list(browsers.map(cards.thumb, cards.find("lora", Wanted("p"))))
+
+    assert all(made) and len(made) == 12 and most[0] == model_cards.MADE_AT_ONCE
+
+
 def test_thumb_when_only_the_metadata_holds_a_picture_is_that(
     cards: ModelCards, catalog: Catalog, folder: Path
 ) -> None:

@@ -166,3 +166,13 @@ def test_load_upright_when_a_path_is_given_then_reads_the_file(
     assert load_upright(as_source(path)).size == (16, 8)
     with pytest.raises(LibraryError):
         load_upright(as_source(tmp_path / "missing.png"))
+
+
+@pytest.mark.parametrize(("format", "size"), [("JPEG", (400, 200)), ("PNG", (1600, 800))])
+def test_load_upright_when_less_is_enough_then_a_jpeg_is_not_decoded_whole(
+    format: str, size: tuple[int, int]
+) -> None:
+    data = file_of(halves(1600, 800), format)
+    image = load_upright(data, least=(100, 150))
+
+    assert image.size == size and load_upright(data).size == (1600, 800)

@@ -207,18 +207,25 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     return image
 
 
-def load_upright(source: str | Path | bytes) -> Image.Image:
+def load_upright(
+    source: str | Path | bytes, *, least: tuple[int, int] | None = None
+) -> Image.Image:
     """Read a picture as people see it, whatever way its file stores it.
 
     The first frame of an animation; turned as its EXIF says; CMYK, grey, palette and 16-bit
     pictures as 8-bit RGB, or RGBA when something in it is transparent.
 
+    Args:
+        least: Width and height in pixels that are enough: a JPEG may be decoded to an 8th of its
+            size, which is quicker and takes less memory.
     Raises:
         LibraryError: No picture, a damaged or truncated one, or larger than ``MAX_PIXELS``.
     """
     image = open_image(source)
     try:
         image.seek(0)
+        if least is not None:
+            image.draft(None, (max(least), max(least)))  # which side is which is not known yet
         image.load()
         image = ImageOps.exif_transpose(image)
         return eight_bit(image)

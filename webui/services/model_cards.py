@@ -35,6 +35,8 @@ from webui.prompts.networks import writable
 KINDS: Final = ("embedding", "hypernetwork", "checkpoint", "lora")
 """Kinds that have cards, in the order of A1111's tabs."""
 THUMB_SIZE: Final = (320, 480)
+MADE_AT_ONCE: Final = 2
+"""So many small pictures are made at a time: a large one takes hundreds of megabytes meanwhile."""
 ID_DIGITS: Final = 20
 PREFER_FILE_NAME: Final = "Filename"
 LONGEST_SEARCHED: Final = 4000
@@ -131,6 +133,7 @@ class ModelCards:
         self._cache = cache
         self._lock = threading.Lock()
         self._noting = threading.Lock()
+        self._making = threading.BoundedSemaphore(MADE_AT_ONCE)
         self._cards: dict[str, dict[str, Card]] = {}
         self._states: dict[str, tuple[int, int]] = {}
         self._kinds_of_ids: dict[str, str] = {}
@@ -225,7 +228,8 @@ class ModelCards:
         if not source:
             return None
         try:
-            data = _small(source)
+            with self._making:
+                data = _small(source)
         except LibraryError:
             return None
         self._keep_thumb(card.id, small, data)
@@ -377,8 +381,8 @@ def _small(source: str | bytes) -> bytes:
     Raises:
         LibraryError: It cannot be read.
     """
-    image = load_upright(source).convert("RGB")
+    image = load_upright(source, least=THUMB_SIZE)
     image.thumbnail(THUMB_SIZE)
     packed = io.BytesIO()
-    image.save(packed, "WEBP", quality=80)
+    image.convert("RGB").save(packed, "WEBP", quality=80)
     return packed.getvalue()
