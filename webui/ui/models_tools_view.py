@@ -120,9 +120,10 @@ def _laid_out(text: str) -> str:
         return f"{text[:VALUE_CHARACTERS]}… ({len(text):,})"
     value = parse_json(text) if text.startswith(("{", "[")) else None
     try:
-        return text if value is None else json.dumps(value, indent=1, ensure_ascii=False)
+        laid_out = "" if value is None else json.dumps(value, indent=1, ensure_ascii=False)
     except RecursionError:
         return text
+    return laid_out if 0 < len(laid_out) <= 2 * VALUE_CHARACTERS else text
 
 
 def _tensors(report: FileReport, language: str) -> str:
