@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from webui.settings import PROJECT_DIR
 from webui.ui import (
     draft,
+    gallery,
     img2img,
     input_history,
     models_tab,
@@ -65,6 +66,7 @@ class Page:
     txt2img: Txt2Img
     img2img: Img2Img
     restore: Restore
+    gallery: gr.HTML
     train: Train
     png_info: PngInfo
     models: ModelsTab
@@ -93,6 +95,8 @@ def _draw(studio: Studio) -> Page:
             repainting = img2img.draw(studio)
         with gr.Tab(label("tab_restore"), id="restore"):
             restoring = restore.draw(studio)
+        with gr.Tab(label("tab_gallery"), id=gallery.TAB):
+            pictures = gallery.draw()
         with gr.Tab(label("tab_train"), id="train"):
             training = train.draw(studio)
         with gr.Tab(label("tab_png_info"), id="png_info"):
@@ -105,8 +109,8 @@ def _draw(studio: Studio) -> Page:
             settings = settings_tab.draw(studio)
     open_tab = gr.Textbox("txt2img", visible="hidden", elem_id="dq-open-tab")
     return Page(
-        browser, tabs, open_tab, quick, painting, repainting, restoring, training, info, models,
-        queue, settings,
+        browser, tabs, open_tab, quick, painting, repainting, restoring, pictures, training, info,
+        models, queue, settings,
     )  # fmt: skip
 
 
@@ -124,10 +128,11 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     models_tab.connect(page.models, studio, page.browser, page.quick, [page.txt2img, page.img2img])
     queue_tab.connect(page.queue, studio, page.browser)
     settings_tab.connect(page.settings, studio)
-    picture_buttons.connect(
+    targets = picture_buttons.connect(
         page.txt2img, page.img2img, page.restore, page.png_info, page.tabs, page.quick,
         page.browser, studio,
     )  # fmt: skip
+    gallery.connect(page.gallery, studio, page.browser, page.quick, targets)
     _connect_tabs(page, studio)
     _connect_load(page, blocks, studio)
 

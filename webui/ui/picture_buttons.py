@@ -45,8 +45,12 @@ def connect(
     quick: Quicksettings,
     browser: gr.BrowserState,
     studio: Studio,
-) -> None:
-    """Wire the rows below the stages, the paste buttons and those of PNG Info."""
+) -> list[SendTarget]:
+    """Wire the rows below the stages, the paste buttons and those of PNG Info.
+
+    Returns:
+        Every place a picture can go.
+    """
     targets = send_targets(painting, repainting, info, tabs, studio)
     targets.append(restore.send_target(restoring, tabs, studio))
     _connect_files(restoring.results, studio)
@@ -57,6 +61,7 @@ def connect(
         _connect_sending(parts.results, targets, studio)
         _connect_enlarging(parts.results, painting, quick, browser, studio)
     _connect_info(info, targets)
+    return targets
 
 
 def send_targets(
