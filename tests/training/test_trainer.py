@@ -21,6 +21,7 @@ from webui.checkpoints.lora_file import read_lora
 from webui.errors import ParamsError, TrainingError
 from webui.networks.lora.applying import NetworkChange, set_changes
 from webui.networks.lora.matching import match_layers, text_layers, unet_layers
+from webui.training import optimizer_names
 from webui.training import state as states
 from webui.training.base import Base
 from webui.training.preparing import make_network
@@ -288,6 +289,76 @@ def test_option_when_used_then_two_steps_are_learnt(
     ups = [t for n, t in tensors_of(outcome.files[-1]).items() if "lora_up" in n]
     assert any(t.any() for t in ups) and all(torch.isfinite(t).all() for t in ups)
     assert dataclasses.asdict(notes.steps[-1])["step"] == outcome.step
+
+
+class FindsRate(torch.optim.SGD):
+    """As Prodigy and D-Adaptation do: one rate for all groups."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        if len({group["lr"] for group in self.param_groups}) > 1:
+            raise RuntimeError("Setting different lr values in different parameter groups")
+        super().step()
+
+
+class ScheduleFree(torch.optim.SGD):
+    """As the package schedulefree: steps only after ``train``; ``eval`` shows other weights."""
+
+    is_training = False
+
+    def train(self) -> None:
+        self._move(0.0 if self.is_training else -1.0)
+        self.is_training = True
+
+    def eval(self) -> None:
+        self._move(1.0 if self.is_training else 0.0)
+        self.is_training = False
+
+    @torch.no_grad()
+    def _move(self, by: float) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.add_(by)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        if not self.is_training:
+            raise RuntimeError("Optimizer was not in train mode when step is called.")
+        super().step()
+
+
+def own_optimizer(
+    monkeypatch: pytest.MonkeyPatch, name: str, made: type[torch.optim.Optimizer]
+) -> None:
+    kind = dataclasses.replace(optimizer_names.KINDS[name], module=__name__, name=made.__name__)
+    monkeypatch.setitem(optimizer_names.KINDS, name, kind)
+
+
+def test_optimizer_when_it_finds_the_rate_then_the_first_counts_for_all_parts(
+    starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_optimizer(monkeypatch, "Prodigy", FindsRate)
+    options = options_of(
+        optimizer_type="Prodigy", max_train_epochs=1, network_train_unet_only=False,
+        text_encoder_lr=0.5, unet_lr=1.0,
+    )  # fmt: skip
+    notes = Notes()
+    train(starter_checkpoint, tmp_path, options, FewPictures(count=1), notes)
+    assert notes.steps[0].rates == {"text": 0.5, "unet": 0.5}
+
+
+def test_optimizer_when_schedule_free_then_files_hold_the_weights_for_use(
+    starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_optimizer(monkeypatch, "SGDScheduleFree", ScheduleFree)
+    options = options_of(
+        optimizer_type="SGDScheduleFree", unet_lr=1e-9, save_every_n_epochs=1, save_state=True
+    )
+    outcome = train(starter_checkpoint, tmp_path, options, FewPictures(count=1))
+    ups = [t for f in outcome.files for n, t in tensors_of(f).items() if "lora_up" in n]
+    assert all(torch.allclose(up, torch.zeros(()), atol=1e-5) for up in ups)
+    kept = safetensors.torch.load_file(tmp_path / "zork-000001-state" / states.NETWORK)
+    assert all(t.mean() < -0.9 for n, t in kept.items() if "lora_up" in n)
 
 
 def train_nothing(checkpoint: Path, folder: Path, pictures: FewPictures) -> float:

@@ -58,7 +58,7 @@ def make_optimizer(
     """Make the optimiser that is asked for.
 
     Args:
-        groups: Parameters with their rates.
+        groups: Parameters with their rates; one that finds its rate takes the first for all.
         notify: Told when another one takes its place.
     Raises:
         ParamsError: Unknown, or it does not take an argument.
@@ -86,6 +86,8 @@ def make_optimizer(
     is_relative = name == "Adafactor" and bool(arguments.get("relative_step"))
     if is_relative:
         groups = [{**group, "lr": None} for group in groups]
+    if kind.finds_rate:  # these packages refuse groups of different rates
+        groups = [{**group, "lr": groups[0]["lr"]} for group in groups]
     try:
         optimizer = made(groups, **arguments)
     except (TypeError, ValueError) as err:
@@ -96,13 +98,15 @@ def make_optimizer(
         ) from err
     told = ",".join(f"{key}={value}" for key, value in given.items())
     title = f"{made.__module__}.{made.__qualname__}" + (f"({told})" if told else "")
-    return Chosen(
+    chosen = Chosen(
         optimizer,
         name,
         title,
         sees_schedule=kind.sees_schedule and not is_relative,
         finds_rate=kind.finds_rate or is_relative,
     )
+    chosen.train()
+    return chosen
 
 
 def _load(kind: Kind) -> Any:
