@@ -94,6 +94,15 @@ def test_pruning_what_has_no_averages_is_told(tmp_path: Path) -> None:
         converted(path, tmp_path, pruning="no-ema")
 
 
+def test_pruning_takes_no_text_encoder_from_a_family_it_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "sd3.safetensors"
+    names = ("joint_blocks.0.x_block.attn.qkv.weight", "x_embedder.proj.weight")
+    state = {f"{UNET}{name}": torch.ones(1) for name in names}
+    save_file({**state, "text_encoders.clip_l.x": torch.ones(1)}, path)
+    with pytest.raises(CheckpointError, match="nothing can be cut"):
+        converted(path, tmp_path, pruning="no-ema")
+
+
 def test_pickled_embedding_becomes_one_that_is_read(tmp_path: Path) -> None:
     path = tmp_path / "cat.pt"
     vectors = torch.randn(3, 768)

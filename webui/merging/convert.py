@@ -10,7 +10,7 @@ import torch
 
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.headers import TensorInfo
-from webui.checkpoints.keys import UNET, VAE
+from webui.checkpoints.keys import FIRST_LAYER, UNET, VAE
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
 from webui.merging.source import ModelFile, Source, dtype_of, open_source
@@ -70,7 +70,7 @@ def kept_names(source: Source, params: ConvertModel) -> dict[str, str]:
     kept = {name: name for name in source.tensors if _is_needed(name)}
     if params.pruning == "ema-only":
         kept |= _averages(source)
-    if not any(name.startswith(UNET) for name in kept):
+    if FIRST_LAYER not in kept:  # other families keep their text encoders under other names
         raise CheckpointError(
             f"{source.path.name} holds no model whose parts are known, so nothing can be cut.",
             "Convert it without pruning.",
