@@ -18,6 +18,7 @@ from webui.api.extra_networks import extra_networks_routes
 from webui.api.extras import extras_routes
 from webui.api.fence import make_fenced_route
 from webui.api.file_tools import file_tool_routes
+from webui.api.gallery import gallery_routes
 from webui.api.guard import API_ROOTS, Guard, Trust
 from webui.api.image_to_image import image_to_image_routes
 from webui.api.interrogate import interrogate_routes
@@ -85,6 +86,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(file_tool_routes(studio, fenced))
         app.include_router(plot_routes(studio, fenced))
         app.include_router(download_routes(studio, fenced))
+        app.include_router(gallery_routes(studio, fenced))
     app.include_router(_schema_routes(app, fenced))
     app.include_router(task_routes(studio, fenced))
     app.include_router(internal_routes(studio, fenced))

@@ -104,6 +104,12 @@ def _check_peer(request: Request, logins: tuple[tuple[str, str], ...], brake: Br
         raise
 
 
+def user_of(request: Request) -> str:
+    """The name in a request's login, which was checked before; '' without one."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    return _decode(encoded)[0].decode("utf-8", "replace") if scheme.lower() == "basic" else ""
+
+
 def check_login(header: str | None, logins: tuple[tuple[str, str], ...]) -> None:
     """Pass when no logins are set or the header carries one of them.
 

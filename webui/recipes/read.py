@@ -39,7 +39,15 @@ def read_picture(source: pictures.Source) -> Recipe | None:
 
 def _read(image: Image.Image) -> Recipe | None:
     infotext, items = pictures.read_infotext(image)
-    stored: dict[str, Any] = {**_exif_texts(image), **items}
+    return read_items({**_exif_texts(image), **items}, infotext)
+
+
+def read_items(stored: dict[str, Any], infotext: str | None) -> Recipe | None:
+    """The recipe in the texts of a picture file; None when they hold none.
+
+    Args:
+        stored: By their names in the file. infotext: What it holds in A1111's place.
+    """
     for found in (
         invokeai.read_stored(stored),
         _of_graphs(stored, infotext),

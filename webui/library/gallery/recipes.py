@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from webui.errors import LibraryError
-from webui.infotext import parse_infotext
-from webui.pictures import PARAMETERS, open_image, read_infotext
+from webui.infotext import Infotext
+from webui.pictures import PARAMETERS, open_image
+from webui.recipes import read
 
 FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "AVIF": "avif", "GIF": "gif"}
 MARK_BYTES = 16
@@ -109,38 +110,35 @@ def read_picture(path: Path) -> Read:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """What a picture's file says of its making: the one place that knows formats of recipes.
+    """What a picture's file says of its making, whichever program wrote it.
 
-    Infotexts of A1111's kind are read, in PNG, EXIF and GIF comments; NovelAI's; and those hidden
-    in an alpha channel.
+    Of a PNG only the heads of its parts are read; every pixel only where a text may be hidden
+    there: in an alpha channel, or by NovelAI.
 
     Raises:
         LibraryError: No picture. OSError: It cannot be read.
     """
-    if path.suffix.lower() == ".png":
-        texts, has_alpha = _png_texts(path)
-        if texts is not None and PARAMETERS in texts:
-            return recipe_of(texts[PARAMETERS])
-        if texts is not None and "Software" not in texts and not has_alpha:
-            return Recipe()  # nothing written; hidden texts need every pixel
-    return recipe_of(read_infotext(path)[0] or "")
+    texts, has_alpha = _png_texts(path) if path.suffix.lower() == ".png" else (None, False)
+    if texts is None or texts.get("Software") == "NovelAI" or (has_alpha and not texts):
+        found = read.read_picture(path)
+    else:
+        found = read.read_items(dict(texts), texts.get(PARAMETERS)) if texts else None
+    return recipe_of(found.text, found.infotext) if found else Recipe()
 
 
-def recipe_of(infotext: str) -> Recipe:
-    """An infotext, taken apart."""
-    if not infotext.strip():
-        return Recipe()
-    read = parse_infotext(infotext)
+def recipe_of(text: str, infotext: Infotext) -> Recipe:
+    """A recipe as it is kept: the text, and what is searched in it."""
+    params = infotext.params
     return Recipe(
-        infotext=infotext,
-        prompt=read.prompt,
-        negative_prompt=read.negative_prompt,
-        model=read.params.get("Model", ""),
-        sampler=read.params.get("Sampler", ""),
-        seed=read.params.get("Seed", ""),
-        steps=_whole(read.params.get("Steps", "")),
-        loras=tuple(dict.fromkeys(name.strip() for name in _LORA.findall(read.prompt))),
-        kind=_kind(read.params),
+        infotext=text,
+        prompt=infotext.prompt,
+        negative_prompt=infotext.negative_prompt,
+        model=params.get("Model", ""),
+        sampler=params.get("Sampler", ""),
+        seed=params.get("Seed", ""),
+        steps=_whole(params.get("Steps", "")),
+        loras=tuple(dict.fromkeys(name.strip() for name in _LORA.findall(infotext.prompt))),
+        kind=_kind(params),
     )
 
 

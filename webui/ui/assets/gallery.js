@@ -300,7 +300,7 @@
       const across = Math.max(1, Math.floor((width + GAP) / (least + GAP)));
       const side = (width - GAP * (across - 1)) / across;
       const rows = Math.ceil(this.total / across);
-      Object.assign(this, {across, side});
+      Object.assign(this, {across, edge: side});
       this.space.style.height = `${Math.max(0, rows * (side + GAP) - GAP)}px`;
       const top = this.scroll.scrollTop;
       const first = Math.max(0, Math.floor(top / (side + GAP)) - 2) * across;
@@ -516,9 +516,9 @@
 
     focus(index) {
       this.focused = index;
-      const top = Math.floor(index / this.across) * (this.side + GAP);
+      const top = Math.floor(index / this.across) * (this.edge + GAP);
       if (top < this.scroll.scrollTop) this.scroll.scrollTop = top;
-      else if (top + this.side > this.scroll.scrollTop + this.scroll.clientHeight) this.scroll.scrollTop = top + this.side - this.scroll.clientHeight;
+      else if (top + this.edge > this.scroll.scrollTop + this.scroll.clientHeight) this.scroll.scrollTop = top + this.edge - this.scroll.clientHeight;
       this.show();
       this.space.querySelector(`[data-index="${index}"]`)?.focus({preventScroll: true});
     }
