@@ -51,6 +51,7 @@ def wire(
         inputs=set(takes),
         outputs=list(gives),
         show_progress="hidden",
+        show_progress_on=[],  # else every event tells every output in the browser where it stands
         api_visibility="private",
         concurrency_limit=None,
         queue=not is_quiet,
