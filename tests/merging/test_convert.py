@@ -84,6 +84,24 @@ def test_pruned_file_keeps_what_painting_needs(
     assert set(everything) == set(trained)
 
 
+def test_numbers_too_large_for_a_format_are_not_written_as_infinity(tmp_path: Path) -> None:
+    path, most = tmp_path / "large.safetensors", torch.finfo(torch.float16).max
+    save_file({"x": torch.tensor([1.0, -1e6])}, path)
+    with pytest.raises(CheckpointError, match=r"x holds 1e\+06, and F16 ends at 65504"):
+        converted(path, tmp_path, model_kind="lora", precision="fp16")
+    assert converted(path, tmp_path, model_kind="lora", precision="bf16")[1]["x"][1] < -most
+    save_file({"x": torch.tensor([1.0, float("inf")])}, path)
+    _, found = converted(path, tmp_path, model_kind="lora", precision="fp16")
+    assert found["x"].isinf().tolist() == [False, True], "what was infinite stays so"
+    eight = torch.tensor([1.0, -448.0]).to(torch.float8_e4m3fn)
+    save_file({"x": eight, "none": torch.zeros(0)}, path)
+    for precision, wanted in (("keep", torch.float8_e4m3fn), ("fp16", torch.float16)):
+        _, found = converted(
+            path, tmp_path, model_kind="lora", precision=precision, custom_name=precision
+        )
+        assert found["x"].dtype == wanted and found["x"].tolist() == eight.tolist()
+
+
 def test_pruning_what_has_no_averages_is_told(tmp_path: Path) -> None:
     path = tmp_path / "plain.safetensors"
     save_file({f"{UNET}input_blocks.0.0.weight": torch.ones(1)}, path)

@@ -132,6 +132,16 @@ def test_sums_of_every_format_are_rounded_once(
         assert ((found[FIRST].double() - plain).abs() <= tolerance).all(), wish
 
 
+def test_sum_too_large_for_float16_is_told(tmp_path: Path) -> None:
+    files = [
+        saved(tmp_path / f"{n}.safetensors", {FIRST: torch.full((4,), v)})
+        for n, v in (("a", 6e4), ("b", 6e4), ("c", -6e4))
+    ]
+    with pytest.raises(CheckpointError, match=r"holds 180000, and F16 ends at 65504"):
+        merged(tmp_path, *files, interpolation="Add difference", multiplier=1, save_as_half=True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_no_interpolation_with_half_and_discard(tmp_path: Path) -> None:
     a = some_model(1)
     path, found, _ = merged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -122,8 +123,28 @@ def converted(source: Source, old: str, new: str, precision: str) -> NewTensor:
     return NewTensor(
         new,
         TensorInfo(NAMES[dtype], info.shape),
-        lambda: (piece.to(dtype) for piece in source.pieces(old)),
+        lambda: (narrowed(piece, dtype, old) for piece in source.pieces(old)),
     )
+
+
+def narrowed(piece: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
+    """Numbers in another format.
+
+    Raises:
+        CheckpointError: Some are too large for it: written as infinity they would spoil the model.
+    """
+    if piece.numel() and _reach(dtype) < _reach(piece.dtype):
+        most = float(piece.abs().max())
+        if _reach(dtype) < most < math.inf:
+            raise CheckpointError(
+                f"{name} holds {most:g}, and {NAMES[dtype]} ends at {_reach(dtype):g}.",
+                "Keep the number format, choose bf16, or leave that tensor out.",
+            )
+    return piece.to(dtype)
+
+
+def _reach(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).max if dtype.is_floating_point else 0.0
 
 
 def wanted_format(stored: torch.dtype, precision: str) -> torch.dtype:

@@ -32,7 +32,7 @@ from webui.checkpoints.write import (
     write_safetensors,
 )
 from webui.errors import CheckpointError
-from webui.merging.convert import wanted_format
+from webui.merging.convert import narrowed, wanted_format
 from webui.merging.originals import single_file_tensors
 from webui.merging.source import ModelFile, dtype_of
 from webui.progress import Progress
@@ -136,7 +136,7 @@ def _tensor(
     return NewTensor(
         new,
         TensorInfo(NAMES[dtype], shape),
-        lambda: (weights.read(name).to(dtype).reshape(shape),),
+        lambda: (narrowed(weights.read(name), dtype, new).reshape(shape),),
     )
 
 

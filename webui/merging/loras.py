@@ -13,7 +13,7 @@ from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
-from webui.merging.convert import converted, wanted_format
+from webui.merging.convert import converted, narrowed, wanted_format
 from webui.merging.lora_writing import NewLayer, lora_metadata, write_lora
 from webui.merging.matrices import low_rank
 from webui.merging.models import OpenModel, open_model
@@ -252,7 +252,7 @@ def _baked(source: Source, name: str, places: Sequence[_Place], precision: str) 
         stored = source.read(name).float()
         for place in places:
             _apply(stored, place)
-        return (stored.to(dtype),)
+        return (narrowed(stored, dtype, name),)
 
     return NewTensor(name, TensorInfo(NAMES[dtype], info.shape), pieces)
 

@@ -22,7 +22,7 @@ from webui.checkpoints.rules import VAE, describe
 from webui.checkpoints.weights import DTYPES
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
-from webui.merging.convert import converted
+from webui.merging.convert import converted, narrowed
 from webui.merging.recipe import merge_metadata
 from webui.merging.source import ModelFile, Source, open_source
 from webui.params import MergeCheckpoints
@@ -241,7 +241,7 @@ def _merged(merging: Merging, name: str) -> NewTensor:
     return NewTensor(
         name,
         TensorInfo(NAMES[dtype], shape),
-        lambda: (piece.to(dtype) for piece in make(merging, name, exact)),
+        lambda: (narrowed(piece, dtype, name) for piece in make(merging, name, exact)),
     )
 
 

@@ -20,7 +20,7 @@ from webui.checkpoints.load_parts import part_files
 from webui.checkpoints.specs import ArchSpec, VaeSpec
 from webui.checkpoints.weights import RenamedWeights, open_weights
 from webui.checkpoints.write import NAMES, NewTensor
-from webui.merging.convert import wanted_format
+from webui.merging.convert import narrowed, wanted_format
 from webui.merging.source import dtype_of
 from webui.networks.lora.names import original_unet_names
 
@@ -127,4 +127,4 @@ def _tensor(
         shape = (*shape, 1, 1)  # matrices are 1×1 convolutions in single files
     dtype = wanted_format(dtype_of(weights.header.path, infos[0]), precision)
     info = TensorInfo(NAMES[dtype], shape)
-    return NewTensor(name, info, lambda: (value().to(dtype).contiguous(),))
+    return NewTensor(name, info, lambda: (narrowed(value(), dtype, name).contiguous(),))
