@@ -56,6 +56,7 @@ from webui.services.downloads import Downloads
 from webui.services.drafts import Drafts
 from webui.services.drawn_texts import wildcard_folders
 from webui.services.embedding_list import EmbeddingList
+from webui.services.estimates import Estimates
 from webui.services.form_history import FormHistory
 from webui.services.gallery_room import GalleryRoom
 from webui.services.job_files import JobFiles
@@ -150,6 +151,7 @@ class Studio:
         )  # fmt: skip
         self._results = JobResults(self.jobs, self.library, self.videos, self.options, folders.data)
         self._ahead = ReadingAhead(self.job_files.of_next)
+        self.estimates = Estimates(self.jobs, self._family_of)
         self.plots = Plots(
             self.jobs, Names(self.catalog, self.weights, self.styles), self.resolve,
             lambda: self.supervisor.wake(),
@@ -598,6 +600,12 @@ class Studio:
         reply = self.supervisor.request(self.job_files.for_loading(record), LOAD_SECONDS)
         if "error" in reply:
             raise JobError(f"{record.name} was not loaded: {reply['error']}")
+
+    def _family_of(self, checkpoint: str) -> str:
+        try:
+            return self.catalog.find_checkpoint(checkpoint).family
+        except CheckpointNotFoundError:
+            return ""
 
     def native_size(self, record: Record | None) -> int:
         """Side in pixels of the square pictures a checkpoint was trained on.

@@ -208,9 +208,7 @@ class JobStore:
             ends = [row["id"] for row in rows if row["state"] == "queued"]
             is_begun = any(row["state"] in ("done", "running") for row in rows)
             for one in [*ends, *([] if is_begun else [job_id])]:
-                _change_state(
-                    db, "queued", "cancelled", "id = ?", (one,), finished_at=time.time()
-                )
+                _change_state(db, "queued", "cancelled", "id = ?", (one,), finished_at=time.time())
             return is_begun
 
     def pause_queued(self, job_id: int) -> bool:
@@ -397,6 +395,15 @@ class JobStore:
             "SELECT state, COUNT(*) AS n FROM jobs WHERE parent = ? GROUP BY state", (job_id,)
         )
         return {row["state"]: row["n"] for row in rows}
+
+    def newest_done(self, kinds: Sequence[str]) -> int:
+        """The highest number of a job of these kinds that is done; 0 before any is."""
+        rows = self._db.read(
+            "SELECT id FROM jobs WHERE state = 'done' AND kind IN"
+            f" ({', '.join('?' * len(kinds))}) ORDER BY id DESC LIMIT 1",
+            tuple(kinds),
+        )
+        return rows[0]["id"] if rows else 0
 
     def get(self, job_id: int) -> Job:
         """One job.

@@ -27,6 +27,7 @@ from webui.model_process.job_progress import JobProgress
 from webui.model_process.job_supplies import JobSupplies
 from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule
 from webui.model_process.merger import FileToolRun
+from webui.model_process.peak_memory import PeakMemory
 from webui.model_process.plot_run import PlotRun
 from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
 from webui.model_process.train_run import TrainRun
@@ -87,6 +88,7 @@ class Painter:
         )
         if settings.get("threads"):
             torch.set_num_threads(settings["threads"])
+        self._peak = PeakMemory(self._device)
         self._tokenizer = ClipTokenizer.load()
         self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
@@ -130,7 +132,8 @@ class Painter:
             self._embeddings.put(map(EmbeddingFile.from_message, message["embeddings"]))
         params = requests.from_json(message["params"])
         run = next(run for kind, run in self._runs if isinstance(params, kind))
-        return run(params, message)
+        self._peak.begin()
+        return {**run(params, message), "peak_bytes": self._peak.bytes()}
 
     def _fetch(self, params: requests.FetchWeights, message: Message) -> dict[str, Any]:
         return run_fetch(params, message, self._sender, self._asked)

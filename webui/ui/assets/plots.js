@@ -170,7 +170,7 @@
       fill.addEventListener('click', () => { text.value = axis.choices.map(quoted).join(', '); write(); });
       const tools = make('div', 'dq-plot-tools');
       tools.append(add, fill);
-      return [text, tools];
+      return [tools, text];
     }
 
     matrix() {
