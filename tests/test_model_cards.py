@@ -318,7 +318,37 @@ def test_thumb_when_only_the_metadata_holds_a_picture_is_that(
     wait_for(catalog)
 
     assert mean_colour(cards.thumb(one(cards, "t.safe"))) == (0, 256, 0)
-    assert one(cards, "u.safe").has_picture and cards.thumb(one(cards, "u.safe")) is None
+    assert cards.has_picture(one(cards, "u.safe")) and cards.thumb(one(cards, "u.safe")) is None
+
+
+def test_pictures_when_they_cannot_be_read_are_tried_once(
+    cards: ModelCards, catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "b.preview.png").write_bytes(b"<svg onload=alert(1)>")
+    catalog.refresh()
+    card = one(cards)
+    assert cards.has_picture(card) and cards.thumb(card) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(model_cards, "_small", None)
+        assert not cards.has_picture(card) and cards.thumb(card) is None
+    (folder / "b.preview.png").write_bytes(picture("red"))
+    catalog.refresh()
+
+    assert cards.has_picture(one(cards)) and mean_colour(cards.thumb(one(cards))) == (256, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("description", "note"),
+    [
+        ("<p>So<b>ft</b> &amp; wet</p><script>x()</script><ul><li>ink</li></ul>", "Soft & wet ink"),
+        ("a < b, <lora:x:1>\nand more", "a < b, <lora:x:1> and more"),
+        ("<p>a <b>nice</b> one, cut <b", "a nice one, cut <b"),
+    ],
+)
+def test_note_when_a_site_wrote_html_is_plain(
+    cards: ModelCards, description: str, note: str
+) -> None:
+    assert cards.note(one(cards), {"description": description}).note == note
 
 
 def test_notes_when_saved_are_found_and_shown(cards: ModelCards) -> None:

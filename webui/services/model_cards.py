@@ -19,6 +19,7 @@ from typing import Any, Final
 from PIL import Image
 
 from webui.checkpoints.catalog import Catalog, Record
+from webui.checkpoints.foreign_text import plain
 from webui.checkpoints.labels import Label, badge, pretty_text, thumbnail
 from webui.checkpoints.scan import KIND_FOLDERS, printable
 from webui.checkpoints.sidecars import (
@@ -38,6 +39,7 @@ THUMB_SIZE: Final = (320, 480)
 MADE_AT_ONCE: Final = 2
 """So many small pictures are made at a time: a large one takes hundreds of megabytes meanwhile."""
 ID_DIGITS: Final = 20
+LONGEST_NOTE: Final = 300
 PREFER_FILE_NAME: Final = "Filename"
 LONGEST_SEARCHED: Final = 4000
 """Characters of one text that a search looks through."""
@@ -52,6 +54,7 @@ class Card:
         folder: Where it lies below its folder; begins with that folder's name where a kind has
             several. '' = at the top.
         preview: Path of its picture, '' when there is none beside it.
+        note: What it is in words, as noted, else as the file states; the beginning, on one line.
         stamp: Changes whenever the picture may have changed.
         beside: When each of the files beside it that count was changed.
         text: What a search looks through, in lower case.
@@ -63,6 +66,7 @@ class Card:
     notes: Notes
     folder: str
     preview: str
+    note: str
     stamp: str
     beside: Mapping[str, int]
     text: str
@@ -75,10 +79,6 @@ class Card:
     @property
     def badge(self) -> str:
         return badge(self.family)
-
-    @property
-    def has_picture(self) -> bool:
-        return bool(self.preview or self.label.has_thumbnail)
 
     @property
     def trigger(self) -> str:
@@ -137,6 +137,7 @@ class ModelCards:
         self._cards: dict[str, dict[str, Card]] = {}
         self._states: dict[str, tuple[int, int]] = {}
         self._kinds_of_ids: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}
 
     def find(self, kind: str, wanted: Wanted) -> tuple[Card, ...]:
         """Cards of a kind.
@@ -217,20 +218,26 @@ class ModelCards:
 
     # Pictures
 
+    def has_picture(self, card: Card) -> bool:
+        """Whether a card has a picture, as far as nobody has found that it cannot be read."""
+        is_there = bool(card.preview or card.label.has_thumbnail)
+        return is_there and self._unreadable.get(card.id) != card.stamp
+
     def thumb(self, card: Card) -> bytes | None:
         """A small WebP copy of a card's picture; None when it has none that can be read."""
+        if not self.has_picture(card):
+            return None
         small = self._cache / card.id[:2] / f"{card.id}-{card.stamp}.webp"
         try:
             return small.read_bytes()
         except OSError:
             pass
         source = card.preview or thumbnail(self._catalog.metadata(card.record))
-        if not source:
-            return None
         try:
             with self._making:
-                data = _small(source)
+                data = _small(source or b"")
         except LibraryError:
+            self._unreadable[card.id] = card.stamp
             return None
         self._keep_thumb(card.id, small, data)
         return data
@@ -328,7 +335,9 @@ class ModelCards:
         )  # fmt: skip
         return Card(
             id=card_id(record), record=record, label=label, notes=notes, folder=folder,
-            preview=there.preview(record), stamp=f"{there.pictured_ns(record):x}",
+            preview=there.preview(record),
+            note=plain((notes.description or label.description)[:LONGEST_SEARCHED])[:LONGEST_NOTE],
+            stamp=f"{there.pictured_ns(record):x}",
             beside=there.times(record),
             text="\n".join(word[:LONGEST_SEARCHED] for word in words).casefold(),
         )  # fmt: skip

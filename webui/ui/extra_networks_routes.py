@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
+from webui.checkpoints.foreign_text import plain
 from webui.checkpoints.labels import BADGES
 from webui.checkpoints.scan import printable
 from webui.errors import CheckpointError, CheckpointNotFoundError, WebUIError
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 MOST_AT_ONCE = 200
-SHOWN_WORDS, SHOWN_NOTE = 12, 300
-"""So much of what is known of a file goes along with its card."""
+SHOWN_WORDS = 12
 NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
@@ -145,13 +145,14 @@ def _card(studio: Studio, card_id: str) -> Card:
 def _summary(studio: Studio, card: Card, chosen: Record | None) -> dict[str, Any]:
     """What one card shows and does."""
     record, fit = card.record, studio.cards.fit(card, chosen)
+    thumb = f"ui/card/{card.id}/thumb?v={card.stamp}"
     return {
         "id": card.id, "kind": record.kind, "name": record.stem, "folder": card.folder,
         "file": record.name, "badge": card.badge, "problem": record.problem,
         "is_basic": record.has_basic_support,
         "title": card.label.title, "words": list(card.label.words[:SHOWN_WORDS]),
-        "note": (card.notes.description or card.label.description)[:SHOWN_NOTE],
-        "thumb": f"ui/card/{card.id}/thumb?v={card.stamp}" if card.has_picture else None,
+        "note": card.note,
+        "thumb": thumb if studio.cards.has_picture(card) else None,
         "fits": fit.is_fitting, "made_for": fit.made_for, "chosen_is": fit.chosen,
         "is_chosen": chosen is not None and chosen.path == record.path,
         "tags": studio.cards.words(card, studio.options["lora_preferred_name"]),
@@ -166,7 +167,7 @@ def _everything(studio: Studio, card: Card) -> dict[str, Any]:
         **_summary(studio, card, studio.current_checkpoint()),
         "path": printable(str(record.path)), "size": record.size, "modified": record.mtime,
         "hash": record.short_hash or "", "alias": record.alias, "author": card.label.author,
-        "stated": card.label.description, "all_words": list(card.label.words),
+        "stated": plain(card.label.description), "all_words": list(card.label.words),
         "notes": {
             "description": notes.description, "sd_version": notes.sd_version,
             "activation": notes.activation, "negative": notes.negative, "notes": notes.notes,

@@ -33,7 +33,7 @@
     let hue = 0;
     for (const letter of card.name) hue = (hue * 31 + letter.codePointAt(0)) % 360;
     made.style.setProperty('--dq-hue', hue);
-    made.append(make('span', '', [...card.name.replace(/[_\-.\s]+/g, '')].slice(0, 2).join('')));
+    made.append(make('span', '', (card.name.match(/[\p{L}\p{N}]/gu) || []).slice(0, 2).join('')));
     return made;
   };
   const pictureOf = (card) => {
