@@ -47,6 +47,8 @@ from webui.params import (
     from_json,
 )
 from webui.prompts.chunks import EmbeddingTable, count_tokens
+from webui.prompts.comments import cut_comments
+from webui.prompts.drawing import Drawer
 from webui.prompts.styles import StyleFiles
 from webui.prompts.token_view import SeenText, look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
@@ -494,14 +496,25 @@ class Studio:
     def count_tokens(
         self, text: str, *, steps: int = 20, is_positive: bool = True
     ) -> tuple[int, int]:
-        """Tokens of a prompt and the capacity of its chunks, for the page's counters."""
+        """Tokens of a prompt and the capacity of its chunks, for the page's counters; of a prompt
+        with choices, those of one of its texts."""
         return count_tokens(
-            text,
+            self.example(text, is_negative=not is_positive),
             self.tokenizer,
             steps=steps,
             is_positive=is_positive,
             embeddings=self._embedding_table(),
         )
+
+    def example(self, text: str, *, is_negative: bool = False) -> str:
+        """One of the texts that a prompt may become; itself where it holds no choices or cannot be
+        drawn."""
+        if not self.options["dynamic_prompts"]:
+            return text
+        try:
+            return Drawer(self.wildcards.find).draw(cut_comments(text), 0, int(is_negative))
+        except WebUIError:
+            return text
 
     def look_at_tokens(self, text: str, *, steps: int, is_positive: bool) -> list[SeenText]:
         """Which text of a prompt becomes which token; see ``prompts.token_view``."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +14,15 @@ MOST_FORMS = 200
 """Forms of browsers that are remembered; the one that was used longest ago goes first."""
 MOST_CHARACTERS = 200_000
 """Of one text in a form that is remembered."""
+ON_ITS_WAY_SECONDS = 3.0
+"""After a step, a state that is known comes from before it: it was on its way here."""
 
 
 @dataclass
 class _Past:
     states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     place: int = -1
+    stepped_at: float = -math.inf
 
 
 class FormHistory:
@@ -39,7 +44,8 @@ class FormHistory:
             past = self._past(client, tab)
             if not past.states:
                 past.states, past.place = [before], 0
-            if past.states[past.place] == now:
+            is_late = time.monotonic() - past.stepped_at < ON_ITS_WAY_SECONDS
+            if past.states[past.place] == now or (is_late and now in past.states):
                 return
             past.states = [*past.states[: past.place + 1], now][-MOST_STATES:]
             past.place = len(past.states) - 1
@@ -53,7 +59,7 @@ class FormHistory:
             if not 0 <= place < len(past.states):
                 return None
             old, new = past.states[past.place], past.states[place]
-            past.place = place
+            past.place, past.stepped_at = place, time.monotonic()
             return {name: value for name, value in new.items() if old.get(name) != value}
 
     def _past(self, client: str, tab: str) -> _Past:

@@ -43,8 +43,9 @@ def connect(
             client = client_name(values[browser], request)
             before = studio.drafts.load(client, parts.tab)
             studio.drafts.save(client, parts.tab, draft)
-            fields = {**form.defaults, **_first(parts, studio), **before}
-            studio.form_history.keep(client, parts.tab, fields, {**fields, **draft})
+            first = {**form.defaults, **_first(parts, studio), **before}
+            fields = {name: first[name] for name in form.by_name()}
+            studio.form_history.keep(client, parts.tab, fields, form.read(values))
             if on_keep is not None:
                 changes = on_keep(client, before, draft, request)
         return {**changes, **count_prompts(parts, studio, draft)}

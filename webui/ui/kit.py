@@ -102,7 +102,11 @@ def connect(
 
     def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         data: dict[str, Any] = event._data
+        client, now = client_name(values[browser], request), form.read(values)
+        studio.form_history.keep(client, tab, now, now)
         changes = acts[data["act"]](data, values, request)
+        changed = {n: changes[c]["value"] for n, c in form.by_name().items() if c in changes}
+        studio.form_history.keep(client, tab, now, {**now, **changed})
         return changes or {parts.auto_size: gr.skip()}
 
     fields = form.components()

@@ -157,10 +157,7 @@ def draw_ask(tab: str, studio: Studio) -> Ask:
     with gr.Column(elem_classes="dq-ask", min_width=0):
         prompts = prompt_box.draw_prompts(tab)
         buttons = _draw_actions(tab)
-        combinatorial = gr.Checkbox(
-            False, label=label("combinatorial"), elem_id=elem_id(tab, "combinatorial"),
-            container=False, elem_classes="dq-combine",
-        )  # fmt: skip
+        combinatorial = buttons.pop("combinatorial")
         row = kit.draw(tab)
         style_row = prompt_box.draw_styles(list(studio.styles.by_name()), tab)
         overrides = _draw_overrides(tab)
@@ -199,12 +196,16 @@ def _draw_actions(tab: str) -> dict[str, Any]:
             False, label=label("four"), elem_id=elem_id(tab, "four"), container=False,
             min_width=60,
         )  # fmt: skip
+        combinatorial = gr.Checkbox(
+            False, label=label("combinatorial"), elem_id=elem_id(tab, "combinatorial"),
+            container=False, elem_classes="dq-combine", min_width=120,
+        )  # fmt: skip
         paste = icon_button("dq-paste", tab)
         clear = icon_button("dq-clear", tab)
     return {
         "generate": generate, "interrupt": interrupt, "skip": skip, "forever": forever,
         "four": four,
-        "paste": paste, "clear": clear,
+        "paste": paste, "clear": clear, "combinatorial": combinatorial,
     }  # fmt: skip
 
 

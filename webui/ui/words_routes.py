@@ -70,10 +70,8 @@ def make_words_routes(studio: Studio) -> APIRouter:
     @router.post("/words/tokens")
     def tokens(written: Written) -> JSONResponse:
         """Which text became which token; of a prompt with choices, for one of its texts."""
-        text = cut_comments(written.text)
+        text = studio.example(written.text, is_negative=written.negative)
         try:
-            if studio.options["dynamic_prompts"]:
-                text = Drawer(studio.wildcards.find).draw(text, 0, int(written.negative))
             seen = studio.look_at_tokens(
                 text, steps=written.steps, is_positive=not written.negative
             )
