@@ -35,15 +35,16 @@ class Way:
     steps: tuple[int, int, int]
 
 
-def _word(words: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![a-z]){words}(?![a-z])", re.IGNORECASE)
+def _in_names(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
 
 
+_HYPER = _in_names("hyper[-_ ]?sd|(?<![a-z])hyper(?![a-z])(?![-_ ]?real)")
 DISTILLED = (
-    Way("Lightning", _word("lightning"), "Euler", "SGM Uniform", 1.0, (8, 6, 4)),
-    Way("Hyper", _word("hyper(?:[-_ ]?sd(?:xl|15)?)?"), "Euler", "SGM Uniform", 1.0, (8, 6, 4)),
-    Way("LCM", _word("lcm"), "LCM", "SGM Uniform", 1.5, (8, 6, 4)),
-    Way("Turbo", _word("turbo"), "Euler a", "SGM Uniform", 1.0, (6, 4, 2)),
+    Way("Lightning", _in_names("lightning"), "Euler", "SGM Uniform", 1.0, (8, 6, 4)),
+    Way("Hyper", _HYPER, "Euler", "SGM Uniform", 1.0, (8, 6, 4)),
+    Way("LCM", _in_names("(?<![a-z])lcm(?![a-z])"), "LCM", "SGM Uniform", 1.5, (8, 6, 4)),
+    Way("Turbo", _in_names("turbo"), "Euler a", "SGM Uniform", 1.0, (6, 4, 2)),
 )
 USUAL_STEPS = (32, 20, 10)
 _STEPS = re.compile(r"(?<![\d.])(\d{1,2})[-_ ]?steps?(?![a-z])", re.IGNORECASE)
