@@ -255,6 +255,39 @@ def test_loras_of_other_families_are_refused(tmp_path: Path, starter_checkpoint:
         baked(starter_checkpoint, tmp_path, {xl: 1.0})
 
 
+def test_damaged_loras_are_named(tmp_path: Path, starter_checkpoint: Path) -> None:
+    a = small_lora(tmp_path / "a.safetensors", 1, 4)
+    layer = "lora_unet_down_blocks_0_attentions_0_proj_in"
+    broken = tmp_path / "broken.safetensors"
+    for value, told in (
+        (torch.ones(64, 3, 1, 1), "do not go together"),
+        (torch.full((64, 4, 1, 1), torch.nan), "not finite"),
+    ):
+        save_file({**load_file(a), f"{layer}.lora_up.weight": value}, broken)
+        with pytest.raises(CheckpointError, match=f"broken is damaged: {layer} has .*{told}"):
+            merged(tmp_path / "out", {a: 1, broken: 1}, dim=2)
+    with pytest.raises(CheckpointError, match="holds numbers that are not finite"):
+        baked(starter_checkpoint, tmp_path / "out", {broken: 1.0})
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_checkpoint_that_lacks_a_layer_is_told(
+    tuned: Path, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    state = load_file(starter_checkpoint)
+    name = next(n for n in state if n.endswith("transformer_blocks.0.attn1.to_q.weight"))
+    part = tmp_path / "part.safetensors"
+    save_file({n: t for n, t in state.items() if n != name}, part)
+    with pytest.raises(CheckpointError, match=r"part.safetensors is incomplete: .*attn1\.to_q"):
+        baked(part, tmp_path, {STARTER_LORA: 1.0})
+    with pytest.raises(CheckpointError, match=r"part.safetensors is incomplete: .*attn1\.to_q"):
+        extracted(tuned, part, tmp_path)
+    state[name] = torch.full_like(state[name], torch.inf)
+    save_file(state, part)
+    with pytest.raises(CheckpointError, match=r"attn1.to_q of part.safetensors .* not finite"):
+        extracted(part, starter_checkpoint, tmp_path)
+
+
 def test_targets_are_kohyas(project: Path) -> None:
     keys = json.loads(gzip.decompress((project / "tests/data/lora-keys.json.gz").read_bytes()))
 

@@ -126,17 +126,24 @@ def _changed(
 
 
 def _difference(ours: OpenModel, theirs: OpenModel, part: str, target: Target) -> Tensor:
+    """Of a layer's weight, float32, in the layer's shape.
+
+    Raises:
+        CheckpointError: It is missing, of another shape, or not finite.
+    """
     shape: Any = target.layer.weight.shape
-    try:
-        a, b = (model.read(part, target.path).float() for model in (ours, theirs))
-        return a.reshape(shape) - b.reshape(shape)
-    except (KeyError, RuntimeError) as err:
-        raise CheckpointError(
-            f"{target.path} is missing in {ours.path.name} or {theirs.path.name}, or has another "
-            "shape there.",
-            "Choose complete checkpoints of one family.",
-            path=str(ours.path),
-        ) from err
+    both: list[Tensor] = []
+    for model in (ours, theirs):
+        weight = model.read(part, target.path).float()
+        if weight.numel() != shape.numel() or not weight.isfinite().all():
+            raise CheckpointError(
+                f"{target.path} of {model.path.name} has the shape {list(weight.shape)} instead "
+                f"of {list(shape)}, or holds numbers that are not finite.",
+                "The file may be damaged: choose another one.",
+                path=str(model.path),
+            )
+        both.append(weight.reshape(shape))
+    return both[0] - both[1]
 
 
 def _layer(params: ExtractLora, change: Tensor, device: torch.device | str) -> NewLayer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ def _plain_layers(lora: LoraFile, family: str) -> dict[str, LowRank]:
         ):  # fmt: skip
             odd.append(name)
         else:
+            _check_sound(lora, name, inner)
             found[known] = inner
     if odd or lora.unknown:
         raise CheckpointError(
@@ -100,6 +102,19 @@ def _plain_layers(lora: LoraFile, family: str) -> dict[str, LowRank]:
             "Only LoRA and LoCon can become one LoRA; every kind can be put into a checkpoint.",
         )
     return found
+
+
+def _check_sound(lora: LoraFile, name: str, change: LowRank) -> None:
+    up, down = change.up, change.down
+    if up.ndim < 2 or down.ndim < 2 or up[0].numel() != down.shape[0]:
+        what = f"matrices of {list(up.shape)} and {list(down.shape)}, which do not go together"
+    elif not (up.isfinite().all() and down.isfinite().all() and math.isfinite(change.factor)):
+        what = "numbers that are not finite"
+    else:
+        return
+    raise CheckpointError(
+        f"{lora.name} is damaged: {name} has {what}.", "Get it again, or leave it out."
+    )
 
 
 def _check_naming(loras: Sequence[LoraFile], names: list[str]) -> None:
@@ -250,8 +265,15 @@ def _baked(source: Source, name: str, places: Sequence[_Place], precision: str) 
 
     def pieces() -> tuple[Tensor, ...]:
         stored = source.read(name).float()
+        was_finite = stored.isfinite().all()
         for place in places:
             _apply(stored, place)
+        if was_finite and not stored.isfinite().all():
+            raise CheckpointError(
+                f"With the LoRAs {name} holds numbers that are not finite.",
+                "One of them may be damaged: leave it out, or give it less weight.",
+                path=str(source.path),
+            )
         return (narrowed(stored, dtype, name),)
 
     return NewTensor(name, TensorInfo(NAMES[dtype], info.shape), pieces)

@@ -16,6 +16,7 @@ from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load_parts import empty_parts, part_files
 from webui.checkpoints.specs import ArchSpec
 from webui.checkpoints.weights import RenamedWeights, open_weights
+from webui.errors import CheckpointError
 from webui.networks.lora.matching import LayerTable, text_layers, unet_layers
 
 UNET = "unet"
@@ -53,16 +54,24 @@ class OpenModel:
         """Where a tensor of a layer is stored.
 
         Raises:
-            KeyError: The file does not hold it.
+            CheckpointError: The file does not hold it.
         """
-        return self.files[part][1][_flat(path, leaf)]
+        try:
+            return self.files[part][1][_flat(path, leaf)]
+        except KeyError as err:
+            raise CheckpointError(
+                f"{self.path.name} is incomplete: {path}.{leaf} is missing.",
+                "Choose a complete checkpoint.",
+                path=str(self.path),
+            ) from err
 
     def read(self, part: str, path: str) -> Tensor:
         """The weight of a layer, as stored; valid while the model is open.
 
         Raises:
-            KeyError: The file does not hold it.
+            CheckpointError: The file does not hold it.
         """
+        self.source(part, path)
         return self._weights[part].read(_flat(path, "weight"))
 
 
