@@ -92,8 +92,11 @@ _ELSEWHERE = frozenset(
 )  # fmt: skip
 """Keys that have a meaning of their own in this module, or that check what others name."""
 _SAYS_NO_MORE = frozenset(
-    {"Version", "User", "App", "Init image hash", "Hypernet", "Hypernet strength"}
-)
+    {
+        "Version", "User", "App", "Init image hash", "Hypernet", "Hypernet strength", "Template",
+        "Negative Template",
+    }
+)  # fmt: skip
 """Nothing is lost without them, or they were put into the prompt."""
 _INTO_OTHERS = ("AddNet ", "First pass size-")
 
