@@ -13,17 +13,22 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.describing.small_describers import write_tagger
 from tests.training.pictures import picture
-from webui.errors import ParamsError
+from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.jobs.live import LiveJob
-from webui.params import TrainingOptions, TrainLora
-from webui.services.trainings import KIND, files_of, foresee, history_of, losses_of
+from webui.jobs.store import Job
+from webui.params import CaptionPictures, TrainingOptions, TrainLora
+from webui.services.training_jobs import states_folder
+from webui.services.training_states import state_place
+from webui.services.trainings import KIND, files_of, foresee, go_on, history_of, losses_of
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.training.dataset_doctor import examine
 from webui.training.notices import SENTENCES
 from webui.training.presets import MEMORIES, SUBJECTS, Wish, preset
-from webui.ui import queue_tab, train_faces, train_stage, train_use, train_view
+from webui.training.steps import STATE_FACTS
+from webui.ui import queue_tab, train_faces, train_stage, train_use, train_view, train_words
 from webui.ui.session import Visitor
 from webui.ui.train_form import (
     DEFAULTS,
@@ -70,7 +75,7 @@ def test_texts_when_said_then_exist_in_both_languages_with_the_same_names() -> N
 
 def test_texts_when_made_then_are_all_used() -> None:
     code = "".join(p.read_text("utf-8") for p in UI.glob("*.py") if not p.name.endswith("texts.py"))
-    built = ("section_", "stage_", "mark_", "plan_from_", "faces_")
+    built = ("section_", "stage_", "mark_", "plan_from_", "faces_", "tick_", "describe_rule_")
     code = code.replace("'", '"')
     spare = [key for key in TRAIN_TEXTS if f'"{key}"' not in code and not key.startswith(built)]
     assert spare == []
@@ -236,7 +241,104 @@ def test_faces_when_found_then_are_told_and_cut_only_until_a_picture_changes(
     assert "在 3 张图片中查找人脸" in views
 
 
+def test_set_when_shown_then_pictures_can_be_ticked_by_fault_and_by_tag(
+    studio: Studio, tmp_path: Path
+) -> None:
+    form = _form(studio, tmp_path)
+    sets = sets_of(studio, "")
+    report = examine(foresee(studio, choice(form, studio, sets).options).plan)
+    html = train_view.set_view("小明 set", sets.pictures("小明 set"), report, "en")
+    assert html.count("data-pick=") == 3 and html.count('data-marks="copy') == 2
+    told = train_view.report_view(report, "en")
+    assert 'data-choose="mark" data-value="copy">Tick copies <b>2</b>' in told
+    assert 'data-choose="tag" data-value="me">me <b>3</b>' in told
+
+
+def test_tags_when_changed_then_of_the_ticked_pictures_or_of_all(
+    studio: Studio, tmp_path: Path
+) -> None:
+    _form(studio, tmp_path)
+    sets = sets_of(studio, "")
+
+    def change(picked: list[str], **fields: str) -> list[str]:
+        train_words.change_tags(sets, "小明 set", {"fields": fields, "picked": picked})
+        return [picture.caption for picture in sets.pictures("小明 set")]
+
+    assert change(["1.png"], add="hat") == ["me", "hat, me", "me"]
+    assert change([], replace="me", by="xm, boy") == ["xm, boy", "hat, xm, boy", "xm, boy"]
+    assert change(["0.png", "1.png"], remove="boy, hat") == ["xm", "xm", "xm, boy"]
+    assert change([], add="") == ["xm", "xm", "xm, boy"]
+
+
+def test_tools_when_no_tagger_is_there_then_files_and_folders_are_named(
+    studio: Studio, tmp_path: Path
+) -> None:
+    for language in ("en", "zh"):
+        html = train_words.tools_view(studio, language)
+        assert "selected_tags.csv" in html and "models/BLIP" in html and "describe" not in html
+    write_tagger(studio.settings.folders.own_models / "taggers" / "wd<3")
+    html = train_words.tools_view(studio, "zh")
+    assert "wd&lt;3 · 标签" in html and 'data-act="describe"' in html
+
+
+def test_describing_when_asked_then_a_job_for_the_ticked_pictures(
+    studio: Studio, tmp_path: Path
+) -> None:
+    _form(studio, tmp_path)
+    sets = sets_of(studio, "")
+
+    def ask(picked: list[str], **fields: str) -> Job:
+        data = {"picked": picked, "fields": {"describer": "wd", "rule": "before", **fields}}
+        return train_words.ask(studio, sets, "小明 set", data, "xm", client="me", user="")
+
+    job = ask(["2.png"], threshold="0.5", prefix="true")
+    params = studio.params_of(job)
+    assert isinstance(params, CaptionPictures)
+    assert [Path(path).name for path in params.pictures] == ["2.png"]
+    assert (params.prefix, params.rule, params.threshold) == ("xm", "before", 0.5)
+    everyone = studio.params_of(ask([], prefix="false"))
+    assert isinstance(everyone, CaptionPictures)
+    assert len(everyone.pictures) == 3 and everyone.prefix == ""
+    with pytest.raises(ParamsError, match="threshold"):
+        ask([], threshold="2")
+    with pytest.raises(ParamsError, match="no pictures"):
+        ask(["gone.png"])
+
+    assert "0 of 1 pictures" in train_words.progress_view(studio, job, "en")
+    done = dataclasses.replace(job, state="done", result={"written": 7}, warnings=("a < b",))
+    html = train_words.progress_view(studio, done, "zh")
+    assert "已写入 7 条标签" in html and "a &lt; b" in html
+    assert "为 3 张图片打标" in queue_tab.render(studio, Visitor("me"), "zh")
+    with pytest.raises(CheckpointNotFoundError, match='No tagger or captioner is called "wd"'):
+        studio.job_files.for_job(job)
+    folder = write_tagger(studio.settings.folders.own_models / "taggers" / "wd")
+    message = studio.job_files.for_job(job)["describer"]
+    assert message == {"kind": "tagger", "folder": str(folder)}
+
+
 # A training that ran
+
+
+def test_training_when_it_left_a_state_then_it_can_go_on_from_there(
+    studio: Studio, tmp_path: Path
+) -> None:
+    options = TrainingOptions(output_name="xm", output_dir=str(tmp_path / "run"))
+    job = studio.submit(TrainLora(options=options), client="me")
+    studio.cancel(job.id)
+    assert 'data-act="go-on"' not in train_stage.render(studio, Visitor("me"), None, "en")
+    with pytest.raises(ParamsError, match="no longer there"):
+        go_on(studio, studio.jobs.get(job.id), client="me")
+    state = state_place(states_folder(studio.settings.folders), job.id)
+    state.mkdir(parents=True)
+    (state / STATE_FACTS).write_text("{}")
+    assert 'data-act="go-on"' in train_stage.render(studio, Visitor("me"), None, "en")
+
+    again = studio.params_of(go_on(studio, studio.jobs.get(job.id), client="me"))
+
+    assert isinstance(again, TrainLora)
+    assert (again.options.resume, again.options.output_dir) == (str(state), options.output_dir)
+    studio.options.set("training_states_kept", 0)
+    assert studio.tidy_trainings() == 0 and state.exists()
 
 
 def _run(studio: Studio, tmp_path: Path) -> tuple[int, Path]:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from webui.checkpoints.headers import read_header
 from webui.checkpoints.sidecars import write_notes, write_preview
-from webui.errors import CheckpointError, LibraryError, WebUIError
+from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
 from webui.params import TextToImage, TrainingOptions, TrainLora
 from webui.pictures import encode, load_upright
-from webui.services.training_jobs import default_folder
+from webui.services.training_jobs import default_folder, states_folder
 from webui.services.training_sets import clean_name
+from webui.services.training_states import state_left
 from webui.training.dataset_plan import PicturePlan, make_plan
 from webui.training.estimates import (
     Estimate,
@@ -209,6 +210,31 @@ def files_of(
             facts = (int(line.get("epoch") or 0), int(line.get("step") or 0))
             found[path.name] = TrainedFile(path, *facts, is_last=path.stem == file_stem(options))
     return list(found.values())
+
+
+def state_of(studio: Studio, job: Job) -> Path | None:
+    """The state that a training left behind which was stopped, or failed."""
+    if not job.is_finished:
+        return None
+    return state_left(states_folder(studio.settings.folders), job.id)
+
+
+def go_on(studio: Studio, job: Job, *, client: str) -> Job:
+    """Put a training into the queue that goes on where another one stopped.
+
+    Raises:
+        ParamsError: Its state is gone.
+    """
+    params, state = studio.params_of(job), state_of(studio, job)
+    assert isinstance(params, TrainLora), "only trainings have states"
+    if state is None:
+        raise ParamsError(
+            f"The state of training {job.id} is no longer there.",
+            "Begin it anew, or from its last file with network_weights.",
+            field="resume",
+        )
+    options = params.options.model_copy(update={"resume": str(state)})
+    return studio.submit(params.model_copy(update={"options": options}), client=client)
 
 
 def samples_in(folder: Path) -> list[Path]:

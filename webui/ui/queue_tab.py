@@ -11,10 +11,13 @@ import gradio as gr
 from webui.errors import WebUIError
 from webui.params import (
     AnyFileTool,
+    CaptionPictures,
+    Describing,
     Extras,
     FetchWeights,
     FindFaces,
     ImageToImage,
+    Interrogate,
     Repairs,
     RestoreVideo,
     TextToImage,
@@ -220,6 +223,10 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return tool_title(params, language)
     if isinstance(params, FindFaces):
         return say("faces_looking", language, count=len(params.pictures))
+    if isinstance(params, CaptionPictures):
+        return say("captioning", language, count=len(params.pictures))
+    if isinstance(params, Interrogate):
+        return say("interrogating", language)
     if isinstance(params, TrainLora):
         return say("training_of", language, name=params.options.output_name[:TITLE_CHARACTERS])
     prompt = " ".join(params.prompt.split())
@@ -237,6 +244,8 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return say("tab_restore", language)
     if isinstance(params, AnyFileTool):
         return say("tab_models", language)
+    if isinstance(params, Describing):
+        return params.describer
     if isinstance(params, FindFaces | TrainLora):
         return say("tab_train", language)
     if isinstance(params, Repairs):

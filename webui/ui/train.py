@@ -7,16 +7,17 @@ carries only the empty components.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from webui.errors import JobError, ParamsError
+from webui.services.trainings import go_on
 from webui.training.dataset_plan import make_plan
 from webui.training.written import read_text
-from webui.ui import train_pictures, train_stage, train_use
+from webui.ui import train_pictures, train_stage, train_use, train_words
 from webui.ui.session import Visitor, client_name, user_of, visitor_of
 from webui.ui.texts import language_of, say
 from webui.ui.train_foretell import foretell, options_html, pictures_html, show_pictures
@@ -72,6 +73,7 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
         now = form.read(values)
         return {
             parts.faces.shown: "", parts.faces.job: None,
+            parts.words.shown: "", parts.words.job: None,
             **show_pictures(parts, studio, now, request),
         }  # fmt: skip
 
@@ -93,8 +95,10 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
         if told.pictures:
             tell("train_added", request, count=told.pictures)
         now = {**form.read(values), "set_name": name, "word": values[form.word] or name}
+        now["changes"] = _with_repeats(now["changes"], told.repeats, request)
         return {
             parts.drop: None,
+            form.changes: now["changes"],
             form.set_name: gr.update(choices=sets.names(), value=name),
             form.word: now["word"],
             **show_pictures(parts, studio, now, request),
@@ -106,14 +110,26 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
              trigger_mode="always_last")  # fmt: skip
     wire(form.view.change, show_view, form.components(), [parts.expert, parts.options])
     shown = [parts.pictures, parts.report, *parts.foretells()]
-    looked = [parts.faces.shown, parts.faces.job]
+    looked = [parts.faces.shown, parts.faces.job, parts.words.shown, parts.words.job]
     wire(form.set_name.change, show_set, form.components(), [*shown, *looked])
     wire(form.set_name.input, choose_set, [form.set_name], [form.word])
     dropped = [parts.drop, *form.components()]
-    taken = [parts.drop, form.set_name, form.word, *shown]
+    taken = [parts.drop, form.set_name, form.word, form.changes, *shown]
     wire(parts.drop.upload, take, dropped, taken)
     wire(form.word.blur, take_named, dropped, taken)
     wire(form.word.submit, take_named, dropped, taken)
+
+
+def _with_repeats(changes: str, repeats: Collection[int], request: gr.Request) -> str:
+    """The options with the repeats that an archive's folders ask for, when they agree."""
+    if not repeats:
+        return changes
+    named = ", ".join(map(str, sorted(repeats)))
+    if len(repeats) > 1:
+        show_warning(say("train_repeats_differ", language_of(request), repeats=named))
+        return changes
+    tell("train_repeats", request, repeats=named)
+    return with_option(changes, "repeats", named)
 
 
 def _connect_expert(parts: Train, studio: Studio) -> None:
@@ -211,6 +227,8 @@ def do(
     elif deed == "use":
         name = train_use.use_file(studio, job, int(data["number"]), language_of(request))
         tell("run_used", request, name=name)
+    elif deed == "go-on":
+        return {parts.picked: go_on(studio, job, client=visitor.client).id}
     elif deed == "again":
         params = studio.params_of(job)
         kept = train_use.options_again(params)
@@ -253,6 +271,7 @@ def opened(
         fields.set_name: gr.update(choices=names, value=form["set_name"]),
         fields.checkpoint: gr.update(choices=checkpoints, value=form["checkpoint"]),
         parts.pictures: pictures_html(studio, form["set_name"], user, language),
+        parts.words.tools: train_words.tools_view(studio, language),
         parts.expert: gr.update(visible=is_expert),
         parts.options: options_html(studio, form, user, language) if is_expert else "",
         **foretell(parts, studio, form, user, language),

@@ -13,7 +13,7 @@ from webui.ui import cards
 from webui.ui.painting_tab import FieldMaker
 from webui.ui.texts import label, say
 from webui.ui.train_form import DEFAULTS, EXPERT, SIMPLE, TAB
-from webui.ui.train_view import EDIT_JS
+from webui.ui.train_view import MOUNT_JS
 from webui.ui.wiring import Values
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FIELDS = FieldMaker(TAB, DEFAULTS)
 TICK_SECONDS = 2.0
-KNOWN_FILES = ["image", ".txt", ".caption", ".avif", ".jxl"]
+KNOWN_FILES = ["image", ".txt", ".caption", ".avif", ".jxl", ".zip"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,19 @@ class TrainForm:
 
 
 @dataclass(frozen=True)
-class TagTools:
-    """Changing the words of all pictures at once."""
+class Words:
+    """Changing the words of many pictures.
 
-    add: gr.Textbox
-    remove: gr.Textbox
-    replace: gr.Textbox
-    by: gr.Textbox
-    apply: gr.Button
+    Attributes:
+        tools: Fields and buttons. from_names: Words out of file names.
+        shown: How far a look at the pictures is. job: The job that looks. timer: Looks after it.
+    """
+
+    tools: gr.HTML
     from_names: gr.Button
+    shown: gr.HTML
+    job: gr.State
+    timer: gr.Timer
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Train:
     Attributes:
         drop: Takes photographs. plan: What a training would come to.
         pictures: The set, to edit. report: What a look over it came to. look: Does one.
-        tools: For all captions. words, expert: Folds that are open or not.
+        words: For captions. expert: A fold that is open or not.
         options: All options to edit. toml: They as text.
         stage: Trainings. timer: Looks while one runs. picked: The training the person chose.
     """
@@ -90,7 +94,7 @@ class Train:
     pictures: gr.HTML
     report: gr.HTML
     look: gr.Button
-    tools: TagTools
+    words: Words
     faces: Faces
     expert: gr.Column
     options: gr.HTML
@@ -110,8 +114,8 @@ class Train:
     def gives(self) -> list[Any]:
         """What opening the tab changes."""
         return [
-            *self.form.components(), *self.foretells(), self.pictures, self.expert, self.options,
-            self.stage, self.timer,
+            *self.form.components(), *self.foretells(), self.pictures, self.words.tools,
+            self.expert, self.options, self.stage, self.timer,
         ]  # fmt: skip
 
     def takes(self) -> list[Any]:
@@ -129,14 +133,14 @@ def draw(_studio: Studio) -> Train:
                 label("train_go"), variant="primary", size="lg", elem_id=_FIELDS.id("go")
             )
         with gr.Column(elem_classes="dq-form dq-rst-form", min_width=0):
-            pictures, report, look, tools, faces = _draw_pictures()
+            pictures, report, look, words, faces = _draw_pictures()
             with gr.Column(visible=False, min_width=0, elem_id=_FIELDS.id("expert")) as expert:
                 options, rest = _draw_expert()
         with gr.Column(elem_classes="dq-out", min_width=0):
-            stage = gr.HTML("", js_on_load=EDIT_JS, elem_id=_FIELDS.id("stage"))
+            stage = gr.HTML("", js_on_load=MOUNT_JS, elem_id=_FIELDS.id("stage"))
     return Train(
         form=form, drop=drop, plan=plan, go=go, pictures=pictures, report=report, look=look,
-        tools=tools, faces=faces, expert=expert, options=options, **rest, stage=stage,
+        words=words, faces=faces, expert=expert, options=options, **rest, stage=stage,
         timer=gr.Timer(TICK_SECONDS, active=False), picked=gr.State(None),
     )  # fmt: skip
 
@@ -185,37 +189,25 @@ def _both(key: str) -> str:
     return f'<span lang="en">{english}</span> <span lang="zh">{chinese}</span>'
 
 
-def _draw_pictures() -> tuple[gr.HTML, gr.HTML, gr.Button, TagTools, Faces]:
+def _draw_pictures() -> tuple[gr.HTML, gr.HTML, gr.Button, Words, Faces]:
     with gr.Accordion(label("train_words_fold"), open=True, elem_id=_FIELDS.id("words")):
-        pictures = gr.HTML("", js_on_load=EDIT_JS, elem_id=_FIELDS.id("pictures"))
+        pictures = gr.HTML("", js_on_load=MOUNT_JS, elem_id=_FIELDS.id("pictures"))
         with gr.Row(elem_classes="dq-tight"):
             look = gr.Button(label("train_look"), size="sm", elem_id=_FIELDS.id("look"))
             find = gr.Button(label("train_faces"), size="sm", elem_id=_FIELDS.id("faces"))
             names = gr.Button(label("train_from_names"), size="sm", elem_id=_FIELDS.id("names"))
-        with gr.Row():
-            hint = label("train_add_hint")
-            add = gr.Textbox(
-                "", label=label("train_add"), placeholder=hint, elem_id=_FIELDS.id("add")
-            )
-            remove = gr.Textbox(
-                "", label=label("train_remove"), placeholder=hint, elem_id=_FIELDS.id("remove")
-            )
-        with gr.Row(elem_classes="dq-tight"):
-            replace = gr.Textbox("", label=label("train_replace"), elem_id=_FIELDS.id("replace"))
-            by = gr.Textbox("", label=label("train_replace_by"), elem_id=_FIELDS.id("by"))
-            apply = gr.Button(
-                label("train_apply_tags"), size="md", scale=0, min_width=190,
-                elem_id=_FIELDS.id("apply"),
-            )  # fmt: skip
-        report = gr.HTML("", elem_id=_FIELDS.id("report"))
-        shown = gr.HTML("", js_on_load=EDIT_JS, elem_id=_FIELDS.id("found-faces"))
+        report = gr.HTML("", js_on_load=MOUNT_JS, elem_id=_FIELDS.id("report"))
+        shown = gr.HTML("", js_on_load=MOUNT_JS, elem_id=_FIELDS.id("found-faces"))
+        tools = gr.HTML("", js_on_load=MOUNT_JS, elem_id=_FIELDS.id("tools"))
+        described = gr.HTML("", js_on_load=MOUNT_JS, elem_id=_FIELDS.id("described"))
     faces = Faces(find, shown, gr.State(None), gr.Timer(TICK_SECONDS, active=False))
-    return pictures, report, look, TagTools(add, remove, replace, by, apply, names), faces
+    words = Words(tools, names, described, gr.State(None), gr.Timer(TICK_SECONDS, active=False))
+    return pictures, report, look, words, faces
 
 
 def _draw_expert() -> tuple[gr.HTML, dict[str, Any]]:
     with gr.Accordion(label("train_options_fold"), open=True, elem_id=_FIELDS.id("all")):
-        options = gr.HTML("", js_on_load=EDIT_JS, elem_id=_FIELDS.id("options"))
+        options = gr.HTML("", js_on_load=MOUNT_JS, elem_id=_FIELDS.id("options"))
         reset = gr.Button(label("train_reset"), size="sm", elem_id=_FIELDS.id("reset"))
     toml = gr.Textbox(
         "", label=label("train_toml"), lines=10, max_lines=24, elem_id=_FIELDS.id("toml"),

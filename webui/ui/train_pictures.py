@@ -8,7 +8,7 @@ import gradio as gr
 
 from webui.training.dataset_doctor import examine
 from webui.training.dataset_plan import make_plan
-from webui.ui import cards, train_faces, train_view
+from webui.ui import cards, train_faces, train_view, train_words
 from webui.ui.session import user_of, visitor_of
 from webui.ui.texts import language_of, say
 from webui.ui.train_foretell import foretell, show_pictures
@@ -17,17 +17,19 @@ from webui.ui.train_parts import Train
 from webui.ui.wiring import Values, tell, wire
 
 if TYPE_CHECKING:
+    from webui.jobs.store import Job
     from webui.studio import Studio
 
 
 def connect(parts: Train, studio: Studio, browser: gr.BrowserState) -> None:
     """Wire everything about pictures but dropping them."""
     _connect_pictures(parts, studio)
+    _connect_words(parts, studio, browser)
     _connect_faces(parts, studio, browser)
 
 
 def _connect_pictures(parts: Train, studio: Studio) -> None:
-    form, tools = parts.form, parts.tools
+    form = parts.form
 
     def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         sets, name = sets_of(studio, user_of(request)), values[form.set_name]
@@ -39,6 +41,9 @@ def _connect_pictures(parts: Train, studio: Studio) -> None:
             )
         if data["act"] == "take-out":
             tell("train_taken", request, count=sets.take_out(name, [data["name"]]))
+        if data["act"] == "take-out-chosen":
+            gone = sets.take_out(name, train_words.ticked(data) or ())
+            tell("train_taken", request, count=gone)
         if data["act"] == "remove-set":
             sets.remove(name)
             names = sets.names()
@@ -50,27 +55,6 @@ def _connect_pictures(parts: Train, studio: Studio) -> None:
                 **show_pictures(parts, studio, now, request),
             }
         return show_pictures(parts, studio, form.read(values), request)
-
-    def apply(values: Values, request: gr.Request) -> dict:
-        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
-        replaced = values[tools.replace].strip()
-        count = sets.change_tags(
-            name, add=values[tools.add], remove=values[tools.remove],
-            replace=(replaced, values[tools.by]) if replaced else None,
-        )  # fmt: skip
-        return told(count, request) | {
-            tools.add: "", tools.remove: "", tools.replace: "", tools.by: "",
-            **show_pictures(parts, studio, form.read(values), request),
-        }  # fmt: skip
-
-    def from_names(values: Values, request: gr.Request) -> dict:
-        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
-        count = sets.caption_from_names(name, values[form.word] or name)
-        return told(count, request) | show_pictures(parts, studio, form.read(values), request)
-
-    def told(count: int, request: gr.Request) -> dict:
-        tell("train_changed" if count else "train_unchanged", request, count=count)
-        return {}
 
     def look(values: Values, request: gr.Request) -> dict:
         language, user = language_of(request), user_of(request)
@@ -84,10 +68,56 @@ def _connect_pictures(parts: Train, studio: Studio) -> None:
 
     shown = [parts.pictures, parts.report, *parts.foretells()]
     wire(parts.pictures.act, act, form.components(), [form.set_name, form.word, *shown])
-    fields = [tools.add, tools.remove, tools.replace, tools.by]
-    wire(tools.apply.click, apply, [*form.components(), *fields], [*fields, *shown])
-    wire(tools.from_names.click, from_names, form.components(), shown)
     wire(parts.look.click, look, form.components(), shown)
+
+
+def _connect_words(parts: Train, studio: Studio, browser: gr.BrowserState) -> None:
+    form, words = parts.form, parts.words
+
+    def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        sets, name, data = sets_of(studio, user_of(request)), values[form.set_name], event._data
+        if data["act"] == "tags":
+            return told(train_words.change_tags(sets, name, data), values, request)
+        visitor = visitor_of(values[browser], request)
+        word = (values[form.word] or name or "").strip()
+        job = train_words.ask(
+            studio, sets, name, data, word, client=visitor.client, user=visitor.user
+        )
+        return {words.job: job.id, **state(job, request)}
+
+    def from_names(values: Values, request: gr.Request) -> dict:
+        sets, name = sets_of(studio, user_of(request)), values[form.set_name]
+        count = sets.caption_from_names(name, values[form.word] or name)
+        return told(count, values, request)
+
+    def told(count: int, values: Values, request: gr.Request) -> dict:
+        tell("train_changed" if count else "train_unchanged", request, count=count)
+        return show_pictures(parts, studio, form.read(values), request)
+
+    def state(job: Job | None, request: gr.Request) -> dict:
+        html = train_words.progress_view(studio, job, language_of(request))
+        is_at_work = job is not None and not job.is_finished
+        return {words.shown: html, words.timer: gr.Timer(active=is_at_work)}
+
+    def tick(values: Values, request: gr.Request) -> dict:
+        job = train_faces.find_job(studio, values[words.job])
+        changes = state(job, request)
+        if job is not None and job.is_finished:
+            changes |= show_pictures(parts, studio, form.read(values), request)
+        return changes
+
+    def stop(values: Values, request: gr.Request) -> dict:
+        job = train_faces.find_job(studio, values[words.job])
+        if job is not None and visitor_of(values[browser], request).may_change(job):
+            studio.cancel(job.id)
+        return {}
+
+    takes, looks = [words.job, browser, *form.components()], [words.shown, words.timer]
+    shown = [parts.pictures, parts.report, *parts.foretells()]
+    wire(words.tools.act, act, takes, [words.job, *looks, *shown])
+    wire(words.from_names.click, from_names, form.components(), shown)
+    wire(words.timer.tick, tick, takes, [*looks, *shown], is_quiet=True, trigger_mode="always_last")
+    wire(words.shown.act, stop, takes, [words.shown])
 
 
 def _connect_faces(parts: Train, studio: Studio, browser: gr.BrowserState) -> None:

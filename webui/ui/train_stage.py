@@ -20,6 +20,7 @@ from webui.services.trainings import (
     losses_of,
     run_folder_of,
     samples_in,
+    state_of,
 )
 from webui.ui import cards
 from webui.ui.cards import action, esc
@@ -84,7 +85,7 @@ def _training(studio: Studio, view: JobView, language: str) -> str:
     history = history_of(folder, params.options)
     title = esc(say("training_of", language, name=params.options.output_name))
     parts = [f"<h3>{title}</h3>", _state(view, history, language)]
-    parts.append(_buttons(view, language))
+    parts.append(_buttons(view, language, has_state=state_of(studio, view.job) is not None))
     if view.job.state == "failed":
         parts.append(cards.failure_card(view.job.error or {}, view.job.id, language))
     parts.append(chart(losses_of(history), _validations(history), language))
@@ -157,7 +158,7 @@ def _numbers(told: Any, language: str) -> list[str]:
     return facts
 
 
-def _buttons(view: JobView, language: str) -> str:
+def _buttons(view: JobView, language: str, *, has_state: bool) -> str:
     job = view.job
     buttons = []
     if job.is_paused:
@@ -166,6 +167,8 @@ def _buttons(view: JobView, language: str) -> str:
         buttons.append(action("pause", say("train_pause", language), job=job.id))
     if job.state in ("queued", "running"):
         buttons.append(action("stop", say("train_stop", language), job=job.id, classes="dq-stop"))
+    if has_state:
+        buttons.append(action("go-on", say("run_go_on", language), job=job.id))
     buttons.append(action("again", say("run_again", language), job=job.id))
     return f'<div class="dq-line">{"".join(buttons)}</div>'
 

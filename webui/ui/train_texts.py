@@ -13,8 +13,8 @@ TRAIN_LABELS: dict[str, tuple[str, str]] = {
     "train_expert": ("Expert", "专家"),
     "train_set": ("Pictures", "训练集"),
     "train_drop": (
-        "Photographs, and .txt files with their words",
-        "照片，也可连同 .txt 标签文件",
+        "Photographs, with .txt files of words if you have them, or all in a .zip",
+        "照片（可连同 .txt 标签），也可放入 .zip 压缩包",
     ),
     "train_word": ("Name – the word that will call it up", "名称（触发词）"),
     "train_word_hint": ("for example: xiaoming", "例如：xiaoming"),
@@ -34,12 +34,6 @@ TRAIN_LABELS: dict[str, tuple[str, str]] = {
     "train_resume": ("Go on", "继续"),
     "train_stop": ("Stop", "终止训练"),
     "train_words_fold": ("Pictures and words", "图片与标签"),
-    "train_add": ("Add tags", "添加标签"),
-    "train_add_hint": ("tag, another tag", "标签一, 标签二"),
-    "train_remove": ("Remove tags", "删除标签"),
-    "train_replace": ("Replace tag", "替换标签"),
-    "train_replace_by": ("by", "替换为"),
-    "train_apply_tags": ("Change all captions", "批量修改"),
     "train_from_names": ("Words from file names", "由文件名生成标签"),
     "train_look": ("Look the pictures over", "检查数据集"),
     "train_faces": ("Look for faces", "查找人脸"),
@@ -124,12 +118,6 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     "doctor_tags": ("Tags", "标签统计"),
     "doctor_good": ("Nothing to complain about.", "没有发现问题。"),
     "doctor_looked": ("{count} pictures looked over", "已检查 {count} 张图片"),
-    "doctor_tagger": (
-        "Words are taken from file names. A tagger that looks at pictures would need its weights, "
-        "such as WD14 (SwinV2 v3), which are not part of this program.",
-        "目前由文件名生成标签。若要按画面自动打标，需要打标模型的权重（如 WD14 SwinV2 v"
-        "3），本程序不自带。",
-    ),
     "mark_blurred": ("blurred", "模糊"),
     "mark_enlarged": ("small", "过小"),
     "mark_copy": ("same as {name}", "与 {name} 重复"),
@@ -137,6 +125,63 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     "mark_odd_caption": ("odd words", "标签可疑"),
     "mark_long_caption": ("long", "标签过长"),
     "mark_broken": ("broken", "损坏"),
+    "tick_blurred": ("Tick blurred ones", "勾选模糊的"),
+    "tick_enlarged": ("Tick small ones", "勾选过小的"),
+    "tick_copy": ("Tick copies", "勾选重复的"),
+    "tick_no_caption": ("Tick those without words", "勾选无标签的"),
+    "tick_odd_caption": ("Tick odd words", "勾选标签可疑的"),
+    "tick_long_caption": ("Tick long ones", "勾选标签过长的"),
+    "chosen_all": ("Tick all {count}", "全选（{count} 张）"),
+    "chosen_none": ("none", "取消勾选"),
+    "chosen_count": ("{count} ticked", "已勾选 {count} 张"),
+    "chosen_one": ("Tick {name}", "勾选 {name}"),
+    "chosen_take_out": ("Take the ticked ones out", "移除勾选的图片"),
+    "train_repeats": (
+        "Each picture comes {repeats} times an epoch, as the folder says.",
+        "已按文件夹名把每轮重复次数设为 {repeats}。",
+    ),
+    "train_repeats_differ": (
+        "The folders ask for different repeats ({repeats}); here all pictures of a set have the "
+        "same. The option “repeats” sets it.",
+        "各文件夹的重复次数不同（{repeats}），而一个训练集只有一个：可在参数 repeats 中设置。",
+    ),
+    # Words
+    "describe_title": ("Words by looking at the pictures", "按画面自动打标"),
+    "describe_by": ("By", "打标模型"),
+    "describe_tagger": ("tags", "标签"),
+    "describe_captioner": ("a sentence", "一句描述"),
+    "describe_rule": ("Words that are there", "已有标签"),
+    "describe_rule_missing": ("stay; only empty ones are filled", "保留，只填写空白的"),
+    "describe_rule_before": ("stay, new ones come before them", "保留，新标签放在前面"),
+    "describe_rule_replace": ("are replaced", "覆盖"),
+    "describe_threshold": ("Tags surer than", "置信度不低于"),
+    "describe_prefix": ("the name comes first", "触发词放在最前"),
+    "describe_go": ("Describe", "开始打标"),
+    "describe_at_work": ("Describing: {done} of {count} pictures", "正在打标：{done}/{count}"),
+    "describe_stop": ("Stop", "停止"),
+    "describe_done": ("{count} captions were written.", "已写入 {count} 条标签。"),
+    "describe_missing": (
+        "For tags, put model.onnx and selected_tags.csv of a WD tagger (such as "
+        "wd-swinv2-tagger-v3) into a folder of their own in models/taggers. For sentences, put "
+        "config.json, tokenizer.json and model.safetensors of BLIP (blip-image-captioning-base) "
+        "into a folder of their own in models/BLIP. Until then words come from file names.",
+        "需要标签：把 WD 打标模型（如 wd-swinv2-tagger-v3）的 model.onnx 和 selected_tags.csv "
+        "放入 models/taggers 下的单独文件夹。需要描述句：把 BLIP（blip-image-captioning-base）的 "
+        "config.json、tokenizer.json、model.safetensors 放入 models/BLIP 下的单独文件夹。"
+        "在此之前可由文件名生成标签。",
+    ),
+    "tags_title": (
+        "Tags of all pictures, or of those you tick",
+        "修改全部图片（或勾选的图片）的标签",
+    ),
+    "tags_hint": ("tag, another tag", "标签一, 标签二"),
+    "tags_add": ("Add", "添加"),
+    "tags_remove": ("Remove", "删除"),
+    "tags_replace": ("Replace", "替换"),
+    "tags_by": ("by", "替换为"),
+    "tags_go": ("Change", "批量修改"),
+    "captioning": ("Describing {count} pictures", "为 {count} 张图片打标"),
+    "interrogating": ("Describing a picture", "描述一张图片"),
     # Faces
     "faces_looking": ("Looking for faces in {count} pictures", "在 {count} 张图片中查找人脸"),
     "faces_found": (
@@ -204,6 +249,7 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     "run_last": ("the last", "最终"),
     "run_history": ("Earlier trainings", "训练记录"),
     "run_show": ("Show", "查看"),
+    "run_go_on": ("Go on from where it stopped", "从停止处继续"),
     "run_again": ("Take over its options", "沿用参数"),
     "run_provenance": (
         "Trained {date} on {checkpoint}: {pictures} pictures, {steps} steps, epoch {epoch}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -25,37 +26,11 @@ MOST_SHOWN = 200
 """Pictures of a set that are drawn; more make the page heavy."""
 MOST_TAGS = 60
 
-EDIT_JS = """
+MOUNT_JS = """
 const tell = (data) => trigger('act', data);
-const touched = (event) => {
-  const field = event.target;
-  if (field.dataset.search) return;
-  const value = field.type === 'checkbox' ? String(field.checked) : field.value;
-  if (field.dataset.option) {
-    field.closest('.dq-trn-row').classList.add('dq-changed');
-    tell({act: 'option', name: field.dataset.option, value});
-  }
-  if (field.dataset.caption) tell({act: 'caption', name: field.dataset.caption, value});
-};
-element.addEventListener('change', touched);
-element.addEventListener('input', (event) => {
-  if (!event.target.dataset.search) return;
-  const words = event.target.value.toLowerCase().split(/\\s+/).filter(Boolean);
-  for (const row of element.querySelectorAll('[data-words]')) {
-    row.hidden = !words.every((word) => row.dataset.words.includes(word));
-  }
-  for (const part of element.querySelectorAll('details')) {
-    const found = part.querySelector('[data-words]:not([hidden])');
-    part.hidden = !found;
-    if (words.length) part.open = Boolean(found);
-  }
-});
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-act]');
-  if (button && element.contains(button)) tell({...button.dataset});
-});
+window.danqingTrain.mount(element, tell);
 """
-"""Fields marked ``data-option`` or ``data-caption`` tell their value; the search hides rows."""
+"""assets/train.js is the other half: fields and buttons tell their values."""
 
 
 # Numbers in words
@@ -181,7 +156,23 @@ def set_view(
     )
     rest = len(pictures) - MOST_SHOWN
     more = note(say("train_more_pictures", language, count=rest)) if rest > 0 else ""
-    return f'<div class="dq-trn-set">{cells}</div>{more}{_removal(len(pictures), language)}'
+    return (
+        f'{_choosing(len(pictures), language)}<div class="dq-trn-set" data-set="{esc(name)}">'
+        f"{cells}</div>{more}{_removal(len(pictures), language)}"
+    )
+
+
+def _choosing(count: int, language: str) -> str:
+    """What is ticked, and what is done with it."""
+    template = esc(say("chosen_count", language, count="{count}"))
+    every = esc(say("chosen_all", language, count=count))
+    return (
+        f'<div class="dq-trn-choosing"><button type="button" class="dq-link" data-choose="all">'
+        f'{every}</button><button type="button" class="dq-link" data-choose="none">'
+        f'{esc(say("chosen_none", language))}</button><span data-chosen="{template}"></span>'
+        f'<button type="button" class="dq-btn dq-stop" data-act="take-out-chosen" disabled '
+        f'data-needs-chosen="1">{esc(say("chosen_take_out", language))}</button></div>'
+    )
 
 
 def _removal(count: int, language: str) -> str:
@@ -191,14 +182,17 @@ def _removal(count: int, language: str) -> str:
     return f'<details class="dq-trn-removal"><summary>{title}</summary>{sure}</details>'
 
 
-def _cell(name: str, picture: SetPicture, marks: Iterable[str], language: str) -> str:
+def _cell(name: str, picture: SetPicture, marks: Sequence[tuple[str, str]], language: str) -> str:
     file = picture.path.name
     url = picture_url(name, picture)
-    told = "".join(f'<span class="dq-trn-mark">{esc(mark)}</span>' for mark in marks)
+    told = "".join(f'<span class="dq-trn-mark">{esc(text)}</span>' for _, text in marks)
+    codes = " ".join(code for code, _ in marks)
     label = say("train_caption_of", language, name=file)
     out = say("train_take_out", language)
     return (
-        f'<figure><img src="{esc(url)}" alt="{esc(file)}" loading="lazy">'
+        f'<figure data-marks="{codes}"><img src="{esc(url)}" alt="{esc(file)}" loading="lazy">'
+        f'<input type="checkbox" class="dq-trn-pick" data-pick="{esc(file)}" '
+        f'aria-label="{esc(say("chosen_one", language, name=file))}">'
         f'<button class="dq-trn-out" data-act="take-out" data-name="{esc(file)}" '
         f'title="{esc(out)}" aria-label="{esc(out)} {esc(file)}">×</button>{told}'
         f'<textarea rows="2" data-caption="{esc(file)}" aria-label="{esc(label)}" '
@@ -213,14 +207,15 @@ def picture_url(name: str, picture: SetPicture) -> str:
     return f"ui/train/picture/{quote(name)}/{quote(picture.path.name)}?t={stamp}"
 
 
-def _marks(report: Report, language: str) -> dict[str, list[str]]:
-    marks: dict[str, list[str]] = {}
+def _marks(report: Report, language: str) -> dict[str, list[tuple[str, str]]]:
+    """File name → what is said of it: codes and words."""
+    marks: dict[str, list[tuple[str, str]]] = {}
     for judged in report.pictures:
         values = {"name": judged.same_as} if judged.same_as else {}
         told = []
         for code in judged.codes:
             more = values if code == "copy" else {}
-            told.append(say(f"mark_{code}", language, **more))
+            told.append((code, say(f"mark_{code}", language, **more)))
         marks[judged.entry.photograph.path.name] = told
     return marks
 
@@ -231,12 +226,27 @@ def report_view(report: Report, language: str) -> str:
     said += [err.message for err in report.broken]
     items = "".join(f"<li>{esc(text)}</li>" for text in said)
     looked = say("doctor_looked", language, count=len(report.pictures))
-    tagger = note(say("doctor_tagger", language))
     good = "" if items else f"<p>{esc(say('doctor_good', language))}</p>"
     return (
         f'<div class="dq-trn-report"><p class="dq-soft">{esc(looked)}</p>{good}'
-        f'<ul class="dq-trn-said">{items}</ul>{_buckets(report, language)}'
-        f"{_tags(report, language)}{tagger}</div>"
+        f'<ul class="dq-trn-said">{items}</ul>{_found(report, language)}'
+        f"{_buckets(report, language)}{_tags(report, language)}</div>"
+    )
+
+
+def _found(report: Report, language: str) -> str:
+    """What was found of pictures, each a button that ticks them."""
+    counts = Counter(code for judged in report.pictures for code in judged.codes)
+    chips = "".join(
+        _chip("mark", code, say(f"tick_{code}", language), count) for code, count in counts.items()
+    )
+    return f'<div class="dq-chips">{chips}</div>' if chips else ""
+
+
+def _chip(kind: str, value: str, text: str, count: int) -> str:
+    return (
+        f'<button type="button" class="dq-chip" data-choose="{kind}" data-value="{esc(value)}">'
+        f"{esc(text)} <b>{count}</b></button>"
     )
 
 
@@ -256,8 +266,7 @@ def _buckets(report: Report, language: str) -> str:
 
 def _tags(report: Report, language: str) -> str:
     chips = "".join(
-        f'<span class="dq-chip">{esc(tag)} <b>{count}</b></span>'
-        for tag, count in report.tags.most_common(MOST_TAGS)
+        _chip("tag", tag, tag, count) for tag, count in report.tags.most_common(MOST_TAGS)
     )
     title = esc(say("doctor_tags", language))
     return f'<h4>{title}</h4><div class="dq-chips">{chips}</div>' if chips else ""
