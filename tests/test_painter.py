@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -18,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints.stripped import read_stripped
+from webui import PROGRAM_VERSION
 from webui.checkpoints.rules import VAE
 from webui.errors import UnknownArchitectureError
 from webui.torch_setup import prepare_torch
@@ -122,6 +124,12 @@ def test_pictures_when_done_carry_their_recipe_and_the_job_its_facts(
     assert infotext == picture["infotext"] and "Seed: 5" in infotext
     assert "Model hash: abababab" in infotext
     assert result["sd_model_name"] == "starter-emoji" and not result["interrupted"]
+    assert picture["facts"]["made_on"]["program"] == PROGRAM_VERSION
+    run(painter, heard, starter_checkpoint, {}, output=Output(format="png"), seed=5)
+    (again,) = heard.of("image")
+    assert again["facts"] == picture["facts"]  # the pixels before compression, and what made them
+    with Image.open(io.BytesIO(again["image"])) as image:
+        assert hashlib.sha256(image.tobytes()).hexdigest() == again["facts"]["pixels"]
 
 
 def test_model_when_used_again_is_the_one_in_memory(

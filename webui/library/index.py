@@ -43,6 +43,10 @@ CREATE INDEX images_by_client ON images (client, id);
 CREATE INDEX images_unsaved ON images (created_at) WHERE is_saved = 0;
 """,
     ),
+    (
+        "library 2: pictures by their pixels",
+        "CREATE INDEX images_by_pixels ON images (json_extract(facts, '$.pixels'));",
+    ),
 )
 
 
@@ -207,6 +211,17 @@ class PictureIndex:
             "SELECT * FROM images WHERE is_ready AND (? IS NULL OR client = ?)"
             " AND (is_saved OR NOT ?) ORDER BY id DESC LIMIT ?",
             (client, client, saved_only, limit),
+        )
+
+    def same_pixels(self, picture: SavedPicture) -> list[SavedPicture]:
+        """Other pictures that were painted exactly like this one, the newest first."""
+        pixels = picture.facts.get("pixels")
+        if not pixels:
+            return []
+        return self._read(
+            "SELECT * FROM images WHERE json_extract(facts, '$.pixels') = ? AND id != ?"
+            " AND is_ready ORDER BY id DESC LIMIT 100",
+            (pixels, picture.id),
         )
 
     def unsaved(self) -> list[SavedPicture]:

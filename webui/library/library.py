@@ -178,7 +178,9 @@ class Library:
             quality=output.quality,
             lossless=output.lossless,
         )
-        facts = replace(facts, infotext=infotext, width=sheet.width, height=sheet.height)
+        facts = replace(
+            facts, infotext=infotext, width=sheet.width, height=sheet.height, pixels=""
+        )
         return self._save("grid", job_id, 0, data, facts, output, folder, client, has_long_name)
 
     def save_sheet(
@@ -454,6 +456,11 @@ class Library:
     def images_of(self, job_id: int) -> list[SavedPicture]:
         """A job's pictures in order, then its grid; those whose file is gone are among them."""
         return self._index.of_job(job_id)
+
+    def same_pixels(self, picture: SavedPicture) -> list[SavedPicture]:
+        """Other pictures that were painted exactly like this one, the newest first: the proof
+        that a recipe was repeated. Compression does not count, grids never do."""
+        return self._index.same_pixels(picture)
 
     def recent(
         self, limit: int = 100, client: str | None = None, *, saved_only: bool = False

@@ -66,6 +66,9 @@ class PictureFacts:
         image_hash: SHA-256 of the raw pixels, hex; worked out when a pattern asks for it.
         basename: Stem of the input file, for upscaled pictures.
         infotext: The recipe.
+        pixels: SHA-256 of the picture as it was painted, hex: ``Image.tobytes()`` before any
+            compression; "" where that was not recorded.
+        made_on: What painted it: device, device_name, dtype, torch, threads, program.
     """
 
     seed: int | None = None
@@ -95,6 +98,8 @@ class PictureFacts:
     image_hash: str = ""
     basename: str | None = None
     infotext: str = ""
+    pixels: str = ""
+    made_on: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def from_params(

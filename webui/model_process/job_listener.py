@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from webui import PROGRAM_VERSION
 from webui.checkpoints.load_pipeline import LoadedPipeline
 from webui.model_process.job_supplies import JobSupplies
 from webui.params import ImageToImage, Painting, TextToImage
@@ -131,6 +133,8 @@ class JobListener:
                 "facts": {
                     "model_name": self._facts.name,
                     "model_hash": (self._facts.sha256 or "")[:10],
+                    "pixels": hashlib.sha256(picture.image.tobytes()).hexdigest(),
+                    "made_on": self._painter.facts() | {"program": PROGRAM_VERSION},
                 },
             }
         )

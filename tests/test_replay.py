@@ -1,0 +1,112 @@
+"""Whether a recipe gives the same picture on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints.model_files import SomeFolders
+from tests.library.painting import FLAT, facts, painted
+from webui import PROGRAM_VERSION
+from webui.checkpoints.catalog import Catalog
+from webui.infotext import parse_infotext
+from webui.library.library import Library
+from webui.services.replay import Verdict, judge
+
+HERE = {"device": "cpu", "device_name": "cpu", "dtype": "float32", "torch": "2.13.0"}
+MADE_ON = {**HERE, "program": PROGRAM_VERSION}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, starter_checkpoint: Path):
+    models = tmp_path / "models"
+    for folder in ("Stable-diffusion", "Lora", "VAE"):
+        (models / folder).mkdir(parents=True)
+    (models / "Stable-diffusion" / "starter.safetensors").symlink_to(starter_checkpoint)
+    project = starter_checkpoint.parent.parent
+    (models / "Lora" / "ink.safetensors").symlink_to(next((project / "Lora").glob("*.safetensors")))
+    made = Catalog(SomeFolders((models,)), tmp_path / "facts.sqlite3")
+    made.refresh()
+    yield made
+    made.close()
+
+
+def verdict(catalog: Catalog, prompt: str = "a cat", made_on=None, here=None, **more: str):
+    checkpoint = catalog.hash_now(catalog.checkpoints()[0])
+    pairs = {"Steps": "3", "Seed": "5", "Model": "starter", "RNG": "CPU"}
+    pairs |= {"Model hash": (checkpoint.sha256 or "")[:10]}
+    pairs |= {key.replace("_", " "): value for key, value in more.items()}
+    line = ", ".join(f'{key}: "{v}"' if ":" in v else f"{key}: {v}" for key, v in pairs.items())
+    read = parse_infotext(f"{prompt}\n{line}")
+    return judge(
+        read, MADE_ON if made_on is None else made_on, catalog, HERE if here is None else here
+    )
+
+
+def keys(found: Verdict) -> list[str]:
+    return [reason.key for reason in found.reasons]
+
+
+def test_all_the_same_is_exact_and_a_process_that_has_not_started_is_not_compared(catalog) -> None:
+    assert verdict(catalog) == Verdict("exact")
+    assert verdict(catalog, here={}) == Verdict("exact")
+
+
+def test_lora_is_compared_by_its_hash(catalog) -> None:
+    ink = catalog.hash_now(catalog.find_lora("ink"))
+    prompt = "a cat <lora:ink:0.5>"
+    assert verdict(catalog, prompt, Lora_hashes=f"ink: {ink.short_hash}").level == "exact"
+    other = verdict(catalog, prompt, Lora_hashes="ink: 0123456789ab")
+    assert (other.level, keys(other)) == ("close", ["other_lora"])
+    assert other.reasons[0].here == ink.short_hash
+    assert keys(verdict(catalog, prompt)) == ["unhashed"]
+    gone = verdict(catalog, "a cat <lora:wash:1>", Lora_hashes="wash: 0123456789ab")
+    assert (gone.level, keys(gone)) == ("cannot", ["lacks_lora"])
+
+
+def test_models_that_are_missing_come_first(catalog) -> None:
+    found = verdict(
+        catalog, made_on={}, Model_hash="0123456789", VAE="fine.vae.pt", VAE_hash="0123456789"
+    )
+    assert found.level == "cannot"
+    assert keys(found) == ["lacks_checkpoint", "lacks_vae", "unrecorded"]
+    assert found.reasons[0].name == "starter [0123456789]"
+
+
+def test_word_that_was_an_embedding_is_told_of(catalog) -> None:
+    found = verdict(catalog, "a cat, easyneg", TI_hashes="easyneg: 0123456789ab")
+    assert (found.level, keys(found)) == ("close", ["other_embedding"])
+
+
+@pytest.mark.parametrize("key", ["device", "dtype", "torch", "program"])
+def test_machine_that_differs_is_named(catalog, key: str) -> None:
+    found = verdict(catalog, made_on={**MADE_ON, key: "another"})
+    assert (found.level, keys(found)) == ("close", [f"other_{key}"])
+    assert found.reasons[0].name == "another"
+
+
+def test_noise_of_a_card_is_that_cards(catalog) -> None:
+    card = {**MADE_ON, "device": "cuda", "device_name": "A"}
+    here = {**HERE, "device": "cuda", "device_name": "B"}
+    assert keys(verdict(catalog, made_on=card, here=here, RNG="GPU")) == ["gpu_noise"]
+    assert verdict(catalog, made_on=card, here=here, RNG="NV").level == "exact"
+
+
+def test_equal_pixels_prove_it_whatever_the_file_format(tmp_path: Path) -> None:
+    library = Library(tmp_path, tmp_path / "app.sqlite3")
+    saved = [
+        library.save_image(
+            job, 0, painted(picture_format=kind), facts(pixels=pixels), FLAT, tmp_path
+        )
+        for job, kind, pixels in (
+            (1, "png", "aa"),
+            (2, "webp", "aa"),
+            (3, "png", "bb"),
+            (4, "png", ""),
+        )
+    ]
+    first, second, third, unknown = saved
+    assert [p.id for p in library.same_pixels(first)] == [second.id]
+    assert library.same_pixels(third) == library.same_pixels(unknown) == []
+    library.close()

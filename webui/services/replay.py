@@ -1,0 +1,152 @@
+"""Can this picture be painted again, exactly? And was it?
+
+A picture's recipe names its models by their hashes; beside it the library keeps what painted it
+(``made_on``) and a hash of its pixels. The verdict compares the first two with this machine as it
+is now; equal pixel hashes of two pictures are the proof.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from webui import PROGRAM_VERSION
+from webui.checkpoints.catalog import Catalog, Record
+from webui.errors import CheckpointError
+from webui.infotext import Infotext
+from webui.services.lora_files import lora_names
+
+EXACT, CLOSE, CANNOT = "exact", "close", "cannot"
+_MADE_ON = ("device", "dtype", "torch")
+"""Rounding follows them; the number of threads does not matter."""
+_NO_VAE = ("None", "Automatic")
+_NAMED_HASH = re.compile(r"\s*([^:,]+):\s*([0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why it is not exact.
+
+    Attributes:
+        key: ``lacks_checkpoint``, ``lacks_vae``, ``lacks_lora``, ``other_vae``, ``other_lora``,
+            ``other_embedding``, ``other_device``, ``other_dtype``, ``other_torch``,
+            ``other_program``, ``unhashed``, ``unrecorded`` or ``gpu_noise``.
+        name: The file, or what it was made on.
+        here: What stands for it on this machine; empty where nothing does.
+    """
+
+    key: str
+    name: str
+    here: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a recipe gives the same picture here.
+
+    Attributes:
+        level: ``exact``: every part is the same. ``close``: some part differs or is not known.
+            ``cannot``: a model is missing.
+        reasons: None for ``exact``; those for ``cannot`` first.
+    """
+
+    level: str
+    reasons: tuple[Reason, ...] = ()
+
+
+def judge(
+    infotext: Infotext,
+    made_on: Mapping[str, Any],
+    catalog: Catalog,
+    here: Mapping[str, Any],
+) -> Verdict:
+    """Compare a recipe with this machine.
+
+    Args:
+        made_on: What painted the picture: device, dtype, torch, program; empty when not recorded.
+        here: The same of the model process; empty until it has started, and then not compared.
+    """
+    params = infotext.params
+    missing, others = [], []
+    for reason in (
+        *_checkpoint(params, catalog),
+        *_vae(params, catalog),
+        *_loras(infotext, catalog),
+        *_embeddings(params, catalog),
+        *_machine(params, made_on, here),
+    ):
+        (missing if reason.key.startswith("lacks_") else others).append(reason)
+    level = CANNOT if missing else CLOSE if others else EXACT
+    return Verdict(level, (*missing, *others))
+
+
+def _checkpoint(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
+    wanted, name = params.get("Model hash", ""), params.get("Model", "")
+    try:
+        catalog.find_checkpoint(wanted or name)
+    except CheckpointError:
+        yield Reason("lacks_checkpoint", f"{name} [{wanted}]" if wanted else name)
+        return
+    if not wanted:
+        yield Reason("unhashed", name)
+
+
+def _vae(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
+    name, wanted = params.get("VAE", ""), params.get("VAE hash", "")
+    if not name or name in _NO_VAE:
+        return
+    try:
+        yield from _same_file("vae", name, wanted, catalog.find_vae(name))
+    except CheckpointError:
+        yield Reason("lacks_vae", name)
+
+
+def _loras(infotext: Infotext, catalog: Catalog) -> Iterator[Reason]:
+    wanted = _named_hashes(infotext.params.get("Lora hashes", ""))
+    for name in lora_names((infotext.prompt, infotext.negative_prompt)):
+        try:
+            yield from _same_file("lora", name, wanted.get(name, ""), catalog.find_lora(name))
+        except CheckpointError:
+            yield Reason("lacks_lora", name)
+
+
+def _embeddings(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
+    """Without its embedding a word is a word: the picture is another one, but there is one."""
+    for name, wanted in _named_hashes(params.get("TI hashes", "")).items():
+        found = next((record for record in catalog.embeddings() if record.stem == name), None)
+        if found is None:
+            yield Reason("other_embedding", name)
+        else:
+            yield from _same_file("embedding", name, wanted, found)
+
+
+def _same_file(kind: str, name: str, wanted: str, record: Record) -> Iterator[Reason]:
+    """A hash that is not known yet, there or here, is not a difference; it is not a proof."""
+    own = record.sha256 or ""
+    if not wanted or not own:
+        yield Reason("unhashed", name)
+    elif not own.startswith(wanted):
+        yield Reason(f"other_{kind}", name, own[: len(wanted)])
+
+
+def _machine(
+    params: Mapping[str, str], made_on: Mapping[str, Any], here: Mapping[str, Any]
+) -> Iterator[Reason]:
+    if not made_on:
+        yield Reason("unrecorded", params.get("Version", ""))
+        return
+    now = {**here, "program": PROGRAM_VERSION}
+    for key in (*_MADE_ON, "program"):
+        was, is_now = str(made_on.get(key, "")), str(now.get(key, ""))
+        if is_now and was != is_now:
+            yield Reason(f"other_{key}", was, is_now)
+    is_elsewhere = here and made_on.get("device_name") != here.get("device_name")
+    if params.get("RNG", "GPU") == "GPU" and is_elsewhere:
+        yield Reason("gpu_noise", str(made_on.get("device_name", "")), str(here["device_name"]))
+
+
+def _named_hashes(text: str) -> dict[str, str]:
+    """``ink: 9f8e7d6c5b4a, wash: 0a…`` by name."""
+    return {name.strip(): digest for name, digest in _NAMED_HASH.findall(text)}
