@@ -223,6 +223,14 @@ def test_loras_side_by_side_do_exactly_what_they_do_together(style: str, tmp_pat
         assert file.metadata()["ss_network_dim"] == "7"
 
 
+def test_lora_of_little_weight_keeps_its_digits_in_float16(tmp_path: Path) -> None:
+    a = small_lora(tmp_path / "a.safetensors", 1, 4, alpha=0.001)
+    one, found = changes(a), changes(merged(tmp_path / "out", {a: -0.01}))
+    for name, change in found.items():
+        wanted = -0.01 * one[name]
+        assert (change - wanted).norm() < 1e-3 * wanted.norm(), name
+
+
 def test_loras_of_one_rank_are_the_best_of_that_rank(tmp_path: Path) -> None:
     a = small_lora(tmp_path / "a.safetensors", 1, 4)
     b = small_lora(tmp_path / "b.safetensors", 2, 3)

@@ -135,8 +135,18 @@ def _joined(name: str, parts: Sequence[tuple[LowRank, float]], rank: int) -> New
             f"The LoRAs do not fit together: {name} is {' and '.join(map(str, sorted(shapes)))}.",
             "Choose LoRAs for one family of checkpoints.",
         )
-    up = torch.cat([p.up.float().flatten(1) * (p.factor * w) for p, w in parts], dim=1)
-    down = torch.cat([p.down.float().flatten(1) for p, _ in parts])
+    shares = [p.factor * w for p, w in parts]
+    roots = [math.sqrt(abs(share)) for share in shares]  # on both, or float16 loses digits of one
+    up = torch.cat(
+        [
+            p.up.float().flatten(1) * math.copysign(root, share)
+            for (p, _), root, share in zip(parts, roots, shares, strict=True)
+        ],
+        dim=1,
+    )
+    down = torch.cat(
+        [p.down.float().flatten(1) * root for (p, _), root in zip(parts, roots, strict=True)]
+    )
     if 0 < rank < down.shape[0]:
         up, down = _compressed(up, down, rank)
     first = parts[0][0].down
