@@ -7,6 +7,7 @@ everybody's, those of a login are there for that login alone.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,6 +75,7 @@ class Gallery:
         self._journal = journal
         self._thumbs = thumbs
         self._library = library
+        self._moving = threading.Lock()
 
     @property
     def generation(self) -> int:
@@ -366,13 +368,15 @@ class Gallery:
         """Do it with every picture that is in that state; what two people ask for at once is done
         once."""
         problems: list[LibraryError] = []
-        for picture in self.some(picture_ids, user):
-            if picture.state != state:
-                continue
-            try:
-                deed(picture)
-            except LibraryError as err:
-                problems.append(err)
+        for wanted in self.some(picture_ids, user):
+            with self._moving:
+                picture = self._store.get(wanted.id)
+                if picture is None or picture.state != state:
+                    continue
+                try:
+                    deed(picture)
+                except LibraryError as err:
+                    problems.append(err)
         return problems
 
     def zip(self, picture_ids: Sequence[int], user: str = "") -> Path:

@@ -76,7 +76,8 @@ def read_query(text: str, names_like: NamesLike, now: float | None = None) -> Wa
         value = part[3] if part[3] is not None else part[4]
         if name and name not in FIELDS:
             name, value = "", f"{part[2]}:{value}"  # a prompt's own colon, such as (word:1.2)
-        if not value.strip():
+        is_begun = not name and value.endswith(":") and value[:-1].lower() in FIELDS
+        if is_begun or not value.strip():
             continue
         what = FIELDS.get(name, "")
         if what in ("", "prompt", "negative", "lora", "model", "name"):
