@@ -21,7 +21,7 @@ from webui.checkpoints.lora_file import read_lora
 from webui.errors import ParamsError, TrainingError
 from webui.networks.lora.applying import NetworkChange, set_changes
 from webui.networks.lora.matching import match_layers, text_layers, unet_layers
-from webui.training import optimizer_names
+from webui.training import lycoris_layers, optimizer_names
 from webui.training import state as states
 from webui.training.base import Base
 from webui.training.preparing import make_network
@@ -403,6 +403,34 @@ def test_lycoris_when_its_package_is_missing_then_said_plainly(
     options = options_of(network_module="lycoris.kohya", network_args=("algo=loha",))
     with pytest.raises(TrainingError, match="needs the package lycoris-lora"):
         train(starter_checkpoint, tmp_path, options, FewPictures(count=1))
+
+
+def test_lycoris_when_it_lacks_something_itself_then_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lycoris").mkdir()
+    (tmp_path / "lycoris/__init__.py").touch()
+    (tmp_path / "lycoris/wrapper.py").write_text("import no_such_thing")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("lycoris", "lycoris.wrapper"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that what is imported now goes again
+        del sys.modules[name]
+    with pytest.raises(TrainingError, match="cannot be loaded: No module named 'no_such_thing'"):
+        lycoris_layers.lycoris_kinds()
+
+
+def test_lycoris_when_it_refuses_a_layer_then_said_which_and_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*arguments: object, **more: object) -> None:
+        assert more["block_size"] == 4
+        raise AssertionError("lora_dim must be a multiple of block_size")
+
+    monkeypatch.setattr(lycoris_layers, "lycoris_kinds", lambda: {"dylora": refuses})
+    with pytest.raises(ParamsError, match=r"made for te_q \(3, 2\) with rank 2: lora_dim must"):
+        lycoris_layers.LycorisAdapter(
+            "te_q", torch.nn.Linear(2, 3), "dylora", 2, 1.0, {"block_size": 4}
+        )
 
 
 @pytest.mark.parametrize("algo", ["loha", "lokr"])

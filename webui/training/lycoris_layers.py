@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from webui.errors import TrainingError
+from webui.errors import ParamsError, TrainingError
 
 PACKAGE: Final = "lycoris-lora"
 
@@ -25,6 +25,7 @@ class LycorisAdapter(nn.Module):
         more: The package's own arguments.
     Raises:
         TrainingError: The package is not installed.
+        ParamsError: It cannot make such a layer of this size.
     """
 
     def __init__(
@@ -39,7 +40,15 @@ class LycorisAdapter(nn.Module):
         super().__init__()
         self.rank, self.alpha = rank, alpha
         kind = lycoris_kinds()[algo]
-        self.change: Any = kind(name, layer, 1.0, rank, alpha, **more)
+        try:
+            self.change: Any = kind(name, layer, 1.0, rank, alpha, **more)
+        except (AssertionError, ValueError, TypeError, NotImplementedError) as err:
+            raise ParamsError(
+                f"network_args: algo={algo} cannot be made for {name} "
+                f"({', '.join(map(str, layer.weight.shape))}) with rank {rank}: {err}",
+                "Choose another rank (network_dim, conv_dim), factor or block_size.",
+                field="network_args",
+            ) from err
 
     @property
     def multiplier(self) -> float:
@@ -86,12 +95,14 @@ def lycoris_kinds() -> Mapping[str, Any]:
     """The package's classes by ``algo``.
 
     Raises:
-        TrainingError: It is not installed.
+        TrainingError: It is not installed, or lacks something itself.
     """
     try:
         return importlib.import_module("lycoris.wrapper").network_module_dict
     except ImportError as err:
+        is_there = (err.name or "").partition(".")[0] != "lycoris"
+        found = f"cannot be loaded: {err}" if is_there else "is not installed"
         raise TrainingError(
-            f"network_module lycoris.kohya needs the package {PACKAGE}, which is not installed.",
+            f"network_module lycoris.kohya needs the package {PACKAGE}, which {found}.",
             f"pip install {PACKAGE}, or choose networks.lora.",
         ) from err
