@@ -18,6 +18,7 @@ from webui.checkpoints.identify import identify_file
 from webui.errors import CheckpointError, UnsafeCheckpointError
 from webui.merging.convert import convert_model
 from webui.merging.folders import write_folder, write_single_file
+from webui.merging.source import Source, open_source
 from webui.params import ConvertModel
 from webui.progress import Silent
 
@@ -62,6 +63,36 @@ def test_pickle_becomes_safetensors_with_the_same_tensors(
     assert found["cond_stage_model.transformer.text_model.embeddings.position_ids"].dtype == (
         torch.int64
     )
+
+
+def test_tensor_that_lies_in_another_order_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.merging.source.PIECE_ELEMENTS", 10)
+    turned = torch.arange(300.0).reshape(20, 15).t()[1:]
+    path = tmp_path / "turned.ckpt"
+    torch.save({"x": turned, "none": turned[:0], "y": turned.half()}, path)
+    read: list[int] = []
+    plain = Source._read_at
+    monkeypatch.setattr(
+        Source, "_read_at", lambda self, *place: read.append(place[3]) or plain(self, *place)
+    )
+    with open_source(path) as source:
+        assert torch.cat(list(source.pieces("x"))).tolist() == turned.flatten().tolist()
+        assert sum(read) < 301, "not again for every piece"
+        assert torch.equal(source.read("y"), turned.half()) and source.read("none").numel() == 0
+
+
+def test_file_that_went_away_or_was_cut_meanwhile_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"x": torch.ones(100)}, path)
+    with open_source(path) as source:
+        path.write_bytes(path.read_bytes()[:200])
+        with pytest.raises(CheckpointError, match="cannot be read: it ends too early"):
+            list(source.pieces("x"))
+        path.unlink()
+        with pytest.raises(CheckpointError, match="not there"), open_source(path):
+            pass
 
 
 def test_pruned_file_keeps_what_painting_needs(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from webui.checkpoints.headers import Header, TensorInfo, read_header
+from webui.checkpoints.headers import Header, TensorInfo, read_header, unreadable
 from webui.checkpoints.pickles import PickledFile, StoredTensor, read_pickle
 from webui.checkpoints.weights import DTYPES
 from webui.checkpoints.write import PIECE_ELEMENTS
@@ -73,27 +73,39 @@ class Source:
             KeyError: No tensor has that name.
             CheckpointError: Its data cannot be read.
         """
-        info = self.tensors[name]
-        return self._read(name, 0, info.count).reshape(info.shape)
+        info, place = self.tensors[name], self._place(name)
+        if place is None or not info.count or _is_contiguous(place):
+            return self._read(name, 0, info.count).reshape(info.shape)
+        last = sum((n - 1) * s for n, s in zip(info.shape, place.stride, strict=True))
+        return self._read(name, 0, last + 1).as_strided(info.shape, place.stride).clone()
 
     def pieces(self, name: str) -> Iterator[torch.Tensor]:
-        """A tensor's numbers in order, flat, ``PIECE_ELEMENTS`` at a time."""
+        """A tensor's numbers in order, flat, ``PIECE_ELEMENTS`` at a time.
+
+        Raises:
+            CheckpointError: Its data cannot be read.
+        """
+        place = self._place(name)
         count = self.tensors[name].count
+        if place is not None and not _is_contiguous(place):  # its numbers lie in another order
+            yield from self.read(name).flatten().split(PIECE_ELEMENTS)
+            return
         for start in range(0, count, PIECE_ELEMENTS):
             yield self._read(name, start, min(PIECE_ELEMENTS, count - start))
 
+    def _place(self, name: str) -> StoredTensor | None:
+        """Where it lies, in a torch file."""
+        return self._pickled.tensors[self._stored[name]] if self._pickled else None
+
     def _read(self, name: str, start: int, count: int) -> torch.Tensor:
-        stored = self._stored[name]
-        dtype = dtype_of(self.path, self.tensors[name])
-        if self._pickled is None:
-            return self._read_at(self.header.places[stored], dtype, start, count)
-        place = self._pickled.tensors[stored]
-        begin = self._pickled.storages[place.storage][0] + place.offset * dtype.itemsize
-        if _is_contiguous(place):
-            return self._read_at(begin, dtype, start, count)
-        extent = 1 + sum((n - 1) * s for n, s in zip(place.info.shape, place.stride, strict=True))
-        held = self._read_at(begin, dtype, 0, extent if place.info.count else 0)
-        return held.as_strided(place.info.shape, place.stride).flatten()[start : start + count]
+        """So many numbers as they follow each other in the file; flat."""
+        dtype, place = dtype_of(self.path, self.tensors[name]), self._place(name)
+        if place is None:
+            begin = self.header.places[self._stored[name]]
+        else:
+            assert self._pickled is not None
+            begin = self._pickled.storages[place.storage][0] + place.offset * dtype.itemsize
+        return self._read_at(begin, dtype, start, count)
 
     def _read_at(self, begin: int, dtype: torch.dtype, start: int, count: int) -> torch.Tensor:
         data = torch.empty(count, dtype=dtype)
@@ -108,11 +120,7 @@ class Source:
                     raise OSError("it ends too early")
                 view = view[got:]
         except OSError as err:
-            raise CheckpointError(
-                f"{self.path} cannot be read: {err.strerror or err}.",
-                "Check the disk, or get the file again.",
-                path=str(self.path),
-            ) from err
+            raise unreadable(self.path, err) from err
         return data
 
 
@@ -128,7 +136,11 @@ def open_source(path: Path) -> Iterator[Source]:
     for info in header.tensors.values():
         dtype_of(path, info)
     pickled = None if header.format == "safetensors" else read_pickle(path)
-    with open(path, "rb", buffering=0) as file:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(open(path, "rb", buffering=0))
+        except OSError as err:
+            raise unreadable(path, err) from err
         yield Source(header, file, pickled)
 
 
