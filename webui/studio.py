@@ -78,6 +78,8 @@ from webui.settings import PROJECT_DIR, Settings
 logger = logging.getLogger(__name__)
 LOAD_SECONDS = 600.0
 """The longest that loading a checkpoint is waited for."""
+QUEUE = "the queue"
+"""Under this name the queue's own state lies among the drafts; no browser is called so."""
 FINAL_STATES = ("done", "failed", "cancelled")
 TIDY_FIRST_SECONDS, TIDY_EVERY_SECONDS, TIDY_STOP_SECONDS = 600.0, 6 * 3600.0, 5.0
 """When input pictures are tidied up, and how long the end waits for it."""
@@ -130,7 +132,9 @@ class Studio:
         self.downloads = Downloads(
             folders, public_only=not settings.is_private, on_come=self.catalog.refresh
         )
-        self.styles = StyleFiles.from_settings(folders.data, settings.styles_files)
+        self.styles = StyleFiles.from_settings(
+            folders.data, settings.styles_files, folders.programs
+        )
         self.wildcards = WildcardFiles(wildcard_folders(folders.data, folders.programs))
         self.completion = Completion(TagIndex(tag_folders(folders.data, folders.programs)))
         self.presets = Presets(folders.data / "presets.json")
@@ -175,6 +179,8 @@ class Studio:
     def start(self) -> None:
         """Take up work: jobs left over from last time, then the worker."""
         self.jobs.recover_at_start()
+        if self.drafts.load(QUEUE, QUEUE).get("is_paused"):
+            self.supervisor.pause()
         self.supervisor.start()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
         self._tidier.start()
@@ -368,6 +374,39 @@ class Studio:
             if job_id in (None, live.job_id):
                 self.live.update(live.job_id, skipped=True)
                 self.supervisor.skip(live.job_id)
+
+    def pause_queue(self) -> None:
+        """Begin no further job until ``resume_queue``, whether the program ends meanwhile or not;
+        the running one goes on."""
+        self.supervisor.pause()
+        self.drafts.save(QUEUE, QUEUE, {"is_paused": True})
+
+    def resume_queue(self) -> None:
+        """Begin jobs again."""
+        self.drafts.save(QUEUE, QUEUE, {"is_paused": False})
+        self.supervisor.resume()
+
+    def edit(self, job_id: int, client: str) -> None:
+        """Hold a waiting job; what this browser asks for next takes its place (``replace``)."""
+        self.pause_job(job_id)
+        self.drafts.save(client, QUEUE, {"edited": job_id})
+
+    def replace(self, request: AnyRequest, client: str) -> bool:
+        """Let the job this browser edits ask for this instead, in its old place.
+
+        Returns:
+            False when it edits none, or that one waits no more.
+        Raises:
+            WebUIError: As ``resolve``.
+        """
+        edited = self.drafts.load(client, QUEUE).get("edited")
+        if edited is None:
+            return False
+        params = self.resolve(request)
+        self.drafts.save(client, QUEUE, {})
+        is_replaced = self.jobs.replace_params(edited, params.kind, params.to_json())
+        self.resume_job(edited)
+        return is_replaced
 
     def pause_job(self, job_id: int) -> None:
         """Let a waiting job wait on until ``resume_job``; a training that runs keeps its state

@@ -17,6 +17,10 @@ from webui.services.resolve import AnyRequest
 AnyScript = XyzPlot | PromptMatrix | PromptList
 
 
+MOST_LOOKED_AT = 128
+"""Cells whose requests are completed to tell what a plot will take."""
+
+
 @dataclass(frozen=True)
 class PlotSize:
     """What a plot will come to, before it is asked for.
@@ -24,7 +28,8 @@ class PlotSize:
     Attributes:
         cells, pictures: How many. columns, rows, sheets: Of cells.
         megapixels: Of the sheet, without its labels.
-        params: Every cell's request, in the order in which they will be painted.
+        params: Requests of the cells, of all or of a fair share of them, in the order in which
+            they will be painted.
     """
 
     cells: int
@@ -66,15 +71,20 @@ class Plots:
 
     def foretell(self, request: AnyRequest, script: AnyScript) -> PlotSize:
         """How large a plot would be. Raises as ``submit``."""
-        cells, whole = self._resolved(plan(script, request, self.names), request)
+        planned = plan(script, request, self.names)
+        step = -(-len(planned.cells) // MOST_LOOKED_AT)
+        resolved = [self.resolve(cell) for cell in planned.cells[::step]]
+        cells = [cell for cell in resolved if isinstance(cell, Painting)]
         sizes = [painted_size(cell) for cell in cells]
         width, height = max(w for w, _ in sizes), max(h for _, h in sizes)
-        room = len(whole.columns) * len(whole.rows) * len(whole.sheets)
+        across, down, sheets = len(planned.columns), len(planned.rows), len(planned.sheets)
+        has_sheet = planned.options.get("has_sheet", True)
         return PlotSize(
-            cells=len(cells), pictures=sum(cell.image_count for cell in cells),
-            columns=len(whole.columns), rows=len(whole.rows), sheets=len(whole.sheets),
-            megapixels=room * width * height / 1e6 if whole.has_sheet else 0.0,
-            params=tuple(cells),
+            cells=len(planned.cells),
+            pictures=sum(cell.batch_size * cell.batch_count for cell in planned.cells),
+            columns=across, rows=down, sheets=sheets,
+            megapixels=across * down * sheets * width * height / 1e6 if has_sheet else 0.0,
+            params=tuple(cells[place] for place in quick_order(cells)),
         )  # fmt: skip
 
     def repeat(self, job: Job, **who: Any) -> Job:

@@ -418,12 +418,22 @@ class JobLine:
     is_first: bool = False
     is_last: bool = False
     can_change: bool = True
+    when: str = ""
+    is_held: bool = False
+    priority: int = 0
+    can_edit: bool = False
 
 
 def job_line(line: JobLine, language: str) -> str:
     """A job: what it is, how far it is, and what can be done with it."""
     buttons = ""
+    if line.can_edit:
+        buttons += action("edit", "✎", label=say("queue_edit", language), job=line.job_id)
     if line.state == "queued" and line.can_change:
+        deed, sign = ("release", "▶") if line.is_held else ("hold", "⏸")
+        buttons += action(deed, sign, label=say(f"queue_{deed}", language), job=line.job_id)
+        buttons += action("prefer", "＋", label=say("queue_prefer", language), job=line.job_id)
+        buttons += action("defer", "－", label=say("queue_defer", language), job=line.job_id)
         if not line.is_first:
             buttons += action("top", "⤒", label=say("queue_top", language), job=line.job_id)
             buttons += action("up", "↑", label=say("queue_up", language), job=line.job_id)
@@ -434,6 +444,8 @@ def job_line(line: JobLine, language: str) -> str:
         buttons += action("cancel", "✕", label=cancel, classes="dq-stop", job=line.job_id)
     if line.state in ("failed", "cancelled") and can_retry(line.error or {}):
         buttons += action("retry", "↻", label=say("retry", language), job=line.job_id)
+    if line.state == "done":
+        buttons += action("repeat", "↻", label=say("queue_repeat", language), job=line.job_id)
     place = f"{line.position}" if line.state == "queued" else _STATE_SIGNS[line.state]
     picture = (
         f'<img class="dq-jobpic" src="{esc(line.thumb_url)}" alt="" loading="lazy">'
@@ -451,15 +463,23 @@ def job_line(line: JobLine, language: str) -> str:
             f'<p class="dq-joberror">{esc(line.error.get("message", ""))} '
             f"<span>{esc(line.error.get('hint', ''))}</span></p>"
         )
-    state = say(f"state_{line.state}", language)
+    state = say("state_held" if line.is_held else f"state_{line.state}", language)
+    drag = ' draggable="true"' if line.state == "queued" and line.can_change else ""
+    facts = " · ".join(filter(None, (line.facts, _priority(line, language), line.when)))
     return (
-        f'<li class="dq-job dq-{line.state}" data-job="{line.job_id}">{picture}'
+        f'<li class="dq-job dq-{line.state}" data-job="{line.job_id}"{drag}>{picture}'
         f'<div class="dq-jobtext"><div class="dq-jobtitle">{esc(line.title)}</div>'
-        f'<div class="dq-soft">{esc(line.facts)}</div>{bar}{error}</div>'
+        f'<div class="dq-soft">{esc(facts)}</div>{bar}{error}</div>'
         f'<span class="dq-badge">{esc(state)}</span>'
         f'<span class="dq-soft dq-who">{esc(line.who)}</span>'
         f'<div class="dq-jobacts">{buttons}</div></li>'
     )
+
+
+def _priority(line: JobLine, language: str) -> str:
+    if not line.priority:
+        return ""
+    return say("queue_priority", language, priority=f"{line.priority:+d}")
 
 
 _STATE_SIGNS = {"running": "▶", "done": "✓", "failed": "!", "cancelled": "–"}

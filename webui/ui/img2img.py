@@ -104,7 +104,7 @@ def draw(studio: Studio) -> Img2Img:
     return Img2Img(
         tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel, kit=ask.kit,
-        networks=ask.networks, results=stage,
+        networks=ask.networks, cost=ask.cost, results=stage,
         copies=copies, earlier=earlier,
         measure=size["measure"], size_to=size["to"], size_by=size["by"],
         scaled_size=size["scaled"], batch=several,

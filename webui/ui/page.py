@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 
 from webui.settings import PROJECT_DIR
 from webui.ui import (
+    cost,
     draft,
     gallery,
     img2img,
@@ -118,7 +119,8 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     forms = page.txt2img.form, page.img2img.form
     quicksettings.connect(page.quick, studio, forms)
     txt2img.connect(page.txt2img, studio, page.browser, page.quick)
-    draft.connect(page.txt2img, studio, page.browser)
+    keep_cost, cost_lines = cost.on_keep(page.txt2img, studio), [page.txt2img.cost]
+    draft.connect(page.txt2img, studio, page.browser, keep_cost, cost_lines)
     img2img.connect(page.img2img, studio, page.browser, page.quick)
     _connect_img2img_draft(page, studio)
     painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
@@ -127,6 +129,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     png_info.connect(page.png_info, studio)
     models_tab.connect(page.models, studio, page.browser, page.quick, [page.txt2img, page.img2img])
     queue_tab.connect(page.queue, studio, page.browser)
+    queue_tab.connect_editing(page.queue, studio, page.browser, page.txt2img, page.tabs)
     settings_tab.connect(page.settings, studio)
     targets = picture_buttons.connect(
         page.txt2img, page.img2img, page.restore, page.png_info, page.tabs, page.quick,
@@ -144,9 +147,14 @@ def _connect_img2img_draft(page: Page, studio: Studio) -> None:
         client: str, before: dict[str, Any], now: dict[str, Any], request: gr.Request
     ) -> dict[Any, Any]:
         strip = input_history.keep(studio, client, before, now)
-        return {page.img2img.earlier: input_history.render(strip, language_of(request))}
+        return {
+            page.img2img.earlier: input_history.render(strip, language_of(request)),
+            **keep_cost(client, before, now, request),
+        }
 
-    draft.connect(page.img2img, studio, page.browser, keep_inputs, [page.img2img.earlier])
+    keep_cost = cost.on_keep(page.img2img, studio)
+    gives = [page.img2img.earlier, page.img2img.cost]
+    draft.connect(page.img2img, studio, page.browser, keep_inputs, gives)
 
 
 def _connect_tabs(page: Page, studio: Studio) -> None:

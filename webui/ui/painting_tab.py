@@ -16,7 +16,7 @@ import gradio as gr
 from webui.errors import CheckpointNotFoundError
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.resolve import AnyRequest
-from webui.ui import cards, extra_networks, kit, plots, prompt_box, quicksettings, results
+from webui.ui import cards, cost, extra_networks, kit, plots, prompt_box, quicksettings, results
 from webui.ui.painting_form import ASPECTS, NO_SCRIPT, PaintingForm, aspect_size, corrections
 from webui.ui.pasting import Pasted
 from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
@@ -65,6 +65,7 @@ class PaintingTab:
     extra_panel: gr.Column
     refiner_panel: gr.Column
     kit: gr.HTML
+    cost: gr.HTML
     networks: gr.HTML
     results: Results
     auto_size: gr.State
@@ -140,6 +141,7 @@ class Ask:
     overrides: gr.Dropdown
     combinatorial: gr.Checkbox
     kit: gr.HTML
+    cost: gr.HTML
     networks: gr.HTML
 
     @property
@@ -157,12 +159,21 @@ def draw_ask(tab: str, studio: Studio) -> Ask:
     with gr.Column(elem_classes="dq-ask", min_width=0):
         prompts = prompt_box.draw_prompts(tab)
         buttons = _draw_actions(tab)
+        cost_line = cost.draw(tab)
         combinatorial = buttons.pop("combinatorial")
         row = kit.draw(tab)
         style_row = prompt_box.draw_styles(list(studio.styles.by_name()), tab)
         overrides = _draw_overrides(tab)
     return Ask(
-        tab, prompts, buttons, style_row, overrides, combinatorial, row, extra_networks.draw(tab)
+        tab,
+        prompts,
+        buttons,
+        style_row,
+        overrides,
+        combinatorial,
+        row,
+        cost_line,
+        extra_networks.draw(tab),
     )
 
 
@@ -394,6 +405,8 @@ def connect_asking(
         given = {**given, **corrected}
         script = plots.read(given)
         for wish in make_wishes(given, values, request):
+            if script is None and studio.replace(wish, client):
+                continue
             if script is None:
                 studio.submit(wish, client=client, forever=forever)
             else:

@@ -18,24 +18,27 @@ from webui.params import (
     FindFaces,
     ImageToImage,
     Interrogate,
+    Plot,
     Repairs,
     RestoreVideo,
     TextToImage,
     TrainLora,
 )
 from webui.services.follow_ups import input_of
-from webui.ui import cards
+from webui.services.queue_times import QueueTimes, queue_times
+from webui.ui import cards, plots, queue_deeds
 from webui.ui.cards import JobLine
-from webui.ui.follow import thumb_url
+from webui.ui.follow import cells_told, thumb_url
 from webui.ui.models_tools_view import tool_title
 from webui.ui.results import cancel, retry
 from webui.ui.session import Visitor, visitor_of
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, wire, wire_then_press
+from webui.ui.wiring import Values, tell, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
     from webui.studio import JobView, Studio
+    from webui.ui.painting_tab import PaintingTab
 
 TICK_SECONDS = 1.0
 FINISHED_SHOWN = 12
@@ -70,7 +73,7 @@ def draw(_studio: Studio) -> QueueTab:
                 label("queue_resume"), size="sm", scale=0, min_width=130, visible=False,
                 variant="primary", elem_id="dq-queue-resume",
             )  # fmt: skip
-        jobs = gr.HTML("", js_on_load=cards.ACTIONS_JS, elem_id="dq-queue")
+        jobs = gr.HTML("", js_on_load=cards.ACTIONS_JS + queue_deeds.DRAG_JS, elem_id="dq-queue")
     timer = gr.Timer(TICK_SECONDS, active=False)
     wake = gr.Button("wake", visible="hidden", elem_id="dq-queue-wake")
     return QueueTab(pause, resume, jobs, timer, wake, gr.State(""))
@@ -83,14 +86,17 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
         return refresh(parts, studio, values, browser, request)
 
     def on_act(values: Values, event: gr.EventData, request: gr.Request) -> None:
-        visitor = visitor_of(values[browser], request)
-        act(studio, event._data["act"], int(event._data["job"]), visitor)
+        visitor, data = visitor_of(values[browser], request), event._data
+        if data["act"] == "drop":
+            queue_deeds.drop(studio, int(data["job"]), data["before"], visitor)
+        else:
+            act(studio, data["act"], int(data["job"]), visitor)
 
     def pause(values: Values) -> None:
-        studio.supervisor.pause()
+        studio.pause_queue()
 
     def resume(values: Values) -> None:
-        studio.supervisor.resume()
+        studio.resume_queue()
 
     looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
     takes = [browser, parts.html]
@@ -98,6 +104,26 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
     wire_then_press(parts.wake, parts.jobs.act, on_act, [browser])
     wire_then_press(parts.wake, parts.pause.click, pause)
     wire_then_press(parts.wake, parts.resume.click, resume)
+
+
+def connect_editing(
+    parts: QueueTab, studio: Studio, browser: gr.BrowserState, painting: PaintingTab, tabs: gr.Tabs
+) -> None:
+    """A waiting job that is edited stands in the form of txt2img."""
+
+    def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
+        if event._data["act"] != "edit":
+            return {tabs: gr.skip()}
+        visitor = visitor_of(values[browser], request)
+        given = queue_deeds.edit(studio, int(event._data["job"]), visitor)
+        tell("queue_edited", request)
+        return {
+            **painting.form.write(given),
+            painting.form.overrides: gr.update(value=[], visible=False),
+            tabs: gr.Tabs(selected=painting.tab),
+        }
+
+    wire(parts.jobs.act, on_act, [browser], [tabs, *painting.form.components()])
 
 
 def act(studio: Studio, deed: str, job_id: int, visitor: Visitor) -> None:
@@ -108,15 +134,17 @@ def act(studio: Studio, deed: str, job_id: int, visitor: Visitor) -> None:
     """
     if deed == "cancel":
         cancel(studio, job_id, visitor)
-    elif deed == "retry":
+    elif deed in ("retry", "repeat"):
         retry(studio, job_id, visitor)
+    elif deed in queue_deeds.DEEDS:
+        queue_deeds.change(studio, job_id, deed, visitor)
     elif deed in ("up", "down", "top") and visitor.may_change(studio.jobs.get(job_id)):
         move(studio, job_id, deed)
 
 
 def move(studio: Studio, job_id: int, where: str) -> None:
     """Move a waiting job one place up or down, or to the front."""
-    order = [job.id for job in studio.jobs.waiting()]
+    order = [job.id for job in studio.jobs.waiting() if job.parent is None]
     if job_id not in order:
         return
     place = order.index(job_id)
@@ -150,13 +178,18 @@ def render(studio: Studio, visitor: Visitor, language: str) -> str:
     """
     views = studio.queue()
     waiting = [view.job.id for view in views if view.job.state == "queued"]
-    lines = [_line(studio, view, visitor, language, waiting) for view in views]
-    lately = studio.jobs.list(states=("done", "failed", "cancelled"), limit=FINISHED_LOOKED_AT)
+    times = queue_times(studio.jobs, studio.live, studio.estimates)
+    lines = [_line(studio, view, visitor, language, waiting, times) for view in views]
+    lately = studio.jobs.list(
+        states=("done", "failed", "cancelled"), limit=FINISHED_LOOKED_AT, has_parts=False
+    )
     own = [job for job in lately if visitor.owns(job.client, job.user)][:FINISHED_SHOWN]
-    ended = [_line(studio, studio.view(job.id), visitor, language, waiting) for job in own]
+    ended = [_line(studio, studio.view(job.id), visitor, language, waiting, times) for job in own]
     parts = [cards.heading(say("queue_running", language))]
     if studio.supervisor.is_paused:
         parts.append(cards.note(say("queue_paused_note", language)))
+    if times.total and len(lines) > 1:
+        parts.append(cards.note(queue_deeds.total_told(times, language)))
     parts.append(cards.job_list(lines, language) if lines else cards.queue_empty_card(language))
     if ended:
         parts += [cards.heading(say("queue_finished", language)), cards.job_list(ended, language)]
@@ -164,8 +197,9 @@ def render(studio: Studio, visitor: Visitor, language: str) -> str:
 
 
 def _line(
-    studio: Studio, view: JobView, visitor: Visitor, language: str, waiting: list[int]
-) -> JobLine:
+    studio: Studio, view: JobView, visitor: Visitor, language: str, waiting: list[int],
+    times: QueueTimes,
+) -> JobLine:  # fmt: skip
     job = view.job
     is_own = visitor.owns(job.client, job.user)
     return JobLine(
@@ -173,6 +207,10 @@ def _line(
         state=job.state,
         title=_title(studio, job, language) if is_own else _strangers_title(job, language),
         facts=_facts(studio, job, language, is_own),
+        when=queue_deeds.when_told(job, times, language),
+        is_held=job.is_paused,
+        priority=job.priority,
+        can_edit=queue_deeds.can_edit(job, visitor),
         who=say("who_you" if is_own else f"who_{job.origin}", language),
         position=view.position,
         percent=_percent(studio, view),
@@ -221,6 +259,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return say("fetching", language, names=", ".join(params.names))
     if isinstance(params, AnyFileTool):
         return tool_title(params, language)
+    if isinstance(params, Plot):
+        return f"{say(plots.NAMES[params.script], language)} · {params.title[:TITLE_CHARACTERS]}"
     if isinstance(params, FindFaces):
         return say("faces_looking", language, count=len(params.pictures))
     if isinstance(params, CaptionPictures):
@@ -240,6 +280,8 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         params = studio.params_of(job)
     except WebUIError as err:
         return err.message
+    if isinstance(params, Plot):
+        return cells_told(studio.jobs.part_states(job.id), language)
     if isinstance(params, FetchWeights):
         return say("tab_restore", language)
     if isinstance(params, AnyFileTool):

@@ -71,7 +71,7 @@ def draw(studio: Studio) -> Txt2Img:
         tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel,
         script_columns=script_columns, hires_panel=hires_panel, hires_size=hires_size,
-        kit=ask.kit, networks=ask.networks, results=stage,
+        kit=ask.kit, networks=ask.networks, cost=ask.cost, results=stage,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 

@@ -1,0 +1,145 @@
+"""What people do to waiting jobs beyond stopping them: hold, prefer, drag, edit; and when each
+will be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from webui.errors import JobError
+from webui.params import TextToImage
+from webui.services.queue_times import QueueTimes
+from webui.ui import cards
+from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
+from webui.ui.session import Visitor
+from webui.ui.texts import say
+
+if TYPE_CHECKING:
+    from webui.jobs.store import Job
+    from webui.studio import Studio
+
+DEEDS = ("hold", "release", "prefer", "defer")
+DRAG_JS = """
+let dragged = null;
+const lineOf = (event) => event.target.closest && event.target.closest('.dq-job[draggable]');
+const unmark = () => element.querySelectorAll('.dq-dropmark').forEach((one) => one.classList.remove('dq-dropmark'));
+element.addEventListener('dragstart', (event) => {
+  const line = lineOf(event);
+  dragged = line ? line.dataset.job : null;
+  if (line) event.dataTransfer.setData('text/plain', line.dataset.job);
+});
+element.addEventListener('dragover', (event) => {
+  if (!dragged) return;
+  event.preventDefault();
+  unmark();
+  const line = lineOf(event);
+  if (line && line.dataset.job !== dragged) line.classList.add('dq-dropmark');
+});
+element.addEventListener('dragend', () => { dragged = null; unmark(); });
+element.addEventListener('drop', (event) => {
+  if (!dragged) return;
+  event.preventDefault();
+  const line = lineOf(event);
+  if (!line || line.dataset.job !== dragged) {
+    trigger('act', {act: 'drop', job: dragged, before: line ? line.dataset.job : ''});
+  }
+  dragged = null;
+  unmark();
+});
+"""  # noqa: E501
+"""Waiting jobs are dragged in front of others, or below all."""
+
+
+def change(studio: Studio, job_id: int, deed: str, visitor: Visitor) -> None:
+    """Let a waiting job wait on or no longer, or give it another priority."""
+    job = studio.jobs.get(job_id)
+    if not visitor.may_change(job):
+        return
+    if deed == "hold":
+        studio.pause_job(job_id)
+    elif deed == "release":
+        studio.resume_job(job_id)
+    else:
+        studio.jobs.prefer(job_id, job.priority + (1 if deed == "prefer" else -1))
+
+
+def drop(studio: Studio, job_id: int, before: str, visitor: Visitor) -> None:
+    """A waiting job was dragged in front of another, or to the end (empty).
+
+    Raises:
+        JobError: One of the two does not wait any more.
+    """
+    if visitor.may_change(studio.jobs.get(job_id)):
+        studio.jobs.move(job_id, int(before) if before else None)
+
+
+def can_edit(job: Job, visitor: Visitor) -> bool:
+    """True for the visitor's waiting jobs of txt2img."""
+    is_own = visitor.owns(job.client, job.user)
+    return is_own and job.state == "queued" and job.kind == "txt2img" and job.parent is None
+
+
+def edit(studio: Studio, job_id: int, visitor: Visitor) -> dict[str, Any]:
+    """Hold a waiting job, so that the next Generate of this browser replaces it.
+
+    Returns:
+        What stood in its form, by field.
+    Raises:
+        JobError: It waits no more, or is not one that can be edited.
+    """
+    job = studio.jobs.get(job_id)
+    params = studio.params_of(job)
+    if not can_edit(job, visitor) or not isinstance(params, TextToImage):
+        raise JobError("This job cannot be edited any more.", "Ask for a new one.")
+    studio.edit(job_id, visitor.client)
+    return form_values(params)
+
+
+def form_values(params: TextToImage) -> dict[str, Any]:
+    """The fields of txt2img that make this request again."""
+    hires = params.hires
+    names = (
+        "prompt", "negative_prompt", "sampler", "schedule", "steps", "width", "height",
+        "batch_count", "batch_size", "cfg_scale", "subseed_strength", "seed_resize_from_w",
+        "seed_resize_from_h", "tiling",
+    )  # fmt: skip
+    values: dict[str, Any] = {name: getattr(params, name) for name in names}
+    has_extra = bool(params.subseed_strength or params.seed_resize_from_w)
+    values |= {
+        "styles": [], "seed": str(params.seed), "subseed": str(params.subseed),
+        "has_extra": has_extra, "has_hires": hires is not None, "script": "None",
+        "has_refiner": params.refiner is not None,
+    }  # fmt: skip
+    if params.refiner is not None:
+        values |= {
+            "refiner_checkpoint": params.refiner.checkpoint,
+            "refiner_switch_at": params.refiner.switch_at,
+        }
+    if hires is None:
+        return values
+    return values | {
+        "hires_upscaler": hires.upscaler, "hires_steps": hires.steps,
+        "hires_denoising": hires.denoising_strength, "hires_scale": hires.scale,
+        "hires_resize_x": hires.resize_x, "hires_resize_y": hires.resize_y,
+        "hires_sampler": hires.sampler or SAME_SAMPLER,
+        "hires_schedule": hires.schedule or SAME_SCHEDULE,
+        "hires_checkpoint": hires.checkpoint or SAME_CHECKPOINT,
+        "hires_cfg": hires.cfg_scale or 0.0, "hires_prompt": hires.prompt,
+        "hires_negative": hires.negative_prompt,
+    }  # fmt: skip
+
+
+def total_told(times: QueueTimes, language: str) -> str:
+    """When the line will be empty, at the earliest if some jobs' time is not known."""
+    key = "queue_total" if times.is_whole else "queue_total_least"
+    return say(key, language, time=cards.duration(times.total, language))
+
+
+def when_told(job: Job, times: QueueTimes, language: str) -> str:
+    """When a waiting job will begin and how long it will take, as far as past jobs tell."""
+    begins, ends = times.begins.get(job.id), times.ends.get(job.id)
+    if job.state != "queued" or begins is None or ends is None or not ends > begins:
+        return ""
+    return say(
+        "queue_when", language, start=cards.duration(begins, language),
+        time=cards.duration(ends - begins, language),
+    )  # fmt: skip
