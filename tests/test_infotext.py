@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webui.infotext import (
     Infotext,
@@ -17,6 +19,7 @@ from webui.infotext import (
     with_defaults,
     write_infotext,
 )
+from webui.recipes import read_text
 
 PAIRS = {"Steps": 20, "Sampler": "Euler a", "Seed": 5}
 LINE = "Steps: 20, Sampler: Euler a, Seed: 5"
@@ -78,6 +81,31 @@ def test_what_is_written_is_read_back() -> None:
     assert read.negative_prompt == "x,\ny"
     expected = {key: str(value) for key, value in pairs.items() if key != "Size"}
     assert read.params == {**expected, "Size-1": "512", "Size-2": "768"}
+
+
+LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=40)
+PROMPTS = (
+    st.lists(LINES.map(str.strip), max_size=4)
+    .map("\n".join)
+    .map(str.strip)
+    .filter(lambda text: "Negative prompt:" not in text)
+)
+KEYS = st.from_regex(r"[A-Z][a-z]{2,8}( [a-z]{2,8})?", fullmatch=True)
+VALUES = (
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+    .map(str.strip)
+    .filter(lambda text: text and text[0] != '"' and not re.match(r"\d+x\d+$", text))
+)
+"""Without what A1111's rule cannot hold: quotes around a value, and ``5x6``, which is a size."""
+
+
+@given(PROMPTS, PROMPTS, st.dictionaries(KEYS, VALUES, min_size=3, max_size=6))
+def test_whatever_is_written_is_read_back(
+    prompt: str, negative_prompt: str, pairs: dict[str, str]
+) -> None:
+    text = write_infotext(prompt, negative_prompt, pairs)
+    assert parse_infotext(text) == Infotext(prompt, negative_prompt, pairs)
+    assert read_text(text).infotext == parse_infotext(text)
 
 
 # Reading

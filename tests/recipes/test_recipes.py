@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sd_parsers
 from PIL import Image, PngImagePlugin
 
-from webui.infotext import parse_infotext
 from webui.recipes import Recipe, read_picture, read_text
 
 GRAPH: dict[str, Any] = {
@@ -293,6 +293,33 @@ def test_novelai_and_plain_texts() -> None:
     sdnext = "a cat\nSteps: 5, Sampler: Euler, Seed: 2, App: SD.Next, Version: 4a"
     assert read_text(sdnext).program == "SD.Next"
     assert read_picture(png()) is None
+
+
+INVOKE = {
+    "positive_prompt": "a cat", "negative_prompt": "dog", "seed": 41, "steps": 5, "cfg_scale": 7.5,
+    "scheduler": "euler", "model": {"model_name": "m", "base_model": "sd-1"},
+}  # fmt: skip
+NOVELAI = {"steps": 5, "sampler": "k_euler", "seed": 41, "scale": 10.0, "uc": "dog", "strength": 0}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"parameters": "a cat\nNegative prompt: dog\nSteps: 5, Sampler: Euler, Seed: 41"},
+        {"parameters": json.dumps({**FOOOCUS, "seed": 41}), "fooocus_scheme": "fooocus"},
+        {"invokeai_metadata": json.dumps(INVOKE)},
+        {"Software": "NovelAI", "Description": "a cat", "Comment": json.dumps(NOVELAI),
+         "Source": "Stable Diffusion 1D44365E"},
+    ],
+)  # fmt: skip
+def test_another_reader_of_recipes_reads_the_same(texts: dict[str, str]) -> None:
+    theirs = sd_parsers.ParserManager().parse(Image.open(io.BytesIO(png(**texts))))
+    ours = picture(**texts)
+    assert theirs is not None
+    (sampler,) = theirs.samplers
+    assert int(sampler.parameters["seed"]) == int(pairs(ours)["Seed"]) == 41
+    assert theirs.prompts[0].value in prompts(ours)[0]
+    assert theirs.negative_prompts[0].value in prompts(ours)[1]
 
 
 def test_broken_recipes_are_read_as_far_as_they_go() -> None:
