@@ -327,3 +327,35 @@ def test_fit_when_the_layer_has_another_shape_is_denied(form: str) -> None:
 )  # fmt: skip
 def test_tensors_when_they_make_up_no_format_are_no_change(tensors: TENSORS) -> None:
     assert read_change(tensors) is None
+
+
+NONSENSE: list[tuple[dict[str, tuple[int, ...]], tuple[int, ...]]] = [
+    ({"up": (OUT, R), "down": (R, IN), "alpha": (2, 2)}, (OUT, IN)),
+    ({"up": (OUT, R), "down": ()}, (OUT, IN)),
+    ({"up": (OUT, R), "down": (R, IN), "dora_scale": ()}, (OUT, IN)),
+    ({"up": (OUT, R), "down": (R + 1, IN)}, (OUT, IN)),
+    ({"up": (OUT, R), "down": (R, IN), "mid": (R, R)}, (OUT, IN)),
+    ({"hada_w1_a": (OUT, R), "hada_w1_b": (), "hada_w2_a": (OUT, R), "hada_w2_b": (R, IN)},
+     (OUT, IN)),
+    ({"lokr_w1": (), "lokr_w2": (OUT, IN)}, (OUT, IN)),
+    ({"lokr_w1": (2,), "lokr_w2": (OUT // 2, IN)}, (OUT, IN)),
+    ({"lokr_w1": (2, 2), "lokr_w2_a": (4, R), "lokr_w2_b": ()}, (OUT, IN)),
+    ({"a1": (IN, R), "a2": (), "b1": (OUT, R), "b2": (R, IN)}, (OUT, IN)),
+    ({"a1": (1, R), "a2": (R, 1), "b1": (OUT, R), "b2": (R, 1)}, (OUT,)),
+    ({"oft_blocks": (2, 4, 4), "alpha": (3,)}, (OUT, IN)),
+    ({"oft_blocks": (2, 4, 4)}, (OUT,)),
+    ({"oft_blocks": (4, 2, 4, 4)}, (OUT, IN)),
+    ({"oft_diag": (8, 8, 1, 1)}, (OUT, IN)),
+    ({"weight": (OUT,), "on_input": (2,)}, (OUT, IN)),
+    ({"diff": ()}, (OUT, IN)),
+    ({"w_norm": (OUT,), "dora_scale": (IN,)}, (OUT,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shapes", "layer"), NONSENSE)
+def test_tensors_of_impossible_shapes_fit_no_layer(
+    shapes: dict[str, tuple[int, ...]], layer: tuple[int, ...]
+) -> None:
+    change = read_change({name: some(*shape) for name, shape in shapes.items()})
+
+    assert change is None or not change.fits(layer)

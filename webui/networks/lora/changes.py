@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -81,8 +81,6 @@ class LowRank(_AddedWhole):
 
     def fits(self, shape: Sequence[int]) -> bool:
         """See ``Change``."""
-        if self.up.ndim < 2 or self.down.ndim < 2:
-            return False
         kernel = math.prod(self.mid.shape[2:]) if self.mid is not None else 1
         columns = math.prod(self.down.shape[1:]) * kernel
         ranks = (self.down.shape[0], math.prod(self.up.shape[1:]))
@@ -252,7 +250,7 @@ class Difference(_AddedWhole):
 
     def fits(self, shape: Sequence[int]) -> bool:
         """See ``Change``."""
-        return self.diff.ndim > 0 and _rows(self.diff.shape) == _rows(shape)
+        return _rows(self.diff.shape) == _rows(shape)
 
     def delta(self, weight: Tensor, rank_limit: int | None = None) -> Tensor:
         """See ``Change``."""
@@ -267,7 +265,7 @@ class Replacement(_AddedWhole):
 
     def fits(self, shape: Sequence[int]) -> bool:
         """See ``Change``."""
-        return self.new.ndim > 0 and _rows(self.new.shape) == _rows(shape)
+        return _rows(self.new.shape) == _rows(shape)
 
     def delta(self, weight: Tensor, rank_limit: int | None = None) -> Tensor:
         """See ``Change``."""
@@ -293,6 +291,8 @@ class General(_AddedWhole):
 
     def fits(self, shape: Sequence[int]) -> bool:
         """See ``Change``."""
+        if len(shape) < 2:
+            return False
         rows = _rows(shape)
         acts_on_inputs = _product_shape(self.a1, self.a2, None)
         return _product_shape(self.b1, self.b2, None) == rows and acts_on_inputs in (
@@ -332,11 +332,12 @@ class Rotation(_AddedWhole):
 
     def fits(self, shape: Sequence[int]) -> bool:
         """See ``Change``."""
-        if self.blocks.ndim not in (3, 4) or self.blocks.shape[-1] != self.blocks.shape[-2]:
+        *rounds, count, size, width = self.blocks.shape
+        if len(shape) < 2 or size != width or count * size != shape[0]:
             return False
-        if self.rescale is not None and self.rescale.numel() != shape[0]:
+        if rounds and (size % 2 or shape[0] % (2 ** rounds[0] * (size // 2))):
             return False
-        return self.blocks.shape[-3] * self.blocks.shape[-1] == shape[0]
+        return self.rescale is None or self.rescale.numel() == shape[0]
 
     def delta(self, weight: Tensor, rank_limit: int | None = None) -> Tensor:
         """See ``Change``."""
@@ -393,6 +394,8 @@ class Directed(_AddedWhole):
 
     def fits(self, shape: Sequence[int]) -> bool:
         """See ``Change``."""
+        if len(shape) < 2:
+            return False
         wanted = shape[0] if self._is_of_outputs(shape) else shape[1]
         return self.inner.fits(shape) and self.magnitude.numel() == wanted
 
@@ -430,6 +433,26 @@ class LayerChange:
         return self.weight is None or self.weight.fits(shape)
 
 
+_NUMBERS: Final = ("alpha", "scale", "on_input")
+_AXES: Final[Mapping[str, tuple[int, int]]] = {
+    **dict.fromkeys(("up", "down", "a1", "a2", "b1", "b2", "lokr_w1", "lokr_w2"), (2, 5)),
+    **dict.fromkeys(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"), (2, 2)),
+    **dict.fromkeys(("lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b"), (2, 2)),
+    **dict.fromkeys(("mid", "hada_t1", "hada_t2", "lokr_t2"), (3, 5)),
+    **dict.fromkeys(("oft_blocks", "oft_diag"), (3, 4)),
+    **dict.fromkeys(("dora_scale", "diff", "set_weight", "w_norm"), (1, 5)),
+}
+"""How few and how many axes a tensor may have, where the formats do not read it as a list."""
+
+
+def _can_be(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor has a shape that its place in a format can have in some layer."""
+    if name in _NUMBERS:
+        return tensor.numel() == 1
+    fewest, most = _AXES.get(name, (0, 5))
+    return fewest <= tensor.ndim <= most
+
+
 def read_change(tensors: Mapping[str, Tensor], usual_factor: float | None = None) -> (
     LayerChange | None
 ):  # fmt: skip
@@ -441,6 +464,8 @@ def read_change(tensors: Mapping[str, Tensor], usual_factor: float | None = None
     Returns:
         None when they make up no known format.
     """
+    if not all(_can_be(name, tensor) for name, tensor in tensors.items()):
+        return None
     bias = tensors.get("diff_b", tensors.get("b_norm"))
     change = _weight_change(tensors, usual_factor)
     if change is None:
