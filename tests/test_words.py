@@ -327,6 +327,14 @@ def test_wire_when_messages_are_sent_from_threads_come_whole() -> None:
     assert all(m["data"] == b"x" * 9999 for m in found)
 
 
+def test_wire_when_a_path_is_no_text_brings_it_all_the_same() -> None:
+    stream = io.BytesIO()
+    Sender(stream).send({"type": "load", "path": "caf\udce9 \ud83d 水"})
+    stream.seek(0)
+
+    assert receive(stream) == {"type": "load", "path": "caf\udce9 \ud83d 水"}
+
+
 def test_wire_when_cut_in_the_middle_counts_as_closed() -> None:
     stream = io.BytesIO()
     Sender(stream).send({"type": "done"})

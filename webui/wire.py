@@ -17,6 +17,8 @@ import msgpack
 MAX_MESSAGE_BYTES = 1 << 30
 _PACK: Any = msgpack.packb  # msgpack brings no types
 _UNPACK: Any = msgpack.unpackb
+_ODD_TEXT = "surrogatepass"
+"""Paths may hold bytes that are no text, which Python spells as halves of surrogate pairs."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -33,7 +35,7 @@ class Sender:
         Raises:
             OSError: The other side is gone (BrokenPipeError) or the stream is closed.
         """
-        body = cast(bytes, _PACK(message, use_bin_type=True))
+        body = cast(bytes, _PACK(message, use_bin_type=True, unicode_errors=_ODD_TEXT))
         with self._lock:
             self._stream.write(_LENGTH.pack(len(body)))
             self._stream.write(body)
@@ -57,7 +59,7 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
     body = _read_exactly(stream, length)
     if body is None:
         return None
-    return cast(dict[str, Any], _UNPACK(body, raw=False))
+    return cast(dict[str, Any], _UNPACK(body, raw=False, unicode_errors=_ODD_TEXT))
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -195,6 +196,31 @@ def test_openapi_when_asked_describes_txt2img(client: TestClient) -> None:
 
     body = schema["components"]["schemas"]["TextToImageBody"]["properties"]
     assert body["steps"]["default"] == 50 and "/sdapi/v1/txt2img" in schema["paths"]
+
+
+def test_lists_when_names_of_files_are_no_text_tell_them_as_far_as_they_are(
+    client: TestClient, studio: Studio
+) -> None:
+    models = studio.settings.folders.data / "models"
+    kinds = {"Lora": "loras", "Stable-diffusion": "sd-models", "hypernetworks": "hypernetworks"}
+    starter = studio.cards.find("checkpoint", Wanted("starter-emoji"))[0]
+    for folder in kinds:
+        (models / folder).mkdir(parents=True, exist_ok=True)
+        ending = b".pt" if folder == "hypernetworks" else b".safetensors"
+        try:
+            os.link(starter.record.path, os.fsencode(models / folder) + b"/caf\xe9" + ending)
+        except OSError:
+            pytest.skip("this file system holds no such names, or no links")
+    client.post(f"{SDAPI}/refresh-loras")
+
+    for path in kinds.values():
+        answer = client.get(f"{SDAPI}/{path}")
+        assert answer.status_code == 200 and "caf" in answer.text
+    titles = [model["title"] for model in client.get(f"{SDAPI}/sd-models").json()]
+    (odd,) = (title for title in titles if title.startswith("caf"))
+    changed = client.post(f"{SDAPI}/options", json={"sd_model_checkpoint": odd})
+    assert changed.status_code == 200
+    assert client.get(f"{SDAPI}/options").json()["sd_model_checkpoint"].startswith(odd[:4])
 
 
 def test_cards_when_a1111s_page_asks_show_pictures_and_metadata_of_models_only(

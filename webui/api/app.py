@@ -54,6 +54,7 @@ def build_api(studio: Studio) -> FastAPI:
         version=__version__,
         strict_content_type=False,
         openapi_url=None,  # served by a route of ours, behind the password
+        default_response_class=SafeJSONResponse,  # no file's name makes a list fail
         docs_url=None,  # both pages load their program from another server: blank when offline,
         redoc_url=None,  # and a stranger's code beside our API
     )
