@@ -206,6 +206,19 @@ def test_reg_pictures_when_given_then_join_with_their_own_weight(tmp_path: Path)
     assert ("person", 0.25) in weights and ("wide", 1.0) in weights
 
 
+def test_reg_pictures_when_their_words_are_dropped_then_only_theirs(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    picture(tmp_path / "reg" / "1_person" / "r.png", colour=GREEN)
+
+    def told(**changes: object) -> set[str]:
+        chosen = options(folder, reg_data_dir=str(tmp_path / "reg"), **changes)
+        return {c for b in open_dataset(chosen, (), 0).batches(1, PLAN) for c in b.captions}
+
+    assert told(reg_caption_dropout_rate=1.0) >= {"", "wide"}
+    assert "person" not in told(reg_caption_dropout_rate=1.0)
+    assert told(caption_dropout_rate=1.0, reg_caption_dropout_rate=0.0) == {"", "person"}
+
+
 def test_folder_when_its_repeats_were_given_then_nobody_is_told_of_them(tmp_path: Path) -> None:
     picture(tmp_path / "3_me" / "a.png", caption="me")
     folder = tmp_path / "3_me"

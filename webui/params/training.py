@@ -74,6 +74,9 @@ class DataOptions(Captioning, Augmenting, Bucketing):
         repeats: For ``train_data_dir`` when it holds pictures itself; 0 = ask.
         in_json: Metadata file instead of captions beside pictures.
         dataset_config: File with ``[[datasets]]``; takes the place of all three.
+        reg_caption_dropout_rate: Share of uses of regularisation pictures with no caption; None =
+            ``caption_dropout_rate``. What is painted for no words is what guidance pushes away
+            from: without such pictures a LoRA changes that, too.
         prior_loss_weight: Weight of regularisation pictures.
         cache_latents_to_disk: Implies ``cache_latents``.
         cache_text_encoder_outputs_to_disk: Implies ``cache_text_encoder_outputs``.
@@ -88,6 +91,7 @@ class DataOptions(Captioning, Augmenting, Bucketing):
     dataset_config: str = ""
     resolution: Size = (512, 512)
     train_batch_size: Count = 1
+    reg_caption_dropout_rate: Fraction | None = None
     prior_loss_weight: NotNegative = 1.0
     cache_info: bool = False
     skip_broken: bool = False

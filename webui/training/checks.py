@@ -127,7 +127,7 @@ def _caches(options: TrainingOptions, family: str) -> Iterator[Problem]:
     if options.cache_text_encoder_outputs or options.cache_text_encoder_outputs_to_disk:
         for name in (
             "shuffle_caption", "caption_dropout_rate", "token_warmup_step",
-            "caption_tag_dropout_rate", "enable_wildcard",
+            "caption_tag_dropout_rate", "reg_caption_dropout_rate", "enable_wildcard",
         ):  # fmt: skip
             if getattr(options, name):
                 yield Problem(

@@ -54,8 +54,13 @@ def find_datasets(options: TrainingOptions) -> tuple[tuple[DatasetOptions, ...],
         subsets = _subsets(options.train_data_dir, "train_data_dir", options, said)
         if options.reg_data_dir:
             found = _subsets(options.reg_data_dir, "reg_data_dir", options, said)
-            subsets += [subset.model_copy(update={"is_reg": True}) for subset in found]
+            subsets += [subset.model_copy(update=_as_reg(options)) for subset in found]
     return (make_dataset(options, subsets),), said
+
+
+def _as_reg(options: TrainingOptions) -> dict[str, Any]:
+    rate = options.reg_caption_dropout_rate
+    return {"is_reg": True} | ({} if rate is None else {"caption_dropout_rate": rate})
 
 
 def make_dataset(options: TrainingOptions, subsets: list[Subset]) -> DatasetOptions:

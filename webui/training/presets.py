@@ -62,6 +62,7 @@ _ALWAYS: Final[dict[str, Any]] = {
     "optimizer_type": "AdamW", "lr_scheduler": "cosine_with_restarts", "unet_lr": 1e-4,
     "max_token_length": 225, "save_precision": "fp16", "save_every_n_epochs": 1,
     "sample_every_n_epochs": 1, "sample_sampler": "euler_a", "seed": 1337, "skip_broken": True,
+    "reg_caption_dropout_rate": 0.3,
 }  # fmt: skip
 _SUBJECTS: Final[dict[str, dict[str, Any]]] = {
     CHARACTER: {"network_dim": 32, "network_alpha": 16.0, "text_encoder_lr": 1e-5},

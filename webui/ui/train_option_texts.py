@@ -60,6 +60,10 @@ OPTION_TEXTS: dict[str, tuple[str, str]] = {
     "dataset_repeats": ("Repeats with a metadata file", "元数据文件的重复次数"),
     "dataset_config": ("File with [[datasets]]", "数据集配置文件"),
     "train_batch_size": ("Pictures at once", "批量大小"),
+    "reg_caption_dropout_rate": (
+        "Share of their uses without caption; 0.3 keeps old subjects well",
+        "正则化图片丢弃标签的概率（0.3 有助于保留原有内容）",
+    ),
     "prior_loss_weight": ("Weight of regularisation pictures", "正则化图片的先验损失权重"),
     "cache_info": ("Accepted; picture heads are read quickly anyway", "兼容项，无需设置"),
     "skip_broken": ("Leave out pictures that cannot be read", "跳过损坏的图片"),
