@@ -11,6 +11,7 @@ from webui.options import OPTION_DEFAULTS
 from webui.params import DrawnTexts, Hires, Refiner, TextToImage, from_json
 from webui.prompts.drawing import Values
 from webui.prompts.styles import Style
+from webui.services import drawn_texts
 from webui.services.follow_ups import again
 from webui.services.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
 
@@ -228,6 +229,14 @@ def test_wildcards_when_all_combinations_are_wanted_come_in_turn() -> None:
     ]  # fmt: skip
     with pytest.raises(ParamsError, match="1,024 combinations"):
         drawn(prompt="{a|b}" * 10, combinatorial=True)
+
+
+def test_wildcards_when_there_is_too_much_to_draw_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawn_texts, "MOST_DRAWS", 500)
+
+    assert drawn(prompt="{|}" * 40, batch_count=10).image_count == 10
+    with pytest.raises(ParamsError, match="too many choices"):
+        drawn(prompt="{|}" * 40, batch_count=20)
 
 
 def test_wildcards_when_unknown_or_switched_off_stay_as_typed() -> None:

@@ -59,6 +59,7 @@ from webui.services.drafts import Drafts
 from webui.services.drawn_texts import wildcard_folders
 from webui.services.embedding_list import EmbeddingList
 from webui.services.estimates import Estimates
+from webui.services.forever import reason_to_end
 from webui.services.form_history import FormHistory
 from webui.services.gallery_room import GalleryRoom
 from webui.services.job_files import JobFiles
@@ -179,6 +180,8 @@ class Studio:
     def start(self) -> None:
         """Take up work: jobs left over from last time, then the worker."""
         self.jobs.recover_at_start()
+        for job in self.jobs.broken_chains():
+            self._repeat(job.id)
         if self.drafts.load(QUEUE, QUEUE).get("is_paused"):
             self.supervisor.pause()
         self.supervisor.start()
@@ -761,6 +764,12 @@ class Studio:
     def _repeat(self, job_id: int) -> None:
         job = self.jobs.get(job_id)
         if job.repeat_json is None:
+            return
+        chain = self.jobs.chain_of(job.client)
+        folder = self.settings.folders.data
+        if told := reason_to_end(chain, self.options.as_dict(), folder, self.gallery.is_starred):
+            self.jobs.stop_repeating_for(job.client)
+            logger.info("%s", told)
             return
         try:
             wish = request_from_json(job.repeat_json)

@@ -198,3 +198,17 @@ def test_style_files_when_a_file_changes_outside_read_it_again(tmp_path: Path) -
     assert list(styles.by_name()) == ["a"]
     write(tmp_path / "styles.csv", "name,prompt,negative_prompt\nlonger,1,\n")
     assert list(styles.by_name()) == ["longer"]
+
+
+def test_styles_when_lists_of_fooocus_are_dropped_into_a_folder_are_read(tmp_path: Path) -> None:
+    styles = StyleFiles.from_settings(tmp_path, (), (tmp_path / "Fooocus",))
+    assert styles.by_name() == {}
+
+    for place, name in (("styles", "mine"), ("Fooocus/sdxl_styles", "sai-anime")):
+        (tmp_path / place).mkdir(parents=True)
+        entries = [{"name": name, "prompt": "anime {prompt}", "negative_prompt": "photo"}]
+        (tmp_path / place / "sdxl.json").write_text(json.dumps(entries))
+
+    assert list(styles.by_name()) == ["mine", "sai-anime"]
+    styles.save(Style("mine", "other"))
+    assert styles.by_name()["mine"].prompt == "other", "what people write wins over a list"

@@ -113,10 +113,12 @@ class Drawer:
 
     Attributes:
         missing: Names of wildcards that were met and hold nothing; they stay as typed.
+        draws: How often something was drawn so far.
     """
 
     find: FindValues
     missing: dict[str, None] = field(default_factory=dict[str, None])
+    draws: int = 0
 
     def draw(self, text: str, seed: int, side: int = 0) -> str:
         """The text of the picture with that seed.
@@ -124,8 +126,10 @@ class Drawer:
         Raises:
             PromptSyntaxError: A wildcard that holds itself, or a text without an end.
         """
-        numbers = Numbers(seed, side)
-        return _Draw(self, numbers).text(read_template(text), {}, ())
+        drawn = _Draw(self, Numbers(seed, side))
+        found = drawn.text(read_template(text), {}, ())
+        self.draws += drawn.draws
+        return found
 
     def every(self, text: str) -> Iterator[str]:
         """All texts there are, one after the other; the last choice changes fastest.
@@ -202,7 +206,7 @@ class _Draw:
     def __init__(self, drawer: Drawer, numbers: Numbers) -> None:
         self._drawer = drawer
         self._numbers = numbers
-        self._draws = 0
+        self.draws = 0
 
     def text(self, template: Template, meanings: dict[str, Template], above: Above) -> str:
         found = "".join([self._part(part, meanings, above) for part in template])
@@ -213,8 +217,8 @@ class _Draw:
     def _part(self, part: Part, meanings: dict[str, Template], above: Above) -> str:
         if isinstance(part, str):
             return part
-        self._draws += 1
-        if self._draws > MOST_DRAWS:
+        self.draws += 1
+        if self.draws > MOST_DRAWS:
             raise _endless()
         if isinstance(part, Wildcard):
             return self._wildcard(part, meanings, above)

@@ -134,23 +134,28 @@ class StyleFiles:
         files: CSV files in A1111's layout, and Fooocus' JSON lists (read only). Where a name
             occurs twice the later file wins, and CSV wins over JSON.
         default: The CSV file for new styles; need not exist yet.
+        folders: Whose JSON lists are read, too, when they come; need not exist.
     """
 
-    def __init__(self, files: Sequence[Path], default: Path) -> None:
+    def __init__(self, files: Sequence[Path], default: Path, folders: Sequence[Path] = ()) -> None:
         every = list(dict.fromkeys([*files, default]))
-        self._files = sorted(every, key=lambda file: not _is_json(file))
+        self._named = sorted(every, key=lambda file: not _is_json(file))
+        self._folders = tuple(folders)
         self._default = default
         self._lock = threading.RLock()
         self._known: dict[Path, tuple[tuple[int, int], list[Style]]] = {}
 
     @classmethod
-    def from_settings(cls, data: Path, styles_files: Sequence[str] = ()) -> StyleFiles:
+    def from_settings(
+        cls, data: Path, styles_files: Sequence[str] = (), programs: Sequence[Path] = ()
+    ) -> StyleFiles:
         """Files as the start-up flags name them.
 
         Args:
             data: The data folder; ``styles.csv`` lies there unless a flag says otherwise.
             styles_files: ``--styles-file`` values; relative ones count from ``data``, ``*`` and
                 ``?`` in the file name take all that match.
+            programs: Folders of other programs; Fooocus keeps lists in ``sdxl_styles``.
         """
         files: list[Path] = []
         default: Path | None = None
@@ -161,7 +166,14 @@ class StyleFiles:
             else:
                 files.append(path)
                 default = default or (None if _is_json(path) else path)
-        return cls(files, default or data / "styles.csv")
+        folders = [data / "styles", *(place / "sdxl_styles" for place in (data, *programs))]
+        return cls(files, default or data / "styles.csv", folders)
+
+    @property
+    def _files(self) -> list[Path]:
+        """Those in the folders now, then those that were named."""
+        found = [file for folder in self._folders for file in sorted(folder.glob("*.json"))]
+        return list(dict.fromkeys([*found, *self._named]))
 
     def by_name(self) -> dict[str, Style]:
         """All styles, in file order, without dividers."""

@@ -16,6 +16,8 @@ MOST_COMBINATIONS = 1000
 """Pictures of one job that paints all combinations."""
 MOST_CHARACTERS = 16_000_000
 """Of all texts of a job, which lie in its row."""
+MOST_DRAWS = 3_000_000
+"""In all texts of a job: a few seconds."""
 
 
 def wildcard_folders(data: Path, programs: tuple[Path, ...]) -> list[Path]:
@@ -98,8 +100,8 @@ def drawn_texts(
         for one in drawn:
             lists[name].append(one)
             length += len(one)
-            if length > MOST_CHARACTERS:
-                raise _too_long(count)
+            if length > MOST_CHARACTERS or drawer.draws > MOST_DRAWS:
+                raise _too_much(count)
     changes: dict[str, Any] = {
         "drawn": {
             "template": templates.get("prompts", ""),
@@ -114,9 +116,10 @@ def drawn_texts(
     return changes, list(drawer.missing)
 
 
-def _too_long(count: int) -> ParamsError:
+def _too_much(count: int) -> ParamsError:
     return ParamsError(
-        f"The prompts of the {count} pictures hold more than {MOST_CHARACTERS:,} characters.",
-        "Ask for fewer pictures at once, or let wildcards bring in less.",
+        f"The prompts of the {count} pictures together are too long or hold too many choices: at "
+        f"most {MOST_CHARACTERS:,} characters and {MOST_DRAWS:,} draws go into one job.",
+        "Ask for fewer pictures at once, or for prompts with less to draw.",
         field="prompt",
     )

@@ -271,7 +271,7 @@
     const box = boxOf(event.target);
     if (!box) return;
     learnKeys();
-    readAlong(box, event.isTrusted || event.dqTyped);
+    readAlong(box, event.isTrusted);
   });
   // Texts that the program itself put into a box tell nobody; they are looked at now and then
   const seen = new WeakMap();
