@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -323,6 +325,27 @@ def test_parts_that_wait_beside_the_device_are_not_brought() -> None:
     memory.get(key("a"), lambda: Kept(part, (part,)))
     memory.get(key("a"))
     assert part.is_away and memory.used == Bytes(ram=20)
+
+
+def test_what_goes_is_gone_when_its_memory_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.encoder = {"works with": self}
+
+    left: list[bool] = []
+
+    def give_back() -> None:
+        gc.collect()
+        left.append(first() is not None)
+
+    monkeypatch.setattr(memory_module, "give_back_memory", give_back)
+    memory = ModelMemory(Budget(device=10))
+    first = weakref.ref(memory.get(key("a"), lambda: Kept(Model(), (FakePart(6),)), Bytes(6)))
+    memory.get(key("b"), lambda: Kept(Model(), (FakePart(6),)), Bytes(6))
+
+    assert left == [False]
 
 
 def test_many_turns_end_with_the_bytes_of_two() -> None:

@@ -283,15 +283,18 @@ class ModelMemory:
     def _one_goes(self, but: Key | None) -> bool:
         """One gets slimmer, or goes; False when none is left that may."""
         for key in self._in_order(but):
-            kept = self._kept[key]
-            slimmed = [part.slim() for part in kept.parts]
-            if any(slimmed):
+            if self._slim(key):
                 return True
-            if not kept.is_held():
+            if not self._kept[key].is_held():
+                self.unload(key)  # nothing here may hold it still: its memory is given back inside
                 logger.info("Unloaded %s to make room.", key)
-                self.unload(key)
                 return True
         return False
+
+    def _slim(self, key: Key) -> bool:
+        """All parts let go of what they can make again; False when there is nothing."""
+        slimmed = [part.slim() for part in self._kept[key].parts]
+        return any(slimmed)
 
     def _in_order(self, but: Key | None) -> list[Key]:
         """Who goes first: those the present job does not need, then those it does."""
