@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 import weakref
 from collections.abc import Mapping
@@ -308,6 +309,19 @@ def test_interrupted_merge_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(JobCancelled):
         merge_checkpoints(params, [model_file(f) for f in files], None, tmp_path / "o", _Stops())
     assert list((tmp_path / "o").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    a, out = saved(tmp_path / "a.safetensors", some_model(1)), tmp_path / "out"
+    old, young, folder = (out / f".danqing-part-{name}" for name in ("old", "young", "folder"))
+    (folder / "unet").mkdir(parents=True)
+    (out / ".mine.part").touch()
+    for part in (old, young):
+        part.touch()
+    for part in (old, folder, out / ".mine.part"):
+        os.utime(part, (0, 0))
+    path, _, _ = merged(tmp_path, a, interpolation="No interpolation")
+    assert {found.name for found in out.iterdir()} == {path.name, young.name, ".mine.part"}
 
 
 def test_full_disk_is_told_before_anything_is_written(

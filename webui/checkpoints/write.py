@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ MAX_NAME_BYTES: Final = 255
 """Of a file's name on all common file systems; a Chinese character takes three of them."""
 _MIB: Final = 1 << 20
 _SPARE_BYTES: Final = 16 * _MIB
+_PART: Final = ".danqing-part-"
+_LEFTOVER_SECONDS: Final = 24 * 3600
+"""What was not written to for so long, nobody writes any more."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def _in_order(tensors: Iterable[NewTensor]) -> list[NewTensor]:
 @contextlib.contextmanager
 def unfinished(path: Path, total_bytes: int) -> Iterator[Path]:
     """A name beside ``path`` to write a file or folder under; it gets ``path`` when the block
-    ends well, and is removed when it does not. Hidden, so no scan of the folder finds it.
+    ends well, and is removed when it does not. Hidden, so no scan of the folder finds it. What
+    killed processes left there is removed a day later.
 
     Raises:
         CheckpointError: The name is taken, or the disk has no room.
@@ -125,6 +130,7 @@ def unfinished(path: Path, total_bytes: int) -> Iterator[Path]:
     check_free(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
         free = shutil.disk_usage(path.parent).free
     except OSError as err:
         raise _cannot_write(path, err) from err
@@ -134,7 +140,7 @@ def unfinished(path: Path, total_bytes: int) -> Iterator[Path]:
             "Make room on the disk of the models folder, then try again.",
             path=str(path),
         )
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    part = path.with_name(f"{_PART}{uuid.uuid4().hex}")
     try:
         yield part
         check_free(path)
@@ -143,10 +149,21 @@ def unfinished(path: Path, total_bytes: int) -> Iterator[Path]:
     except OSError as err:
         raise _cannot_write(path, err) from err
     finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+        _remove(part)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for part in folder.glob(f"{_PART}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:
+                _remove(part)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        part.unlink(missing_ok=True)
 
 
 def check_free(path: Path) -> None:
