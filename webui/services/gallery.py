@@ -19,7 +19,7 @@ from webui.errors import LibraryError, ParamsError
 from webui.library import files
 from webui.library.gallery import trash
 from webui.library.gallery.marks import Journal
-from webui.library.gallery.store import HERE, SORTS, TRASHED, GalleryStore, Picture
+from webui.library.gallery.store import HERE, SORTS, TRASHED, GalleryStore, Numbers, Picture
 from webui.library.gallery.thumbs import Thumbs
 from webui.library.library import Library
 
@@ -109,7 +109,7 @@ class Gallery:
         ids = found[start : start + min(max(count, 0), MOST_AT_ONCE)].tolist()
         return Page(len(found), start, generation, self._store.some(ids))
 
-    def ids(self, text: str, *, user: str = "", place: str = "all", sort: str = "new") -> Any:
+    def ids(self, text: str, *, user: str = "", place: str = "all", sort: str = "new") -> Numbers:
         """The numbers of all pictures that a search finds, in order. Arguments as ``find``."""
         if sort not in SORTS:
             raise ParamsError(f"There is no order {sort!r}.", f"Use one of {', '.join(SORTS)}.")
