@@ -215,6 +215,17 @@ def test_folder_says_what_the_model_predicts(small_checkpoint: Path, tmp_path: P
     assert {tensor.dtype for tensor in half.values()} == {torch.float16}
 
 
+def test_folder_is_told_where_one_file_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    with pytest.raises(CheckpointError, match=r"made is a diffusers folder\. Convert it into one"):
+        converted(tmp_path / "made", tmp_path, pruning="ema-only")
+
+
+def test_averages_do_not_become_a_folder_by_silence() -> None:
+    with pytest.raises(ValueError, match="become one file first"):
+        ConvertModel(name="x", pruning="ema-only", layout="diffusers")
+
+
 def test_checkpoint_without_a_vae_is_no_folder(small_checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     state = {k: v for k, v in load_file(small_checkpoint).items() if "first_stage" not in k}

@@ -200,18 +200,13 @@ def bake_loras(
         CheckpointError: A LoRA does not fit, or something cannot be read or written.
         JobCancelled: The person asked to stop.
     """
-    if checkpoint.path.is_dir():
-        raise CheckpointError(
-            f"{checkpoint.name} is a diffusers folder.", "Convert it into one file first.",
-            path=str(checkpoint.path),
-        )  # fmt: skip
     usual = " + ".join(
         [checkpoint.model_name]
         + [f"{x.weight:g}({f.model_name})" for x, f in zip(params.loras, files, strict=True)]
     )
     path = folder / f"{params.custom_name or usual}.safetensors"
     check_free(path)
-    with open_model(checkpoint.path) as model, open_source(checkpoint.path) as source:
+    with open_source(checkpoint.path) as source, open_model(checkpoint.path) as model:
         weights = [lora.weight for lora in params.loras]
         places = _places(model, [read_lora(f.path) for f in files], weights, warn)
         tensors = [

@@ -129,9 +129,14 @@ def open_source(path: Path) -> Iterator[Source]:
     """Open a safetensors or torch file.
 
     Raises:
-        CheckpointError: Missing, damaged or foreign file, or numbers that torch does not know.
+        CheckpointError: Missing, damaged or foreign file, a folder, or numbers that torch does
+            not know.
         UnsafeCheckpointError: A pickle that asks for more than tensors.
     """
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path.name} is a diffusers folder.", "Convert it into one file first.", path=str(path)
+        )
     header = read_header(path)
     for info in header.tensors.values():
         dtype_of(path, info)

@@ -82,7 +82,7 @@ class FileToolRun:
         if params.layout == "diffusers":
             path = self._folder / (params.custom_name or f"{file.model_name}-diffusers")
             return write_folder(file, path, params.precision, progress)
-        if file.path.is_dir():
+        if file.path.is_dir() and params.pruning != "ema-only":  # folders hold nothing else to cut
             path = self._folder / f"{result_name(params, file)}.safetensors"
             return write_single_file(file, path, params.precision, progress)
         return convert_model(params, file, self._folder, progress)

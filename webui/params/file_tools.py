@@ -152,7 +152,7 @@ class ConvertModel(FileTool):
         precision: Number format of the weights; «keep» = each as it is.
         pruning: Of checkpoints: «no-ema» leaves the running averages out and everything that no
             program needs for painting; «ema-only» does so too, and paints with the averages.
-        layout: One file, or a diffusers folder (checkpoints only).
+        layout: One file, or a diffusers folder (checkpoints only; it never holds averages).
     """
 
     kind: Literal["convert-model"] = "convert-model"
@@ -168,6 +168,11 @@ class ConvertModel(FileTool):
             self.pruning != "disabled" or self.layout != "single-file"
         ):
             raise ValueError("Only checkpoints can be pruned or written as a diffusers folder.")
+        if self.pruning == "ema-only" and self.layout == "diffusers":
+            raise ValueError(
+                "The averages (EMA) of a checkpoint become one file first, and that one a "
+                "diffusers folder. Choose «single-file», then convert the result."
+            )
         return self
 
     @property
