@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.checkpoints.model_files import SomeFolders
+from tests.checkpoints.model_files import SomeFolders, write_raw
 from tests.test_model_cards import lora, picture, wait_for
 from webui.checkpoints.catalog import Catalog, Record
 from webui.options import Options
@@ -180,11 +180,17 @@ def test_names_when_no_text_are_shown_as_far_as_they_are(
     except OSError:
         pytest.skip("this file system holds no such names")
     lora(Path(os.fsdecode(os.path.join(odd, b"ink \xff.safetensors"))))
+    tensors = {"emb_params": {"dtype": "F32", "shape": [2, 768], "data_offsets": [0, 6144]}}
+    embeddings = os.path.join(os.fsencode(tmp_path), b"models", b"embeddings")
+    word = os.fsdecode(os.path.join(embeddings, b"word \xff.safetensors"))
+    write_raw(Path(word), tensors, b"\0" * 6144)
     catalog.refresh()
     wait_for(catalog)
     card = one(client, "ink")
 
     assert card["folder"] == "odd \N{REPLACEMENT CHARACTER}"
+    (embedding,) = client.get("/ui/cards/embedding").json()["cards"]
+    assert embedding["tags"] == ["word \N{REPLACEMENT CHARACTER}"]
     told = client.get(f"/ui/card/{card['id']}").json()
     assert told["path"].endswith("ink \N{REPLACEMENT CHARACTER}.safetensors")
     saved = client.post(f"/ui/card/{card['id']}/notes", json={"notes": "x"})

@@ -24,9 +24,10 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from webui.checkpoints.foreign_text import storable
 from webui.checkpoints.headers import TensorInfo, file_format, read_safetensors_header
 from webui.checkpoints.pickles import read_pickle
-from webui.checkpoints.scan import EMBEDDING_PICTURES
+from webui.checkpoints.scan import EMBEDDING_PICTURES, printable
 from webui.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,8 @@ def read_embedding_facts(path: Path) -> EmbeddingFacts:
         arrays = picture_arrays(path, content)
         shapes = {name: array.shape for name, array in arrays.items()}
         name = content.get("name")
-        stem = name if isinstance(name, str) and name.strip() else path.stem
-        return _facts(stem, shapes, content)
+        word = storable(name) if isinstance(name, str) and name.strip() else printable(path.stem)
+        return _facts(word, shapes, content)
     if file_format(path) == "safetensors":
         tensors: Mapping[str, TensorInfo] = read_safetensors_header(path).tensors
         content = {}
@@ -93,7 +94,7 @@ def read_embedding_facts(path: Path) -> EmbeddingFacts:
         content = pickled.content if isinstance(pickled.content, dict) else {}
     places = embedding_tensors(path, tensors)
     shapes = {part: tensors[name].shape for part, name in places.items()}
-    return _facts(path.stem, _checked(path, shapes), content)
+    return _facts(printable(path.stem), _checked(path, shapes), content)
 
 
 def _facts(
@@ -112,7 +113,7 @@ def _facts(
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return storable(value) if isinstance(value, str) else None
 
 
 def embedding_tensors(path: Path, names: Iterable[str]) -> dict[str, str]:
