@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from webui.jobs.live import LiveJobs
 from webui.jobs.store import Job, JobStore
+from webui.options import OPTION_DEFAULTS
 from webui.params import Hires, TextToImage
 from webui.services.axis_values import join_values, numbers, split_values
 from webui.services.estimates import Estimates
+from webui.services.forever import reason_to_end
 from webui.services.job_work import work_of
 from webui.services.plot_scripts import split_parts
 from webui.services.queue_times import queue_times
@@ -215,3 +218,57 @@ def test_values_when_quoted_then_keep_commas_and_are_read_back() -> None:
 
 def test_parts_when_brackets_hold_a_bar_then_it_parts_nothing() -> None:
     assert split_parts("a {b|c} | [d|e], |\\{f| g") == ["a {b|c}", "[d|e]", "\\{f", "g"]
+
+
+# Generate forever
+
+
+def chain(store: JobStore, count: int, wish: str = '{"prompt": "a"}') -> list[Job]:
+    """So many rounds of one browser's "Generate forever", all done."""
+    job = store.submit("txt2img", "{}", client="tab", repeat_json=wish)
+    jobs = [job]
+    for number in range(count):
+        store.claim("me")
+        store.finish(jobs[-1].id, "me", "done")
+        if number < count - 1:
+            following = store.submit_next(jobs[-1].id, "{}")
+            assert following is not None
+            jobs.append(following)
+    return jobs
+
+
+def ends(jobs: list[Job], folder: Path, starred: bool = False, **options: Any) -> str | None:
+    chosen = {**{k: v for k, v in OPTION_DEFAULTS.items() if k.startswith("forever_")}, **options}
+    return reason_to_end(jobs, chosen, folder, lambda ids: starred and bool(ids))
+
+
+def test_forever_when_its_limit_is_met_then_tells_which(store: JobStore, tmp_path: Path) -> None:
+    jobs = chain(store, 3)
+
+    assert ends(jobs, tmp_path, forever_disk_reserve_gb=0) is None
+    assert ends(jobs, tmp_path, forever_rounds=4, forever_disk_reserve_gb=0) is None
+    for told, options in (
+        ("3 rounds", {"forever_rounds": 3}),
+        ("has a star", {"forever_until_starred": True}),
+        ("on the disk", {"forever_disk_reserve_gb": 1e9}),
+    ):
+        assert told in (ends(jobs, tmp_path, starred=True, **options) or "")
+    old = [replace(job, created_at=job.created_at - 61) for job in jobs]
+    assert "1 minutes" in (ends(old, tmp_path, forever_minutes=1) or "")
+
+
+def test_chain_when_other_jobs_lie_between_then_holds_its_own_only(store: JobStore) -> None:
+    jobs = chain(store, 2)
+    store.submit("txt2img", "{}", client="tab")
+
+    assert [job.id for job in store.chain_of(jobs[-1])] == [job.id for job in jobs]
+
+
+def test_broken_chains_when_the_program_ended_between_two_rounds_then_are_found(
+    store: JobStore,
+) -> None:
+    last = chain(store, 2)[-1]
+
+    assert [job.id for job in store.broken_chains()] == [last.id]
+    store.stop_repeating(last.id)
+    assert store.broken_chains() == () == store.chain_of(store.get(last.id))

@@ -447,6 +447,15 @@ OPTIONS: tuple[Option, ...] = (
         is_live=False,
     ),
     Option("api_useragent", "", "User agent for such requests", api_restricted=True, is_live=False),
+    Option("forever_rounds", 0, "Generate forever ends after N rounds, 0 = never", minimum=0),
+    Option("forever_minutes", 0, "Generate forever ends after N minutes, 0 = never", minimum=0),
+    Option("forever_until_starred", False, "Generate forever ends when a picture gets a star"),
+    Option(
+        "forever_disk_reserve_gb",
+        2.0,
+        "Generate forever ends when fewer gigabytes are free on the disk",
+        minimum=0,
+    ),
     Option(
         "worker_idle_minutes",
         0,

@@ -765,7 +765,7 @@ class Studio:
         job = self.jobs.get(job_id)
         if job.repeat_json is None:
             return
-        chain = self.jobs.chain_of(job.client)
+        chain = self.jobs.chain_of(job)
         folder = self.settings.folders.data
         if told := reason_to_end(chain, self.options.as_dict(), folder, self.gallery.is_starred):
             self.jobs.stop_repeating_for(job.client)

@@ -317,10 +317,11 @@ class JobStore:
                 )
 
     def stop_repeating(self, job_id: int) -> None:
-        """End "Generate forever" for an unfinished job; it still runs once itself."""
+        """End the "Generate forever" that a job belongs to; what runs or waits is still painted."""
         with self._db.write() as db:
             db.execute(
-                "UPDATE jobs SET repeat = NULL WHERE id = ? AND state IN ('queued', 'running')",
+                "UPDATE jobs SET repeat = NULL WHERE (client, repeat) ="
+                " (SELECT client, repeat FROM jobs WHERE id = ?)",
                 (job_id,),
             )
 
@@ -344,6 +345,23 @@ class JobStore:
                 (client,),
             )
         )
+
+    def chain_of(self, job: Job) -> tuple[Job, ...]:
+        """The jobs of the "Generate forever" that a job belongs to, oldest first."""
+        rows = self._db.read(
+            "SELECT * FROM jobs WHERE client = ? AND repeat = ? ORDER BY id",
+            (job.client, job.repeat_json),
+        )
+        return tuple(job_of(row) for row in rows)
+
+    def broken_chains(self) -> tuple[Job, ...]:
+        """Jobs that are done, repeat, and have no successor though nothing came after them: the
+        program ended between the two."""
+        rows = self._db.read(
+            "SELECT * FROM jobs WHERE id IN (SELECT MAX(id) FROM jobs GROUP BY client)"
+            " AND repeat IS NOT NULL AND state = 'done'"
+        )
+        return tuple(job_of(row) for row in rows)
 
     def submit_next(self, job_id: int, params_json: str) -> Job | None:
         """Put the successor of a repeating job into the queue, if it still repeats.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from webui.jobs.store import JobStore
@@ -47,6 +48,11 @@ class GalleryRoom:
             kept=(folders.data, *folders.models),
         )  # fmt: skip
         self.deeds = GalleryDeeds(self.pictures, self.watch)
+
+    def is_starred(self, jobs: Sequence[int]) -> bool:
+        """True when a picture of one of these jobs has a star."""
+        marks = ", ".join("?" * len(jobs))
+        return bool(self._store.where(f"stars > 0 AND job IN ({marks})", tuple(jobs)))
 
     def paint_again(self, picture_id: int, user: str = "") -> AnyParams | None:
         """The request that paints a picture once more; None when no job here painted it.

@@ -55,7 +55,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "group_api": ("api_",),
     "group_system": (
-        "quicksettings_list", "worker_idle_minutes", "training_states_kept", "sd_checkpoints_",
+        "quicksettings_list", "forever_", "worker_idle_minutes", "training_states_kept", "sd_checkpoints_",
         "sd_checkpoint_cache", "sd_vae_checkpoint_cache", "fp8_storage", "cache_fp16_weight",
     ),
 }  # fmt: skip
