@@ -69,6 +69,8 @@ def test_gallery_when_pictures_are_painted_then_knows_their_history(running: Stu
     assert isinstance(again, TextToImage) and (again.seed, again.image_count) == (6, 1)
     (same,) = paint(running, again)
     assert same.path.read_bytes() == second.path.read_bytes() and same.id != second.id
+    told = deeds.everything(same.id, "ann")
+    assert told["replay"]["level"] in ("exact", "close") and told["same"] == []
     of_picture = running.gallery.paint_again(varied.id, "ann")
     assert isinstance(of_picture, ImageToImage) and of_picture.seed == int(varied.seed)
 

@@ -70,6 +70,7 @@ from webui.services.plot_axes import Names
 from webui.services.plots import Plots
 from webui.services.presets import Presets
 from webui.services.reading_ahead import ReadingAhead
+from webui.services.replay import Replays
 from webui.services.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
 from webui.services.tag_index import TagIndex
 from webui.services.training_jobs import PAUSABLE, not_pausable, states_folder
@@ -125,10 +126,13 @@ class Studio:
             has_history=settings.prompt_history,
         )
         self.inputs = Inputs(folders.database.parent / "inputs")
-        self.gallery = GalleryRoom(settings, self.options, self.jobs, self.library, self.inputs)
         self.faces = FoundFaces(folders.database.parent / "faces", self.inputs)
         self.videos = Videos(folders.database, self.library, folders.data / "cache" / "videos")
         self.catalog = Catalog(folders, folders.database, self._elsewhere()[0])
+        replays = Replays(self.library, self.catalog, lambda: self.worker_facts)
+        self.gallery = GalleryRoom(
+            settings, self.options, self.jobs, self.library, self.inputs, replays
+        )
         self.cards = ModelCards(self.catalog, folders.data / "cache" / "cards")
         self.downloads = Downloads(
             folders, public_only=not settings.is_private, on_come=self.catalog.refresh

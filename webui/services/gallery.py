@@ -149,6 +149,12 @@ class Gallery:
             raise LibraryError(f"No picture of the gallery has the number {picture_id}.")
         return found
 
+    def of_images(self, images: Sequence[int], user: str = "") -> list[Picture]:
+        """Pictures by their numbers in the library, as far as this login may see them."""
+        marks = ", ".join("?" * len(images))
+        found = self._store.where(f"image IN ({marks})", tuple(images)) if images else []
+        return [picture for picture in found if may_see(user, picture.user)]
+
     def infotext(self, picture: Picture) -> str:
         """A picture's recipe as text; '' without one."""
         return self._store.infotext(picture.id)

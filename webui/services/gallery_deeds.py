@@ -16,6 +16,7 @@ from webui.library.gallery.store import HERE, TRASHED, Picture
 from webui.services.gallery import MOST_MARKED, Gallery
 from webui.services.gallery_history import compare, facts_of, family
 from webui.services.gallery_watch import GalleryWatch
+from webui.services.replay import Replays
 
 STATES = {HERE: "here", TRASHED: "trash"}
 SHOWN_LETTERS = 240
@@ -42,8 +43,9 @@ class GalleryDeeds:
         WebUIError: Nothing there for this login, or a value that cannot be used.
     """
 
-    def __init__(self, gallery: Gallery, watch: GalleryWatch) -> None:
+    def __init__(self, gallery: Gallery, watch: GalleryWatch, replays: Replays) -> None:
         self._gallery = gallery
+        self._replays = replays
         self._watch = watch
         self._zips: dict[str, tuple[str, Path]] = {}
         self._deeds: dict[str, Callable[[Deed, str], dict[str, Any]]] = {
@@ -117,11 +119,18 @@ class GalleryDeeds:
             "prompt": read.prompt, "negative_prompt": read.negative_prompt,
             "facts": facts_of(infotext), "can_repeat": picture.job is not None,
             "boards": [board.id for board in self._gallery.boards_of(picture, user)],
+            **self._replay(picture, infotext, user),
             "history": [
                 {**self.summary(one), "parent": parent}
                 for one, parent in family(self._gallery, picture, user)
             ],
         }  # fmt: skip
+
+    def _replay(self, picture: Picture, infotext: str, user: str) -> dict[str, Any]:
+        """Whether it can be painted again, and which pictures of this login are the same."""
+        verdict, images = self._replays.of(infotext, picture.image)
+        same = [one.id for one in self._gallery.of_images(images, user)]
+        return {"replay": asdict(verdict) if verdict else None, "same": same}
 
     def compare(self, first: int, second: int, user: str) -> dict[str, Any]:
         """Two pictures and in what their recipes differ."""

@@ -17,6 +17,7 @@ from webui.services.gallery import Gallery
 from webui.services.gallery_deeds import GalleryDeeds
 from webui.services.gallery_history import lineage, paint_again
 from webui.services.gallery_watch import GalleryWatch
+from webui.services.replay import Replays
 from webui.settings import Settings
 
 OUTPUT_OPTIONS = ("samples", "grids")
@@ -33,7 +34,13 @@ class GalleryRoom:
     """
 
     def __init__(
-        self, settings: Settings, options: Options, jobs: JobStore, library: Library, inputs: Inputs
+        self,
+        settings: Settings,
+        options: Options,
+        jobs: JobStore,
+        library: Library,
+        inputs: Inputs,
+        replays: Replays,
     ) -> None:
         folders, self._options, self._jobs = settings.folders, options, jobs
         self._data = folders.data
@@ -47,7 +54,7 @@ class GalleryRoom:
             outputs=self._outputs, may_add=settings.is_private,
             kept=(folders.data, *folders.models),
         )  # fmt: skip
-        self.deeds = GalleryDeeds(self.pictures, self.watch)
+        self.deeds = GalleryDeeds(self.pictures, self.watch, replays)
 
     def is_starred(self, jobs: Sequence[int]) -> bool:
         """True when a picture of one of these jobs has a star."""

@@ -8,19 +8,21 @@ is now; equal pixel hashes of two pictures are the proof.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from webui import PROGRAM_VERSION
 from webui.checkpoints.catalog import Catalog, Record
 from webui.errors import CheckpointError
-from webui.infotext import Infotext
+from webui.infotext import Infotext, parse_infotext
+from webui.library.library import Library
 from webui.services.lora_files import lora_names
 
 EXACT, CLOSE, CANNOT = "exact", "close", "cannot"
 _MADE_ON = ("device", "dtype", "torch")
 """Rounding follows them; the number of threads does not matter."""
+_TOLD = (*_MADE_ON, "device_name")
 _NO_VAE = ("None", "Automatic")
 _NAMED_HASH = re.compile(r"\s*([^:,]+):\s*([0-9a-f]+)")
 
@@ -54,6 +56,38 @@ class Verdict:
 
     level: str
     reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
+class Replays:
+    """Judges the pictures of a studio.
+
+    Attributes:
+        here: What the model process says of itself; empty until it has started.
+    """
+
+    library: Library
+    catalog: Catalog
+    here: Callable[[], Mapping[str, Any]]
+
+    def of(self, infotext: str, image: int | None) -> tuple[Verdict | None, list[int]]:
+        """The verdict on a picture, and the proofs.
+
+        Args:
+            image: The picture's number in the library; None for one that was not painted here.
+        Returns:
+            None for a picture whose recipe paints nothing; and the numbers in the library of
+            pictures that are the same, pixel for pixel.
+        """
+        read = parse_infotext(infotext)
+        saved = self.library.get(image) if image is not None else None
+        same = [picture.id for picture in self.library.same_pixels(saved)] if saved else []
+        if "Steps" not in read.params:
+            return None, same
+        here = {key: value for key, value in self.here().items() if key in _TOLD}
+        return judge(
+            read, saved.facts.get("made_on", {}) if saved else {}, self.catalog, here
+        ), same
 
 
 def judge(

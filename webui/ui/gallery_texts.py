@@ -123,6 +123,57 @@ GALLERY_TEXTS: dict[str, tuple[str, str]] = {
     "gal_kind_upscale": ("upscaled", "放大"),
     "gal_kind_grid": ("grid", "网格图"),
     "gal_kind_other": ("other", "其他"),
+    "gal_replay": ("Can it be painted again?", "能否复现"),
+    "gal_replay_exact": (
+        "Exactly: models, program and machine are the same.",
+        "可以完全复现：模型、程序和设备都相同。",
+    ),
+    "gal_replay_close": ("Closely, perhaps exactly:", "可以接近（也许完全）复现："),
+    "gal_replay_cannot": ("Not here:", "此处无法复现："),
+    "gal_replay_same": (
+        "Proved: {count} other picture(s) painted pixel for pixel the same.",
+        "已验证：另有 {count} 张图与它逐像素相同。",
+    ),
+    "gal_why_lacks_checkpoint": ("the checkpoint {name} is missing", "缺少模型 {name}"),
+    "gal_why_lacks_vae": ("the VAE {name} is missing", "缺少 VAE {name}"),
+    "gal_why_lacks_lora": ("the LoRA {name} is missing", "缺少 LoRA {name}"),
+    "gal_why_other_vae": (
+        "the VAE {name} is another file ({here})",
+        "VAE {name} 是另一个文件（{here}）",
+    ),
+    "gal_why_other_lora": (
+        "the LoRA {name} is another file ({here})",
+        "LoRA {name} 是另一个文件（{here}）",
+    ),
+    "gal_why_other_embedding": (
+        "the embedding {name} is missing or another file",
+        "嵌入 {name} 缺失或是另一个文件",
+    ),
+    "gal_why_other_device": (
+        "it was painted on {name}, this is {here}",
+        "当时用 {name} 生成，现在是 {here}",
+    ),
+    "gal_why_other_dtype": (
+        "it was painted in {name}, now it would be {here}",
+        "当时精度为 {name}，现在是 {here}",
+    ),
+    "gal_why_other_torch": (
+        "torch was {name}, now it is {here}",
+        "当时 torch 为 {name}，现在是 {here}",
+    ),
+    "gal_why_other_program": ("{name} painted it, this is {here}", "由 {name} 生成，现在是 {here}"),
+    "gal_why_unhashed": (
+        "the file of {name} cannot be compared: no hash",
+        "{name} 没有哈希值，无法比对",
+    ),
+    "gal_why_unrecorded": (
+        "what it was painted on is not recorded",
+        "没有记录它是在什么设备上生成的",
+    ),
+    "gal_why_gpu_noise": (
+        "its noise came from the card {name}, this one is {here}",
+        "噪声来自显卡 {name}，现在是 {here}",
+    ),
     "gal_keys": (
         "← → go on · 0–5 stars · Space chooses · Delete · Esc closes",
         "← → 切换 · 0–5 星级 · 空格选择 · Delete 删除 · Esc 关闭",

@@ -150,12 +150,29 @@
       const copy = this.press('gal_copy', async () => { await navigator.clipboard.writeText(told.infotext); this.status.textContent = say('gal_copied'); });
       if (told.infotext) part('gal_recipe', this.list(told.facts), copy);
       else part('gal_recipe', make('p', 'dq-gal-text', say('gal_no_recipe')));
+      if (told.replay || told.same.length) part('gal_replay', ...this.drawReplay(told));
       const when = new Date(told.created * 1000).toLocaleString();
       part('gal_file', this.list([[told.name, `${told.width}×${told.height} · ${bytes(told.bytes)} · ${when}`]]), make('p', 'dq-gal-path', told.path));
       const boards = (this.gallery.places ? this.gallery.places.boards : []);
       if (boards.length && told.state === 'here') part('gal_boards', this.drawBoards(boards, told));
       parts.push(make('p', 'dq-gal-keys', say('gal_keys')));
       return parts;
+    }
+
+    // Whether painting it again gives the same picture, and why not; and whether it once did
+    drawReplay({replay, same}) {
+      const lines = [];
+      if (replay) {
+        lines.push(make('p', `dq-gal-replay dq-gal-${replay.level}`, say(`gal_replay_${replay.level}`)));
+        const list = make('ul');
+        for (const {key, name, here} of replay.reasons) list.append(make('li', '', say(`gal_why_${key}`, {name, here})));
+        if (replay.reasons.length) lines.push(list);
+      }
+      if (same.length) {
+        const row = make('p', 'dq-gal-text', say('gal_replay_same', {count: same.length}));
+        lines.push(row);
+      }
+      return lines;
     }
 
     list(pairs) {
