@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ prepare_torch(threads=1)
 
 from webui.checkpoints.memory import Budget  # noqa: E402
 from webui.model_process import loaded_models  # noqa: E402
-from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule, vae_key  # noqa: E402
+from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule  # noqa: E402
 from webui.pipelines.placement import NetworkPart  # noqa: E402
 from webui.restoration.networks import Shelf  # noqa: E402
 
@@ -86,7 +87,7 @@ def test_vae_when_chosen_first_spares_the_checkpoints_own_until_that_is_wanted(
 ) -> None:
     models = models_with(1 << 40)
     first = models.get(files(starter_checkpoint, vae_file)).vae
-    assert vae_key(files(starter_checkpoint)) not in models.memory
+    assert models.vae_key(files(starter_checkpoint)) not in models.memory
     assert models.get(files(starter_checkpoint)).vae is not first
     assert read == ["load_checkpoint", "load_own_vae"]
 
@@ -132,6 +133,23 @@ def test_twenty_turns_between_checkpoints_end_with_the_memory_of_two(
     assert max(resident[2:]) < resident[1] + one * 0.5, "memory that was let go of stays taken"
     models.unload_all()
     assert process.memory_info().rss < resident[1] - one
+
+
+def test_checkpoint_when_its_file_is_replaced_is_read_again_and_there_once(
+    starter_checkpoint: Path, tmp_path: Path, read: list[str]
+) -> None:
+    wish = files(Path(shutil.copy(starter_checkpoint, tmp_path / "a.safetensors")))
+    models = models_with(1 << 40)
+    models.begin([wish], {})
+    first = models.get(wish)
+    one = models.memory.used
+    os.utime(wish["checkpoint"]["path"], ns=(1, 1))
+    assert models.get(wish) is first, "a job ends with what it began with"
+
+    models.begin([wish], {})
+    assert not models.has(wish) and len(models.memory) == 0
+    assert models.get(wish) is not first and models.memory.used == one
+    assert read == ["load_checkpoint"] * 2
 
 
 def test_bytes_of_a_checkpoint_are_those_of_its_tensors(starter_checkpoint: Path) -> None:

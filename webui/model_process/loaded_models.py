@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psutil
 import torch
@@ -36,6 +36,23 @@ BESIDE: Final = Key("beside", None)
 Files = Mapping[str, Any]
 """``checkpoint`` and ``vae`` (or None) with their ``path``, as a job message names them; and
 ``basic``, a ``BasicModel``, where a pipeline of diffusers paints the checkpoint."""
+
+
+class FileMark(NamedTuple):
+    """A file in its present state: another one under the same name is another."""
+
+    path: str
+    size: int
+    changed_ns: int
+
+
+def file_mark(path: Path) -> FileMark:
+    """The mark of a file, or folder; zeros when there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return FileMark(str(path), 0, 0)
+    return FileMark(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,8 @@ class LoadedModels:
         self.memory = ModelMemory(self._budget({}), _machine(plan.device))
         self._small_rule = SmallRule()
         self._small: dict[Path, SmallWeights | None] = {}
+        self._marks: dict[Path, FileMark] = {}
+        """Of the present job's files, as they were when it began."""
 
     def begin(
         self,
@@ -119,8 +138,9 @@ class LoadedModels:
     ) -> None:
         """A job begins that works with these; ``limits`` as for ``_budget``."""
         self.memory.budget = self._budget(limits)
-        self._small_rule, self._small = small, {}
-        needed = [key(f) for f in files for key in (self.checkpoint_key, vae_key)]
+        self._small_rule, self._small, self._marks = small, {}, {}
+        needed = [key(f) for f in files for key in (self.checkpoint_key, self.vae_key)]
+        self._let_go_of_replaced()
         if self._beside is not None:
             self.memory.put(BESIDE, Kept(None, (self._beside,), lambda: True))
         self.memory.needs([*needed, BESIDE])
@@ -134,13 +154,32 @@ class LoadedModels:
 
     def checkpoint_key(self, files: Files) -> Key:
         """Tells a checkpoint's networks from others; its VAE has a key of its own."""
-        return Key(CHECKPOINT, (str(_paths(files)[0]), self.small_weights(files)))
+        return Key(CHECKPOINT, (self._mark(_paths(files)[0]), self.small_weights(files)))
+
+    def vae_key(self, files: Files) -> Key:
+        """Tells the VAE from others: by its own file, or by the checkpoint it is inside."""
+        path, chosen = _paths(files)
+        return Key(VAE, self._mark(chosen or path))
+
+    def _mark(self, path: Path) -> FileMark:
+        if path not in self._marks:
+            self._marks[path] = file_mark(path)
+        return self._marks[path]
+
+    def _let_go_of_replaced(self) -> None:
+        """Models whose files are others now are of no use, and should not be there twice."""
+        loaded = self.memory.keys()
+        for key in loaded:
+            known = _mark_in(key)
+            if known is not None and self._marks.get(Path(known.path), known) != known:
+                self.memory.unload(key)
+                self._learnt.pop(Path(known.path), None)
 
     def has(self, files: Files) -> bool:
         """Whether nothing of it needs to be read."""
         if self.checkpoint_key(files) not in self.memory:
             return False
-        return "basic" in files or vae_key(files) in self.memory
+        return "basic" in files or self.vae_key(files) in self.memory
 
     def get(self, files: Files) -> Any:
         """A checkpoint with the VAE that was chosen for it.
@@ -153,7 +192,7 @@ class LoadedModels:
         key = self.checkpoint_key(files)
         if "basic" in files:
             return self._pipeline(key, files["basic"], _paths(files)[0])
-        self.memory.use(key, vae_key(files))
+        self.memory.use(key, self.vae_key(files))
         if key in self.memory:
             model: LoadedModel = self.memory.get(key)
         else:
@@ -167,11 +206,11 @@ class LoadedModels:
         Raises:
             CheckpointError: It cannot be read.
         """
-        stat = path.stat() if path.exists() else None
-        size = stat.st_size if stat else 0
-        key = Key(LORA, (str(path), size, stat.st_mtime_ns if stat else 0))
+        mark = file_mark(path)
         return self.memory.get(
-            key, lambda: Kept(read_lora(path), (FilePart(size),)), Bytes(0, size)
+            Key(LORA, mark),
+            lambda: Kept(read_lora(path), (FilePart(mark.size),)),
+            Bytes(0, mark.size),
         )
 
     def make_room(self, more: int) -> None:
@@ -199,7 +238,7 @@ class LoadedModels:
 
     def _load(self, key: Key, files: Files) -> LoadedModel:
         path, vae = _paths(files)
-        known, small = vae_key(files), self.small_weights(files)
+        known, small = self.vae_key(files), self.small_weights(files)
         model: LoadedModel | None = None
 
         def load() -> Kept:
@@ -267,7 +306,7 @@ class LoadedModels:
             vae = load_vae(chosen, **place) if chosen else load_own_vae(path, **place)
             return self._kept_vae(vae, files)
 
-        vae = self.memory.get(vae_key(files), load)
+        vae = self.memory.get(self.vae_key(files), load)
         if model.vae is vae:
             return
         model.vae, model.vae_path = vae, chosen
@@ -285,10 +324,12 @@ class LoadedModels:
         return Kept(vae, parts, is_held, owner)
 
 
-def vae_key(files: Files) -> Key:
-    """Tells the VAE from others: by its own file, or by the checkpoint it is inside."""
-    path, chosen = _paths(files)
-    return Key(VAE, str(chosen or path))
+def _mark_in(key: Key) -> FileMark | None:
+    """The file that a checkpoint or a VAE was read from."""
+    what: Any = key.what
+    if key.kind == CHECKPOINT:
+        return what[0]
+    return what if key.kind == VAE else None
 
 
 def _paths(files: Files) -> tuple[Path, Path | None]:
