@@ -75,7 +75,7 @@ def test_page_when_nobody_is_logged_in_then_no_picture_is_shown(studio: Studio) 
     app = FastAPI()
     app.include_router(make_routes(studio, lambda request: request.headers.get("user")))
     client = TestClient(app)
-    (number,) = studio.gallery.pictures.ids("hill", user="ann")
+    (number,) = studio.gallery.pictures.ids("hill", user="ann").tolist()
     answers = {"find": 200, "places": 200, "state": 200, f"one/{number}": 200,
                f"file/{number}": 200, f"thumb/{number}": 200}  # fmt: skip
     for address, status in answers.items():
