@@ -132,6 +132,14 @@ def test_file_when_it_cannot_be_read_ahead_is_left_and_the_next_wish_is_followed
     assert "a" not in read
 
 
+def test_file_that_cannot_be_read_does_not_keep_the_others_from_it(
+    tmp_path: Path, read: dict[str, int], follow: Follow
+) -> None:
+    other = big(tmp_path / "other")
+    follow(lambda: [tmp_path / "gone", other]).look()
+    wait_until(lambda: read.get("other") == other.stat().st_size)
+
+
 def test_next_job_when_another_paints_names_the_files_that_are_new(
     studio: Studio, starter_checkpoint: Path
 ) -> None:

@@ -79,11 +79,17 @@ class ReadingAhead:
                 return
             try:
                 for path in self._next_files():
-                    self.read(path)
-            except (OSError, WebUIError) as err:  # whoever needs the file will say so
-                logger.info("Not read ahead: %s", err)
+                    self._read_if_it_can_be(path)
+            except WebUIError as err:  # whoever needs the files will say so
+                logger.info("Nothing is read ahead: %s", err)
             except Exception:  # the fence of this thread: a convenience must not end it
                 logger.exception("Reading ahead met a defect and goes on.")
+
+    def _read_if_it_can_be(self, path: Path) -> None:
+        try:
+            self.read(path)
+        except OSError as err:  # whoever needs the file will say so; the others are read
+            logger.info("Not read ahead: %s", err)
 
     def read(self, path: Path) -> None:
         """Read one file as far as it has not been read lately, unless memory is short; ends early
