@@ -28,7 +28,8 @@ from webui.pipelines.tiled_vae import decode_in_tiles, encode_in_tiles
 logger = logging.getLogger(__name__)
 NAN_HINT = (
     "Start with --no-half, or choose another checkpoint or VAE: this one may be damaged. "
-    "Very high CFG scales and prompt weights can cause it too."
+    "Very high CFG scales and very high weights in the prompt, those of LoRAs above all, can cause "
+    "it too."
 )
 NAN_WARNING = (
     "The VAE produced broken values in half precision and was run again in float32. "
