@@ -271,6 +271,16 @@ def test_configuration_is_copied_from_where_it_was_asked(
     assert (config.read_text() if config.exists() else None) == wanted
 
 
+def test_configuration_of_another_model_is_not_written_over(tmp_path: Path) -> None:
+    files = [saved(tmp_path / f"{n}.safetensors", some_model(1)) for n in "ab"]
+    (tmp_path / "b.yaml").write_text("of b")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.yaml").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"mine\.yaml exists already"):
+        merged(tmp_path, *files, custom_name="mine")
+    assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
 def test_what_exists_is_not_written_over(tmp_path: Path) -> None:
     files = [saved(tmp_path / f"{n}.safetensors", some_model(1)) for n in "ab"]
     path, _, _ = merged(tmp_path, *files, custom_name="mine")

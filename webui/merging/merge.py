@@ -93,11 +93,15 @@ def merge_checkpoints(
         check_fits(merging)
         path = folder / f"{result_name(params, models, merging.special)}.safetensors"
         check_free(path)
+        config, beside = _configuration(params, models), path.with_suffix(".yaml")
+        if config is not None:
+            check_free(beside)
         metadata = merge_metadata(
             params, models, [s.header.metadata for s in sources], merging.special, progress
         )
         write_safetensors(path, new_tensors(merging), metadata, progress)
-    _copy_config(params, models, path)
+        if config is not None:
+            _copy(config, beside)
     return path
 
 
@@ -279,12 +283,24 @@ def _combined(
     return a if c is None else a.add(b.sub_(c), alpha=m)
 
 
-def _copy_config(params: MergeCheckpoints, models: Sequence[ModelFile], path: Path) -> None:
-    """The configuration beside a source, copied beside the result."""
+def _configuration(params: MergeCheckpoints, models: Sequence[ModelFile]) -> Path | None:
+    """The configuration beside a source that is to stand beside the result."""
     wanted: Mapping[str, Sequence[int]] = {"A, B or C": (0, 1, 2), "B": (1,), "C": (2,)}
-    for number in wanted.get(params.config_source, ()):
-        if number < len(models):
-            config = models[number].path.with_suffix(".yaml")
-            if config.is_file():
-                shutil.copyfile(config, path.with_suffix(".yaml"))
-                return
+    beside = [
+        models[number].path.with_suffix(".yaml")
+        for number in wanted.get(params.config_source, ())
+        if number < len(models)
+    ]
+    return next((config for config in beside if config.is_file()), None)
+
+
+def _copy(config: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(config, target)
+    except OSError as err:
+        raise CheckpointError(
+            f"The merged file is there, but {config.name} cannot be copied beside it: "
+            f"{err.strerror or err}.",
+            f"Copy it to {target.name} yourself.",
+            path=str(target),
+        ) from err
