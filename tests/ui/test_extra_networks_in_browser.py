@@ -59,6 +59,9 @@ def test_cards_when_opened_are_found_clicked_and_dimmed(
     assert "Made for SDXL; the chosen checkpoint is SD1" in dim.inner_text()
 
     dim.locator(".dq-net-more").click()
+    page.wait_for_selector(".dq-net-view[open]")
+    view = page.locator(".dq-net-view").bounding_box()
+    assert abs(view["y"] * 2 + view["height"] - page.viewport_size["height"]) < 2, "in the middle"
     page.fill(".dq-net-view [name=activation]", "wide view")
     page.keyboard.press("Control+Enter")  # belongs to the open view: nothing is painted
     page.click(".dq-net-save")
