@@ -140,6 +140,20 @@ def _write_config(path: Path, options: Any) -> int:
     return 0
 
 
+def check_unfinished(autosave: Path, resume: str) -> None:
+    """Nobody goes on from the state of a crash or a stop without having asked for it."""
+    from webui.training.state import state_in
+
+    found = state_in(autosave)
+    if found is None or (resume and Path(resume).resolve() == found.resolve()):
+        return
+    raise ParamsError(
+        f'resume: a training of this name was not finished; its state is in "{found}".',
+        f'Add --resume "{found}" to go on, or remove that folder to begin anew.',
+        field="resume",
+    )
+
+
 def _train(params: TrainLora, device: str, printer: Printer) -> int:
     from webui.torch_setup import prepare_torch  # the imports that take seconds begin here
 
@@ -154,12 +168,7 @@ def _train(params: TrainLora, device: str, printer: Printer) -> int:
     options = params.options
     folder = Path(options.output_dir)
     autosave = folder / f"{file_stem(options)}-autosave"
-    if autosave.exists() and Path(options.resume or ".") != autosave:
-        raise ParamsError(
-            f'resume: a training of this name was not finished; its state is in "{autosave}".',
-            f'Add --resume "{autosave}" to go on, or remove that folder to begin anew.',
-            field="resume",
-        )
+    check_unfinished(autosave, options.resume)
     signal.signal(signal.SIGINT, printer.stop)
     watcher = printer if processes.is_main_process else Quiet()
     files = TrainFiles(

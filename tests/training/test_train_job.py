@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from webui.errors import JobError
+from webui.errors import JobError, ParamsError
 from webui.params import TextToImage, TrainLora
 from webui.params.training import TrainingOptions
 from webui.settings import read_settings
 from webui.studio import Studio
-from webui.train_command import main
+from webui.train_command import check_unfinished, main
+from webui.training.steps import STATE_FACTS
 
 
 @pytest.fixture
@@ -123,6 +124,22 @@ def test_command_when_run_then_file_samples_and_log_are_there(
     assert b"loss/average" in events.read_bytes() and b"lr/unet" in events.read_bytes()
     assert main(words) == 2, "the file would be overwritten"
     assert "would be overwritten" in capsys.readouterr().err
+
+
+def test_command_when_a_training_was_not_finished_then_its_state_is_taken_only_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    autosave = Path("out/zork-autosave")
+    check_unfinished(autosave, "")
+    older = tmp_path / "out/zork-autosave.old"  # a crash while the newer one was written
+    older.mkdir(parents=True)
+    (older / STATE_FACTS).write_text("{}")
+    with pytest.raises(ParamsError, match="was not finished") as found:
+        check_unfinished(autosave, "")
+    assert "--resume" in found.value.hint and "zork-autosave.old" in found.value.hint
+    older.rename(tmp_path / autosave)
+    check_unfinished(autosave, str(tmp_path / autosave))
 
 
 def test_command_when_the_options_are_written_then_the_file_is_not_overwritten(

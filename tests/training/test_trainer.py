@@ -23,8 +23,12 @@ from webui.networks.lora.applying import NetworkChange, set_changes
 from webui.networks.lora.matching import match_layers, text_layers, unet_layers
 from webui.training import lycoris_layers, optimizer_names
 from webui.training import state as states
+from webui.training.adapters import NO_DROPOUT
 from webui.training.base import Base
+from webui.training.network import UNET, LoraNetwork, Wanted
+from webui.training.optimizers import Chosen
 from webui.training.preparing import make_network
+from webui.training.updates import Updates
 
 
 def tensors_of(path: Path) -> dict[str, torch.Tensor]:
@@ -197,6 +201,21 @@ def test_resume_when_given_more_epochs_then_steps_go_on_counting(
     notes = Notes()
     train(starter_checkpoint, tmp_path, more, FewPictures(count=1), notes)
     assert [(f.epoch, f.step) for f in notes.steps] == [(3, 3), (4, 4)]
+
+
+def test_resume_when_a_running_mean_is_new_then_it_begins_with_what_was_learnt() -> None:
+    layer = Wanted("one", UNET, "one", torch.nn.Linear(2, 3), rank=1, alpha=1.0)
+    network = LoraNetwork([layer], NO_DROPOUT)
+    optimizer = torch.optim.SGD([{"params": list(network.parameters()), "name": UNET}], 1.0)
+    chosen = Chosen(optimizer, "SGD", "SGD", sees_schedule=True, finds_rate=False)
+    updates = Updates(
+        options_of(ema_decay=0.9), network, chosen, lambda step: 1.0, torch.device("cpu")
+    )
+    learnt = {name: torch.full_like(value, 7) for name, value in network.tensors().items()}
+    network.load_tensors(learnt)
+    updates.take_up(optimizer.state_dict(), None)
+    with updates.as_saved():
+        assert float(network.tensors()["one.lora_up.weight"].mean()) == 7
 
 
 def test_loss_when_no_number_three_times_then_the_training_ends_and_tells_why(

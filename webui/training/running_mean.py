@@ -22,8 +22,14 @@ class RunningMean:
     """
 
     def __init__(self, network: LoraNetwork, decay: float | None) -> None:
-        self._network, self._decay, self._count = network, decay, 0
-        self._mean = {n: p.detach().clone() for n, p in network.named_parameters()} if decay else {}
+        self._network, self._decay = network, decay
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with what the network holds now."""
+        own = self._network.named_parameters() if self._decay is not None else ()
+        self._count = 0
+        self._mean = {name: parameter.detach().clone() for name, parameter in own}
 
     @torch.no_grad()
     def follow(self) -> None:

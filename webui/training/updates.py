@@ -136,7 +136,13 @@ class Updates:
         return self.chosen.optimizer.state_dict(), self._mean.stored()
 
     def take_up(self, optimizer: dict[str, Any], mean: Mapping[str, Tensor] | None) -> None:
-        """Go on from a state."""
+        """Go on from a state; the network has its weights already.
+
+        Args:
+            mean: None = there was none: it begins here.
+        """
         self.chosen.optimizer.load_state_dict(optimizer)
-        if mean is not None:
+        if mean is None:
+            self._mean.restart()
+        else:
             self._mean.load(mean)
