@@ -1,0 +1,76 @@
+"""The gallery in a real browser: search, star, delete, undo, compare, paint again, fill a form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.library.gallery_files import painted
+from tests.ui.conftest import Served, wait_until
+
+pytestmark = pytest.mark.browser
+ITEMS = ".dq-gal-item"
+
+
+def test_gallery_when_used_finds_stars_deletes_restores_and_paints_again(
+    make_served: Callable[..., Served], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    for number in range(150):
+        painted(tmp_path / f"{number:03d}.png", f"stone {number}", size=(16, 16), Seed=number)
+    tower = painted(
+        tmp_path / "tower.png",
+        "a <b>tower</b>, 水墨",
+        Sampler="Euler",
+        Steps=2,
+        Seed=77,
+        Size="64x64",
+    )
+    served = make_served()
+    deeds = served.studio.gallery.deeds
+    deeds.do("add-folder", {"folder": str(tmp_path)}, "")
+    asked: list[str] = []
+    page = open_page(url=served.url)
+    page.on("request", lambda request: asked.append(request.url))
+    assert page.locator(ITEMS).count() == 0 and not any("ui/gallery" in url for url in asked)
+
+    page.get_by_role("tab", name="Gallery").click()
+    page.wait_for_selector(ITEMS)
+    wait_until(lambda: deeds.find("")["total"] == 151, "the folder was not read", 60)
+    assert page.locator(ITEMS).count() < 120, "only what is in sight is drawn"
+    page.fill(".dq-gal-search", "水墨 sampler:euler")
+    wait_until(lambda: page.locator(ITEMS).count() == 1, "the search found something else", 60)
+    assert "<b>tower</b>" in (page.locator(ITEMS).get_attribute("aria-label") or "")
+
+    page.locator(ITEMS).click()
+    page.wait_for_selector(".dq-gal-view .dq-gal-text")
+    page.keyboard.press("4")
+    wait_until(lambda: deeds.find("", text="stars:4")["total"] == 1, "no stars were given", 60)
+    page.get_by_role("button", name="Paint again").click()
+    wait_until(lambda: served.studio.jobs.list(), "nothing was asked for", 60)
+    (job,) = served.studio.jobs.list()
+    params = served.studio.params_of(job)
+    assert (params.prompt, params.seed, params.steps) == ("a <b>tower</b>, 水墨", 77, 2)
+    served.studio.wait(job.id, 60)
+    wait_until(lambda: page.locator(ITEMS).count() == 2, "the new picture did not come", 60)
+
+    page.keyboard.press("Delete")
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 1, "nothing was deleted", 60)
+    page.locator(".dq-gal-view").get_by_role("button", name="Undo").click()
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
+    assert tower.exists()
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".dq-gal-view", state="detached")
+
+    page.locator(ITEMS).first.focus()
+    page.keyboard.press("Control+a")
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_selector(".dq-gal-compare th:has-text('Model')")
+    page.keyboard.press("Escape")
+    page.locator(ITEMS).last.click()
+    page.locator(".dq-gal-send").select_option("txt2img")
+    page.wait_for_selector("#dq-prompt textarea", state="visible")
+    prompt = page.locator("#dq-prompt textarea")
+    wait_until(lambda: "tower" in prompt.input_value(), "the form was not filled", 60)
