@@ -105,7 +105,7 @@ def test_copies_when_only_the_colours_differ_then_are_no_copies(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("caption", "is_wrong"),
     [("a cat, sitting", False), ("a cat, a cat", True), ("<lora:x:1> cat", True), ("123, 4", True),
-     ("一只猫", False), ("", False)],
+     ("一只猫", False), ("", False), ("cat, ^_^, >_<", False), ("a cat ^", True)],
 )  # fmt: skip
 def test_caption_when_it_looks_like_a_mistake_then_is_odd(caption: str, is_wrong: bool) -> None:
     assert is_odd(caption) == is_wrong

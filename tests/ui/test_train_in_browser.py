@@ -60,6 +60,14 @@ def test_photographs_when_dropped_and_trained_then_an_epoch_becomes_a_card(
     words.fill("小明, 红色大衣")
     words.blur()
 
+    page.locator("[data-pick='红 coat.png']").check()
+    assert page.locator("[data-chosen]").inner_text() == "1 ticked"
+    page.locator("#dq-trn-tools [data-field=add]").fill("hat")
+    page.click("#dq-trn-tools [data-act=tags]")
+    wait_until(lambda: words.input_value() == "hat, 小明, 红色大衣", "the tag did not come")
+    other = page.locator("[data-caption='IMG_0001.png']")
+    assert other.input_value() == "小明" and page.locator("[data-pick]:checked").count() == 1
+
     page.get_by_label("Expert").click()
     page.wait_for_selector("[data-option=network_dim]", state="attached")
     page.locator("#dq-trn-toml textarea").fill(TOML)
@@ -80,4 +88,4 @@ def test_photographs_when_dropped_and_trained_then_an_epoch_becomes_a_card(
     assert lora.stat().st_size > 10_000
     assert json.loads(notes.read_text("utf-8"))["activation text"] == "小明"
     kept = server.data / "training" / "pictures" / "小明" / "红 coat.txt"
-    assert kept.read_text("utf-8") == "小明, 红色大衣"
+    assert kept.read_text("utf-8") == "hat, 小明, 红色大衣"

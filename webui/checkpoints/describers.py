@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ WANTED: Final[dict[DescriberKind, str]] = {
     "captioner": "blip-image-captioning-base",
 }
 """What is proposed where there is none."""
+_WORD: Final = re.compile(r"[^\W\d_]{2}")
 _PLACES: Final[dict[DescriberKind, str]] = {
     "tagger": f"Put {NETWORK} and {TAGS} of a WD tagger (SmilingWolf) into a folder of its own in "
     f"models/taggers, such as models/taggers/{WANTED['tagger']}.",
@@ -74,6 +76,12 @@ def missing_describer(kind: DescriberKind) -> CheckpointNotFoundError:
     return CheckpointNotFoundError(
         f"No {kind} lies in the model folders.", _PLACES[kind], wanted=WANTED[kind]
     )
+
+
+def is_face(tag: str) -> bool:
+    """True for faces made of signs, such as ``^_^`` and ``o_o``, which taggers know: no blank
+    stands for their _, and their signs weigh nothing."""
+    return "_" in tag and not _WORD.search(tag)
 
 
 def _tops(models: Iterable[Path]) -> Iterator[Path]:

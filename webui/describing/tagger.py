@@ -7,7 +7,6 @@ of the input, meaning of ``selected_tags.csv``, thresholds.
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from webui.checkpoints.describers import NETWORK, TAGS
+from webui.checkpoints.describers import NETWORK, TAGS, is_face
 from webui.errors import CheckpointError
 
 SIDE: Final = 448
 """Of the square picture that every WD tagger looks at, in pixels."""
 GENERAL, CHARACTER = "0", "4"
 """Categories in the list of tags; the others (ratings) say nothing of what is shown."""
-_WORD = re.compile(r"[^\W\d_]{2}")
-"""Two letters in a row: what has none is a face made of signs, whose _ is no blank."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def read_tags(path: Path) -> list[Tag]:
 
 
 def _spoken(name: str) -> str:
-    return name.replace("_", " ") if _WORD.search(name) else name
+    return name if is_face(name) else name.replace("_", " ")
 
 
 def _short(err: Exception) -> str:

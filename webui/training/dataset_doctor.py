@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from webui.checkpoints.describers import is_face
 from webui.errors import DatasetError
 from webui.training.buckets import Size
 from webui.training.captions import count_tags, split_tags
@@ -204,8 +205,9 @@ def is_odd(caption: str, has_wildcards: bool = False) -> bool:
     """True for captions that look like a mistake: brackets of prompts, a tag twice, no letters."""
     allowed = set("{}|") if has_wildcards else set()
     tags = [tag.lower() for tag in split_tags(caption)]
+    told = [tag for tag in tags if not is_face(tag)]
     return bool(caption) and (
-        bool(set(caption) & (ODD_CHARACTERS - allowed))
+        bool(set("".join(told)) & (ODD_CHARACTERS - allowed))
         or len(set(tags)) < len(tags)
         or not any(character.isalpha() for character in caption)
     )

@@ -172,7 +172,7 @@ def _draw_wish() -> tuple[TrainForm, gr.File]:
     with gr.Row(elem_classes="dq-tight"):
         checkpoint = gr.Dropdown(
             [], value=None, label=label("train_checkpoint"), elem_id=_FIELDS.id("checkpoint"),
-            scale=3,
+            scale=3, min_width=260,
         )  # fmt: skip
         view = gr.Radio(
             [(label("train_simple"), SIMPLE), (label("train_expert"), EXPERT)], value=SIMPLE,

@@ -2,6 +2,7 @@
 (() => {
   'use strict';
   const chosen = new Set(); // names of ticked pictures; they outlive a new drawing of the set
+  const drawn = new WeakMap(); // field → the words it was drawn with; attributes of ours do not outlive a drawing
   let setName = '';
 
   const figures = () => [...document.querySelectorAll('#dq-trn-pictures figure')];
@@ -30,13 +31,21 @@
     if (first && kind !== 'all') first.scrollIntoView({block: 'nearest', behavior: 'smooth'});
     count();
   };
+  // Gradio keeps elements that stay; a field in which somebody typed would not show new words.
+  const showWords = (field) => {
+    if (drawn.has(field) && drawn.get(field) !== field.defaultValue) field.value = field.defaultValue;
+    drawn.set(field, field.defaultValue);
+  };
   const drawnAnew = () => {
     const now = document.querySelector('#dq-trn-pictures .dq-trn-set')?.dataset.set || '';
     if (now !== setName) chosen.clear();
     setName = now;
     const there = new Set(figures().map((figure) => boxOf(figure).dataset.pick));
     for (const name of chosen) if (!there.has(name)) chosen.delete(name);
-    for (const figure of figures()) boxOf(figure).checked = chosen.has(boxOf(figure).dataset.pick);
+    for (const figure of figures()) {
+      boxOf(figure).checked = chosen.has(boxOf(figure).dataset.pick);
+      showWords(figure.querySelector('textarea'));
+    }
     count();
   };
 
@@ -80,9 +89,9 @@
       else tell({...button.dataset, fields: fieldsAround(button), picked: [...chosen]});
     });
     if (element.closest('#dq-trn-pictures')) {
-      const hasElements = ({addedNodes}) => [...addedNodes].some((node) => node.nodeType === Node.ELEMENT_NODE);
-      new MutationObserver((changes) => { if (changes.some(hasElements)) drawnAnew(); }) // counting adds text
-        .observe(element, {childList: true, subtree: true});
+      const isOurs = ({target}) => (target.closest ? target : target.parentElement)?.closest('[data-chosen]');
+      new MutationObserver((changes) => { if (!changes.every(isOurs)) drawnAnew(); }) // counting writes there
+        .observe(element, {childList: true, subtree: true, characterData: true});
       drawnAnew();
     }
   };
