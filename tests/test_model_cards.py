@@ -22,6 +22,7 @@ from webui.checkpoints.sidecars import Beside, Notes
 from webui.errors import CheckpointError, CheckpointNotFoundError
 from webui.prompts.comments import cut_comments
 from webui.prompts.networks import cut_networks
+from webui.prompts.templates import is_template
 from webui.services import model_cards
 from webui.services.model_cards import Card, ModelCards, Wanted, root_names
 
@@ -191,7 +192,9 @@ def test_words_when_written_name_that_file_alone(
     assert names == ["b.safetensors", "Brush"], "b means another file"
 
 
-@pytest.mark.parametrize("stem", ["na:me 1", "key=value", "ink #2", "a>b", "<i>", "two\nlines"])
+@pytest.mark.parametrize(
+    "stem", ["na:me 1", "key=value", "ink #2", "a>b", "<i>", "two\nlines", "{a|b}", "a__b__c"]
+)
 def test_words_when_a_tag_cannot_hold_a_name_are_ones_that_it_can(
     cards: ModelCards, catalog: Catalog, folder: Path, stem: str
 ) -> None:
@@ -206,6 +209,7 @@ def test_words_when_a_tag_cannot_hold_a_name_are_ones_that_it_can(
 
     for card in (c for c in cards.find("lora", Wanted()) if stem in c.record.stem):
         for word in cards.words(card):
+            assert not is_template(word)
             _, (mention,) = cut_networks(cut_comments(f"a <lora:{word}:0.5> b"))
             assert mention.positional == (word, "0.5")
             assert catalog.find_lora(word).path == card.record.path

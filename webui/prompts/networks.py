@@ -15,7 +15,7 @@ LORA_TYPES = ("lora", "lyco")
 HYPERNET_TYPES = ("hypernet",)
 """Tag names that load a hypernetwork."""
 
-_UNWRITABLE = re.compile(r"[:<>=#\n\r]")
+_UNWRITABLE = re.compile(r"[:<>=#{}\n\r]")
 _TAG_START = re.compile(r"<(\w+):")
 
 
@@ -91,8 +91,10 @@ def cut_networks(text: str) -> tuple[str, list[NetworkMention]]:
 
 
 def writable(name: str) -> str:
-    """A name as a tag can hold it: what would end it, or the prompt's line, becomes ``_``."""
-    return _UNWRITABLE.sub("_", name)
+    """A name as a tag can hold it: what would end it, or the prompt's line, or be drawn as a
+    choice becomes ``_``; so do the marks of what would be drawn as a wildcard."""
+    written = _UNWRITABLE.sub("_", name)
+    return re.sub("_+", "_", written) if written.count("__") > 1 else written
 
 
 def _read_arguments(type_: str, arguments: str) -> NetworkMention:
