@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,10 +13,18 @@ from webui.checkpoints.pickle_wishes import WORDS
 from webui.checkpoints.report import FileReport, report_on
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.jobs.store import Job
-from webui.params import BakeLoras, ConvertModel, MergeCheckpoints, MergeLoras, build
+from webui.params import (
+    FILE_TOOL_KINDS,
+    AnyFileTool,
+    BakeLoras,
+    ConvertModel,
+    MergeCheckpoints,
+    MergeLoras,
+    build,
+)
 from webui.studio import JobView, Studio
 from webui.ui.models_tools import draw_merger
-from webui.ui.models_tools_form import FILE_TOOL_KINDS, LORA_ROWS, file_choices, make_request
+from webui.ui.models_tools_form import LORA_ROWS, file_choices, make_request
 from webui.ui.models_tools_view import job_card, report_card, tool_title
 from webui.ui.texts import TEXTS
 
@@ -112,6 +120,7 @@ def test_loras_when_a_checkpoint_is_chosen_go_into_it(studio: Studio) -> None:
 def test_everything_shown_has_its_words() -> None:
     for key in (*(f"deed_{deed}" for deed in WORDS), *(f"tool_{k}" for k in FILE_TOOL_KINDS)):
         assert all(TEXTS[key]), key
+    assert len(FILE_TOOL_KINDS) == len(get_args(AnyFileTool))
     for deed, words in WORDS.items():
         assert TEXTS[f"deed_{deed}"][0] == words
 
@@ -143,7 +152,7 @@ def test_report_tells_facts_or_what_a_refused_file_wanted(studio: Studio) -> Non
     assert {"evil.ckpt", "odd.safetensors", "starter-emoji.safetensors"} <= set(names)
     evil = report_on(studio.catalog.find_checkpoint("evil.ckpt"), studio.catalog, has_hashes=False)
     assert evil.problem and [w["call"] for w in evil.wishes] == ["os.system('curl <evil')"]
-    assert "os.system(&#x27;curl &lt;evil&#x27;)" in report_card(evil, "en")
+    assert report_card(evil, "en").count("os.system(&#x27;curl &lt;evil&#x27;)") == 1, "said once"
     odd = studio.catalog.find_checkpoint("odd.safetensors")
     html = report_card(report_on(odd, studio.catalog, has_hashes=True), "zh")
     assert "F32 2 × 3" in html and "&lt;i&gt;" in html and "<i>" not in html

@@ -15,12 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from webui.api.errors import ApiError
 from webui.checkpoints.report import report_on
 from webui.jobs.store import Job
-from webui.params import AnyFileTool, build
+from webui.params import FILE_TOOL_KINDS, AnyFileTool, build
 from webui.services.file_tools import find_file, with_known_names
 from webui.studio import Studio
 
 PREFIX = "/danqing/v1"
-KINDS = ("merge-checkpoints", "convert-model", "extract-lora", "merge-loras", "bake-loras")
 _ANY = Body(default_factory=dict)
 
 
@@ -54,8 +53,8 @@ def file_tool_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
 
 
 def _begin(studio: Studio, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-    if kind not in KINDS:
-        raise ApiError(404, f"No tool is called {kind!r}. There are: {', '.join(KINDS)}.")
+    if kind not in FILE_TOOL_KINDS:
+        raise ApiError(404, f"No tool is called {kind!r}. There are: {', '.join(FILE_TOOL_KINDS)}.")
     values = {key: value for key, value in body.items() if key not in ("kind", "user", "output")}
     params = build(kind, values)
     assert isinstance(params, AnyFileTool)
@@ -63,7 +62,7 @@ def _begin(studio: Studio, kind: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own(job: Job) -> None:
-    if job.kind not in KINDS:
+    if job.kind not in FILE_TOOL_KINDS:
         raise ApiError(404, f"Job {job.id} makes no weights file.")
 
 

@@ -73,6 +73,7 @@ from webui.params.without_painting import (
 )
 
 __all__ = [
+    "FILE_TOOL_KINDS",
     "LATENT_UPSCALE_MODES",
     "MASKED_CONTENTS",
     "MAX_CELLS",
@@ -164,6 +165,7 @@ _KINDS: dict[str, type[AnyParams]] = {
     "train-lora": TrainLora,
     "plot": Plot,
 }
+FILE_TOOL_KINDS = tuple(kind for kind, made in _KINDS.items() if issubclass(made, FileTool))
 
 
 def build(kind: str, values: dict[str, Any]) -> AnyParams:

@@ -10,12 +10,11 @@ import gradio as gr
 
 from webui.checkpoints.report import report_on
 from webui.errors import ParamsError
-from webui.params import AnyFileTool
+from webui.params import FILE_TOOL_KINDS, AnyFileTool
 from webui.services.file_tools import find_file
 from webui.ui import cards
 from webui.ui.models_tools_form import (
     CONVERTIBLE,
-    FILE_TOOL_KINDS,
     LORA_ROWS,
     NO_VAE,
     file_choices,

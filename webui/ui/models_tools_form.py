@@ -13,9 +13,6 @@ from webui.ui.texts import say
 if TYPE_CHECKING:
     from webui.studio import Studio
 
-FILE_TOOL_KINDS = (
-    "merge-checkpoints", "convert-model", "extract-lora", "merge-loras", "bake-loras",
-)  # fmt: skip
 NO_VAE = "None"
 LORA_ROWS = 4
 CONVERTIBLE = ("checkpoint", "vae", "lora", "embedding", "upscaler")

@@ -99,12 +99,12 @@ def report_card(report: FileReport, language: str) -> str:
         ("SHA-256", record.sha256 or unknown),
         (say("info_path", language), record.path),
     ]
-    problem = ""
-    if report.problem:
-        hint = f"<p>{esc(report.hint)}</p>" if report.hint else ""
-        problem = f'<div class="dq-note">{esc(report.problem)}{hint}</div>'
+    told = wishes_card(report.wishes, language)  # says all that the problem does, and in order
+    problem = "" if told else esc(report.problem)
+    hint = f"<p>{esc(report.hint)}</p>" if report.hint else ""
+    note = f'<div class="dq-note">{problem}{hint}</div>' if problem or hint else ""
     return (
-        f"{problem}{wishes_card(report.wishes, language)}{cards.facts_table(facts)}"
+        f"{told}{note}{cards.facts_table(facts)}"
         f"{_metadata(report.metadata, language)}{_tensors(report, language)}"
     )
 
