@@ -440,3 +440,12 @@ def test_prompt_when_it_holds_half_a_character_is_painted_and_echoed(client: Tes
 @pytest.mark.parametrize("name", ["Seed", "SAMPLER", "refiner"])
 def test_built_in_script_when_mentioned_is_tolerated(client: TestClient, name: str) -> None:
     assert len(paint(client, alwayson_scripts={name: {"args": []}})["images"]) == 1
+
+
+def test_answer_when_prompts_are_drawn_names_the_prompt_of_each_picture(client: TestClient) -> None:
+    info = info_of(paint(client, prompt="{a|b|c|d} hat", negative_prompt="x", n_iter=6))
+
+    assert len(info["all_prompts"]) == 6 and len(set(info["all_prompts"])) > 1
+    assert set(info["all_prompts"]) <= {"a hat", "b hat", "c hat", "d hat"}
+    assert info["prompt"] == info["all_prompts"][0]
+    assert info["all_negative_prompts"] == ["x"] * 6

@@ -12,7 +12,7 @@ from webui.prompts.attention import BREAK, Piece, weigh
 from webui.prompts.comments import cut_comments
 from webui.prompts.composition import split_and
 from webui.prompts.networks import cut_networks
-from webui.prompts.schedule import schedule_prompt
+from webui.prompts.schedule import Schedule, schedule_prompt
 from webui.prompts.tokenizer import ClipTokenizer
 
 CHUNK_LENGTH = 75
@@ -218,6 +218,20 @@ def capacity_for(token_count: int, chunk_length: int = CHUNK_LENGTH) -> int:
     return math.ceil(max(token_count, 1) / chunk_length) * chunk_length
 
 
+def schedules_of(text: str, steps: int, *, is_positive: bool) -> list[Schedule]:
+    """The texts a prompt goes through, of each side of AND; comments and network tags cut.
+
+    Args:
+        is_positive: AND and network tags are read in positive prompts only.
+    """
+    text = cut_comments(text)
+    parts = [text]
+    if is_positive:
+        text, _ = cut_networks(text)
+        parts = [part for part, _ in split_and(text)]
+    return [schedule_prompt(part, steps) for part in parts]
+
+
 def count_tokens(
     text: str,
     tokenizer: ClipTokenizer,
@@ -237,12 +251,8 @@ def count_tokens(
     Returns:
         ``(count, capacity)``, for example ``(12, 75)``.
     """
-    text = cut_comments(text)
-    parts = [text]
-    if is_positive:
-        text, _ = cut_networks(text)
-        parts = [part for part, _ in split_and(text)]
-    texts = dict.fromkeys(shown for part in parts for _, shown in schedule_prompt(part, steps))
+    schedules = schedules_of(text, steps, is_positive=is_positive)
+    texts = dict.fromkeys(shown for schedule in schedules for _, shown in schedule)
     chunked = (
         chunk_prompt(
             weigh(shown, emphasis),

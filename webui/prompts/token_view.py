@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webui.prompts.attention import weigh
-from webui.prompts.chunks import Chunk, EmbeddingTable, chunk_prompt
-from webui.prompts.comments import cut_comments
-from webui.prompts.composition import split_and
-from webui.prompts.networks import cut_networks
-from webui.prompts.schedule import schedule_prompt
+from webui.prompts.chunks import Chunk, EmbeddingTable, chunk_prompt, schedules_of
 from webui.prompts.tokenizer import ClipTokenizer
 
 
@@ -61,14 +57,8 @@ def look_at_tokens(
     Returns:
         Each side of AND, and each text of a schedule.
     """
-    text = cut_comments(text)
-    parts = [text]
-    if is_positive:
-        text, _ = cut_networks(text)
-        parts = [part for part, _ in split_and(text)]
     seen: list[SeenText] = []
-    for part in parts:
-        schedule = schedule_prompt(part, steps)
+    for schedule in schedules_of(text, steps, is_positive=is_positive):
         for until, shown in schedule:
             chunks = chunk_prompt(
                 weigh(shown, emphasis),

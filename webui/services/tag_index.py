@@ -105,9 +105,7 @@ class TagIndex:
             place = self._text.find(piece, end) if end >= 0 else -1
 
     def _at(self, place: int) -> tuple[Tag, str]:
-        line = (
-            bisect_right(self._starts, place + 1) - 1
-        )  # or the end of the line before
+        line = bisect_right(self._starts, place + 1) - 1  # or the end of the line before
         tag = self._tags[self._owners[line]]
         end = self._text.index("\n", self._starts[line])
         name = self._text[self._starts[line] : end]
@@ -119,12 +117,14 @@ class TagIndex:
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
-        stamps = [
-            (file, state.st_mtime_ns, state.st_size)
-            for folder in self._folders
-            for file in sorted(folder.glob("*.csv"))
-            if (state := file.stat()).st_size <= MOST_BYTES
-        ]
+        stamps: list[tuple[Path, int, int]] = []
+        for file in (file for folder in self._folders for file in sorted(folder.glob("*.csv"))):
+            try:
+                state = file.stat()
+            except OSError:  # it went just now
+                continue
+            if state.st_size <= MOST_BYTES:
+                stamps.append((file, state.st_mtime_ns, state.st_size))
         if stamps != self._stamps:
             self._stamps = stamps
             self._fill(read_tags([file for file, _, _ in stamps]))

@@ -1,26 +1,12 @@
 /* The row below Generate: presets, speed, undo and redo. */
 (() => {
   'use strict';
-  const facts = window.danqingFacts;
-  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
-  const say = (key, values = {}) => {
-    let text = facts.texts[key][isChinese ? 1 : 0];
-    for (const [name, value] of Object.entries(values)) text = text.replace(`{${name}}`, value);
-    return text;
-  };
+  const {say, make, ask} = window.danqingCards;
   const button = (className, text, title = '') => {
-    const made = document.createElement('button');
+    const made = make('button', className, text);
     made.type = 'button';
-    made.className = className;
-    made.textContent = text;
     if (title) { made.title = title; made.setAttribute('aria-label', title); }
     return made;
-  };
-  const ask = async (address, options = {}) => {
-    const answer = await fetch(address, {cache: 'no-store', ...options});
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(typeof told.detail === 'string' ? told.detail : say('kit_failed'));
-    return told;
   };
   const kits = new Set();
 
@@ -31,8 +17,7 @@
       this.open = button('dq-btn dq-kit-open', `${say('kit_presets')} ▾`);
       this.open.setAttribute('aria-expanded', 'false');
       this.open.addEventListener('click', () => (this.panel ? this.close() : this.show()));
-      const speeds = document.createElement('div');
-      speeds.className = 'dq-kit-speeds';
+      const speeds = make('div', 'dq-kit-speeds');
       speeds.setAttribute('role', 'group');
       speeds.setAttribute('aria-label', say('kit_speeds'));
       for (const speed of ['quality', 'speed', 'draft']) {
@@ -56,8 +41,7 @@
     }
 
     show() {
-      this.panel = document.createElement('div');
-      this.panel.className = 'dq-kit-panel';
+      this.panel = make('div', 'dq-kit-panel');
       this.open.setAttribute('aria-expanded', 'true');
       this.host.append(this.panel);
       this.fill();
@@ -72,24 +56,20 @@
       let told;
       try { told = await ask('ui/presets'); } catch (problem) { told = {presets: [], checkpoint: '', problem: problem.message}; }
       if (!this.panel) return;
-      const list = document.createElement('ul');
+      const list = make('ul');
       for (const [name, isOwn] of told.presets) list.append(this.row(name, isOwn));
-      const line = document.createElement('p');
-      line.className = 'dq-kit-said';
+      const line = make('p', 'dq-kit-said', said || told.problem || '');
       line.setAttribute('role', 'status');
-      line.textContent = said || told.problem || '';
       this.panel.replaceChildren(list, this.saving(), this.more(told), line);
     }
 
     row(name, isOwn) {
-      const item = document.createElement('li');
+      const item = make('li');
       const use = button('dq-kit-use', name);
       use.addEventListener('click', () => { this.act({act: 'preset', name}); this.close(); });
       item.append(use);
       if (!isOwn) {
-        const note = document.createElement('small');
-        note.textContent = say('kit_shipped');
-        item.append(note);
+        item.append(make('small', '', say('kit_shipped')));
         return item;
       }
       const away = button('dq-btn dq-kit-away', '✕', say('kit_delete', {name}));
@@ -104,9 +84,8 @@
     }
 
     saving() {
-      const form = document.createElement('form');
-      form.className = 'dq-kit-save';
-      const input = document.createElement('input');
+      const form = make('form', 'dq-kit-save');
+      const input = make('input');
       Object.assign(input, {type: 'text', maxLength: 80, placeholder: say('kit_name')});
       input.setAttribute('aria-label', say('kit_name'));
       const save = button('dq-btn', say('kit_save'));
@@ -122,8 +101,7 @@
     }
 
     more(told) {
-      const more = document.createElement('div');
-      more.className = 'dq-kit-more';
+      const more = make('div', 'dq-kit-more');
       const add = (text, doing) => {
         const made = button('dq-btn', text);
         made.addEventListener('click', doing);
@@ -136,7 +114,7 @@
         if (told.is_kept) add(say('kit_forget', {name}), () => { this.act({act: 'checkpoint', keeps: false}); this.close(); });
       }
       add(say('kit_start'), () => { this.act({act: 'start'}); this.close(); });
-      const file = document.createElement('input');
+      const file = make('input');
       Object.assign(file, {type: 'file', accept: '.json,application/json', hidden: true});
       file.addEventListener('change', () => {
         if (!file.files.length) return;
@@ -145,8 +123,8 @@
           .catch((problem) => this.tell(problem.message));
       });
       add(say('kit_import'), () => file.click());
-      const out = document.createElement('a');
-      Object.assign(out, {className: 'dq-btn', href: 'ui/presets/export', download: 'presets.json', textContent: say('kit_export')});
+      const out = make('a', 'dq-btn', say('kit_export'));
+      Object.assign(out, {href: 'ui/presets/export', download: 'presets.json'});
       more.append(out, file);
       return more;
     }

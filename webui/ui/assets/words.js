@@ -2,28 +2,10 @@
    lists say is foreign: it is shown as text, never as HTML. */
 (() => {
   'use strict';
-  const facts = window.danqingFacts;
-  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
-  const say = (key, values = {}) => {
-    let text = facts.texts[key][isChinese ? 1 : 0];
-    for (const [name, value] of Object.entries(values)) text = text.replace(`{${name}}`, value);
-    return text;
-  };
-  const make = (tag, className = '', text = '') => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    if (text) made.textContent = text;
-    return made;
-  };
-  const ask = async (address, body) => {
-    const options = body === undefined ? {} : {
-      method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body),
-    };
-    const answer = await fetch(address, {cache: 'no-store', ...options});
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(typeof told.detail === 'string' ? told.detail : say('words_failed'));
-    return told;
-  };
+  const {say, make, ask} = window.danqingCards;
+  const post = (address, body) => ask(address, {
+    method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body),
+  });
   const put = (box, text, start, end = start) => {
     box.value = text;
     box.setSelectionRange(start, end);
@@ -246,7 +228,7 @@
     const group = groupOf(box);
     let line = group.querySelector('.dq-words');
     const mayVary = /\{|__/.test(box.value);
-    const told = mayVary ? await ask('ui/words/look', {text: box.value, negative: isNegative(box)}).catch(() => null) : null;
+    const told = mayVary ? await post('ui/words/look', {text: box.value, negative: isNegative(box)}).catch(() => null) : null;
     const isOne = !told || (told.count === 1 && !told.missing.length && !told.problem);
     const ground = box.closest('.dq-ask');
     if (ground && !isNegative(box)) ground.classList.toggle('dq-has-choices', Boolean(told) && told.count > 1);
@@ -289,7 +271,7 @@
   const drawTokens = async (box, panel) => {
     let told;
     try {
-      told = await ask('ui/words/tokens', {text: box.value, negative: isNegative(box)});
+      told = await post('ui/words/tokens', {text: box.value, negative: isNegative(box)});
     } catch (problem) {
       panel.replaceChildren(make('p', 'dq-wrong', problem.message));
       return;
