@@ -430,7 +430,7 @@ def job_line(line: JobLine, language: str) -> str:
     if line.can_edit:
         buttons += action("edit", "✎", label=say("queue_edit", language), job=line.job_id)
     if line.state == "queued" and line.can_change:
-        deed, sign = ("release", "▶") if line.is_held else ("hold", "⏸")
+        deed, sign = ("release", "▶") if line.is_held else ("hold", "‖")
         buttons += action(deed, sign, label=say(f"queue_{deed}", language), job=line.job_id)
         buttons += action("prefer", "＋", label=say("queue_prefer", language), job=line.job_id)
         buttons += action("defer", "－", label=say("queue_defer", language), job=line.job_id)

@@ -65,6 +65,7 @@ PLOTS_TEXTS: dict[str, tuple[str, str]] = {
     "queue_repeat": ("Once more", "再来一次"),
     "queue_priority": ("priority {priority}", "优先级 {priority}"),
     "queue_when": ("begins in {start}, takes {time}", "{start} 后开始，需 {time}"),
+    "queue_takes": ("takes {time}", "需 {time}"),
     "queue_total": ("All done in about {time}.", "全部完成约需 {time}。"),
     "queue_total_least": ("All done in {time} at the earliest.", "全部完成至少需 {time}。"),
     "state_held": ("held", "已暂缓"),

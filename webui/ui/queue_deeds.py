@@ -139,7 +139,7 @@ def when_told(job: Job, times: QueueTimes, language: str) -> str:
     begins, ends = times.begins.get(job.id), times.ends.get(job.id)
     if job.state != "queued" or begins is None or ends is None or not ends > begins:
         return ""
-    return say(
-        "queue_when", language, start=cards.duration(begins, language),
-        time=cards.duration(ends - begins, language),
-    )  # fmt: skip
+    time = cards.duration(ends - begins, language)
+    if begins < 1:
+        return say("queue_takes", language, time=time)
+    return say("queue_when", language, start=cards.duration(begins, language), time=time)
