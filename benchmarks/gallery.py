@@ -28,8 +28,9 @@ sys.path.insert(0, str(PROJECT))
 from benchmarks.table import header, row  # noqa: E402
 from webui.infotext import parse_infotext  # noqa: E402
 from webui.library.gallery.recipes import Read, recipe_of  # noqa: E402
+from webui.library.gallery.rows import Origin  # noqa: E402
 from webui.library.gallery.scan import Found, Scan  # noqa: E402
-from webui.library.gallery.store import GalleryStore, Origin  # noqa: E402
+from webui.library.gallery.store import GalleryStore  # noqa: E402
 from webui.pictures import encode  # noqa: E402
 from webui.services.gallery import Gallery  # noqa: E402
 

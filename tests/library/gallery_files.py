@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from webui.library.gallery.rows import Origin
 from webui.library.gallery.scan import Found, Scan
-from webui.library.gallery.store import GalleryStore, Origin
+from webui.library.gallery.store import GalleryStore
 from webui.pictures import encode
 
 

@@ -16,7 +16,8 @@ from webui.errors import LibraryError
 from webui.library.gallery import trash
 from webui.library.gallery.marks import Journal, Lasting
 from webui.library.gallery.recipes import mark_of_file, read_picture
-from webui.library.gallery.store import GONE, TRASHED, GalleryStore
+from webui.library.gallery.rows import GONE, TRASHED
+from webui.library.gallery.store import GalleryStore
 
 
 @pytest.fixture

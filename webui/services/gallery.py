@@ -19,7 +19,8 @@ from webui.errors import LibraryError, ParamsError
 from webui.library import files
 from webui.library.gallery import trash
 from webui.library.gallery.marks import Journal
-from webui.library.gallery.store import HERE, SORTS, TRASHED, GalleryStore, Numbers, Picture
+from webui.library.gallery.rows import HERE, TRASHED, Picture
+from webui.library.gallery.store import SORTS, GalleryStore, Numbers
 from webui.library.gallery.thumbs import Thumbs
 from webui.library.library import Library
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from webui.errors import LibraryError, ParamsError
 from webui.infotext import parse_infotext
-from webui.library.gallery.store import HERE, TRASHED, Picture
+from webui.library.gallery.rows import HERE, TRASHED, Picture
 from webui.services.gallery import MOST_MARKED, Gallery
 from webui.services.gallery_history import compare, facts_of, family
 from webui.services.gallery_watch import GalleryWatch

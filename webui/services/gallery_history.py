@@ -11,7 +11,7 @@ from typing import Any
 from webui.errors import WebUIError
 from webui.infotext import Infotext, mend_hashes, parse_infotext
 from webui.jobs.store import JobStore
-from webui.library.gallery.store import Picture
+from webui.library.gallery.rows import Picture
 from webui.library.inputs import Inputs
 from webui.library.library import SavedPicture
 from webui.params import AnyParams, Extras, ImageToImage, TextToImage, WithoutPainting, from_json

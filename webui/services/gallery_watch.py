@@ -15,8 +15,9 @@ from pathlib import Path
 from webui.errors import LibraryError, ParamsError, WebUIError
 from webui.library.gallery.marks import Journal
 from webui.library.gallery.recipes import mark_of_file, read_picture
+from webui.library.gallery.rows import Origin
 from webui.library.gallery.scan import Found, Scan
-from webui.library.gallery.store import GalleryStore, Origin
+from webui.library.gallery.store import GalleryStore
 from webui.library.library import Library, SavedPicture
 from webui.settings import PROJECT_DIR
 

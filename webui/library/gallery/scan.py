@@ -12,7 +12,8 @@ from webui.errors import LibraryError
 from webui.library.files import PICTURE_SUFFIXES
 from webui.library.gallery import trash
 from webui.library.gallery.recipes import Read, read_picture
-from webui.library.gallery.store import GONE, HERE, TRASHED, GalleryStore, Origin
+from webui.library.gallery.rows import GONE, HERE, TRASHED, Origin
+from webui.library.gallery.store import GalleryStore
 
 logger = logging.getLogger(__name__)
 SKIPPED = {"thumbnails"}
