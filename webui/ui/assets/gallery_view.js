@@ -163,7 +163,7 @@
     drawReplay({replay, same}) {
       const lines = [];
       if (replay) {
-        lines.push(make('p', `dq-gal-replay dq-gal-${replay.level}`, say(`gal_replay_${replay.level}`)));
+        lines.push(make('p', `dq-gal-replay dq-gal-is-${replay.level}`, say(`gal_replay_${replay.level}`)));
         const list = make('ul');
         for (const {key, name, here} of replay.reasons) list.append(make('li', '', say(`gal_why_${key}`, {name, here})));
         if (replay.reasons.length) lines.push(list);
