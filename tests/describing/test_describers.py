@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,21 @@ def test_captioner_when_read_then_says_what_transformers_say(
         assert ours.describe(image, 0, 0) == words
         said.add(words)
     assert len(said) > 1  # it does look
+
+
+def test_captioner_when_given_a_picture_then_it_is_sized_and_scaled_as_it_was_trained(
+    tmp_path: Path,
+) -> None:
+    folder = write_captioner(tmp_path / "b")
+    white = Blip(folder, CPU)._pixels(Image.new("RGBA", (9, 5), (255, 0, 0, 0)))
+    assert white.shape == (1, 3, 32, 32)
+    wanted = [(1 - 0.48145466) / 0.26862954, (1 - 0.4578275) / 0.26130258,
+              (1 - 0.40821073) / 0.27577711]  # fmt: skip
+    assert torch.allclose(white[0, :, 7, 7], torch.tensor(wanted), atol=1e-5)
+    scale = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.5, 1]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(scale))
+    red = Blip(folder, CPU)._pixels(RED)
+    assert red[0, :, 7, 7].tolist() == [2, -1, -0.5]
 
 
 def test_captioner_when_weights_are_another_networks_then_says_so(tmp_path: Path) -> None:
