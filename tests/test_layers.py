@@ -64,6 +64,7 @@ FOR_THE_WEB = {
         "basic_support",
         "catalog",
         "describers",
+        "foreign_text",
         "identify",
         "hashes",
         "headers",
