@@ -226,3 +226,23 @@ def test_foretell_when_an_axis_cannot_be_used_then_says_which(studio: Studio) ->
     ):
         with pytest.raises(ParamsError, match=told):
             studio.plots.foretell(wish(), script_from(axes))
+
+
+def test_replace_when_a_waiting_job_is_edited_then_keeps_its_place_until_it_is_let_go(
+    studio: Studio,
+) -> None:
+    studio.pause_queue()
+    edited, other = (studio.submit(wish(steps=n), client="tab") for n in (2, 3))
+
+    studio.edit(edited.id, "tab")
+    assert not studio.replace(wish(steps=5), "another tab")
+    assert studio.replace(wish(steps=5), "tab") and not studio.replace(wish(), "tab")
+    studio.edit(other.id, "tab")
+    studio.resume_job(other.id)
+    assert not studio.replace(wish(steps=6), "tab")
+
+    assert [job.id for job in studio.jobs.waiting()] == [edited.id, other.id]
+    steps = [studio.params_of(studio.jobs.get(job.id)) for job in (edited, other)]
+    assert [params.steps for params in steps if isinstance(params, Painting)] == [5, 3]
+    studio.resume_queue()
+    assert ended(studio, edited).state == ended(studio, other).state == "done"

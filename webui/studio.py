@@ -402,12 +402,15 @@ class Studio:
         """Let the job this browser edits ask for this instead, in its old place.
 
         Returns:
-            False when it edits none, or that one waits no more.
+            False when it edits none, or that one waits no more or was let go on.
         Raises:
             WebUIError: As ``resolve``.
         """
         edited = self.drafts.load(client, QUEUE).get("edited")
         if edited is None:
+            return False
+        if not self.jobs.get(edited).is_paused:
+            self.drafts.save(client, QUEUE, {})
             return False
         params = self.resolve(request)
         self.drafts.save(client, QUEUE, {})
