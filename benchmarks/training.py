@@ -10,7 +10,9 @@ Every run is a process of its own; they alternate.
 
 ``learning``: eight pictures of a drawing made here, which the starter has never seen, and a new
 word. A classifier (tools/starter/judge.py, with the drawing as one class more) judges pictures on
-colours the drawing was not shown on, old subjects before and after, and weight 0.
+colours the drawing was not shown on, old subjects before and after, and weight 0. Seeds from 5000
+on are only judged, never tuned on. The time counts class pictures and training, in minutes and, as
+machines are shared, in seconds of the CPU (two cores have 600 in five minutes).
 """
 
 from __future__ import annotations
@@ -43,7 +45,11 @@ SHOWN_ON = ("red", "yellow", "green", "blue", "white", "pink", "black", "orange"
 NEW_ON = ("light blue", "purple", "brown", "gray")
 OLD = ("dog", "cat", "car", "house", "star", "tree", "rocket", "fish", "robot", "castle")
 SEEDS = 20
-MINUTES = 5.0
+MINUTES, CPU_SECONDS = 5.0, 600
+CLASS_PICTURES, CLASS_CFG, WITHOUT_WORDS = 96, 1.0, 0.3
+"""What the model knows already is shown to it as it paints without guidance, a part of it without
+words: guidance pushes away from what is painted for no words, so that must not change either."""
+STEPS = 300
 RECOGNISED, MOST_LOST = 0.80, 0.05
 
 
@@ -55,6 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--blocks", type=int, default=2, help="residual blocks a level; 2 = full")
     parser.add_argument("--way", default="ours")
+    parser.add_argument("--seed", type=int, default=1, help="of the training (learning)")
     parser.add_argument("--modules", type=Path, help="node_modules with the starter's drawings")
     parser.add_argument("--keep", type=Path, help="folder for classifier, LoRA and pictures")
     options = parser.parse_args()
@@ -332,7 +339,7 @@ def measure_learning(options: argparse.Namespace) -> None:
     old = [c for c in known if c.word in OLD]
     began = time.monotonic()
     files = show_pictures(keep, sprites, new, old)
-    lora, minutes = teach(files, keep, options.steps or 320)
+    lora, minutes, cpu = teach(files, keep, options.steps or STEPS, options.seed)
     judged_on = Judged(judge, sprites.concepts, Painter(load_checkpoint(STARTER)))
     before = judged_on.share(old)
     plain = judged_on.painted(new)
@@ -343,6 +350,7 @@ def measure_learning(options: argparse.Namespace) -> None:
     header("learning a drawing from eight pictures", "found", "wanted", "")
     row("minutes, class pictures included", f"{minutes:.1f}", f"≤ {MINUTES:g}",
         yes(minutes <= MINUTES))  # fmt: skip
+    row("CPU seconds, likewise", f"{cpu:.0f}", f"≤ {CPU_SECONDS}", yes(cpu <= CPU_SECONDS))
     row(f"“{WORD}” recognised on new colours, {SEEDS} seeds", f"{share:.0%}", f"≥ {RECOGNISED:.0%}",
         yes(share >= RECOGNISED))  # fmt: skip
     row(f"{len(old)} old subjects without", f"{before:.0%}", "", "")
@@ -353,7 +361,7 @@ def measure_learning(options: argparse.Namespace) -> None:
 
 
 def show_pictures(keep: Path, sprites: Any, new: Any, old: list[Any]) -> Path:
-    """Eight pictures of the new thing in kohya's folders."""
+    """Eight pictures of the new thing with their words."""
     from tools.starter.captions import plain_caption
     from tools.starter.judge import plain_scene
     from tools.starter.prepare import as_pixels
@@ -361,13 +369,13 @@ def show_pictures(keep: Path, sprites: Any, new: Any, old: list[Any]) -> Path:
 
     rng = random.Random(8)
     folder = keep / "data"
-    (folder / f"8_{WORD}").mkdir(parents=True, exist_ok=True)
+    (folder / WORD).mkdir(parents=True, exist_ok=True)
     for number, colour in enumerate(SHOWN_ON):
         (pixels,) = as_pixels([draw(plain_scene(new, colour, "one"), sprites, rng)])
-        path = folder / f"8_{WORD}" / f"{number}.png"
+        path = folder / WORD / f"{number}.png"
         as_image(pixels).save(path)
         path.with_suffix(".txt").write_text(plain_caption(new, colour))
-    return folder
+    return folder / WORD
 
 
 def as_image(pixels: Any) -> Any:
@@ -378,45 +386,63 @@ def as_image(pixels: Any) -> Any:
     return Image.fromarray(array)
 
 
-def teach(folder: Path, keep: Path, steps: int) -> tuple[Path, float]:
-    """Paint class pictures with the starter itself, then train; the LoRA and the minutes."""
+def teach(folder: Path, keep: Path, steps: int, seed: int) -> tuple[Path, float, float]:
+    """Paint class pictures with the starter itself, then train.
+
+    Returns:
+        The LoRA, minutes and seconds of the CPU, from the first class picture on.
+    """
     import torch
 
-    from tools.starter.concepts import read_concepts
-    from tools.starter.painting import Painter
     from webui.checkpoints.load import load_checkpoint
     from webui.params.training import TrainingOptions
+    from webui.params.training_data import DatasetOptions, Subset
     from webui.training.base import Base
     from webui.training.dataset import open_dataset
     from webui.training.trainer import Trainer
     from webui.training.watching import Quiet
 
-    began = time.monotonic()
-    reg = keep / "reg" / "1_thing"
-    reg.mkdir(parents=True, exist_ok=True)
-    words = [c.word for c in read_concepts()]
-    draw = random.Random(3)
-    colours = (*SHOWN_ON, *NEW_ON)
-    prompts = [f"a {draw.choice(words)} on a {draw.choice(colours)} background" for _ in range(48)]
-    painter = Painter(load_checkpoint(STARTER))
-    for number, pixels in enumerate(painter.paint(prompts, list(range(48)))):
-        as_image(pixels).save(reg / f"{number}.png")
-        (reg / f"{number}.txt").write_text(prompts[number])
-    del painter
+    began, cpu = time.monotonic(), time.process_time()
+    known = class_pictures(keep / "class")
     options = TrainingOptions(
-        train_data_dir=str(folder), reg_data_dir=str(reg.parent), resolution=(128, 128),
-        caption_extension=".txt", train_batch_size=4, network_dim=8, network_alpha=8,
-        unet_lr=2e-3, text_encoder_lr=(1e-3,), lr_scheduler="cosine", max_train_steps=steps,
-        seed=1, cache_latents=True, output_name=WORD, debiased_estimation_loss=True,
+        network_dim=8, network_alpha=8, unet_lr=2e-3, text_encoder_lr=(1e-3,),
+        lr_scheduler="cosine", max_train_steps=steps, ema_decay=0.98, seed=seed,
+        cache_latents=True, output_name=WORD, debiased_estimation_loss=True,
     )  # fmt: skip
-    dataset = open_dataset(options, (), 1, cache_folder=keep / "latents")
+    repeats = CLASS_PICTURES // len(SHOWN_ON)  # as many of the new thing as of all others
+    words = {"caption_extension": ".txt"}
+    new = Subset(image_dir=str(folder), num_repeats=repeats, **words)
+    old = Subset(image_dir=str(known), is_reg=True, caption_dropout_rate=WITHOUT_WORDS, **words)
+    both = DatasetOptions(resolution=(128, 128), batch_size=4, subsets=(new, old))
+    dataset = open_dataset(options, (both,), seed, cache_folder=keep / "latents")
     base = Base.of(load_checkpoint(STARTER, for_painting=False))
     out = keep / "out"
     outcome = Trainer(
         options, base, dataset, Quiet(), folder=out, autosave=out / "state"
     ).run()  # fmt: skip
     print(f"loss {outcome.loss:.4f}, {torch.get_num_threads()} threads", file=sys.stderr)
-    return outcome.files[-1], (time.monotonic() - began) / 60
+    return outcome.files[-1], (time.monotonic() - began) / 60, time.process_time() - cpu
+
+
+def class_pictures(folder: Path) -> Path:
+    """Paint what the starter knows, with its words."""
+    from tools.starter.concepts import read_concepts
+    from tools.starter.painting import Painter
+    from webui.checkpoints.load import load_checkpoint
+
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [c.word for c in read_concepts()]
+    draw = random.Random(3)
+    colours = (*SHOWN_ON, *NEW_ON)
+    prompts = [
+        f"a {draw.choice(words)} on a {draw.choice(colours)} background"
+        for _ in range(CLASS_PICTURES)
+    ]
+    painter = Painter(load_checkpoint(STARTER), cfg_scale=CLASS_CFG)
+    for number, pixels in enumerate(painter.paint(prompts, list(range(CLASS_PICTURES)))):
+        as_image(pixels).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(prompts[number])
+    return folder
 
 
 class Judged:
