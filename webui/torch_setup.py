@@ -1,11 +1,10 @@
 """Make torch usable and quick to load; call ``prepare_torch`` first in every process that uses it.
 
-Four things go wrong without it. A torchvision built for CUDA beside a CPU torch (what PyPI's
+Three things go wrong without it. A torchvision built for CUDA beside a CPU torch (what PyPI's
 plain ``pip install`` gives) fails on import and takes transformers and diffusers down with it.
 Optional packages that only happen to be installed (scipy, torchvision, accelerate …) are imported
 by transformers and diffusers for features we do not use, seconds of CPU before the first picture.
-And both libraries may ask a model hub for files. And Linux hands out memory in pages of 4 KiB,
-which takes longer than filling them. Facts: platform notes of November 2026.
+And both libraries may ask a model hub for files. Facts: platform notes of November 2026.
 """
 
 from __future__ import annotations
@@ -55,7 +54,6 @@ def prepare_torch(threads: int | None = None) -> None:
     """
     forbid_networking()
     quiet_libraries()
-    ask_for_large_pages()
     mend_torchvision()
     import torch
 
@@ -79,15 +77,6 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for category in (FutureWarning, DeprecationWarning):
         warnings.filterwarnings("ignore", category=category, module=r"(transformers|diffusers)\b")
-
-
-def ask_for_large_pages() -> None:
-    """Have torch take its large tensors on Linux in pages of 2 MiB. A person's own setting wins.
-
-    torch looks at this when it makes its first tensor. Measured, 1.4 GB of weights calculated from
-    others: 0.45 s of CPU in small pages, 0.34 s in large ones, 0.32 s in memory that was there.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def mend_torchvision() -> bool:

@@ -45,20 +45,6 @@ def test_torchvision_works_after_preparation_and_its_nms_is_right() -> None:
     assert run(code) == "[1, 2, 3] []"
 
 
-@pytest.mark.skipif(
-    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="no large pages here"
-)
-def test_large_tensors_lie_in_memory_that_is_to_have_large_pages() -> None:
-    code = (
-        "from webui.torch_setup import prepare_torch; prepare_torch(threads=1)\n"
-        "import torch, re; large = torch.zeros(1 << 24); at = large.data_ptr() + (1 << 25)\n"
-        "for area in re.split('(?m)^(?=[0-9a-f]+-)', open('/proc/self/smaps').read())[1:]:\n"
-        "    begin, end = (int(x, 16) for x in area.split()[0].split('-'))\n"
-        "    if begin <= at < end: print('hg' in area.rpartition('VmFlags:')[2].split())"
-    )
-    assert run(code) == "True"
-
-
 def test_hidden_packages_come_back() -> None:
     code = (
         "import sys, importlib.util; from webui.torch_setup import hidden_packages\n"
