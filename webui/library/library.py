@@ -178,9 +178,7 @@ class Library:
             quality=output.quality,
             lossless=output.lossless,
         )
-        facts = replace(
-            facts, infotext=infotext, width=sheet.width, height=sheet.height, pixels=""
-        )
+        facts = replace(facts, infotext=infotext, width=sheet.width, height=sheet.height, pixels="")
         return self._save("grid", job_id, 0, data, facts, output, folder, client, has_long_name)
 
     def save_sheet(
