@@ -56,7 +56,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "group_api": ("api_",),
     "group_system": (
         "quicksettings_list", "forever_", "worker_idle_minutes", "training_states_kept",
-        "sd_checkpoints_", "sd_checkpoint_cache", "sd_vae_checkpoint_cache", "fp8_storage", "cache_fp16_weight",
+        "sd_checkpoints_", "sd_checkpoint_cache", "sd_vae_checkpoint_cache", "fp8_storage",
+        "cache_fp16_weight",
     ),
 }  # fmt: skip
 """Group to keys; an entry that ends in "_" takes every key beginning with it."""
