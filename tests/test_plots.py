@@ -136,7 +136,7 @@ def test_interrupt_when_a_cell_is_painted_then_ends_the_group_and_keeps_what_the
     until(lambda: studio.jobs.part_states(job.id).get("done") == 1)
     until(lambda: bool(studio.live.running()) and studio.live.running()[0].preview_id > 0)
 
-    studio.interrupt()
+    studio.control.interrupt()
 
     done = ended(studio, job)
     assert studio.jobs.part_states(job.id) == {"done": 1, "cancelled": 5}
@@ -147,7 +147,7 @@ def test_cancel_when_no_cell_was_begun_then_nothing_is_painted_at_all(studio: St
     studio.supervisor.pause()
     job = studio.plots.submit(wish(), script_from(xyz(x=("Seed", "1-3"))))
 
-    studio.cancel(job.id)
+    studio.control.cancel(job.id)
     studio.supervisor.resume()
 
     assert ended(studio, job).state == "cancelled"
@@ -173,7 +173,7 @@ def test_a_plot_when_the_program_ends_in_the_middle_then_goes_on_after_the_start
 def test_repeat_when_it_is_a_plot_then_asks_for_the_same_cells(studio: Studio) -> None:
     job = ended(studio, studio.plots.submit(wish(), script_from(xyz(x=("Seed", "-1, 5")))))
 
-    again = ended(studio, studio.repeat(job.id))
+    again = ended(studio, studio.control.repeat(job.id))
 
     assert again.id != job.id and again.state == "done"
     assert [c.to_json() for c in cells_of(studio, again)] == [
@@ -231,18 +231,20 @@ def test_foretell_when_an_axis_cannot_be_used_then_says_which(studio: Studio) ->
 def test_replace_when_a_waiting_job_is_edited_then_keeps_its_place_until_it_is_let_go(
     studio: Studio,
 ) -> None:
-    studio.pause_queue()
+    studio.control.pause_queue()
     edited, other = (studio.submit(wish(steps=n), client="tab") for n in (2, 3))
 
-    studio.edit(edited.id, "tab")
-    assert not studio.replace(wish(steps=5), "another tab")
-    assert studio.replace(wish(steps=5), "tab") and not studio.replace(wish(), "tab")
-    studio.edit(other.id, "tab")
-    studio.resume_job(other.id)
-    assert not studio.replace(wish(steps=6), "tab")
+    studio.control.edit(edited.id, "tab")
+    assert not studio.control.replace(wish(steps=5), "another tab")
+    assert studio.control.replace(wish(steps=5), "tab") and not studio.control.replace(
+        wish(), "tab"
+    )
+    studio.control.edit(other.id, "tab")
+    studio.control.resume_job(other.id)
+    assert not studio.control.replace(wish(steps=6), "tab")
 
     assert [job.id for job in studio.jobs.waiting()] == [edited.id, other.id]
     steps = [studio.params_of(studio.jobs.get(job.id)) for job in (edited, other)]
     assert [params.steps for params in steps if isinstance(params, Painting)] == [5, 3]
-    studio.resume_queue()
+    studio.control.resume_queue()
     assert ended(studio, edited).state == ended(studio, other).state == "done"

@@ -158,5 +158,5 @@ def test_next_job_when_another_paints_names_the_files_that_are_new(
     assert [path.name for path in studio.job_files.of_next()] == [
         "other.safetensors", "starter-hedgehog.safetensors",
     ]  # fmt: skip
-    studio.cancel(two.id)
+    studio.control.cancel(two.id)
     assert studio.job_files.of_next() == ()

@@ -51,7 +51,7 @@ def test_tidy_when_something_names_a_picture_then_only_the_others_go(studio: Stu
 def test_tidy_when_a_finished_job_names_a_picture_then_it_stays(studio: Studio) -> None:
     key = old_input(studio, 7)
     job = studio.submit(ImageToImageRequest(init_images=(key,)))
-    studio.cancel(job.id)
+    studio.control.cancel(job.id)
 
     assert studio.tidy_inputs() == 0
     assert studio.inputs.path(key).is_file()

@@ -42,8 +42,8 @@ def _training(studio: Studio, **options: str) -> int:
 
 def test_states_when_many_then_the_newest_stay_and_each_that_is_needed(studio: Studio) -> None:
     waiting, paused, ended = (_training(studio) for _ in range(3))
-    studio.pause_job(paused)
-    studio.cancel(ended)
+    studio.control.pause_job(paused)
+    studio.control.cancel(ended)
     old = {job: _state(studio, job, age=500) for job in (waiting, paused, ended)}
     others = [_state(studio, 100 + age, age) for age in range(5)]
     drafted = _state(studio, 200, age=600)

@@ -26,7 +26,6 @@ from webui.errors import (
     CheckpointNotFoundError,
     JobError,
     JobNotFoundError,
-    ParamsError,
     WebUIError,
 )
 from webui.jobs.data_lock import lock_data_folder
@@ -59,9 +58,10 @@ from webui.services.drafts import Drafts
 from webui.services.drawn_texts import wildcard_folders
 from webui.services.embedding_list import EmbeddingList
 from webui.services.estimates import Estimates
-from webui.services.forever import reason_to_end
+from webui.services.forever import Forever
 from webui.services.form_history import FormHistory
 from webui.services.gallery_room import GalleryRoom
+from webui.services.job_control import JobControl
 from webui.services.job_files import JobFiles
 from webui.services.job_results import JobResults
 from webui.services.model_cards import ModelCards
@@ -71,17 +71,15 @@ from webui.services.plots import Plots
 from webui.services.presets import Presets
 from webui.services.reading_ahead import ReadingAhead
 from webui.services.replay import Replays
-from webui.services.resolve import AnyRequest, PaintingRequest, request_from_json, resolve
+from webui.services.resolve import AnyRequest, PaintingRequest, resolve
 from webui.services.tag_index import TagIndex
-from webui.services.training_jobs import PAUSABLE, not_pausable, states_folder
+from webui.services.training_jobs import states_folder
 from webui.services.training_states import states_named, tidy_states
 from webui.settings import PROJECT_DIR, Settings
 
 logger = logging.getLogger(__name__)
 LOAD_SECONDS = 600.0
 """The longest that loading a checkpoint is waited for."""
-QUEUE = "the queue"
-"""Under this name the queue's own state lies among the drafts; no browser is called so."""
 FINAL_STATES = ("done", "failed", "cancelled")
 TIDY_FIRST_SECONDS, TIDY_EVERY_SECONDS, TIDY_STOP_SECONDS = 600.0, 6 * 3600.0, 5.0
 """When input pictures are tidied up, and how long the end waits for it."""
@@ -178,6 +176,14 @@ class Studio:
             idle_seconds=self._idle_seconds,
             cwd=PROJECT_DIR,
         )
+        self.control = JobControl(
+            self.jobs, self.live, self.supervisor, self.drafts, self.plots, self.resolve,
+            self.submit, self._announce,
+        )  # fmt: skip
+        self._forever = Forever(
+            self.jobs, self.options, folders.data, self.gallery.is_starred, self.resolve,
+            self.supervisor.wake,
+        )  # fmt: skip
 
     # Life
 
@@ -185,9 +191,8 @@ class Studio:
         """Take up work: jobs left over from last time, then the worker."""
         self.jobs.recover_at_start()
         for job in self.jobs.broken_chains():
-            self._repeat(job.id)
-        if self.drafts.load(QUEUE, QUEUE).get("is_paused"):
-            self.supervisor.pause()
+            self._forever.go_on(job.id)
+        self.control.pause_as_before()
         self.supervisor.start()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
         self._tidier.start()
@@ -363,120 +368,6 @@ class Studio:
                     return job
                 self._finished.wait(1.0 if rest is None else min(rest, 1.0))
 
-    def interrupt(self, job_id: int | None = None) -> None:
-        """Stop painting now and keep what there is; without an id, whatever is running."""
-        running = {live.job_id for live in self.live.running()}
-        claimed = self.supervisor.running_job_id  # its files may still be prepared
-        for running_id in running | ({claimed} if claimed is not None else set()):
-            if job_id in (None, running_id):
-                self._end_repeating(running_id)
-                self.live.update(running_id, interrupted=True)
-                if (whole := self.jobs.get(running_id).parent) is not None:
-                    self.plots.stop(whole)
-                self.supervisor.interrupt(running_id)
-
-    def skip(self, job_id: int | None = None) -> None:
-        """End the present batch of a running job and go on with the next."""
-        for live in self.live.running():
-            if job_id in (None, live.job_id):
-                self.live.update(live.job_id, skipped=True)
-                self.supervisor.skip(live.job_id)
-
-    def pause_queue(self) -> None:
-        """Begin no further job until ``resume_queue``, whether the program ends meanwhile or not;
-        the running one goes on."""
-        self.supervisor.pause()
-        self.drafts.save(QUEUE, QUEUE, {"is_paused": True})
-
-    def resume_queue(self) -> None:
-        """Begin jobs again."""
-        self.drafts.save(QUEUE, QUEUE, {"is_paused": False})
-        self.supervisor.resume()
-
-    def edit(self, job_id: int, client: str) -> None:
-        """Hold a waiting job; what this browser asks for next takes its place (``replace``)."""
-        self.pause_job(job_id)
-        self.drafts.save(client, QUEUE, {"edited": job_id})
-
-    def replace(self, request: AnyRequest, client: str) -> bool:
-        """Let the job this browser edits ask for this instead, in its old place.
-
-        Returns:
-            False when it edits none, or that one waits no more or was let go on.
-        Raises:
-            WebUIError: As ``resolve``.
-        """
-        edited = self.drafts.load(client, QUEUE).get("edited")
-        if edited is None:
-            return False
-        if not self.jobs.get(edited).is_paused:
-            self.drafts.save(client, QUEUE, {})
-            return False
-        params = self.resolve(request)
-        self.drafts.save(client, QUEUE, {})
-        is_replaced = self.jobs.replace_params(edited, params.kind, params.to_json())
-        self.resume_job(edited)
-        return is_replaced
-
-    def pause_job(self, job_id: int) -> None:
-        """Let a waiting job wait on until ``resume_job``; a training that runs keeps its state
-        and gives the device free.
-
-        Raises:
-            JobError: It runs, and is of a kind that cannot wait in the middle.
-        """
-        job = self.jobs.get(job_id)
-        if job.state == "running" and job.kind not in PAUSABLE:
-            raise not_pausable(job.kind)
-        self.supervisor.pause_job(job_id)
-
-    def resume_job(self, job_id: int) -> None:
-        """Let a paused job go on from where it was, when its turn comes."""
-        self.supervisor.resume_job(job_id)
-
-    def cancel(self, job_id: int) -> None:
-        """Take a waiting job out of the queue, or interrupt it if it already runs.
-
-        A job that is part of another ends with all of that; what is there of a plot is still
-        laid out.
-
-        Raises:
-            JobNotFoundError: No job has that id.
-        """
-        job = self.jobs.get(job_id)
-        whole = job.parent or job.id
-        if self.jobs.part_states(whole) and self.jobs.get(whole).state == "queued":
-            self._interrupt_part_of(whole)
-            self.plots.stop(whole)
-            self._announce()
-            return
-        self._end_repeating(job_id)
-        if self.live.get(job_id) is not None:
-            self.live.update(job_id, interrupted=True)
-        self.supervisor.cancel(job_id)
-        self._announce()
-
-    def _interrupt_part_of(self, whole: int) -> None:
-        """Interrupt the part of a job that is being painted, if one is."""
-        running = self.supervisor.running_job_id
-        if running is not None and self.jobs.get(running).parent == whole:
-            self.interrupt(running)
-
-    def repeat(self, job_id: int, *, client: str = "") -> Job:
-        """Ask for a job once more, exactly as it was.
-
-        Raises:
-            JobNotFoundError: No job has that id.
-            JobError: It is a plot whose cells are not known any more.
-        """
-        job = self.jobs.get(job_id)
-        if job.kind == "plot":
-            return self.plots.repeat(job, client=client)
-        return self.submit(self.params_of(job), client=client)
-
-    def _end_repeating(self, job_id: int) -> None:
-        self.jobs.stop_repeating(job_id)
-
     # Looking
 
     def view(self, job_id: int) -> JobView:
@@ -503,40 +394,6 @@ class Studio:
             except JobNotFoundError:
                 continue
         return sorted(views, key=lambda v: (v.job.state != "running", v.position))
-
-    def current_job(self, client: str, kinds: Sequence[str] | None = None) -> Job | None:
-        """The job a browser should show: the one that runs, else its next, else its newest.
-
-        Args:
-            kinds: Only jobs of these kinds; None = all.
-        """
-        running = self.jobs.list(states=("running",), client=client, kinds=kinds, limit=1)
-        waiting = (
-            job
-            for job in self.jobs.waiting()
-            if job.client == client and (kinds is None or job.kind in kinds)
-        )
-        newest = self.jobs.list(client=client, kinds=kinds, limit=1, newest_first=True)
-        return next(iter((*running, *waiting, *newest)), None)
-
-    def stop_current(self, client: str, kinds: Sequence[str] | None = None) -> None:
-        """The person pressed Interrupt: end what their browser is painting now, and repeating.
-
-        Args:
-            kinds: As for ``current_job``.
-        """
-        self.stop_repeating(client)
-        job = self.current_job(client, kinds)
-        if job is not None and job.state not in FINAL_STATES:
-            self.cancel(job.id)
-
-    def stop_repeating(self, client: str) -> None:
-        """End a browser's "Generate forever"; what is being painted is finished."""
-        self.jobs.stop_repeating_for(client)
-
-    def is_repeating(self, client: str) -> bool:
-        """True while a browser's "Generate forever" goes on."""
-        return self.jobs.repeats_for(client)
 
     def params_of(self, job: Job) -> AnyParams:
         """The request of a job row."""
@@ -752,7 +609,7 @@ class Studio:
                 self._see_new_weights(job_id)  # before anyone can see that the job has ended
             self.live.end(job_id)
             if kind == "done":
-                self._repeat(job_id)
+                self._forever.go_on(job_id)
             self._announce()
 
     def _see_new_weights(self, job_id: int) -> None:
@@ -767,20 +624,3 @@ class Studio:
     def _announce(self) -> None:
         with self._finished:
             self._finished.notify_all()
-
-    def _repeat(self, job_id: int) -> None:
-        job = self.jobs.get(job_id)
-        if job.repeat_json is None:
-            return
-        chain = self.jobs.chain_of(job)
-        folder = self.settings.folders.data
-        if told := reason_to_end(chain, self.options.as_dict(), folder, self.gallery.is_starred):
-            self.jobs.stop_repeating_for(job.client)
-            logger.info("%s", told)
-            return
-        try:
-            wish = request_from_json(job.repeat_json)
-            if self.jobs.submit_next(job_id, self.resolve(wish).to_json()) is not None:
-                self.supervisor.wake()
-        except (ValueError, ParamsError, CheckpointNotFoundError) as err:
-            logger.warning("Generate forever ended after job %s: %s", job_id, err)

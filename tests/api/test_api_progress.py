@@ -38,8 +38,8 @@ def painting(
         finally:
             while not all(request.done() for request in requests):
                 for job in studio.jobs.waiting():
-                    studio.cancel(job.id)
-                studio.interrupt()
+                    studio.control.cancel(job.id)
+                studio.control.interrupt()
                 time.sleep(0.05)
 
 

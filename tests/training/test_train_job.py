@@ -75,12 +75,12 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
             checkpoint=starter_checkpoint.name, prompt="a cat", width=64, height=64, steps=1
         )
     )
-    real_studio.pause_job(job.id)
+    real_studio.control.pause_job(job.id)
     until(lambda: real_studio.jobs.get(job.id).is_paused)
     assert real_studio.jobs.get(job.id).state == "queued"
     assert real_studio.wait(painting.id, 60).state == "done", "the device was free"
     assert real_studio.jobs.get(job.id).is_paused
-    real_studio.resume_job(job.id)
+    real_studio.control.resume_job(job.id)
     done = real_studio.wait(job.id, 120)
     assert done.state == "done" and done.result is not None, done.error
     assert done.result["steps"] == 48
@@ -94,12 +94,12 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
 
 def test_painting_when_it_runs_then_cannot_be_paused(studio: Studio) -> None:
     job = studio.submit(TextToImage(checkpoint="starter-emoji", width=64, height=64))
-    studio.pause_job(job.id)
+    studio.control.pause_job(job.id)
     assert studio.jobs.claim("me") is None, "what waits can be paused, whatever it is"
-    studio.resume_job(job.id)
+    studio.control.resume_job(job.id)
     assert studio.jobs.claim("me") is not None
     with pytest.raises(JobError, match="cannot be paused"):
-        studio.pause_job(job.id)
+        studio.control.pause_job(job.id)
 
 
 def test_command_when_run_then_file_samples_and_log_are_there(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ui.conftest import READY, Served, wait_until
-from webui.studio import Studio
+from webui.services.job_control import JobControl
 from webui.ui import queue_tab, results
 from webui.ui.follow import Look, look
 
@@ -43,7 +43,7 @@ def _clean_queue(served: Served) -> Any:
     yield
     served.studio.supervisor.resume()
     for job in served.studio.jobs.list(states=("running", "queued")):
-        served.studio.cancel(job.id)
+        served.studio.control.cancel(job.id)
     wait_idle(served)
 
 
@@ -118,8 +118,10 @@ def test_interrupt_when_the_next_look_is_slow_still_ends_with_the_picture(
 ) -> None:
     stops, seen = [], []
 
-    def stop_current(*args: Any) -> None:
-        Studio.stop_current(served.studio, *args)
+    stop = JobControl.stop_current
+
+    def stop_current(control: JobControl, *args: Any) -> None:
+        stop(control, *args)
         stops.append(time.monotonic())
 
     def slow_once(*args: Any) -> Look:
@@ -132,7 +134,7 @@ def test_interrupt_when_the_next_look_is_slow_still_ends_with_the_picture(
     page.fill("#dq-steps input[type=number]", "100")
     generate(page, "a slow lighthouse")
     page.wait_for_selector("#dq-preview")
-    monkeypatch.setattr(served.studio, "stop_current", stop_current)
+    monkeypatch.setattr(JobControl, "stop_current", stop_current)
     monkeypatch.setattr(results, "look", slow_once)
     page.click("#dq-interrupt")
     wait_until(lambda: seen, "nobody looked")

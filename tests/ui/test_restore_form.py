@@ -76,7 +76,7 @@ def test_weights_on_the_way_are_not_fetched_once_more(studio: Studio) -> None:
     assert (plan.wanted, plan.to_fetch, plan.fetch_megabytes) == (("CenterFace",), (), 0)
     both = make_plan({**given, "what": BOTH}, studio)
     assert both.to_fetch == ("R-ESRGAN 4x+",) and both.fetch_megabytes == 46
-    studio.cancel(job.id)
+    studio.control.cancel(job.id)
     assert make_plan(given, studio).to_fetch == ("CenterFace",)
 
 
@@ -303,7 +303,7 @@ def test_applying_again_needs_a_change_and_the_owner(studio: Studio) -> None:
     with pytest.raises(JobError, match="another person"):
         restore.submit_again(studio, job.id, 0, [1], Visitor("you"), "en")
     restore.submit_again(studio, job.id, 0, [1], Visitor("me"), "en")
-    newest = studio.current_job("me", ("extras",))
+    newest = studio.jobs.current("me", ("extras",))
     params = studio.params_of(studio.jobs.waiting()[-1])
     assert newest is not None and isinstance(params, Extras)
     assert [r.face for r in params.refused_faces] == [1]

@@ -182,7 +182,7 @@ def paused(studio: Studio) -> Any:
     studio.supervisor.pause()
     yield studio
     for job in studio.jobs.list(states=("queued",)):
-        studio.cancel(job.id)
+        studio.control.cancel(job.id)
     studio.supervisor.resume()
 
 

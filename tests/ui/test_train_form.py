@@ -324,7 +324,7 @@ def test_training_when_it_left_a_state_then_it_can_go_on_from_there(
 ) -> None:
     options = TrainingOptions(output_name="xm", output_dir=str(tmp_path / "run"))
     job = studio.submit(TrainLora(options=options), client="me")
-    studio.cancel(job.id)
+    studio.control.cancel(job.id)
     assert 'data-act="go-on"' not in train_stage.render(studio, Visitor("me"), None, "en")
     with pytest.raises(ParamsError, match="no longer there"):
         go_on(studio, studio.jobs.get(job.id), client="me")
@@ -400,14 +400,14 @@ def test_stage_when_a_training_is_there_then_shows_curve_sheet_and_files(
     assert html.count('data-act="use"') == 2
     assert train_stage.is_active(studio, Visitor("me"))
     assert "Training “小明”" in queue_tab.render(studio, Visitor("me"), "en")
-    studio.pause_job(job_id)
+    studio.control.pause_job(job_id)
     html = train_stage.render(studio, Visitor("me"), None, "zh")
     assert "已暂停，将从第 8 步继续" in html and 'data-act="resume"' in html
-    studio.resume_job(job_id)
+    studio.control.resume_job(job_id)
     view = studio.view(job_id)
     taken = dataclasses.replace(view, job=dataclasses.replace(view.job, state="running"))
     assert "Preparing" in train_stage._state(taken, [], "en")  # no word from its worker yet
-    studio.cancel(job_id)
+    studio.control.cancel(job_id)
     assert "stopped at step 8" in train_stage.render(studio, Visitor("me"), None, "en")
 
 

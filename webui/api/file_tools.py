@@ -41,7 +41,7 @@ def file_tool_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
     def cancel(job_id: int) -> dict[str, Any]:
         """Stop such a job; nothing half-made is left."""
         _own(studio.jobs.get(job_id))
-        studio.cancel(job_id)
+        studio.control.cancel(job_id)
         return _view(studio, studio.jobs.get(job_id))
 
     @routes.get("/model-info")

@@ -65,7 +65,7 @@ def plot_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
         """Stop a plot; what has been painted is laid out."""
         job = studio.jobs.by_task(task_id)
         _own(job)
-        studio.cancel(job.id)
+        studio.control.cancel(job.id)
         return _view(studio, studio.jobs.get(job.id))
 
     return routes

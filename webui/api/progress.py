@@ -36,13 +36,13 @@ def progress_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
     @routes.post("/sdapi/v1/interrupt")
     def interrupt() -> dict[str, Any]:
         """Stop painting now; the request answers with the pictures there are."""
-        studio.interrupt()
+        studio.control.interrupt()
         return {}
 
     @routes.post("/sdapi/v1/skip")
     def skip() -> None:
         """End the present batch and go on with the next."""
-        studio.skip()
+        studio.control.skip()
 
     return routes
 

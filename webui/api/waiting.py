@@ -74,7 +74,7 @@ def wait_for_end(studio: Studio, job: Job) -> Job:
         is_down = studio.supervisor.worker_state == "crashed"
         down_since = (down_since or time.monotonic()) if is_down else None
         if down_since is not None and time.monotonic() - down_since > WORKER_IS_DOWN_SECONDS:
-            studio.cancel(job.id)
+            studio.control.cancel(job.id)
             raise _worker_is_down(studio)
 
 

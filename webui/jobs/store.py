@@ -479,6 +479,21 @@ class JobStore:
         sql += f" ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?"
         return tuple(job_of(row) for row in self._db.read(sql, [*values, limit]))
 
+    def current(self, client: str, kinds: Sequence[str] | None = None) -> Job | None:
+        """The job a browser should show: the one that runs, else its next, else its newest.
+
+        Args:
+            kinds: Only jobs of these kinds; None = all.
+        """
+        running = self.list(states=("running",), client=client, kinds=kinds, limit=1)
+        waiting = (
+            job
+            for job in self.waiting()
+            if job.client == client and (kinds is None or job.kind in kinds)
+        )
+        newest = self.list(client=client, kinds=kinds, limit=1, newest_first=True)
+        return next(iter((*running, *waiting, *newest)), None)
+
     def waiting(self) -> tuple[Job, ...]:
         """The waiting jobs in the order they will run."""
         return tuple(job_of(row) for row in self._db.read(WAITING_IN_ORDER))

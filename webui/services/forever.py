@@ -5,15 +5,58 @@ All of it is worked out from the chain's jobs in the database, so it holds after
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webui.jobs.store import Job
+from webui.errors import CheckpointNotFoundError, ParamsError
+from webui.jobs.store import Job, JobStore
+from webui.options import Options
+from webui.params import AnyParams
+from webui.services.resolve import AnyRequest, request_from_json
 
+logger = logging.getLogger(__name__)
 GIGABYTE = 10**9
+
+
+@dataclass(frozen=True)
+class Forever:
+    """Asks once more for what repeats.
+
+    Attributes:
+        folder: Pictures are written there.
+        is_starred: Whether one of these jobs' pictures has a star.
+        resolve: From a request to complete params.
+        wake: Tells that a job was submitted.
+    """
+
+    jobs: JobStore
+    options: Options
+    folder: Path
+    is_starred: Callable[[Sequence[int]], bool]
+    resolve: Callable[[AnyRequest], AnyParams]
+    wake: Callable[[], None]
+
+    def go_on(self, job_id: int) -> None:
+        """Put the next round of a job that has just ended into the queue, if it repeats."""
+        job = self.jobs.get(job_id)
+        if job.repeat_json is None:
+            return
+        chain = self.jobs.chain_of(job)
+        if told := reason_to_end(chain, self.options.as_dict(), self.folder, self.is_starred):
+            self.jobs.stop_repeating_for(job.client)
+            logger.info("%s", told)
+            return
+        try:
+            params: Any = self.resolve(request_from_json(job.repeat_json))
+            if self.jobs.submit_next(job_id, params.to_json()) is not None:
+                self.wake()
+        except (ValueError, ParamsError, CheckpointNotFoundError) as err:
+            logger.warning("Generate forever ended after job %s: %s", job_id, err)
 
 
 def reason_to_end(

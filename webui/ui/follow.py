@@ -107,9 +107,9 @@ def look(
 
 def _job_to_show(studio: Studio, client: str, kinds: tuple[str, ...]) -> Job | None:
     """The browser's job of these kinds; weights that were fetched make room for the photographs."""
-    job = studio.current_job(client, kinds)
+    job = studio.jobs.current(client, kinds)
     if job is not None and job.kind == "fetch-weights" and job.state in ("done", "cancelled"):
-        return studio.current_job(client, ("extras", "restore-video"))
+        return studio.jobs.current(client, ("extras", "restore-video"))
     return job
 
 
@@ -140,7 +140,7 @@ def _is_repeating(studio: Studio, client: str, job: Job) -> bool:
         and job.repeat_json is not None
         and time.time() - (job.finished_at or 0) < REPEAT_PAUSE_SECONDS
     )
-    return is_between or studio.is_repeating(client)
+    return is_between or studio.jobs.repeats_for(client)
 
 
 def _shows_result(view: JobView) -> bool:

@@ -379,7 +379,7 @@ def present(
     parts: Tools, studio: Studio, values: Values, client: str, language: str
 ) -> dict[Any, Any]:
     """The latest job of a browser and the menus, where they differ from what is shown."""
-    job = studio.current_job(client, FILE_TOOL_KINDS) if client else None
+    job = studio.jobs.current(client, FILE_TOOL_KINDS) if client else None
     view = studio.view(job.id) if job is not None else None
     params = studio.params_of(job) if job is not None else None
     title = tool_title(params, language) if isinstance(params, AnyFileTool) else ""

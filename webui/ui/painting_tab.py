@@ -405,7 +405,7 @@ def connect_asking(
         given = {**given, **corrected}
         script = plots.read(given)
         for wish in make_wishes(given, values, request):
-            if script is None and studio.replace(wish, client):
+            if script is None and studio.control.replace(wish, client):
                 continue
             if script is None:
                 studio.submit(wish, client=client, forever=forever)

@@ -55,9 +55,9 @@ def change(studio: Studio, job_id: int, deed: str, visitor: Visitor) -> None:
     if not visitor.may_change(job):
         return
     if deed == "hold":
-        studio.pause_job(job_id)
+        studio.control.pause_job(job_id)
     elif deed == "release":
-        studio.resume_job(job_id)
+        studio.control.resume_job(job_id)
     else:
         studio.jobs.prefer(job_id, job.priority + (1 if deed == "prefer" else -1))
 
@@ -90,7 +90,7 @@ def edit(studio: Studio, job_id: int, visitor: Visitor) -> dict[str, Any]:
     params = studio.params_of(job)
     if not can_edit(job, visitor) or not isinstance(params, TextToImage):
         raise JobError("This job cannot be edited any more.", "Ask for a new one.")
-    studio.edit(job_id, visitor.client)
+    studio.control.edit(job_id, visitor.client)
     return form_values(params)
 
 

@@ -93,10 +93,10 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
             act(studio, data["act"], int(data["job"]), visitor)
 
     def pause(values: Values) -> None:
-        studio.pause_queue()
+        studio.control.pause_queue()
 
     def resume(values: Values) -> None:
-        studio.resume_queue()
+        studio.control.resume_queue()
 
     looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
     takes = [browser, parts.html]

@@ -141,14 +141,14 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> Any:
         return {parts.picked: gr.skip()}  # the examples are the tab's own affair
 
     def stop(values: Values, request: gr.Request) -> None:
-        studio.stop_current(client_name(values[browser], request), parts.kinds)
+        studio.control.stop_current(client_name(values[browser], request), parts.kinds)
 
     def skip(values: Values) -> None:
-        studio.skip(values[parts.shown].job_id)
+        studio.control.skip(values[parts.shown].job_id)
 
     def change_forever(values: Values, request: gr.Request) -> None:
         if not values[parts.forever]:
-            studio.stop_repeating(client_name(values[browser], request))
+            studio.jobs.stop_repeating_for(client_name(values[browser], request))
 
     looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
     looked = wire(
@@ -177,7 +177,7 @@ def cancel(studio: Studio, job_id: int, visitor: Visitor) -> None:
     job = studio.jobs.get(job_id)
     if not visitor.may_change(job):
         raise JobError("This job belongs to another person.", "Only they can change it.")
-    studio.cancel(job_id)
+    studio.control.cancel(job_id)
 
 
 def retry(studio: Studio, job_id: int, visitor: Visitor) -> None:
@@ -189,7 +189,7 @@ def retry(studio: Studio, job_id: int, visitor: Visitor) -> None:
     job = studio.jobs.get(job_id)
     if not visitor.owns(job.client, job.user):
         raise JobError("This job belongs to another person.", "Write a job of your own.")
-    studio.repeat(job_id, client=visitor.client)
+    studio.control.repeat(job_id, client=visitor.client)
 
 
 def go_on_from(

@@ -217,11 +217,11 @@ def do(
     if not visitor.may_change(job):
         raise JobError(f"Training {job_id} was not found.")
     if deed == "pause":
-        studio.pause_job(job_id)
+        studio.control.pause_job(job_id)
     elif deed == "resume":
-        studio.resume_job(job_id)
+        studio.control.resume_job(job_id)
     elif deed == "stop":
-        studio.cancel(job_id)
+        studio.control.cancel(job_id)
     elif deed == "show":
         return {parts.picked: job_id}
     elif deed == "use":

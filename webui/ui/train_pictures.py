@@ -109,7 +109,7 @@ def _connect_words(parts: Train, studio: Studio, browser: gr.BrowserState) -> No
     def stop(values: Values, request: gr.Request) -> dict:
         job = train_faces.find_job(studio, values[words.job])
         if job is not None and visitor_of(values[browser], request).may_change(job):
-            studio.cancel(job.id)
+            studio.control.cancel(job.id)
         return {}
 
     takes, looks = [words.job, browser, *form.components()], [words.shown, words.timer]

@@ -1,0 +1,170 @@
+"""What a person does to jobs: stop, skip, hold, edit, ask once more; and the queue as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webui.jobs.rows import FINISHED
+from webui.jobs.store import Job, JobStore
+from webui.jobs.supervisor import Supervisor
+from webui.params import AnyParams, from_json
+from webui.progress import LiveJobs
+from webui.services.drafts import Drafts
+from webui.services.plots import Plots
+from webui.services.resolve import AnyRequest
+from webui.services.training_jobs import PAUSABLE, not_pausable
+
+QUEUE = "the queue"
+"""Under this name the queue's own state lies among the drafts; no browser is called so."""
+
+
+@dataclass(frozen=True)
+class JobControl:
+    """Changes jobs of a studio.
+
+    Attributes:
+        resolve, submit: The studio's.
+        announce: Tells those who wait for jobs that some may have ended.
+    """
+
+    jobs: JobStore
+    live: LiveJobs
+    supervisor: Supervisor
+    drafts: Drafts
+    plots: Plots
+    resolve: Callable[[AnyRequest], AnyParams]
+    submit: Callable[..., Job]
+    announce: Callable[[], None]
+
+    def interrupt(self, job_id: int | None = None) -> None:
+        """Stop painting now and keep what there is; without an id, whatever is running."""
+        running = {live.job_id for live in self.live.running()}
+        claimed = self.supervisor.running_job_id  # its files may still be prepared
+        for running_id in running | ({claimed} if claimed is not None else set()):
+            if job_id in (None, running_id):
+                self.jobs.stop_repeating(running_id)
+                self.live.update(running_id, interrupted=True)
+                if (whole := self.jobs.get(running_id).parent) is not None:
+                    self.plots.stop(whole)
+                self.supervisor.interrupt(running_id)
+
+    def skip(self, job_id: int | None = None) -> None:
+        """End the present batch of a running job and go on with the next."""
+        for live in self.live.running():
+            if job_id in (None, live.job_id):
+                self.live.update(live.job_id, skipped=True)
+                self.supervisor.skip(live.job_id)
+
+    def cancel(self, job_id: int) -> None:
+        """Take a waiting job out of the queue, or interrupt it if it already runs.
+
+        A job that is part of another ends with all of that; what is there of a plot is still
+        laid out.
+
+        Raises:
+            JobNotFoundError: No job has that id.
+        """
+        job = self.jobs.get(job_id)
+        whole = job.parent or job.id
+        if self.jobs.part_states(whole) and self.jobs.get(whole).state == "queued":
+            self._interrupt_part_of(whole)
+            self.plots.stop(whole)
+            self.announce()
+            return
+        self.jobs.stop_repeating(job_id)
+        if self.live.get(job_id) is not None:
+            self.live.update(job_id, interrupted=True)
+        self.supervisor.cancel(job_id)
+        self.announce()
+
+    def _interrupt_part_of(self, whole: int) -> None:
+        """Interrupt the part of a job that is being painted, if one is."""
+        running = self.supervisor.running_job_id
+        if running is not None and self.jobs.get(running).parent == whole:
+            self.interrupt(running)
+
+    def stop_current(self, client: str, kinds: Sequence[str] | None = None) -> None:
+        """The person pressed Interrupt: end what their browser is painting now, and repeating.
+
+        Args:
+            kinds: As for ``JobStore.current``.
+        """
+        self.jobs.stop_repeating_for(client)
+        job = self.jobs.current(client, kinds)
+        if job is not None and job.state not in FINISHED:
+            self.cancel(job.id)
+
+    def repeat(self, job_id: int, *, client: str = "") -> Job:
+        """Ask for a job once more, exactly as it was.
+
+        Raises:
+            JobNotFoundError: No job has that id.
+            JobError: It is a plot whose cells are not known any more.
+        """
+        job = self.jobs.get(job_id)
+        if job.kind == "plot":
+            return self.plots.repeat(job, client=client)
+        return self.submit(from_json(job.params_json), client=client)
+
+    # Waiting
+
+    def pause_job(self, job_id: int) -> None:
+        """Let a waiting job wait on until ``resume_job``; a training that runs keeps its state
+        and gives the device free.
+
+        Raises:
+            JobError: It runs, and is of a kind that cannot wait in the middle.
+        """
+        job = self.jobs.get(job_id)
+        if job.state == "running" and job.kind not in PAUSABLE:
+            raise not_pausable(job.kind)
+        self.supervisor.pause_job(job_id)
+
+    def resume_job(self, job_id: int) -> None:
+        """Let a paused job go on from where it was, when its turn comes."""
+        self.supervisor.resume_job(job_id)
+
+    def edit(self, job_id: int, client: str) -> None:
+        """Hold a waiting job; what this browser asks for next takes its place (``replace``)."""
+        self.pause_job(job_id)
+        self.drafts.save(client, QUEUE, {"edited": job_id})
+
+    def replace(self, request: AnyRequest, client: str) -> bool:
+        """Let the job this browser edits ask for this instead, in its old place.
+
+        Returns:
+            False when it edits none, or that one waits no more or was let go on.
+        Raises:
+            WebUIError: As ``resolve``.
+        """
+        edited = self.drafts.load(client, QUEUE).get("edited")
+        if edited is None:
+            return False
+        if not self.jobs.get(edited).is_paused:
+            self.drafts.save(client, QUEUE, {})
+            return False
+        params: Any = self.resolve(request)
+        self.drafts.save(client, QUEUE, {})
+        is_replaced = self.jobs.replace_params(edited, params.kind, params.to_json())
+        self.resume_job(edited)
+        return is_replaced
+
+    # The queue
+
+    def pause_queue(self) -> None:
+        """Begin no further job until ``resume_queue``, whether the program ends meanwhile or not;
+        the running one goes on."""
+        self.supervisor.pause()
+        self.drafts.save(QUEUE, QUEUE, {"is_paused": True})
+
+    def resume_queue(self) -> None:
+        """Begin jobs again."""
+        self.drafts.save(QUEUE, QUEUE, {"is_paused": False})
+        self.supervisor.resume()
+
+    def pause_as_before(self) -> None:
+        """A queue that was paused when the program ended is paused again."""
+        if self.drafts.load(QUEUE, QUEUE).get("is_paused"):
+            self.supervisor.pause()
