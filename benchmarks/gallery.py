@@ -32,7 +32,7 @@ from webui.library.gallery.rows import Origin  # noqa: E402
 from webui.library.gallery.scan import Found, Scan  # noqa: E402
 from webui.library.gallery.store import GalleryStore  # noqa: E402
 from webui.pictures import encode  # noqa: E402
-from webui.services.gallery import Gallery  # noqa: E402
+from webui.services.gallery.pictures import Gallery  # noqa: E402
 
 COMMON = ("masterpiece", "best_quality", "1girl", "solo", "blue_hair", "long_hair", "smile",
           "looking_at_viewer", "outdoors", "sky")  # fmt: skip

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.table import header, row
 from webui.jobs.store import Job
 from webui.params import Hires, Painting
-from webui.services.estimates import Past, learn, past_of
-from webui.services.plot_scripts import AxisWish, XyzPlot
+from webui.services.costs.estimates import Past, learn, past_of
+from webui.services.plots.scripts import AxisWish, XyzPlot
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio

@@ -15,7 +15,7 @@ from tests.ui.serve import FAKE_WORKER
 from webui.errors import LibraryError, ParamsError
 from webui.params import ImageToImage, TextToImage
 from webui.services.follow_ups import enlarge, parent_of, vary
-from webui.services.gallery_history import compare, difference
+from webui.services.gallery.history import compare, difference
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio

@@ -17,8 +17,8 @@ from webui.errors import ParamsError
 from webui.jobs.store import Job
 from webui.params import Painting, Plot, TextToImage
 from webui.pictures import read_infotext
-from webui.services.plot_scripts import script_from
-from webui.services.plots import quick_order
+from webui.services.plots.plots import quick_order
+from webui.services.plots.scripts import script_from
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio

@@ -9,11 +9,11 @@ import pytest
 
 from webui.errors import ParamsError, SettingsError
 from webui.samplers.names import SAMPLERS_BY_NAME, SCHEDULES
-from webui.services import form_history
-from webui.services.form_history import FormHistory
-from webui.services.presets import Presets
-from webui.services.speeds import SPEEDS, values_for
-from webui.services.start_values import keep_start_values, start_values
+from webui.services.forms import history as form_history
+from webui.services.forms.history import FormHistory
+from webui.services.forms.presets import Presets
+from webui.services.forms.speeds import SPEEDS, values_for
+from webui.services.forms.start_values import keep_start_values, start_values
 
 
 @pytest.fixture

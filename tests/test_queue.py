@@ -15,13 +15,13 @@ from webui.jobs.live import LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.options import OPTION_DEFAULTS
 from webui.params import Hires, TextToImage
-from webui.services.axis_values import join_values, numbers, split_values
-from webui.services.estimates import Estimates
+from webui.services.costs.estimates import Estimates
+from webui.services.costs.job_work import work_of
+from webui.services.costs.queue_times import queue_times
+from webui.services.costs.robust_fit import fit
 from webui.services.forever import reason_to_end
-from webui.services.job_work import work_of
-from webui.services.plot_scripts import split_parts
-from webui.services.queue_times import queue_times
-from webui.services.robust_fit import fit
+from webui.services.plots.axis_values import join_values, numbers, split_values
+from webui.services.plots.scripts import split_parts
 
 
 @pytest.fixture

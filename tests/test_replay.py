@@ -12,7 +12,7 @@ from webui import PROGRAM_VERSION
 from webui.checkpoints.catalog import Catalog
 from webui.infotext import parse_infotext
 from webui.library.library import Library
-from webui.services.replay import Verdict, judge
+from webui.services.gallery.replay import Verdict, judge
 
 HERE = {"device": "cpu", "device_name": "cpu", "dtype": "float32", "torch": "2.13.0"}
 MADE_ON = {**HERE, "program": PROGRAM_VERSION}

@@ -11,8 +11,8 @@ from webui.options import OPTION_DEFAULTS
 from webui.params import DrawnTexts, Hires, Refiner, TextToImage, from_json
 from webui.prompts.drawing import Values
 from webui.prompts.styles import Style
-from webui.services import drawn_texts
 from webui.services.follow_ups import again
+from webui.services.forms import drawn_texts
 from webui.services.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
 
 OIL = Style("oil", "oil painting of {prompt}", "photo")

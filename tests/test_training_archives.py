@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.training.pictures import GREEN
-from webui.services import training_archives
-from webui.services.training_sets import Added, TrainingSets
+from webui.services.training import archives as training_archives
+from webui.services.training.sets import Added, TrainingSets
 
 
 def _png(side: int = 16) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.pictures import picture
 from webui.errors import ParamsError
-from webui.services.training_sets import TrainingSets, clean_name, words_of_name
+from webui.services.training.sets import TrainingSets, clean_name, words_of_name
 
 
 def _set(tmp_path: Path) -> TrainingSets:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from webui.params import TrainingOptions, TrainLora
-from webui.services.training_jobs import states_folder
-from webui.services.training_states import state_left, state_place
+from webui.services.training.jobs import states_folder
+from webui.services.training.states import state_left, state_place
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.training.steps import STATE_FACTS

@@ -18,9 +18,9 @@ from webui.prompts.styles import Style
 from webui.prompts.token_view import look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.prompts.wildcards import WildcardFiles
-from webui.services.completion import Completion
-from webui.services.presets import Presets
-from webui.services.tag_index import TagIndex
+from webui.services.forms.completion import Completion
+from webui.services.forms.presets import Presets
+from webui.services.forms.tag_index import TagIndex
 from webui.ui.words_routes import make_words_routes
 
 TAGS = """\

@@ -52,29 +52,29 @@ from webui.prompts.styles import StyleFiles
 from webui.prompts.token_view import SeenText, look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.prompts.wildcards import WildcardFiles
-from webui.services.completion import Completion, tag_folders
+from webui.services.costs.estimates import Estimates
 from webui.services.downloads import Downloads
-from webui.services.drafts import Drafts
-from webui.services.drawn_texts import wildcard_folders
 from webui.services.embedding_list import EmbeddingList
-from webui.services.estimates import Estimates
 from webui.services.forever import Forever
-from webui.services.form_history import FormHistory
-from webui.services.gallery_room import GalleryRoom
+from webui.services.forms.completion import Completion, tag_folders
+from webui.services.forms.drafts import Drafts
+from webui.services.forms.drawn_texts import wildcard_folders
+from webui.services.forms.history import FormHistory
+from webui.services.forms.presets import Presets
+from webui.services.forms.tag_index import TagIndex
+from webui.services.gallery.replay import Replays
+from webui.services.gallery.room import GalleryRoom
 from webui.services.job_control import JobControl
 from webui.services.job_files import JobFiles
 from webui.services.job_results import JobResults
 from webui.services.model_cards import ModelCards
 from webui.services.named_weights import NamedWeights
-from webui.services.plot_axes import Names
-from webui.services.plots import Plots
-from webui.services.presets import Presets
+from webui.services.plots.axes import Names
+from webui.services.plots.plots import Plots
 from webui.services.reading_ahead import ReadingAhead
-from webui.services.replay import Replays
 from webui.services.resolve import AnyRequest, PaintingRequest, resolve
-from webui.services.tag_index import TagIndex
-from webui.services.training_jobs import states_folder
-from webui.services.training_states import states_named, tidy_states
+from webui.services.training.jobs import states_folder
+from webui.services.training.states import states_named, tidy_states
 from webui.settings import PROJECT_DIR, Settings
 
 logger = logging.getLogger(__name__)

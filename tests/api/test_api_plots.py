@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from webui.services.plot_axes import axes_of
+from webui.services.plots.axes import axes_of
 from webui.studio import Studio
 
 SMALL: dict[str, Any] = {"prompt": "a cat", "width": 64, "height": 64, "steps": 2, "seed": 7}

@@ -19,9 +19,9 @@ from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.jobs.live import LiveJob
 from webui.jobs.store import Job
 from webui.params import CaptionPictures, TrainingOptions, TrainLora
-from webui.services.training_jobs import states_folder
-from webui.services.training_states import state_place
-from webui.services.trainings import KIND, files_of, foresee, go_on, history_of, losses_of
+from webui.services.training.jobs import states_folder
+from webui.services.training.states import state_place
+from webui.services.training.trainings import KIND, files_of, foresee, go_on, history_of, losses_of
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.training.dataset_doctor import examine

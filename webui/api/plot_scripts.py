@@ -13,8 +13,8 @@ from typing import Any
 from webui.api.schemas import PaintingBody
 from webui.api.script_arguments import Argument, Script
 from webui.errors import ParamsError
-from webui.services.plot_axes import NOTHING, axes_of, find_axis
-from webui.services.plot_scripts import PromptList, PromptMatrix, XyzPlot, script_from
+from webui.services.plots.axes import NOTHING, axes_of, find_axis
+from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot, script_from
 
 XYZ, MATRIX, LIST = "x/y/z plot", "prompt matrix", "prompts from file or textbox"
 

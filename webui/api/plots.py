@@ -18,8 +18,8 @@ from webui.api.wishes import in_client_words, read_wish
 from webui.errors import ParamsError
 from webui.jobs.store import Job
 from webui.params import Plot
-from webui.services.plot_axes import axis_choices
-from webui.services.plot_scripts import PromptList, PromptMatrix, XyzPlot
+from webui.services.plots.axes import axis_choices
+from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot
 from webui.services.resolve import AnyRequest
 from webui.studio import Studio
 

@@ -15,7 +15,7 @@ from webui.api.schemas import ImageToImageBody, PaintingBody
 from webui.api.script_arguments import Argument, Script
 from webui.errors import ParamsError
 from webui.params import MASKED_CONTENTS, PLAIN_UPSCALERS
-from webui.services.plot_scripts import PromptList, PromptMatrix, XyzPlot
+from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot
 
 TOLERATED_SCRIPTS = ("refiner", "extra options", "comments", "hypertile")
 """A1111's always-on scripts that clients mention out of habit; their arguments act nowhere."""

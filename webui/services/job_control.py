@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webui.jobs.live import LiveJobs
 from webui.jobs.rows import FINISHED
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
 from webui.params import AnyParams, from_json
-from webui.progress import LiveJobs
-from webui.services.drafts import Drafts
-from webui.services.plots import Plots
+from webui.services.forms.drafts import Drafts
+from webui.services.plots.plots import Plots
 from webui.services.resolve import AnyRequest
-from webui.services.training_jobs import PAUSABLE, not_pausable
+from webui.services.training.jobs import PAUSABLE, not_pausable
 
 QUEUE = "the queue"
 """Under this name the queue's own state lies among the drafts; no browser is called so."""

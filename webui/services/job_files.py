@@ -21,8 +21,8 @@ from webui.services.file_tools import file_tool_message
 from webui.services.lora_files import hypernetwork_files, lora_files
 from webui.services.memory_limits import memory_limits
 from webui.services.named_weights import NamedWeights
-from webui.services.plot_message import plot_message
-from webui.services.training_jobs import training_message
+from webui.services.plots.message import plot_message
+from webui.services.training.jobs import training_message
 from webui.services.vae_choice import VaeChoice, choose_vae
 from webui.settings import Settings
 

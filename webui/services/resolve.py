@@ -37,7 +37,7 @@ from webui.prompts.drawing import FindValues
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
 from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
-from webui.services.drawn_texts import combined, drawn_texts
+from webui.services.forms.drawn_texts import combined, drawn_texts
 from webui.services.lora_files import network_names
 
 MAX_RANDOM_SEED = 4294967293  # A1111 draws from 0 … 2**32 − 3

@@ -9,9 +9,9 @@ import gradio as gr
 
 from webui.errors import WebUIError
 from webui.params import ImageToImage, TextToImage
-from webui.services.estimates import Cheaper, Cost
-from webui.services.plots import AnyScript, PlotSize
-from webui.services.queue_times import queue_times
+from webui.services.costs.estimates import Cheaper, Cost
+from webui.services.costs.queue_times import queue_times
+from webui.services.plots.plots import AnyScript, PlotSize
 from webui.services.resolve import AnyRequest
 from webui.ui import form as txt2img_form
 from webui.ui import img2img_form, pasting, plots

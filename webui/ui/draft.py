@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.services.start_values import start_values
+from webui.services.forms.start_values import start_values
 from webui.ui import prompt_box, quicksettings
 from webui.ui.painting_tab import PaintingTab
 from webui.ui.session import client_name

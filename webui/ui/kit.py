@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import CheckpointNotFoundError, WebUIError
+from webui.services.forms.speeds import values_for
+from webui.services.forms.start_values import keep_start_values
 from webui.services.lora_files import lora_names
-from webui.services.speeds import values_for
-from webui.services.start_values import keep_start_values
 from webui.ui import quicksettings
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.session import client_name

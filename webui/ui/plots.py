@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse
 
 from webui.errors import ParamsError
 from webui.params import PROMPT_LIST, PROMPT_MATRIX, XYZ_PLOT
-from webui.services.plot_axes import axis_choices
-from webui.services.plot_scripts import PromptList, PromptMatrix, XyzPlot, script_from
+from webui.services.plots.axes import axis_choices
+from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot, script_from
 from webui.ui.plots_texts import AXIS_TEXTS
 from webui.ui.texts import label
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import JobError
 from webui.params import TextToImage
-from webui.services.queue_times import QueueTimes
+from webui.services.costs.queue_times import QueueTimes
 from webui.ui import cards
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from webui.ui.session import Visitor

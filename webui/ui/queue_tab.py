@@ -24,8 +24,8 @@ from webui.params import (
     TextToImage,
     TrainLora,
 )
+from webui.services.costs.queue_times import QueueTimes, queue_times
 from webui.services.follow_ups import input_of
-from webui.services.queue_times import QueueTimes, queue_times
 from webui.ui import cards, plots, queue_deeds
 from webui.ui.cards import JobLine
 from webui.ui.follow import cells_told, thumb_url

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.pictures import load_upright, open_image
 from webui.services.follow_ups import input_of
-from webui.services.gallery import may_see
+from webui.services.gallery.pictures import may_see
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.gallery_routes import make_gallery_routes
 from webui.ui.input_routes import make_input_routes

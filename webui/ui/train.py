@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import JobError, ParamsError
-from webui.services.trainings import go_on
+from webui.services.training.trainings import go_on
 from webui.training.dataset_plan import make_plan
 from webui.training.written import read_text
 from webui.ui import train_pictures, train_stage, train_use, train_words

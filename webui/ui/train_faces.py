@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from webui.errors import DatasetError, JobNotFoundError, ParamsError
 from webui.params import FindFaces
-from webui.services.training_sets import SetPicture, TrainingSets
+from webui.services.training.sets import SetPicture, TrainingSets
 from webui.training.dataset_entries import measured
 from webui.training.face_crops import Suggestion, suggest
 from webui.ui.cards import action, esc, failure_card, note

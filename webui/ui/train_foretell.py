@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import DatasetError, ParamsError
-from webui.services.trainings import device_of, family_of, foresee
+from webui.services.training.trainings import device_of, family_of, foresee
 from webui.training.checks import find_problems
 from webui.ui import cards, train_view
 from webui.ui.session import user_of

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from webui.checkpoints.catalog import Record
 from webui.errors import ParamsError
 from webui.params import TrainingOptions, TrainLora
-from webui.services.training_sets import OF_LOGIN, TrainingSets, clean_name
-from webui.services.trainings import TRAINABLE, device_of, family_of
-from webui.services.trainings import checkpoint_of as record_of
+from webui.services.training.sets import OF_LOGIN, TrainingSets, clean_name
+from webui.services.training.trainings import TRAINABLE, device_of, family_of
+from webui.services.training.trainings import checkpoint_of as record_of
 from webui.training.checks import check_options
 from webui.training.config import flat, read_options, write_toml
 from webui.training.presets import CHARACTER, Wish, preset

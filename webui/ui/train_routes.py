@@ -13,8 +13,8 @@ from fastapi.responses import FileResponse, Response
 
 from webui.errors import WebUIError
 from webui.params import TrainLora
-from webui.services.training_sets import is_plain
-from webui.services.trainings import run_folder_of
+from webui.services.training.sets import is_plain
+from webui.services.training.trainings import run_folder_of
 from webui.training.photographs import small
 from webui.ui.train_form import sets_of
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from webui.errors import WebUIError
 from webui.jobs.live import LiveJob
 from webui.params import TrainLora
-from webui.services.trainings import (
+from webui.services.training.trainings import (
     KIND,
     TrainedFile,
     files_of,

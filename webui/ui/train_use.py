@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError
 from webui.params import TrainLora
-from webui.services.trainings import files_of, history_of, make_card, run_folder_of
+from webui.services.training.trainings import files_of, history_of, make_card, run_folder_of
 from webui.training.config import write_toml
 from webui.training.photographs import pictures_in
 from webui.ui.texts import say

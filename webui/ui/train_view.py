@@ -11,8 +11,8 @@ from urllib.parse import quote
 from pydantic.fields import FieldInfo
 
 from webui.params import TrainingOptions
-from webui.services.training_sets import SetPicture
-from webui.services.trainings import Foresight
+from webui.services.training.sets import SetPicture
+from webui.services.training.trainings import Foresight
 from webui.training.config import SECTIONS, plain_types
 from webui.training.dataset_doctor import Report
 from webui.training.estimates import Estimate, TimeGuess

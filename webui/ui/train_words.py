@@ -10,7 +10,7 @@ from webui.errors import ParamsError
 from webui.params import CaptionPictures, build
 from webui.params.training_data import CaptionRule
 from webui.services.describers import describers
-from webui.services.training_sets import TrainingSets
+from webui.services.training.sets import TrainingSets
 from webui.ui import cards
 from webui.ui.cards import action, esc, note
 from webui.ui.texts import say

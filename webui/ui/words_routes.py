@@ -15,8 +15,8 @@ from webui.params import MAX_PROMPT_CHARACTERS
 from webui.prompts.comments import cut_comments
 from webui.prompts.drawing import MANY, Drawer
 from webui.prompts.templates import is_template
-from webui.services.drawn_texts import MOST_COMBINATIONS
-from webui.services.presets import MOST_CHARACTERS
+from webui.services.forms.drawn_texts import MOST_COMBINATIONS
+from webui.services.forms.presets import MOST_CHARACTERS
 from webui.ui.input_routes import read_upload
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.prompts.styles import PLACEHOLDER
-from webui.services.tag_index import TagIndex
+from webui.services.forms.tag_index import TagIndex
 
 if TYPE_CHECKING:
     from webui.studio import Studio

@@ -13,11 +13,11 @@ from webui.library.inputs import Inputs
 from webui.library.library import Library
 from webui.options import Options
 from webui.params import AnyParams
-from webui.services.gallery import Gallery
-from webui.services.gallery_deeds import GalleryDeeds
-from webui.services.gallery_history import lineage, paint_again
-from webui.services.gallery_watch import GalleryWatch
-from webui.services.replay import Replays
+from webui.services.gallery.deeds import GalleryDeeds
+from webui.services.gallery.history import lineage, paint_again
+from webui.services.gallery.pictures import Gallery
+from webui.services.gallery.replay import Replays
+from webui.services.gallery.watch import GalleryWatch
 from webui.settings import Settings
 
 OUTPUT_OPTIONS = ("samples", "grids")

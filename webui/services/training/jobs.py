@@ -8,7 +8,7 @@ from typing import Any
 from webui.checkpoints.catalog import Catalog
 from webui.errors import CheckpointNotFoundError, JobError
 from webui.params import TrainLora
-from webui.services.training_states import state_place
+from webui.services.training.states import state_place
 from webui.settings import Folders
 from webui.training.steps import file_stem
 

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from webui.errors import LibraryError, ParamsError
 from webui.infotext import parse_infotext
 from webui.library.gallery.rows import HERE, TRASHED, Picture
-from webui.services.gallery import MOST_MARKED, Gallery
-from webui.services.gallery_history import compare, facts_of, family
-from webui.services.gallery_watch import GalleryWatch
-from webui.services.replay import Replays
+from webui.services.gallery.history import compare, facts_of, family
+from webui.services.gallery.pictures import MOST_MARKED, Gallery
+from webui.services.gallery.replay import Replays
+from webui.services.gallery.watch import GalleryWatch
 
 STATES = {HERE: "here", TRASHED: "trash"}
 SHOWN_LETTERS = 240

@@ -18,9 +18,9 @@ from webui.checkpoints.sidecars import write_notes, write_preview
 from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
 from webui.params import TextToImage, TrainingOptions, TrainLora
 from webui.pictures import encode, load_upright
-from webui.services.training_jobs import default_folder, states_folder
-from webui.services.training_sets import clean_name
-from webui.services.training_states import state_left
+from webui.services.training.jobs import default_folder, states_folder
+from webui.services.training.sets import clean_name
+from webui.services.training.states import state_left
 from webui.training.dataset_plan import PicturePlan, make_plan
 from webui.training.estimates import (
     Estimate,

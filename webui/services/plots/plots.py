@@ -10,8 +10,8 @@ from webui.errors import JobError
 from webui.jobs.store import Job, JobStore
 from webui.params import AnyParams, Painting, Plot, build, from_json
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES, cut_networks
-from webui.services.plot_axes import Names
-from webui.services.plot_scripts import Plan, PromptList, PromptMatrix, XyzPlot, plan
+from webui.services.plots.axes import Names
+from webui.services.plots.scripts import Plan, PromptList, PromptMatrix, XyzPlot, plan
 from webui.services.resolve import AnyRequest
 
 AnyScript = XyzPlot | PromptMatrix | PromptList

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from webui.params import ImageToImage, Painting, TextToImage
 from webui.samplers.names import SAMPLERS_BY_NAME, model_calls_per_step
-from webui.services.plots import painted_size
+from webui.services.plots.plots import painted_size
 
 
 @dataclass(frozen=True)

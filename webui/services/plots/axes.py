@@ -17,8 +17,8 @@ from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.params import LATENT_UPSCALE_MODES
 from webui.prompts.styles import StyleFiles
 from webui.samplers.names import SAMPLERS, SCHEDULES, find_sampler, find_schedule
-from webui.services.axis_values import numbers, split_values, truth
 from webui.services.named_weights import NamedWeights
+from webui.services.plots.axis_values import numbers, split_values, truth
 from webui.services.resolve import (
     AnyRequest,
     ImageToImageRequest,

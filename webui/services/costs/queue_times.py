@@ -11,7 +11,7 @@ from webui.errors import WebUIError
 from webui.jobs.live import LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.params import Painting, from_json
-from webui.services.estimates import Estimates
+from webui.services.costs.estimates import Estimates
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from webui.errors import WebUIError
 from webui.jobs.store import Job, JobStore
 from webui.params import Painting, TextToImage, from_json
-from webui.services.job_work import FEATURES, Work, work_of
-from webui.services.robust_fit import fit
+from webui.services.costs.job_work import FEATURES, Work, work_of
+from webui.services.costs.robust_fit import fit
 
 LOOKED_AT = 400
 """Past jobs a model is learnt from."""

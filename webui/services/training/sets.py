@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from webui.errors import DatasetError, ParamsError
-from webui.services.training_archives import ENDING, unpacked
+from webui.services.training.archives import ENDING, unpacked
 from webui.training.captions import (
     caption_file,
     changed_tags,

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from webui.errors import ParamsError
 from webui.samplers.names import SAMPLERS
-from webui.services.axis_values import truth
-from webui.services.plot_axes import Names, find_axis
+from webui.services.plots.axes import Names, find_axis
+from webui.services.plots.axis_values import truth
 from webui.services.resolve import AnyRequest, TextToImageRequest
 
 

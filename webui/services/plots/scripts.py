@@ -22,9 +22,9 @@ from webui.params import (
     Label,
     params_error,
 )
-from webui.services.axis_values import join_values
-from webui.services.plot_axes import NOTHING, SEEDS, Axis, Names, find_axis
-from webui.services.prompt_lines import read_lines
+from webui.services.plots.axes import NOTHING, SEEDS, Axis, Names, find_axis
+from webui.services.plots.axis_values import join_values
+from webui.services.plots.prompt_lines import read_lines
 from webui.services.resolve import AnyRequest, draw_seed
 
 MAX_MATRIX_PARTS = 10

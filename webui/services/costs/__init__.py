@@ -1,0 +1,1 @@
+"""What a job will cost, learnt from the jobs of this machine."""

@@ -1,0 +1,1 @@
+"""Scripts that make many pictures: axes, cells, sheets."""

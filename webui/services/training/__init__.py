@@ -1,0 +1,1 @@
+"""Trainings: their photographs, their jobs, their states."""
