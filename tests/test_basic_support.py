@@ -47,6 +47,7 @@ from webui.errors import (  # noqa: E402
 from webui.model_process import job_listener  # noqa: E402
 from webui.model_process.painter import Painter  # noqa: E402
 from webui.params import (  # noqa: E402
+    DrawnTexts,
     Hires,
     ImageToImage,
     Inpaint,
@@ -210,11 +211,19 @@ def test_every_wish_of_a_request_is_followed_or_told_or_refused(kind: type[Paint
     followed = {
         "kind", "prompt", "negative_prompt", "styles", "checkpoint", "width", "height", "steps",
         "cfg_scale", "batch_size", "batch_count", "seed", "randn_source", "restore_faces",
-        "output", "user", "init_images", "resize_mode", "denoising_strength", "background",
+        "output", "user", "init_images", "resize_mode", "denoising_strength", "background", "drawn",
     }  # fmt: skip
     with_others = {"subseed", "disable_extra_networks"}  # nothing to do by themselves
     known = followed | with_others | set(WITHOUT_EFFECT) | set(REFUSED)
     assert set(kind.model_fields) <= known
+
+
+def test_texts_when_drawn_for_each_picture_are_painted_each(job: Job, folders: Folders) -> None:
+    texts = DrawnTexts(template="a {cat|dog} <lora:ink:1>", prompts=("a cat", "a dog <lora:ink:1>"))
+    found = job(folders["sd3"], batch_size=2, drawn=texts)
+    (cat,) = job(folders["sd3"], prompt="a cat")
+    (dog,) = job(folders["sd3"], prompt="a dog", seed=6)
+    assert alike(found[0], cat) and alike(found[1], dog)
 
 
 def test_picture_when_given_is_repainted_as_the_pipeline_does_it(

@@ -97,7 +97,7 @@ def test_form_and_photographs_survive_a_reload(page: Any, served: Served, tmp_pa
     put(page, photograph(tmp_path, "aunt.png"), photograph(tmp_path, "uncle.png"))
     page.route("**/queue/join*", answer_late)  # the size is written after the draft's first turn
     page.locator("#dq-rst-scale label", has_text="4 times").click()
-    wait_until(lambda: '"upscaling_resize": 4' in drafts(served), "the draft was not kept")
+    wait_until(lambda: '"upscaling_resize": 4' in drafts(served, page), "the draft was not kept")
     page.reload()
     page.wait_for_selector("gradio-app[inert]", state="attached")  # nothing can be typed yet
     page.wait_for_selector(READY)
@@ -112,7 +112,8 @@ def answer_late(route: Any) -> None:
     route.continue_()
 
 
-def drafts(served: Served) -> str:
+def drafts(served: Served, page: Any) -> str:
+    page.wait_for_timeout(20)  # lets held requests go on
     rows = served.studio.drafts._db.read("SELECT form FROM drafts WHERE tab = 'restore'")
     return "\n".join(json.dumps(json.loads(row["form"])) for row in rows)
 

@@ -81,6 +81,8 @@ def test_settings_show_every_live_option_once() -> None:
         (Option("a", [], "A"), " x, ,y ", ["x", "y"]),
         (Option("a", None, "A"), "", None),
         (Option("a", "b", "A", ("b", "c")), "c", "c"),
+        (Option("a", ["b"], "A", ("b", "c")), ["c", "b"], ["c", "b"]),
+        (Option("a", ["b"], "A", ("b", "c")), None, []),
     ],
 )
 def test_setting_is_read_as_its_own_type(option: Option, value: Any, read: Any) -> None:
@@ -89,7 +91,12 @@ def test_setting_is_read_as_its_own_type(option: Option, value: Any, read: Any) 
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [(Option("a", 3, "A"), None), (Option("a", "b", "A", ("b",)), "z")]
+    ("option", "value"),
+    [
+        (Option("a", 3, "A"), None),
+        (Option("a", "b", "A", ("b",)), "z"),
+        (Option("a", ["b"], "A", ("b",)), ["b", "z"]),
+    ],
 )
 def test_setting_when_wrong_is_refused(option: Option, value: Any) -> None:
     with pytest.raises(ParamsError) as caught:

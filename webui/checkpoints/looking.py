@@ -68,7 +68,10 @@ def _facts_and_label(record: Record) -> tuple[dict[str, object], Label]:
         "problem": problem,
     }
     if problem and needs_folder(finding.family, record.path):
-        facts |= _basic_facts(record)
+        try:
+            facts |= _basic_facts(record)
+        except CheckpointError as err:  # its family stays known: the folder may come later
+            facts["problem"] = err.message
     return facts, read_label(header.metadata)
 
 

@@ -118,7 +118,11 @@ def _widget(option: Option, value: Any) -> Any:
     if isinstance(option.default, bool):
         return gr.Checkbox(bool(value), **common)
     if option.choices:
-        return gr.Dropdown(list(option.choices), value=value, allow_custom_value=True, **common)
+        is_list = isinstance(option.default, list)
+        return gr.Dropdown(
+            list(option.choices), value=value, multiselect=is_list, allow_custom_value=not is_list,
+            **common,
+        )  # fmt: skip
     if isinstance(option.default, (int, float)):
         precision = 0 if isinstance(option.default, int) else None
         limits = {"minimum": option.minimum, "maximum": option.maximum}
@@ -185,14 +189,15 @@ def read_value(option: Option, value: Any, language: str) -> Any:
     if isinstance(default, bool):
         return bool(value)
     if option.choices:
-        if value not in option.choices:
+        chosen = list(value or []) if isinstance(default, list) else [value]
+        if not set(chosen) <= set(option.choices):
             choices = ", ".join(map(str, option.choices))
             raise ParamsError(
                 say("settings_wrong_choice", language, label=option.label, value=value,
                     choices=choices),
                 field=option.key,
             )  # fmt: skip
-        return value
+        return chosen if isinstance(default, list) else value
     if isinstance(default, (int, float)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ParamsError(
