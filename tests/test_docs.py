@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 from webui.launcher.commands import COMMANDS, HELP, SWITCHES
+from webui.params import TrainLora
 from webui.settings import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OWN_FLAGS = {*SWITCHES, "--torch", "--help", "-h"}
+OF_COMMANDS = {
+    "doctor": {"--json"},
+    "train": {"--config_file", *(f"--{name}" for name in TrainLora.model_fields)},
+}
+"""Flags that only one command knows."""
 SHOWN = re.compile(r"python3? launch\.py([^`\n#)]*)")
 
 
@@ -36,7 +42,7 @@ def test_document_when_it_shows_a_command_then_command_and_flags_exist(document:
         for word in words:
             flag = word.partition("=")[0].strip("[],")
             if flag.startswith("--"):
-                known = OWN_FLAGS | program_flags() | ({"--json"} if command == "doctor" else set())
+                known = OWN_FLAGS | program_flags() | OF_COMMANDS.get(command, set())
                 assert flag in known, f"{document.name} shows {flag}"
 
 
