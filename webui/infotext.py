@@ -96,16 +96,18 @@ def add_pairs(text: str, pairs: Iterable[tuple[str, Any]]) -> str:
 # Reading
 
 
-def parse_infotext(text: str) -> Infotext:
+def parse_infotext(text: str, *, min_pairs: int = MIN_PAIRS) -> Infotext:
     """Read an infotext, whoever wrote it. Never fails; text without pairs is all prompt.
 
+    Args:
+        min_pairs: A last line with fewer pairs belongs to the prompt.
     Source:
         A1111's grammar. It cuts a raw ``Hashes: {…}`` block at its commas, so ``params`` may hold
         half a block and made-up keys; ``hashes`` has the block itself.
     """
     *lines, last = text.strip().split("\n")
     pairs = list(_find_pairs(last))
-    if len(pairs) < MIN_PAIRS:
+    if len(pairs) < min_pairs:
         lines.append(last)
         pairs, last = [], ""
     prompt, negative_prompt = _split_prompts(lines)

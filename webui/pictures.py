@@ -37,6 +37,8 @@ MAX_HIDDEN_BYTES = 8_000_000
 _PILLOW_NAMES = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 _EXIF_IFD = ExifTags.IFD.Exif
 _USER_COMMENT = ExifTags.Base.UserComment
+_NAMED_TEXTS = (ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model)
+"""Where ComfyUI's WebP files hold ``workflow:…`` and ``prompt:…``."""
 _UNICODE = b"UNICODE\0"
 _ASCII = b"ASCII\0\0\0"
 _JIS = b"JIS\0\0\0\0\0"
@@ -280,7 +282,8 @@ def _read(image: Image.Image) -> tuple[str | None, dict[str, str]]:
     if PARAMETERS not in items:
         items |= _trailing_text(image)
     infotext = _as_text(items.pop(PARAMETERS, None))
-    comment = _user_comment(image)
+    comment, named = _exif_texts(image)
+    items = {**named, **items}
     if comment:
         items["exif comment"] = comment
         infotext = comment
@@ -313,15 +316,22 @@ def _as_text(value: Any) -> str | None:
     return str(value) if isinstance(value, (str, int, float)) else None
 
 
-def _user_comment(image: Image.Image) -> str:
+def _exif_texts(image: Image.Image) -> tuple[str, dict[str, str]]:
+    """The UserComment, and what stands in plain fields as ``prompt:…`` or ``workflow:…``."""
+    found: dict[str, str] = {}
     try:
-        value = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
+        exif = image.getexif()
+        for tag in _NAMED_TEXTS:
+            name, mark, text = str(exif.get(tag, "")).partition(":")
+            if mark and name.lower() in ("prompt", "workflow"):
+                found[name.lower()] = text
+        value = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
     except _DAMAGED as err:
         logger.info("EXIF data was not read: %s", err)
-        return ""
+        return "", found
     if isinstance(value, str):
-        return value.strip("\0 ")
-    return decode_user_comment(value) if isinstance(value, bytes) else ""
+        return value.strip("\0 "), found
+    return decode_user_comment(value) if isinstance(value, bytes) else "", found
 
 
 def decode_user_comment(value: bytes) -> str:

@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import sd_parsers
 from PIL import Image, PngImagePlugin
 
+from webui.errors import LibraryError
 from webui.recipes import Recipe, read_picture, read_text
 
 GRAPH: dict[str, Any] = {
@@ -355,3 +357,31 @@ def test_graph_that_runs_in_a_circle_ends() -> None:
 @pytest.mark.parametrize("text", ["{" * 100_000, "[" * 50, '{"a":' * 60_000, "{}", "\0", "--ar"])
 def test_text_that_is_no_recipe(text: str) -> None:
     assert isinstance(read_text(text), Recipe)
+
+
+@pytest.mark.parametrize(
+    ("version", "program"),
+    [
+        ("f2.0.1v1.10.1-previous-1-g1", "Forge"),
+        ("Fooocus v2.5.5", "Fooocus"),
+        ("fancy 3", "A1111"),
+        ("v1.10.1", "A1111"),
+        ("Danqing 0.1.0", "Danqing"),
+    ],
+)
+def test_program_is_told_by_its_version(version: str, program: str) -> None:
+    text = f"a cat\nSteps: 5, Sampler: Euler, Seed: 2, Version: {version}"
+    assert read_text(text).program == program
+
+
+def test_damaged_exif_data_ends_in_a_recipe_or_in_words(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "prompt:" + json.dumps(GRAPH)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", exif=exif)
+    data = bytearray((tmp_path / "a.webp").read_bytes())
+    at = data.index(b"prompt:")
+    for place in range(at - 40, at):
+        spoilt = bytearray(data)
+        spoilt[place] ^= 0xFF
+        with suppress(LibraryError):  # a picture, or none: never another error
+            read_picture(bytes(spoilt))

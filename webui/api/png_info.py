@@ -11,7 +11,7 @@ from webui.api.schemas import PngInfoAnswer, PngInfoBody
 from webui.errors import LibraryError
 from webui.infotext import Infotext, with_defaults
 from webui.pictures import read_infotext
-from webui.recipes import read_picture
+from webui.recipes import read_items
 from webui.studio import Studio
 
 
@@ -24,10 +24,10 @@ def png_info_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
         """Read the recipe inside a picture of any program; another's comes in A1111's words."""
         file = decode_picture(body.image)
         try:
-            _, items = read_infotext(file)
-            recipe = read_picture(file)
+            infotext, items = read_infotext(file)
         except LibraryError as err:
             raise invalid_picture() from err
+        recipe = read_items(dict(items), infotext)
         found = with_defaults(
             recipe.infotext if recipe else Infotext(),
             auto_backcompat=bool(studio.options["auto_backcompat"]),

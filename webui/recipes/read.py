@@ -13,12 +13,10 @@ from webui.infotext import Infotext, parse_infotext
 from webui.recipes import civitai, comfyui, fooocus, invokeai, midjourney
 from webui.recipes.recipe import Recipe, load_json, mapping
 
-_EXIF_TEXTS = (0x010E, 0x010F, 0x0110)
-"""ImageDescription, Make, Model: where ComfyUI's WebP files hold ``workflow:…``, ``prompt:…``."""
-_A1111_LIKE = {"Fooocus": "Fooocus", "SD.Next": "SD.Next", "ComfyUI": "ComfyUI", "f": "Forge"}
+_SAYS_SO = re.compile(r"(Fooocus|SD\.Next|ComfyUI|Danqing)|f\d")
+"""How ``App`` or ``Version`` begin; Forge's versions are ``f2.0.1v1.10.1-…``."""
 _PAIR = r"(?:Size|Seed|Steps|Tiling|Sampler|CFG scale|Model|Denoising strength): [^,\n]+"
 _SHORT_LINE = re.compile(rf"{_PAIR}(?:, {_PAIR})?")
-_PADDING = "aa: 1, aa: 1"
 MOST_CHARACTERS = 4_000_000
 """Longer texts are no recipes."""
 
@@ -39,7 +37,7 @@ def read_picture(source: pictures.Source) -> Recipe | None:
 
 def _read(image: Image.Image) -> Recipe | None:
     infotext, items = pictures.read_infotext(image)
-    return read_items({**_exif_texts(image), **items}, infotext)
+    return read_items(items, infotext)
 
 
 def read_items(stored: dict[str, Any], infotext: str | None) -> Recipe | None:
@@ -58,19 +56,6 @@ def read_items(stored: dict[str, Any], infotext: str | None) -> Recipe | None:
             is_novelai = stored.get("Software") == "NovelAI"
             return replace(found, program="NovelAI") if is_novelai else found
     return None
-
-
-def _exif_texts(image: Image.Image) -> dict[str, str]:
-    found: dict[str, str] = {}
-    try:
-        exif = image.getexif()
-    except Exception:  # damaged EXIF data is no reason to refuse the picture
-        return found
-    for tag in _EXIF_TEXTS:
-        key, mark, text = str(exif.get(tag, "")).partition(":")
-        if mark and key.lower() in ("prompt", "workflow"):
-            found[key.lower()] = text
-    return found
 
 
 def _of_graphs(stored: dict[str, Any], infotext: str | None) -> Recipe | None:
@@ -104,20 +89,12 @@ def read_text(text: str, native: int = 512) -> Recipe:
         return found
     if invokeai.is_dream(text):
         return invokeai.read_dream(text)
-    infotext = _short_line(text) or parse_infotext(text)
+    # to A1111 one or two pairs are part of the prompt; the readers here write lines of so few
+    is_short = _SHORT_LINE.fullmatch(text.rpartition("\n")[2])
+    infotext = parse_infotext(text, min_pairs=1) if is_short else parse_infotext(text)
     if not infotext.params and midjourney.is_midjourney(text):
         return midjourney.read_midjourney(text, native)
     return Recipe(_program(infotext.params), text, infotext)
-
-
-def _short_line(text: str) -> Infotext | None:
-    """A line of one or two pairs is part of the prompt to A1111; the readers here write some."""
-    *lines, last = text.split("\n")
-    if not _SHORT_LINE.fullmatch(last):
-        return None
-    read = parse_infotext("\n".join([*lines, f"{last}, {_PADDING}"]))
-    padding = _PADDING.split(": ")[0]
-    return replace(read, params={k: v for k, v in read.params.items() if k != padding})
 
 
 def _of_json(value: dict[str, Any]) -> Recipe | None:
@@ -138,8 +115,5 @@ def _of_json(value: dict[str, Any]) -> Recipe | None:
 
 def _program(params: dict[str, str]) -> str:
     """Who writes infotexts says so in its version, or under ``App``."""
-    said = f"{params.get('App', '')} {params.get('Version', '')}".strip()
-    for mark, program in _A1111_LIKE.items():
-        if said.startswith(mark):
-            return program
-    return "Danqing" if "anqing" in said else "A1111"
+    found = _SAYS_SO.match(f"{params.get('App', '')} {params.get('Version', '')}".strip())
+    return (found[1] or "Forge") if found else "A1111"

@@ -11,10 +11,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from webui import recipes
 from webui.errors import LibraryError
 from webui.infotext import Infotext
 from webui.pictures import PARAMETERS, open_image
-from webui.recipes import read
 
 FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "AVIF": "avif", "GIF": "gif"}
 MARK_BYTES = 16
@@ -120,9 +120,9 @@ def read_recipe(path: Path) -> Recipe:
     """
     texts, has_alpha = _png_texts(path) if path.suffix.lower() == ".png" else (None, False)
     if texts is None or texts.get("Software") == "NovelAI" or (has_alpha and not texts):
-        found = read.read_picture(path)
+        found = recipes.read_picture(path)
     else:
-        found = read.read_items(dict(texts), texts.get(PARAMETERS)) if texts else None
+        found = recipes.read_items(dict(texts), texts.get(PARAMETERS)) if texts else None
     return recipe_of(found.text, found.infotext) if found else Recipe()
 
 
