@@ -231,14 +231,13 @@ def test_foretell_when_an_axis_cannot_be_used_then_says_which(studio: Studio) ->
 def test_replace_when_a_waiting_job_is_edited_then_keeps_its_place_until_it_is_let_go(
     studio: Studio,
 ) -> None:
-    studio.control.pause_queue()
+    studio.supervisor.pause()
     edited, other = (studio.submit(wish(steps=n), client="tab") for n in (2, 3))
 
     studio.control.edit(edited.id, "tab")
     assert not studio.control.replace(wish(steps=5), "another tab")
-    assert studio.control.replace(wish(steps=5), "tab") and not studio.control.replace(
-        wish(), "tab"
-    )
+    assert studio.control.replace(wish(steps=5), "tab")
+    assert not studio.control.replace(wish(), "tab")
     studio.control.edit(other.id, "tab")
     studio.control.resume_job(other.id)
     assert not studio.control.replace(wish(steps=6), "tab")
@@ -246,5 +245,5 @@ def test_replace_when_a_waiting_job_is_edited_then_keeps_its_place_until_it_is_l
     assert [job.id for job in studio.jobs.waiting()] == [edited.id, other.id]
     steps = [studio.params_of(studio.jobs.get(job.id)) for job in (edited, other)]
     assert [params.steps for params in steps if isinstance(params, Painting)] == [5, 3]
-    studio.control.resume_queue()
+    studio.supervisor.resume()
     assert ended(studio, edited).state == ended(studio, other).state == "done"

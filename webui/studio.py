@@ -192,7 +192,6 @@ class Studio:
         self.jobs.recover_at_start()
         for job in self.jobs.broken_chains():
             self._forever.go_on(job.id)
-        self.control.pause_as_before()
         self.supervisor.start()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
         self._tidier.start()

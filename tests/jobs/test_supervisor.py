@@ -246,6 +246,16 @@ def test_a_paused_queue_begins_nothing(studio: SmallStudio) -> None:
     studio.wait_for(job, "done")
 
 
+def test_a_queue_that_was_paused_when_the_program_ended_is_paused_when_it_starts_again(
+    studio: SmallStudio,
+) -> None:
+    studio.supervisor.pause()
+    after = SmallStudio(studio.folder, studio.store)
+    assert after.supervisor.is_paused
+    after.supervisor.resume()
+    assert not SmallStudio(studio.folder, studio.store).supervisor.is_paused
+
+
 # What goes wrong
 
 

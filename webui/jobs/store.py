@@ -69,6 +69,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         CREATE INDEX jobs_by_parent ON jobs (parent, id) WHERE parent IS NOT NULL
         """,
     ),
+    (
+        "jobs-0004-line",
+        """
+        CREATE TABLE line (is_paused INTEGER NOT NULL);
+        INSERT INTO line VALUES (0)
+        """,
+    ),
 )
 
 
@@ -394,6 +401,15 @@ class JobStore:
         """
         with self._db.write() as db:
             line.move(db, job_id, before_id)
+
+    def pause_line(self, is_paused: bool) -> None:
+        """Remember that no job is to be begun, or that jobs are begun again."""
+        with self._db.write(durable=True) as db:
+            db.execute("UPDATE line SET is_paused = ?", (int(is_paused),))
+
+    def is_line_paused(self) -> bool:
+        """Whether no job is to be begun."""
+        return bool(self._db.read("SELECT is_paused FROM line")[0]["is_paused"])
 
     def prefer(self, job_id: int, priority: int) -> bool:
         """Give a waiting job, and its parts, another priority; False when it does not wait."""

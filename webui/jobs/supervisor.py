@@ -128,7 +128,7 @@ class Supervisor:
         self._facts: dict[str, Any] = {}
         self._is_wanted = False
         self._has_new_work = False
-        self._is_paused = False
+        self._is_paused = store.is_line_paused()
         self._is_stopping = False
         self._crashes = 0
         self._starts = 0
@@ -191,11 +191,14 @@ class Supervisor:
             self._changed.notify_all()
 
     def pause(self) -> None:
-        """Begin no further job; the running one goes on."""
+        """Begin no further job until ``resume``, whether the program ends meanwhile or not; the
+        running one goes on."""
+        self._store.pause_line(True)
         self._is_paused = True
 
     def resume(self) -> None:
         """Begin jobs again."""
+        self._store.pause_line(False)
         self._is_paused = False
         self.wake()
 

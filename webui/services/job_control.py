@@ -1,4 +1,4 @@
-"""What a person does to jobs: stop, skip, hold, edit, ask once more; and the queue as a whole."""
+"""What a person does to jobs: stop, skip, hold, edit, ask once more."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from webui.services.plots.plots import Plots
 from webui.services.resolve import AnyRequest
 from webui.services.training.jobs import PAUSABLE, not_pausable
 
-QUEUE = "the queue"
-"""Under this name the queue's own state lies among the drafts; no browser is called so."""
+EDITING = "queue"
+"""The draft of a browser that tells which waiting job it edits."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class JobControl:
     def edit(self, job_id: int, client: str) -> None:
         """Hold a waiting job; what this browser asks for next takes its place (``replace``)."""
         self.pause_job(job_id)
-        self.drafts.save(client, QUEUE, {"edited": job_id})
+        self.drafts.save(client, EDITING, {"edited": job_id})
 
     def replace(self, request: AnyRequest, client: str) -> bool:
         """Let the job this browser edits ask for this instead, in its old place.
@@ -139,32 +139,14 @@ class JobControl:
         Raises:
             WebUIError: As ``resolve``.
         """
-        edited = self.drafts.load(client, QUEUE).get("edited")
+        edited = self.drafts.load(client, EDITING).get("edited")
         if edited is None:
             return False
         if not self.jobs.get(edited).is_paused:
-            self.drafts.save(client, QUEUE, {})
+            self.drafts.save(client, EDITING, {})
             return False
         params: Any = self.resolve(request)
-        self.drafts.save(client, QUEUE, {})
+        self.drafts.save(client, EDITING, {})
         is_replaced = self.jobs.replace_params(edited, params.kind, params.to_json())
         self.resume_job(edited)
         return is_replaced
-
-    # The queue
-
-    def pause_queue(self) -> None:
-        """Begin no further job until ``resume_queue``, whether the program ends meanwhile or not;
-        the running one goes on."""
-        self.supervisor.pause()
-        self.drafts.save(QUEUE, QUEUE, {"is_paused": True})
-
-    def resume_queue(self) -> None:
-        """Begin jobs again."""
-        self.drafts.save(QUEUE, QUEUE, {"is_paused": False})
-        self.supervisor.resume()
-
-    def pause_as_before(self) -> None:
-        """A queue that was paused when the program ended is paused again."""
-        if self.drafts.load(QUEUE, QUEUE).get("is_paused"):
-            self.supervisor.pause()

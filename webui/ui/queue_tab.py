@@ -93,10 +93,10 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
             act(studio, data["act"], int(data["job"]), visitor)
 
     def pause(values: Values) -> None:
-        studio.control.pause_queue()
+        studio.supervisor.pause()
 
     def resume(values: Values) -> None:
-        studio.control.resume_queue()
+        studio.supervisor.resume()
 
     looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
     takes = [browser, parts.html]
