@@ -10,7 +10,8 @@ from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
     {
-        "brake", "database", "errors", "file_lock", "hookspecs", "infotext", "options", "params",
+        "brake", "database", "errors", "file_lock", "hookspecs", "infotext", "lenient",
+        "option_values", "options", "params",
         "pictures", "progress", "settings", "video", "wire",
     }
 )  # fmt: skip

@@ -61,6 +61,7 @@ from webui.services.forms.drafts import Drafts
 from webui.services.forms.drawn_texts import wildcard_folders
 from webui.services.forms.history import FormHistory
 from webui.services.forms.presets import Presets
+from webui.services.forms.settings_changes import SettingsChanges
 from webui.services.forms.tag_index import TagIndex
 from webui.services.gallery.replay import Replays
 from webui.services.gallery.room import GalleryRoom
@@ -142,6 +143,10 @@ class Studio:
         self.completion = Completion(TagIndex(tag_folders(folders.data, folders.programs)))
         self.presets = Presets(folders.data / "presets.json")
         self.form_history = FormHistory()
+        self.settings_changes = SettingsChanges(
+            self.options, folders.data, self.catalog.find_vae,
+            is_frozen=bool(settings.flags.get("freeze_settings")),
+        )  # fmt: skip
         self.drafts = Drafts(folders.database)
         self.brake = Brake()
         self.live = LiveJobs()

@@ -11,10 +11,10 @@ from typing import Any
 from PIL import Image
 
 from webui import PROGRAM_VERSION
-from webui.api.lenient import json_safe
 from webui.api.progress import timestamp
 from webui.api.schemas import ImageToImageBody, PaintingBody
 from webui.jobs.store import Job
+from webui.lenient import json_safe
 from webui.library.grid import make_grid
 from webui.params import ImageToImage, Painting, Plot, TextToImage
 from webui.pictures import encode

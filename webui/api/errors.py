@@ -18,8 +18,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from webui.api.lenient import json_safe
 from webui.errors import WebUIError
+from webui.lenient import json_safe
 
 logger = logging.getLogger(__name__)
 

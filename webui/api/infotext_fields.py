@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from webui.api.options_routes import checked_value
 from webui.api.schemas import PaintingBody, SomeBody
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.infotext import Infotext, parse_infotext, with_defaults
+from webui.option_values import checked_value
 from webui.options import OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,17 +10,15 @@ from fastapi import APIRouter, Body
 from fastapi.routing import APIRoute
 
 from webui.api.errors import ApiError
-from webui.api.lenient import json_safe, read_bool, read_float, read_int
-from webui.errors import CheckpointNotFoundError, ParamsError
-from webui.options import OPTION_BY_KEY, OPTION_DEFAULTS, Option, is_api_restricted
-from webui.services.resolve import TextToImageRequest, resolve
+from webui.errors import CheckpointNotFoundError
+from webui.lenient import json_safe
+from webui.options import is_api_restricted
 from webui.settings import Settings
 from webui.studio import Studio
 
 READ_ONLY = ("sd_checkpoint_hash",)
 """Told by GET /options, ignored by POST, so that what was read can be sent back whole."""
 SECRET_FLAGS = ("api_auth", "gradio_auth", "gradio_auth_path")
-NO_VAE_FILE = ("Automatic", "None")
 
 
 def options_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
@@ -59,15 +56,12 @@ def present_options(studio: Studio) -> dict[str, Any]:
 def change_options(studio: Studio, values: Mapping[str, Any]) -> None:
     """Change options in memory and in config.json. A fault in one changes none.
 
-    A value that is the present one is not looked at, so that what was read can be sent back
-    whole even where it has become wrong since (a VAE whose file is gone).
-
     Raises:
         ApiError: An unknown or broken checkpoint, an unknown option, or options are frozen.
         CheckpointNotFoundError: An unknown VAE.
         ParamsError: A value that no request could be painted with.
     """
-    if studio.settings.flags.get("freeze_settings"):
+    if studio.settings_changes.is_frozen:
         raise ApiError(
             500,
             "The options were frozen at the start (--freeze-settings). Restart without that flag.",
@@ -76,19 +70,9 @@ def change_options(studio: Studio, values: Mapping[str, Any]) -> None:
         )
     wanted = {key: value for key, value in values.items() if _may_change(studio, key)}
     checkpoint = _checkpoint_title(studio, wanted.pop("sd_model_checkpoint", None))
-    checked = {
-        key: checked_value(key, value)
-        for key, value in wanted.items()
-        if not _is_present(studio, key, value)
-    }
-    if checked.get("sd_vae", "None") not in NO_VAE_FILE:
-        studio.catalog.find_vae(checked["sd_vae"])
-    _check_that_one_can_paint(checked)
-    for key, value in checked.items():
-        studio.options.set(key, value)
+    studio.settings_changes.change(wanted)
     if checkpoint is not None:
         studio.choose_checkpoint(checkpoint)
-    studio.options.save()
 
 
 def _may_change(studio: Studio, key: str) -> bool:
@@ -108,11 +92,6 @@ def _may_change(studio: Studio, key: str) -> bool:
         )
     is_path = key.startswith("outdir_") or key.endswith("filename_pattern")
     return not (is_path and studio.settings.flags.get("hide_ui_dir_config"))
-
-
-def _is_present(studio: Studio, key: str, value: Any) -> bool:
-    present = studio.options[key]
-    return type(value) is type(present) and value == present
 
 
 def _checkpoint_title(studio: Studio, alias: Any) -> str | None:
@@ -140,91 +119,6 @@ def _checkpoint_title(studio: Studio, alias: Any) -> str | None:
             errors=record.problem,
         )
     return record.title
-
-
-def checked_value(key: str, value: Any) -> Any:
-    """The value in the type of the option's default and in its range; null means the default.
-
-    Raises:
-        ParamsError: It cannot be read as that type, is none of the choices, or out of range.
-    """
-    typed = _typed_value(key, value)
-    option = OPTION_BY_KEY.get(key)
-    if option is None:
-        return typed
-    if option.choices:
-        return _one_of(key, typed, option.choices)
-    if isinstance(typed, (int, float)) and not isinstance(typed, bool):
-        _check_range(option, typed)
-    return typed
-
-
-def _check_range(option: Option, value: float) -> None:
-    low, high = option.minimum, option.maximum
-    is_low_enough = high is None or value <= high
-    is_high_enough = low is None or value >= low
-    if math.isfinite(value) and is_low_enough and is_high_enough:
-        return
-    start = "" if low is None else f" from {low:g}"
-    end = (" up" if start else "") if high is None else f" to {high:g}"
-    raise ParamsError(
-        f"The option {option.key} was {value}; a number{start}{end} is needed.",
-        f"Its default is {option.default!r}. Nothing was changed.",
-        field=option.key,
-    )
-
-
-def _one_of(key: str, value: Any, choices: Sequence[Any]) -> Any:
-    """The choice that was meant; capitals do not matter."""
-    for choice in choices:
-        if str(value).lower() == str(choice).lower():
-            return choice
-    raise ParamsError(
-        f"The option {key} was {str(value)[:80]!r}, which is unknown.",
-        f"Choose one of: {', '.join(map(str, choices))}. Nothing was changed.",
-        field=key,
-    )
-
-
-def _typed_value(key: str, value: Any) -> Any:
-    default = OPTION_DEFAULTS.get(key)
-    if value is None or default is None:
-        return default if value is None else json_safe(value)
-    try:
-        if isinstance(default, bool):
-            return read_bool(value)
-        if isinstance(default, int):
-            number = read_float(value)
-            return read_int(value) if number is None or number.is_integer() else number
-        if isinstance(default, float):
-            return read_float(value)
-        if isinstance(value, type(default)):
-            return json_safe(value)
-    except ValueError as err:
-        raise _wrong_type(key, value, default) from err
-    raise _wrong_type(key, value, default)
-
-
-def _wrong_type(key: str, value: Any, default: Any) -> ParamsError:
-    return ParamsError(
-        f"The option {key} was given {str(value)[:80]!r}; {type(default).__name__} is needed.",
-        f"Its default is {default!r}. Nothing was changed.",
-        field=key,
-    )
-
-
-def _check_that_one_can_paint(changes: Mapping[str, Any]) -> None:
-    """Refuse values that would make every later request fail.
-
-    Raises:
-        ParamsError: From resolving a plain request with these options.
-    """
-    resolve(
-        TextToImageRequest(),
-        {**OPTION_DEFAULTS, **changes},
-        find_checkpoint=lambda alias: alias or "any",
-        styles={},
-    )
 
 
 def flags_to_show(settings: Settings) -> dict[str, Any]:

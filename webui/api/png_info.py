@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from webui.api.lenient import json_safe
 from webui.api.pictures import decode_picture, invalid_picture
 from webui.api.schemas import PngInfoAnswer, PngInfoBody
 from webui.errors import LibraryError
 from webui.infotext import Infotext, with_defaults
+from webui.lenient import json_safe
 from webui.pictures import read_infotext
 from webui.recipes import read_items
 from webui.studio import Studio

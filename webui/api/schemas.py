@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from webui.api.lenient import Bool, Float, Int, Text, read_float, read_int
+from webui.api.lenient import Bool, Float, Int, Text
+from webui.lenient import read_float, read_int
 
 Share = Annotated[
     Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None, BeforeValidator(read_float)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from webui.api.lenient import read_bool, read_float, read_int
 from webui.errors import ParamsError
+from webui.lenient import read_bool, read_float, read_int
 
 
 @dataclass(frozen=True)

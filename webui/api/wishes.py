@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from webui.api.errors import ApiError
-from webui.api.options_routes import checked_value
 from webui.api.other_checkpoints import refiner_values
 from webui.api.schemas import PaintingBody, SomeBody
 from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
+from webui.option_values import checked_value
 from webui.options import OPTION_DEFAULTS, is_api_restricted
 from webui.params import ImageToImage, TextToImage
 from webui.samplers.names import find_schedule

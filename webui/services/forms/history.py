@@ -26,9 +26,15 @@ class _Past:
 
 
 class FormHistory:
-    """States of forms by browser and tab, in memory: a restart forgets them."""
+    """States of forms by browser and tab, in memory: a restart forgets them.
 
-    def __init__(self) -> None:
+    Args:
+        on_its_way_seconds: For how long after a step a state may still come in that was sent
+            before it; 0 where states are kept by whoever makes them.
+    """
+
+    def __init__(self, *, on_its_way_seconds: float = ON_ITS_WAY_SECONDS) -> None:
+        self._on_its_way_seconds = on_its_way_seconds
         self._lock = threading.Lock()
         self._pasts: OrderedDict[tuple[str, str], _Past] = OrderedDict()
 
@@ -44,7 +50,7 @@ class FormHistory:
             past = self._past(client, tab)
             if not past.states:
                 past.states, past.place = [before], 0
-            is_late = time.monotonic() - past.stepped_at < ON_ITS_WAY_SECONDS
+            is_late = time.monotonic() - past.stepped_at < self._on_its_way_seconds
             if past.states[past.place] == now or (is_late and now in past.states):
                 return
             past.states = [*past.states[: past.place + 1], now][-MOST_STATES:]
@@ -52,7 +58,8 @@ class FormHistory:
 
     def step(self, client: str, tab: str, by: int) -> dict[str, Any] | None:
         """What differs in the state before (−1) or behind (+1) the present one, which is the
-        present one from now on; None when there is none."""
+        present one from now on; None when there is none. A name that is not in that state
+        comes with None."""
         with self._lock:
             past = self._past(client, tab)
             place = past.place + by
@@ -60,7 +67,14 @@ class FormHistory:
                 return None
             old, new = past.states[past.place], past.states[place]
             past.place, past.stepped_at = place, time.monotonic()
-            return {name: value for name, value in new.items() if old.get(name) != value}
+            gone: dict[str, Any] = {name: None for name in old if name not in new}
+            return gone | {name: value for name, value in new.items() if old.get(name) != value}
+
+    def can_step(self, client: str, tab: str, by: int) -> bool:
+        """True when ``step`` has somewhere to go."""
+        with self._lock:
+            past = self._past(client, tab)
+            return 0 <= past.place + by < len(past.states)
 
     def _past(self, client: str, tab: str) -> _Past:
         past = self._pasts.setdefault((client, tab), _Past())

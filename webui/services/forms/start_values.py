@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -35,34 +36,45 @@ _KEYS: dict[str, dict[str, str]] = {
         "mask_blur": "Mask blur", "padding": "Only masked padding, pixels",
     },
 }  # fmt: skip
-"""By tab: our field names and A1111's labels."""
+"""By tab: our field names and A1111's labels; any other field stands under its own name."""
+_ENTRY = re.compile(r"(?:.*/)?([^/]+)/([^/]+)/value", re.DOTALL)
+_OUR_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def start_values(data: Path, tab: str) -> dict[str, Any]:
-    """Values by field name; nothing when the file is not there or cannot be read."""
-    known = _read(data / FILE)
+    """Values by field name; nothing when the file is not there or cannot be read.
+
+    A name need not be one of a field: whoever puts values into a form looks at that.
+    """
+    names = {text: name for name, text in _KEYS.get(tab, {}).items()}
     found: dict[str, Any] = {}
-    for name, text in _KEYS.get(tab, {}).items():
-        end = f"{tab}/{text}/value"
-        match = [value for key, value in known.items() if key == end or key.endswith(f"/{end}")]
-        if match:
-            found[name] = str(match[-1]) if name == "seed" else match[-1]
+    for key, value in _read(data / FILE).items():
+        name = _name_in(key, tab, names)
+        if name:
+            found[name] = str(value) if name == "seed" else value
     return found
 
 
 def keep_start_values(data: Path, tab: str, values: Mapping[str, Any]) -> None:
-    """Write what a form holds as what fresh pages begin with; other entries of the file stay.
+    """Write what fresh pages begin with; other entries of the file stay.
 
+    Args:
+        values: By field name; None takes an entry away, so that the form's own default counts.
     Raises:
         SettingsError: The file cannot be read or written.
     """
     path = data / FILE
     known = _read(path, is_strict=True)
-    for name, text in _KEYS.get(tab, {}).items():
-        end = f"{tab}/{text}/value"
-        keys = [key for key in known if key == end or key.endswith(f"/{end}")] or [end]
-        if name in values:
-            known.update(dict.fromkeys(keys, values[name]))
+    names = {text: name for name, text in _KEYS.get(tab, {}).items()}
+    texts = _KEYS.get(tab, {})
+    for name, value in values.items():
+        keys = [key for key in known if _name_in(key, tab, names) == name]
+        if value is None:
+            for key in keys:
+                del known[key]
+        else:
+            keys = keys or [f"{tab}/{texts.get(name, name)}/value"]
+            known.update(dict.fromkeys(keys, value))
     try:
         write_whole(path, json.dumps(known, ensure_ascii=False, indent=4).encode())
     except OSError as err:
@@ -71,6 +83,18 @@ def keep_start_values(data: Path, tab: str, values: Mapping[str, Any]) -> None:
             "Check that the folder may be written to and has room.",
             path=str(path),
         ) from err
+
+
+def _name_in(key: str, tab: str, names: Mapping[str, str]) -> str:
+    """The field that an entry belongs to: by A1111's label (``names``), else by our name; '' for
+    an entry of another tab or of no field."""
+    found = _ENTRY.fullmatch(key)
+    if found is None or found[1] != tab:
+        return ""
+    if found[2] in names:
+        return names[found[2]]
+    is_ours = key == f"{tab}/{found[2]}/value" and _OUR_NAME.fullmatch(found[2])
+    return found[2] if is_ours else ""
 
 
 def _read(path: Path, *, is_strict: bool = False) -> dict[str, Any]:
