@@ -1,0 +1,346 @@
+"""What an extension asks people for: forms and their fields, as data.
+
+The page draws them, the API takes them, drafts, presets and recipes carry them; an extension only
+declares them and is handed values that fit. Everything here is plain JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from webui.errors import ParamsError
+
+Value = bool | int | float | str
+Values = dict[str, Value]
+"""Field name → value, of one extension."""
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+"""Of fields and forms: small letters, digits and underscores."""
+TabName = Literal["txt2img", "img2img", "extras"]
+MAX_TEXT = 200_000
+MAX_KEY = 80
+
+
+class Words(BaseModel):
+    """A text of the page in both its languages.
+
+    Attributes:
+        en, zh: English and Chinese; without ``zh`` the English one is shown to everybody.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    en: str = ""
+    zh: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text(cls, data: Any) -> Any:
+        """A plain text stands for itself in both languages; a pair for English and Chinese."""
+        if isinstance(data, str):
+            return {"en": data}
+        if isinstance(data, (tuple, list)):
+            return dict(zip(("en", "zh"), data, strict=False))
+        return data
+
+
+class Condition(BaseModel):
+    """A field is in sight only while another one has one of these values.
+
+    Attributes:
+        field: Name of a field of the same form. values: Any of them shows this one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: str
+    values: tuple[Value, ...]
+
+
+class FormField(BaseModel):
+    """Base of all fields.
+
+    Attributes:
+        name: Under which its value travels.
+        label, help: Words beside it and behind its question mark.
+        infotext: Recipe key under which a picture tells the value; empty = it tells none. It is
+            written only where the value is another than ``default``, and put back on paste.
+        visible_if: None = always in sight. A field out of sight keeps its value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str] = ""
+    name: Name
+    label: Words = Words()
+    help: Words = Words()
+    infotext: str = Field(default="", max_length=MAX_KEY)
+    visible_if: Condition | None = None
+
+    @property
+    def usual(self) -> Value:
+        """The value nobody has changed."""
+        return getattr(self, "default", "")
+
+    def checked(self, value: Any) -> Value:
+        """The value in the field's own type.
+
+        Raises:
+            ValueError: It does not fit; says what would.
+        """
+        raise NotImplementedError
+
+    def to_page(self) -> dict[str, Any]:
+        """Plain data for the script that draws it."""
+        return {"kind": self.kind, **self.model_dump(mode="json")}
+
+
+class Switch(FormField):
+    """Yes or no."""
+
+    kind: ClassVar[str] = "switch"
+    default: bool = False
+
+    def checked(self, value: Any) -> Value:
+        known = {"true": True, "1": True, "false": False, "0": False, "": False}
+        found = known.get(str(value).strip().lower())
+        if found is None:
+            raise ValueError("true or false is needed")
+        return found
+
+
+class Whole(FormField):
+    """A whole number, drawn as a slider where both limits are near enough.
+
+    Attributes:
+        minimum, maximum: Both included.
+    """
+
+    kind: ClassVar[str] = "whole"
+    default: int = 0
+    minimum: int = 0
+    maximum: int = 100
+    step: int = Field(default=1, ge=1)
+
+    def checked(self, value: Any) -> Value:
+        number = _number(value)
+        if not number.is_integer() or not self.minimum <= number <= self.maximum:
+            raise ValueError(f"a whole number from {self.minimum} to {self.maximum} is needed")
+        return int(number)
+
+
+class Number(FormField):
+    """A number with a fraction.
+
+    Attributes:
+        minimum, maximum: Both included.
+    """
+
+    kind: ClassVar[str] = "number"
+    default: float = 0.0
+    minimum: float = 0.0
+    maximum: float = 1.0
+    step: float = Field(default=0.01, gt=0)
+
+    def checked(self, value: Any) -> Value:
+        number = _number(value)
+        if not self.minimum <= number <= self.maximum:
+            raise ValueError(f"a number from {self.minimum:g} to {self.maximum:g} is needed")
+        return number
+
+
+class Choice(FormField):
+    """One of several.
+
+    Attributes:
+        choices: What can be chosen. words: What the page shows for each, in the same order.
+    """
+
+    kind: ClassVar[str] = "choice"
+    choices: tuple[str, ...] = Field(min_length=1)
+    words: tuple[Words, ...] = ()
+    default: str = ""
+
+    @property
+    def usual(self) -> Value:
+        return self.default or self.choices[0]
+
+    def checked(self, value: Any) -> Value:
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and value in range(len(self.choices))
+        ):
+            return self.choices[value]
+        if value not in self.choices:
+            raise ValueError(f"one of {', '.join(self.choices)} is needed")
+        return str(value)
+
+
+class Text(FormField):
+    """A line, or a box where ``lines`` is more than one."""
+
+    kind: ClassVar[str] = "text"
+    default: str = ""
+    lines: int = Field(default=1, ge=1, le=40)
+
+    def checked(self, value: Any) -> Value:
+        if isinstance(value, (dict, list)) or value is None or len(str(value)) > MAX_TEXT:
+            raise ValueError(f"a text of at most {MAX_TEXT} characters is needed")
+        return str(value)
+
+
+class Picture(FormField):
+    """A picture of the person's. Its value is the sha256 of a kept input picture, '' = none; a
+    hook gets the picture by ``job.picture(name)``."""
+
+    kind: ClassVar[str] = "picture"
+
+    def checked(self, value: Any) -> Value:
+        text = str(value or "")
+        if text and not (len(text) == 64 and set(text) <= set("0123456789abcdef")):
+            raise ValueError("the sha256 of a kept input picture is needed, or nothing")
+        return text
+
+
+class ModelFile(FormField):
+    """A file of one of the models folders, by its name below that folder; '' = none.
+
+    Attributes:
+        folder: A folder's name below models/, such as ``"ControlNet"``.
+        endings: Of files that are offered.
+    """
+
+    kind: ClassVar[str] = "file"
+    folder: str = Field(pattern=r"^[\w][\w .-]*$")
+    endings: tuple[str, ...] = (".safetensors",)
+    default: str = ""
+
+    def checked(self, value: Any) -> Value:
+        text = str(value or "")
+        parts = text.replace("\\", "/").split("/")
+        if text and (".." in parts or text.startswith("/") or ":" in text):
+            raise ValueError(f"the name of a file in models/{self.folder} is needed")
+        return text
+
+
+AnyField = Switch | Whole | Number | Choice | Text | Picture | ModelFile
+FIELD_TYPES: tuple[type[FormField], ...] = (
+    Switch, Whole, Number, Choice, Text, Picture, ModelFile,
+)  # fmt: skip
+"""Every kind of field there is."""
+
+
+class Form(BaseModel):
+    """What one extension shows on some tabs: one collapsible block.
+
+    Attributes:
+        tabs: On which tabs it stands.
+        title: Above it; empty = the extension's own title.
+        fields: In the order they are drawn; unique names.
+        has_switch: It has a switch in its head, and the extension acts only while that is on.
+            Without one it acts on every job of its tabs.
+        is_on: How the switch stands at first.
+        is_open: Whether the block is unfolded at first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tabs: tuple[TabName, ...] = ("txt2img", "img2img")
+    title: Words = Words()
+    fields: tuple[AnyField, ...] = ()
+    has_switch: bool = True
+    is_on: bool = False
+    is_open: bool = False
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Form:
+        unique_fields(self.fields)
+        return self
+
+    def to_page(self) -> dict[str, Any]:
+        """Plain data for the script that draws it."""
+        return {**self.model_dump(mode="json"), "fields": [f.to_page() for f in self.fields]}
+
+
+def unique_fields(fields: tuple[AnyField, ...]) -> dict[str, AnyField]:
+    """Fields by name.
+
+    Raises:
+        ValueError: Two have the same name, or the same recipe key.
+    """
+    found: dict[str, AnyField] = {}
+    for field in fields:
+        if field.name in found:
+            raise ValueError(f"two fields are called {field.name!r}; names must be unique")
+        found[field.name] = field
+    keys = [field.infotext for field in fields if field.infotext]
+    if len(set(keys)) != len(keys):
+        raise ValueError("two fields have the same recipe key (infotext); keys must be unique")
+    return found
+
+
+def checked_values(owner: str, fields: Mapping[str, AnyField], given: Mapping[str, Any]) -> Values:
+    """All values of an extension's fields, those left out as usual.
+
+    Args:
+        owner: The extension, for the error.
+    Raises:
+        ParamsError: A field it does not have, or a value that does not fit (``field``).
+    """
+    unknown = [name for name in given if name not in fields]
+    if unknown:
+        raise ParamsError(
+            f"The extension {owner} has no field called {unknown[0]!r}.",
+            f"Its fields: {', '.join(fields) or 'none'}.",
+            field=f"extensions.{owner}.{unknown[0]}",
+        )
+    return {
+        name: _checked(owner, field, given[name]) if name in given else field.usual
+        for name, field in fields.items()
+    }
+
+
+def _checked(owner: str, field: FormField, value: Any) -> Value:
+    try:
+        return field.checked(value)
+    except ValueError as err:
+        raise ParamsError(
+            f"{field.name} of the extension {owner} was {str(value)[:80]!r}; {err}.",
+            "Change that value and try again.",
+            field=f"extensions.{owner}.{field.name}",
+        ) from err
+
+
+def values_in_recipe(fields: Mapping[str, AnyField], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Recipe keys and values of what is not as usual."""
+    return {
+        field.infotext: values[name]
+        for name, field in fields.items()
+        if field.infotext and name in values and values[name] != field.usual
+    }
+
+
+def values_from_recipe(fields: Mapping[str, AnyField], pairs: Mapping[str, str]) -> Values:
+    """What a recipe says of these fields; a value that does not fit is left out."""
+    found: Values = {}
+    for name, field in fields.items():
+        if field.infotext and field.infotext in pairs:
+            try:
+                found[name] = field.checked(pairs[field.infotext])
+            except ValueError:
+                continue
+    return found
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a number is needed") from None
+    if not math.isfinite(number):
+        raise ValueError("a finite number is needed")
+    return number

@@ -1,0 +1,1 @@
+"""Extensions: find them, load them, fence off what they do, and say what went wrong."""

@@ -1,0 +1,53 @@
+"""Calls that are given up when they take too long."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class TimeIsUp(Exception):
+    """A call took longer than it may."""
+
+
+class _GiveUp(BaseException):
+    """Raised inside a thread that nobody waits for any more; ends a loop written in Python."""
+
+
+def within(seconds: float, call: Callable[[], Answer]) -> Answer:
+    """Call something in a thread of its own, and wait for it so long.
+
+    A call that takes longer is told to end; one that does not listen (it waits in native code)
+    goes on in the background, and its answer is thrown away.
+
+    Raises:
+        TimeIsUp: It takes longer.
+        BaseException: What the call raised, SystemExit among it.
+    """
+    answer: list[Answer] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answer.append(call())
+        except BaseException as err:  # handed to the one who waits
+            failure.append(err)
+
+    thread = threading.Thread(target=run, name="extension", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if answer:
+        return answer[0]
+    if failure:
+        raise failure[0]
+    _end(thread)
+    raise TimeIsUp(f"it took longer than {seconds:g} s")
+
+
+def _end(thread: threading.Thread) -> None:
+    ident: Any = thread.ident
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(_GiveUp))

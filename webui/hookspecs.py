@@ -1,0 +1,546 @@
+"""Every moment an extension may join, on one page. API version 1.
+
+An extension is a folder in ``extensions/`` with an ``extension.toml`` and up to two modules:
+``web.py`` is loaded in the web process (which never imports torch), ``model.py`` in the worker
+(which owns the device). Either joins moments by functions of these names, marked ``@hook``; a
+function may leave out arguments it does not need. docs/extensions.md shows how.
+
+Three kinds of moments, by what becomes of the answer:
+
+- *told*: the answer is ignored.
+- *listed*: the answer is a list; all extensions' lists are put together.
+- *changed*: the answer takes the place of the first argument, for the extensions after this one
+  too; None leaves it as it is. Nothing that is handed over may be changed in place.
+
+Extensions are called in the order of their names; ``@hook(tryfirst=True)`` and ``trylast=True``
+move one to the front or the end. Every call is fenced: what it raises is recorded under the
+extension's name and the program goes on as if it had answered None; so does a call that takes
+longer than ``seconds``. An extension that fails too often is left out until the next start.
+
+A moment with ``values`` or ``job`` is asked only of extensions that act on that job: those whose
+form is switched on, and those that have no switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import pluggy
+
+from webui.extension_forms import (
+    AnyField,
+    Choice,
+    Condition,
+    Form,
+    ModelFile,
+    Number,
+    Picture,
+    Switch,
+    Text,
+    Values,
+    Whole,
+    Words,
+)
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from webui.params import Painting
+    from webui.pipelines.conditioning import Conditioning
+
+__all__ = [
+    "API_VERSION", "MOMENTS", "PROJECT", "AnyField", "Choice", "Condition", "Estimates",
+    "FaceRestorer", "Form", "Hooks", "Job", "JobKind", "ModelFile", "Moment", "Number", "Pass",
+    "Picture", "Sampler", "SavedPicture", "Schedule", "Step", "Switch", "Tab", "Tagger", "Text",
+    "Texts", "Upscaler", "Values", "Whole", "Words", "hook",
+]  # fmt: skip
+
+API_VERSION = 1
+"""What ``api`` in extension.toml must say. It grows when a moment changes its meaning or goes;
+moments, arguments and fields that are added leave it as it is."""
+PROJECT = "danqing"
+hook = pluggy.HookimplMarker(PROJECT)
+_spec = pluggy.HookspecMarker(PROJECT)
+Process = Literal["web", "worker"]
+Answer = Literal["told", "listed", "changed"]
+SomeHook = TypeVar("SomeHook", bound=Callable[..., Any])
+NO_WORDS = Words()
+WEB_SECONDS, STEP_SECONDS, LONG_SECONDS = 5.0, 60.0, 600.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is known of a moment beside its docstring.
+
+    Attributes:
+        process: Where it is called. answer: See the module.
+        seconds: How long one call may take.
+    """
+
+    name: str
+    process: Process
+    answer: Answer
+    seconds: float
+
+
+def _moment(
+    process: Process, answer: Answer, seconds: float = 0.0
+) -> Callable[[SomeHook], SomeHook]:
+    usual = WEB_SECONDS if process == "web" else STEP_SECONDS
+
+    def mark(function: SomeHook) -> SomeHook:
+        moment = Moment(function.__name__, process, answer, seconds or usual)
+        function.moment = moment  # type: ignore[attr-defined]
+        return _spec(function)
+
+    return mark
+
+
+# What moments hand over
+
+
+class Job(Protocol):
+    """The job at work, as one extension sees it; in the worker."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the queue."""
+        ...
+
+    @property
+    def params(self) -> Any:
+        """The whole frozen request, such as ``webui.params.TextToImage``."""
+        ...
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """This extension's fields and settings, as they were when the job was asked for."""
+        ...
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """This extension's own, for the length of this job."""
+        ...
+
+    def picture(self, field: str) -> Image | None:
+        """The picture of a ``Picture`` field, RGB or RGBA; None where there is none."""
+        ...
+
+    def file(self, field: str) -> Path | None:
+        """The file of a ``ModelFile`` field; None where none is chosen or it is not there."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Tell whoever asked for the job; shown beside its pictures."""
+        ...
+
+    def should_stop(self) -> bool:
+        """True once the person asked to stop. Ask about once a second in long work."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """Report how far long work is."""
+        ...
+
+    def repaint(self, image: Image, mask: Image | None = None, **changes: Any) -> Image:
+        """Paint a picture anew with the job's own request; no extension acts on that.
+
+        Args:
+            image: RGB; of the size that is painted, unless ``changes`` say another.
+            mask: White = repaint; None = all of it. Of the picture's size.
+            changes: Fields of ``webui.params.ImageToImage`` that differ, such as ``prompt``,
+                ``denoising_strength``, ``seed``, ``inpaint``.
+        Raises:
+            JobCancelled: The person stopped meanwhile. WebUIError: It cannot be painted.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Prompts about to be encoded: networks' tags are still in them."""
+
+    prompt: str
+    negative_prompt: str
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A walk that is about to begin.
+
+    Attributes:
+        stage: ``sampling``, or ``hires`` for a second pass.
+        noise: (B, 4, H/8, W/8) float32 unit noise.
+        init_latents: (B, 4, H/8, W/8) clean latents it begins with; None = pure noise.
+        seeds: Of the B pictures. indices: Their numbers in the job.
+        conditioning: The encoded prompts.
+    """
+
+    stage: str
+    noise: Tensor
+    init_latents: Tensor | None
+    seeds: Sequence[int]
+    indices: Sequence[int]
+    conditioning: Conditioning
+
+
+@dataclass(frozen=True)
+class Step:
+    """A network call.
+
+    Attributes:
+        call: 0-based number in this pass; samplers of second order call twice in a step.
+        total: Calls of the whole pass, foretold.
+        sigma: Noise level of the latents, sigma units, > 0.
+    """
+
+    call: int
+    total: int
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What the network said before guidance.
+
+    Attributes:
+        conds: For each part joined by AND, (B, 4, H/8, W/8) float32 clean estimates.
+        uncond: Likewise for the negative prompt; None in calls that skip it.
+    """
+
+    conds: tuple[Tensor, ...]
+    uncond: Tensor | None
+
+
+@dataclass(frozen=True)
+class SavedPicture:
+    """A picture on its way to the disk, or there.
+
+    Attributes:
+        data: The file's bytes, recipe included. format: png, jpg, webp or avif.
+        infotext: The recipe. index: Number of the picture in its job.
+        path: Where it is; None before it is written, or when it is not to be.
+    """
+
+    job_id: int
+    index: int
+    data: bytes = field(repr=False)
+    format: str
+    infotext: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A tab of the extension's own.
+
+    Attributes:
+        page: An HTML file of the extension's folder, shown in a frame; what it links lies beside
+            it. It may call the extension's routes, and those of the API.
+    """
+
+    title: Words
+    page: str = "page.html"
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """Work of the extension's own that goes through the queue.
+
+    Attributes:
+        name: Unique in the extension. title: In the queue. fields: What it is asked with.
+    """
+
+    name: str
+    title: Words = NO_WORDS
+    fields: tuple[AnyField, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A sampler.
+
+    Attributes:
+        name: As people choose it; also under ``[offers] samplers`` in extension.toml.
+        step: As the functions in webui/samplers/: ``(denoiser, latents, sigmas, cond, *, noise,
+            on_step)`` to clean latents; sigmas descend and end in 0; ``on_step`` is told of each.
+    """
+
+    name: str
+    step: Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A way to space noise levels.
+
+    Attributes:
+        name: As people choose it; also under ``[offers] schedules``.
+        sigmas: ``(steps, sigma_min, sigma_max)`` to ``steps`` descending numbers, all > 0; the 0
+            at the end is put there for it.
+    """
+
+    name: str
+    sigmas: Callable[[int, float, float], Iterable[float]]
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Makes pictures larger.
+
+    Attributes:
+        name: As people choose it; also under ``[offers] upscalers``.
+        enlarge: ``(image, width, height)`` to an RGB picture of exactly that size.
+    """
+
+    name: str
+    enlarge: Callable[[Image, int, int], Image]
+
+
+@dataclass(frozen=True)
+class FaceRestorer:
+    """Makes faces of painted pictures clear.
+
+    Attributes:
+        name: As people choose it; also under ``[offers] face_restorers``.
+        restore: ``(image, weight)`` to a picture of the same size; weight 0–1, 0 = strongest.
+    """
+
+    name: str
+    restore: Callable[[Image, float], Image]
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """Puts pictures into words.
+
+    Attributes:
+        name: As people choose it; also under ``[offers] taggers``.
+        describe: ``(image, threshold)`` to a line of tags; threshold 0–1.
+    """
+
+    name: str
+    describe: Callable[[Image, float], str]
+
+
+class Hooks:
+    """The moments."""
+
+    # In the web process: web.py
+
+    @_moment("web", "listed")
+    def forms(self) -> Sequence[Form]:
+        """Blocks of fields on the painting tabs and the Extras tab; asked once, after loading."""
+        ...
+
+    @_moment("web", "listed")
+    def settings(self) -> Sequence[AnyField]:
+        """Fields that are chosen once for all jobs; kept in config.json under ``extensions``. Their
+        values are among every job's ``values``."""
+        ...
+
+    @_moment("web", "listed")
+    def tabs(self) -> Sequence[Tab]:
+        """Tabs of the extension's own."""
+        ...
+
+    @_moment("web", "listed")
+    def job_kinds(self) -> Sequence[JobKind]:
+        """Kinds of jobs of the extension's own; ``run_job`` runs them in the worker."""
+        ...
+
+    @_moment("web", "told")
+    def routes(self, router: APIRouter) -> None:
+        """Add HTTP routes; they lie below ``/extensions/<name>/``, behind the same password as the
+        rest. Handlers are plain ``def`` (``async def`` is refused) and have ``seconds`` to answer.
+
+        Args:
+            router: The extension's own.
+        """
+        ...
+
+    @_moment("web", "changed")
+    def rewrite_prompt(self, text: str, which: str, values: Values) -> str | None:
+        """A prompt is made complete: styles are merged, comments cut; wildcards are not drawn yet.
+        What is answered is what the job asks for and what its recipe says.
+
+        Args:
+            text: The prompt.
+            which: ``prompt``, ``negative_prompt``, ``hires_prompt`` or ``hires_negative_prompt``.
+            values: The extension's fields.
+        """
+        ...
+
+    @_moment("web", "changed")
+    def params_resolved(self, params: Painting, values: Values) -> Painting | None:
+        """A request is complete and about to be frozen into its job; answer a changed copy
+        (``params.model_copy(update={…})``), which is checked once more."""
+        ...
+
+    @_moment("web", "changed")
+    def infotext_read(self, pairs: dict[str, str]) -> dict[str, str] | None:
+        """A recipe was read, to fill a form or a request: all its pairs as text. Values of declared
+        fields come back by themselves; this is for old spellings and other programs' keys."""
+        ...
+
+    @_moment("web", "changed")
+    def before_save(self, picture: SavedPicture, values: Values) -> SavedPicture | None:
+        """A finished picture is about to be written. Of the answer ``data`` and ``infotext``
+        count; the format stays."""
+        ...
+
+    @_moment("web", "told")
+    def after_save(self, picture: SavedPicture, values: Values) -> None:
+        """A picture is in the library; ``path`` is its file."""
+        ...
+
+    @_moment("web", "told")
+    def job_ended(self, job_id: int, state: str, values: Values) -> None:
+        """A job's row is final.
+
+        Args:
+            state: ``done``, ``failed`` or ``cancelled``.
+        """
+        ...
+
+    # In the worker: model.py. Tensors lie on the device, in inference mode.
+
+    @_moment("worker", "listed")
+    def samplers(self) -> Sequence[Sampler]:
+        """Samplers; asked once, after loading."""
+        ...
+
+    @_moment("worker", "listed")
+    def schedules(self) -> Sequence[Schedule]:
+        """Schedules; asked once, after loading."""
+        ...
+
+    @_moment("worker", "listed")
+    def upscalers(self) -> Sequence[Upscaler]:
+        """Upscalers; asked once, after loading. Networks are loaded at first use."""
+        ...
+
+    @_moment("worker", "listed")
+    def face_restorers(self) -> Sequence[FaceRestorer]:
+        """Face restorers; asked once, after loading."""
+        ...
+
+    @_moment("worker", "listed")
+    def taggers(self) -> Sequence[Tagger]:
+        """Taggers; asked once, after loading."""
+        ...
+
+    @_moment("worker", "told")
+    def before_job(self, job: Job) -> None:
+        """A painting job begins; nothing is loaded yet."""
+        ...
+
+    @_moment("worker", "changed")
+    def before_conditioning(self, texts: Texts, job: Job) -> Texts | None:
+        """Prompts are about to be read and encoded, once for each pass of each group of pictures.
+        Recipes do not tell what is changed here; ``rewrite_prompt`` is for that."""
+        ...
+
+    @_moment("worker", "changed")
+    def after_conditioning(self, conditioning: Conditioning, job: Job) -> Conditioning | None:
+        """Prompts are encoded; see ``webui.pipelines.conditioning.Conditioning``. Answer a changed
+        copy (``dataclasses.replace``); encodings are remembered between jobs."""
+        ...
+
+    @_moment("worker", "changed")
+    def before_pass(self, start: Pass, job: Job) -> Pass | None:
+        """A walk is about to begin: the first pass, hires fix's second one, each round of a
+        loopback. Of the answer ``noise``, ``init_latents`` and ``conditioning`` count."""
+        ...
+
+    @_moment("worker", "changed")
+    def before_step(self, latents: Tensor, step: Step, job: Job) -> Tensor | None:
+        """The network is about to be called.
+
+        Args:
+            latents: (B, 4, H/8, W/8) float32, clean latents plus noise of spread ``step.sigma``.
+        """
+        ...
+
+    @_moment("worker", "changed")
+    def after_model(self, estimates: Estimates, step: Step, job: Job) -> Estimates | None:
+        """The network was called; guidance has not been applied."""
+        ...
+
+    @_moment("worker", "changed")
+    def after_guidance(self, denoised: Tensor, step: Step, job: Job) -> Tensor | None:
+        """The guided estimate, which the sampler steps towards: (B, 4, H/8, W/8) float32."""
+        ...
+
+    @_moment("worker", "changed")
+    def after_pass(self, latents: Tensor, stage: str, job: Job) -> Tensor | None:
+        """A walk has ended.
+
+        Args:
+            latents: (B, 4, H/8, W/8) float32, clean, VAE-scaled.
+            stage: As in ``Pass``.
+        """
+        ...
+
+    @_moment("worker", "changed")
+    def after_decode(self, images: list[Image], job: Job) -> list[Image] | None:
+        """Latents were decoded: RGB pictures, as many as before must be answered. Faces are not
+        restored and masks not pasted back yet; the pictures between two passes come here too."""
+        ...
+
+    @_moment("worker", "changed", LONG_SECONDS)
+    def picture_finished(self, image: Image, index: int, seed: int, job: Job) -> Image | None:
+        """A picture is finished, before its recipe is put in.
+
+        Args:
+            image: RGB. index: Number in the job, from 0. seed: Its own.
+        """
+        ...
+
+    @_moment("worker", "changed")
+    def infotext_written(
+        self, pairs: dict[str, Any], index: int, job: Job
+    ) -> dict[str, Any] | None:
+        """A picture's recipe is about to be written.
+
+        Args:
+            pairs: What extensions add to it, declared fields among them, in their order; a value
+                of None writes nothing.
+        """
+        ...
+
+    @_moment("worker", "told")
+    def after_job(self, job: Job) -> None:
+        """A painting job has ended, well or not; let go of what it needed."""
+        ...
+
+    @_moment("worker", "changed", LONG_SECONDS)
+    def extras_picture(self, image: Image, job: Job) -> Image | None:
+        """A step of the Extras tab, after upscaling and faces, for extensions with a form there.
+
+        Args:
+            image: RGB, 8-bit.
+        """
+        ...
+
+    @_moment("worker", "listed", LONG_SECONDS)
+    def run_job(self, kind: str, job: Job) -> Sequence[Mapping[str, Any]]:
+        """Run a job of the extension's own; asked of its owner alone.
+
+        Args:
+            kind: The ``JobKind``'s name.
+        Returns:
+            One dict of plain JSON: the job's result. What it raises fails the job.
+        """
+        ...
+
+
+MOMENTS: Mapping[str, Moment] = {
+    name: function.moment for name, function in vars(Hooks).items() if hasattr(function, "moment")
+}
+"""All of them by name, in the order above."""
