@@ -10,7 +10,8 @@ from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
     {
-        "brake", "database", "database_rescue", "errors", "file_lock", "hookspecs", "infotext",
+        "brake", "database", "database_rescue", "errors", "extension_forms", "file_lock",
+        "hookspecs", "infotext",
         "lenient", "option_values", "options", "params", "pictures", "progress", "settings", "video", "wire",
     }
 )  # fmt: skip
