@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from webui import PROGRAM_VERSION
 from webui.errors import SettingsError, WebUIError
 
 BUSY_TIMEOUT_SECONDS = 15.0
@@ -111,13 +112,20 @@ class Database:
                 raise self._translated(err) from err
 
     def _translated(self, err: sqlite3.Error) -> WebUIError:
+        if type(err) is sqlite3.DatabaseError:  # damaged, or no database at all
+            return self._error(
+                f"The database {self.path} is damaged: {err}.",
+                "Stop the program and start it again: what can be read is then copied into a new "
+                "one. Pictures and models are not in it.",
+            )
         return self._error(
             f"The database {self.path} could not be used: {err}.",
             "Free some disk space, make its folder writable, or close other programs using it.",
         )
 
     def migrate(self, migrations: Sequence[Migration]) -> None:
-        """Apply the migrations not yet applied, in order; each whole or not at all.
+        """Apply the migrations not yet applied, in order; each whole or not at all. Which version
+        of the program did it is kept, too.
 
         Several processes may do this at once: the write lock lets one go first.
 
@@ -128,6 +136,7 @@ class Database:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL)"
             )
+            db.execute("CREATE TABLE IF NOT EXISTS versions (name TEXT PRIMARY KEY, since REAL)")
         for name, script in migrations:
             with self.write(durable=True) as db:
                 if db.execute("SELECT 1 FROM migrations WHERE name = ?", (name,)).fetchone():
@@ -135,9 +144,25 @@ class Database:
                 for statement in filter(str.strip, script.split(";")):
                     db.execute(statement)
                 db.execute("INSERT INTO migrations VALUES (?, ?)", (name, time.time()))
+                db.execute(
+                    "INSERT OR REPLACE INTO versions VALUES (?, ?)", (PROGRAM_VERSION, time.time())
+                )
 
     def close(self) -> None:
         """Close both connections; safe to call twice."""
         with self._write_lock, self._read_lock:
             self._writer.close()
             self._reader.close()
+
+
+def go_on_from(db: sqlite3.Connection, table: str, number: int) -> None:
+    """Let the next row of a table that counts its rows have a higher number than this."""
+    last = max(number, last_number(db, table))
+    db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+    db.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, last))
+
+
+def last_number(db: sqlite3.Connection, table: str) -> int:
+    """The highest number a row of a table ever had, as far as it counts them; 0 before any."""
+    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return int(found[0]) if found else 0

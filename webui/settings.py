@@ -38,11 +38,12 @@ class Folders:
     """Extra folders of further kinds: kind and path."""
     programs: tuple[Path, ...] = ()
     """Where other programs keep models that are used here, too (``other_programs``)."""
+    database_name: str = "danqing.sqlite3"
 
     @property
     def database(self) -> Path:
         """The SQLite file with jobs, pictures and hashes."""
-        return self.data / "data" / "danqing.sqlite3"
+        return self.data / "data" / self.database_name
 
     @property
     def logs(self) -> Path:

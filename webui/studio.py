@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ from webui.services.gallery.room import GalleryRoom
 from webui.services.job_control import JobControl
 from webui.services.job_files import JobFiles
 from webui.services.job_results import JobResults
+from webui.services.main_database import make_ready
 from webui.services.model_cards import ModelCards
 from webui.services.named_weights import NamedWeights
 from webui.services.plots.axes import Names
@@ -106,16 +107,19 @@ class Studio:
     Args:
         settings: From the start-up flags.
         worker_command: Program and arguments of the model process; None = ours.
+    Attributes:
+        database: Which file the jobs are in, and what became of the one before, if anything.
     Raises:
         SettingsError: The data folder cannot be used, or another server uses it.
     """
 
     def __init__(self, settings: Settings, *, worker_command: Sequence[str] | None = None) -> None:
-        self.settings = settings
         self.started_at = time.time()
-        folders = settings.folders
         self._held = ExitStack()
-        self._held.enter_context(lock_data_folder(folders.database.parent))
+        self._held.enter_context(lock_data_folder(settings.folders.database.parent))
+        self.database = make_ready(settings.folders)
+        folders = self.database.folders
+        self.settings = settings = replace(settings, folders=folders)
         self.options = Options(folders.data / "config.json")
         self.jobs = JobStore(folders.database)
         self.library = Library(
@@ -132,6 +136,8 @@ class Studio:
         self.gallery = GalleryRoom(
             settings, self.options, self.jobs, self.library, self.inputs, replays
         )
+        if self.database.is_new:
+            self.gallery.give_back()
         self.cards = ModelCards(self.catalog, folders.data / "cache" / "cards")
         self.downloads = Downloads(
             folders, public_only=not settings.is_private, on_come=self.catalog.refresh

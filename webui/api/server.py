@@ -166,6 +166,10 @@ def system_facts(studio: Studio) -> dict[str, Any]:
         "CPU": {"model": platform.processor(), "count logical": psutil.cpu_count()},
         "RAM": ram(),
         "Jobs": studio.jobs.counts(),
+        "Database": {
+            "file": studio.database.folders.database.name,
+            "news": str(studio.database.news or ""),
+        },
         "Packages": sorted(
             f"{package.name}=={package.version}" for package in importlib.metadata.distributions()
         ),

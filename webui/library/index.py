@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,22 @@ class PictureIndex:
         """Close the file."""
         self._db.close()
 
+    def last_number(self) -> int:
+        """The highest id that a picture ever had here; 0 before any."""
+        rows = self._db.read("SELECT seq FROM sqlite_sequence WHERE name = 'images'")
+        return rows[0]["seq"] if rows else 0
+
+    def take_back(self, pictures: Iterable[SavedPicture]) -> None:
+        """List pictures whose rows were lost, under their old ids; rows that are there stay."""
+        with self._db.write() as db:
+            for picture in pictures:
+                row = {**_row_of(picture), "id": picture.id, "is_ready": 1}
+                db.execute(
+                    f"INSERT OR IGNORE INTO images ({', '.join(row)})"
+                    f" VALUES ({', '.join('?' * len(row))})",
+                    list(row.values()),
+                )
+
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[SavedPicture]:
         return [_picture(row) for row in self._db.read(sql, values)]
 
@@ -145,14 +161,7 @@ class PictureIndex:
 
     def put_back(self, picture: SavedPicture) -> None:
         """Restore a row as it was before a failed attempt to write the picture anew."""
-        row = new_row(
-            job_id=picture.job_id, index=picture.index, kind=picture.kind, path=picture.path,
-            root=picture.root, picture_format=picture.format, size=(picture.width, picture.height),
-            size_bytes=picture.size_bytes, seed=picture.seed, infotext=picture.infotext,
-            facts=picture.facts, user=picture.user, client=picture.client,
-            is_saved=picture.is_saved,
-        )  # fmt: skip
-        self.mark_ready(self.reserve(row))
+        self.mark_ready(self.reserve(_row_of(picture)))
 
     def of_picture(self, job_id: int, index: int, kind: str) -> SavedPicture | None:
         """The row of a picture, shown or only reserved."""
@@ -258,6 +267,16 @@ def new_row(
         "created_at": time.time(),
         "is_saved": is_saved,
     }
+
+
+def _row_of(picture: SavedPicture) -> dict[str, object]:
+    row = new_row(
+        job_id=picture.job_id, index=picture.index, kind=picture.kind, path=picture.path,
+        root=picture.root, picture_format=picture.format, size=(picture.width, picture.height),
+        size_bytes=picture.size_bytes, seed=picture.seed, infotext=picture.infotext,
+        facts=picture.facts, user=picture.user, client=picture.client, is_saved=picture.is_saved,
+    )  # fmt: skip
+    return {**row, "created_at": picture.created_at}
 
 
 def _picture(row: sqlite3.Row) -> SavedPicture:

@@ -490,6 +490,14 @@ class Library:
         """As ``by_path``, also of a picture that is only just being written."""
         return self._index.by_path(path, is_ready=False)
 
+    def last_number(self) -> int:
+        """The highest number a picture ever had here; 0 before any."""
+        return self._index.last_number()
+
+    def take_back(self, pictures: Iterable[SavedPicture]) -> None:
+        """List pictures whose records were lost, under their old numbers."""
+        self._index.take_back(pictures)
+
     def has_moved(self, path: Path, new_path: Path, root: Path) -> None:
         """A picture's file lies elsewhere now, below ``root``."""
         self._index.has_moved(path, new_path, root)

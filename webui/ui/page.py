@@ -18,6 +18,7 @@ from webui.ui import (
     img2img,
     input_history,
     models_tab,
+    news,
     painting_tab,
     picture_buttons,
     png_info,
@@ -86,6 +87,7 @@ def build_page(studio: Studio) -> gr.Blocks:
 def _draw(studio: Studio) -> Page:
     secret = load_secret(studio.settings.folders.database.parent)
     browser = gr.BrowserState("", storage_key="danqing-browser", secret=secret)
+    news.draw(studio)
     with gr.Row(elem_classes="dq-top"):
         gr.HTML(BRAND, elem_classes="dq-brandbox")
         quick = quicksettings.draw(studio)

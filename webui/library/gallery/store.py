@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webui.database import Database
+from webui.database_rescue import is_damage, newer_version, set_aside
 from webui.errors import LibraryError, SettingsError
 from webui.library.gallery.marks import Lasting
 from webui.library.gallery.query import read_query
@@ -31,6 +32,8 @@ from webui.library.gallery.rows import COLUMNS, HERE, MIGRATIONS, Origin, Pictur
 from webui.library.gallery.words import spaced
 
 logger = logging.getLogger(__name__)
+INDEX_FILE = "gallery.sqlite3"
+"""Its name, in the folder of the other database."""
 KEPT_ANSWERS = 6
 Numbers = NDArray[np.int64]
 """Pictures by their numbers."""
@@ -65,7 +68,7 @@ class GalleryStore:
         try:
             return self._checked()
         except (SettingsError, LibraryError) as err:
-            if not _is_damage(err):
+            if not is_damage(err):
                 raise
             self._set_aside("damaged")
             return self._checked()
@@ -73,7 +76,7 @@ class GalleryStore:
     def _checked(self) -> Database:
         db = Database(self.path, LibraryError)
         try:
-            if _is_newer(db):
+            if newer_version(self.path, MIGRATIONS) is not None:
                 db.close()
                 self._set_aside("newer")
                 db = Database(self.path, LibraryError)
@@ -85,11 +88,7 @@ class GalleryStore:
         return db
 
     def _set_aside(self, why: str) -> None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        aside = self.path.with_name(f"{self.path.stem}.{why}-{stamp}{self.path.suffix}")
-        self.path.replace(aside)
-        for tail in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + tail).unlink(missing_ok=True)
+        aside = set_aside(self.path, why)
         logger.warning("The gallery's index is made anew; the %s one is now %s.", why, aside)
         self.is_new, self.put_aside = True, aside
 
@@ -134,7 +133,7 @@ class GalleryStore:
             self.changed()
 
     def _mended(self, err: LibraryError) -> LibraryError:
-        if not _is_damage(err):
+        if not is_damage(err):
             return err
         self.begin_anew()
         return LibraryError(
@@ -390,22 +389,3 @@ class GalleryStore:
 def _remembered(db: sqlite3.Connection, mark: str) -> Lasting:
     row = db.execute("SELECT facts FROM remembered WHERE mark = ?", (mark,)).fetchone()
     return Lasting.from_json(json.loads(row["facts"])) if row else Lasting()
-
-
-def _is_newer(db: Database) -> bool:
-    """True when migrations were applied that this version does not know."""
-    if not db.read("SELECT 1 FROM sqlite_master WHERE name = 'migrations'"):
-        return False
-    known = {name for name, _ in MIGRATIONS}
-    return any(row["name"] not in known for row in db.read("SELECT name FROM migrations"))
-
-
-def _is_damage(err: BaseException) -> bool:
-    """True when SQLite says that the file is damaged or none of its own."""
-    cause = err.__cause__
-    if isinstance(cause, LibraryError | SettingsError):
-        return _is_damage(cause)
-    is_plain = isinstance(cause, sqlite3.DatabaseError) and not isinstance(
-        cause, sqlite3.OperationalError | sqlite3.IntegrityError | sqlite3.ProgrammingError
-    )
-    return is_plain

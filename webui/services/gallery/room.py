@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from webui.infotext import parse_infotext
 from webui.jobs.store import JobStore
 from webui.library.gallery.marks import Journal
-from webui.library.gallery.store import GalleryStore
+from webui.library.gallery.rows import Picture
+from webui.library.gallery.store import INDEX_FILE, GalleryStore
 from webui.library.gallery.thumbs import Thumbs
 from webui.library.inputs import Inputs
-from webui.library.library import Library
+from webui.library.library import Library, SavedPicture
 from webui.options import Options
 from webui.params import AnyParams
 from webui.services.gallery.deeds import GalleryDeeds
@@ -43,9 +45,9 @@ class GalleryRoom:
         replays: Replays,
     ) -> None:
         folders, self._options, self._jobs = settings.folders, options, jobs
-        self._data = folders.data
+        self._data, self._library = folders.data, library
         kept = folders.database.parent
-        self._store = GalleryStore(kept / "gallery.sqlite3")
+        self._store = GalleryStore(kept / INDEX_FILE)
         journal = Journal(kept / "gallery-marks.jsonl")
         thumbs = Thumbs(folders.data / "cache" / "thumbs")
         self.pictures = Gallery(self._store, journal, thumbs, library)
@@ -69,6 +71,13 @@ class GalleryRoom:
         """
         return paint_again(self._jobs, self.pictures.get(picture_id, user))
 
+    def give_back(self) -> None:
+        """Tell a library whose records were lost what is known here of pictures painted here."""
+        painted = self._store.where("image IS NOT NULL AND job IS NOT NULL AND job_index NOT NULL")
+        self._library.take_back(
+            _saved(picture, self._store.infotext(picture.id)) for picture in painted
+        )
+
     def close(self) -> None:
         """End the thread and close the index."""
         self.watch.stop()
@@ -81,3 +90,31 @@ class GalleryRoom:
             if key.startswith("outdir_") and key.endswith(OUTPUT_OPTIONS)
         ]
         return [self._data / folder for folder in named if folder] + [self._data / "recovered"]
+
+
+def _saved(picture: Picture, infotext: str) -> SavedPicture:
+    """A picture of the gallery as the library had it, without what only the job knew."""
+    assert None not in (picture.image, picture.job, picture.job_index), "it was painted here"
+    read = parse_infotext(infotext)
+    return SavedPicture(
+        id=picture.image or 0,
+        job_id=picture.job or 0,
+        index=picture.job_index or 0,
+        kind="grid" if picture.kind == "grid" else "image",
+        path=picture.path,
+        root=picture.root,
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        size_bytes=picture.size,
+        seed=int(picture.seed) if picture.seed.isdecimal() else None,
+        infotext=infotext,
+        facts={
+            "prompt": read.prompt, "negative_prompt": read.negative_prompt,
+            "model_name": picture.model, "sampler": picture.sampler, "steps": picture.steps,
+        },
+        user=picture.user,
+        client="",
+        created_at=picture.created,
+        is_saved=True,
+    )  # fmt: skip

@@ -123,7 +123,7 @@ class GalleryWatch:
         count = 0
         with self._catching_up:
             while not self._stopped.is_set():
-                last = self._store.progress("images")
+                last = self._last_taken()
                 rows = self._library.saved_after(last, AT_ONCE)
                 if not rows:
                     break
@@ -131,6 +131,15 @@ class GalleryWatch:
                     count += self._take(saved)
                 self._store.note("images", rows[-1].id)
         return count
+
+    def _last_taken(self) -> int:
+        """The number of the last picture that was listed here. Beyond the library's own numbers
+        it is of another library (``services.main_database``): then the last one listed of this."""
+        last, highest = self._store.progress("images"), self._library.last_number()
+        if last <= highest:
+            return last
+        rows = self._store.read("SELECT MAX(image) FROM pictures WHERE image <= ?", (highest,))
+        return rows[0][0] or 0
 
     def _take(self, saved: SavedPicture) -> bool:
         try:
