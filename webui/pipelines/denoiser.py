@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,8 +17,10 @@ from torch import Tensor
 from webui.checkpoints.load import LoadedModel
 from webui.errors import ParamsError
 from webui.pipelines.conditioning import Conditioning, Interrupted
+from webui.pipelines.control import PassControl
 from webui.pipelines.encoding import Encoding, joined, same_length
 from webui.pipelines.latent_blend import Blend
+from webui.pipelines.moments import QUIET, Call, Moments
 from webui.pipelines.network_call import NetworkCall, call_network
 from webui.pipelines.picture_channels import PictureChannels
 from webui.pipelines.placement import on_device
@@ -50,6 +52,21 @@ class Guidance:
     image_cfg_scale: float = 1.0
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One estimate that is wanted of the network.
+
+    Attributes:
+        encoding: The text it is told.
+        is_prompt: That is no negative one.
+        sees_picture: It is shown the input picture, if there is one.
+    """
+
+    encoding: Encoding
+    is_prompt: bool = True
+    sees_picture: bool = True
+
+
 class CfgDenoiser:
     """Estimates clean latents with a U-Net under classifier-free guidance.
 
@@ -64,6 +81,7 @@ class CfgDenoiser:
         blend: What of the original stays at every step; None = nothing.
         channels: What inpainting and InstructPix2Pix checkpoints are shown beside the noise; None
             for checkpoints that take no more.
+        moments: Where extensions join.
     """
 
     def __init__(
@@ -77,6 +95,7 @@ class CfgDenoiser:
         takeover: Takeover | None = None,
         blend: Blend | None = None,
         channels: PictureChannels | None = None,
+        moments: Moments = QUIET,
     ) -> None:
         self._model = model
         self._table = table
@@ -87,6 +106,7 @@ class CfgDenoiser:
         self._takeover = takeover
         self._blend = blend
         self._channels = channels
+        self._moments = moments
         self._own_cond: Conditioning | None = None
         self._turn = ExitStack()
         self._calls = 0
@@ -125,22 +145,35 @@ class CfgDenoiser:
 
     def _guided(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:
         self._stop_if_asked()
-        call, self._calls = self._calls, self._calls + 1
-        cond = self._hand_over_when_due(call, sigma, cond)
+        call = Call(self._calls, self._guidance.total_calls, sigma)
+        self._calls += 1
+        cond = self._hand_over_when_due(call.number, sigma, cond)
+        latents = self._moments.before_step(latents, call)
+        denoised, uncond = self._under_guidance(latents, call, cond)
+        self._last = denoised = self._moments.after_guidance(denoised, call)
+        return denoised, uncond
+
+    def _under_guidance(
+        self, latents: Tensor, call: Call, cond: Conditioning
+    ) -> tuple[Tensor, Tensor]:
+        """The guided estimate and the unconditional one."""
+        sigma = call.sigma
         weights = [weight for weight, _ in cond.positive]
-        encodings = [part.at(call) for _, part in cond.positive]
+        encodings = [part.at(call.number) for _, part in cond.positive]
+        negative = cond.negative.at(call.number)
         if self._is_edited_by_picture:
-            return self._guided_by_picture(latents, sigma, encodings, cond.negative.at(call))
-        if self._skips_uncond(call, sigma):
+            return self._guided_by_picture(latents, call, encodings, negative)
+        if self._skips_uncond(call.number, sigma):
             estimates = self._estimate(latents, sigma, encodings)
+            estimates, _ = self._moments.after_model(estimates, None, call)
             denoised = _weighted_mean(weights, estimates)
-            self._last = denoised
             return denoised, denoised
-        *conds, uncond = self._estimate(latents, sigma, [*encodings, cond.negative.at(call)])
+        *found, uncond = self._estimate(latents, sigma, [*encodings, negative])
+        conds, told_uncond = self._moments.after_model(tuple(found), uncond, call)
+        uncond = uncond if told_uncond is None else told_uncond
         denoised = uncond
         for weight, estimate in zip(weights, conds, strict=True):
             denoised = denoised + (weight * self._guidance.cfg_scale) * (estimate - uncond)
-        self._last = denoised
         return denoised, uncond
 
     @property
@@ -148,7 +181,7 @@ class CfgDenoiser:
         return self._guidance.image_cfg_scale != 1.0 and self._model.spec.purpose == "edit"
 
     def _guided_by_picture(
-        self, latents: Tensor, sigma: Tensor, encodings: list[Encoding], negative: Encoding
+        self, latents: Tensor, call: Call, encodings: list[Encoding], negative: Encoding
     ) -> tuple[Tensor, Tensor]:
         """Guidance by prompt and picture: three estimates, the last one shown neither.
 
@@ -163,11 +196,12 @@ class CfgDenoiser:
             )
         guidance = self._guidance
         told, shown, neither = self._estimate(
-            latents, sigma, [*encodings, negative, negative], is_last_blind=True
+            latents, call.sigma, [*encodings, negative, negative], is_last_blind=True
         )
+        (told, shown), blind = self._moments.after_model((told, shown), neither, call)
+        neither = neither if blind is None else blind
         denoised = neither + guidance.cfg_scale * (told - shown)
         denoised = denoised + guidance.image_cfg_scale * (shown - neither)
-        self._last = denoised
         return denoised, neither
 
     def _stop_if_asked(self) -> None:
@@ -199,34 +233,20 @@ class CfgDenoiser:
             return guidance.s_min_uncond_all or call % 2 == 1
         return guidance.cfg_scale == 1.0
 
-    def _estimate(
-        self,
-        latents: Tensor,
-        sigma: Tensor,
-        encodings: list[Encoding],
-        *,
-        is_last_blind: bool = False,
-    ) -> tuple[Tensor, ...]:
-        """One clean estimate for each encoding, in one network call where lengths allow it.
-
-        Args:
-            is_last_blind: The last is made without a look at the input picture.
-        """
-        encodings = self._padded(encodings)
-        sees = [True] * len(encodings)
-        sees[-1] = not is_last_blind
-        if same_length(encodings):
-            return self._run(latents, sigma, encodings, sees)
+    def _estimate(self, latents: Tensor, sigma: Tensor, asked: list[Asked]) -> tuple[Tensor, ...]:
+        """One clean estimate for each, in one network call where lengths allow it."""
+        padded = self._padded([one.encoding for one in asked])
+        asked = [replace(one, encoding=e) for one, e in zip(asked, padded, strict=True)]
+        if same_length(padded):
+            return self._run(latents, sigma, asked)
         by_length: dict[int, list[int]] = {}
-        for index, encoding in enumerate(encodings):
+        for index, encoding in enumerate(padded):
             by_length.setdefault(encoding.tokens, []).append(index)
         found: dict[int, Tensor] = {}
         for indices in by_length.values():
-            estimates = self._run(
-                latents, sigma, [encodings[i] for i in indices], [sees[i] for i in indices]
-            )
+            estimates = self._run(latents, sigma, [asked[i] for i in indices])
             found.update(zip(indices, estimates, strict=True))
-        return tuple(found[i] for i in range(len(encodings)))
+        return tuple(found[i] for i in range(len(asked)))
 
     def _padded(self, encodings: list[Encoding]) -> list[Encoding]:
         if same_length(encodings):
@@ -243,18 +263,16 @@ class CfgDenoiser:
             return [padded(one) for one in encodings]
         return encodings
 
-    def _run(
-        self, latents: Tensor, sigma: Tensor, encodings: list[Encoding], sees: list[bool]
-    ) -> tuple[Tensor, ...]:
-        count, batch = len(encodings), latents.shape[0]
-        context = joined([e.repeated(batch) for e in encodings])  # N·B
+    def _run(self, latents: Tensor, sigma: Tensor, asked: list[Asked]) -> tuple[Tensor, ...]:
+        count, batch = len(asked), latents.shape[0]
+        context = joined([one.encoding.repeated(batch) for one in asked])  # N·B
         noisy = latents.repeat(count, 1, 1, 1)  # (N·B, 4, h, w)
         levels = sigma.repeat(count)
         scale = (levels**2 + 1).rsqrt().view(-1, 1, 1, 1)
         model = self._model
         output = self._call(
             model,
-            self._with_channels(noisy * scale, latents, sees).to(model.dtype),
+            self._with_channels(noisy * scale, latents, asked).to(model.dtype),
             self._table.sigma_to_t(levels).to(torch.float32),
             context,
             self._stop_if_asked,
@@ -264,15 +282,21 @@ class CfgDenoiser:
             denoised = noisy * scale**2 - output * (spread * scale)
         else:
             denoised = noisy - output * spread
+        if self._control is not None:
+            denoised = self._control.corrected(denoised, [one.is_prompt for one in asked])
         return denoised.chunk(count)
 
-    def _with_channels(self, scaled: Tensor, latents: Tensor, sees: list[bool]) -> Tensor:
-        """The network's input: scaled latents (N·B, 4, h, w), then what else it takes."""
-        extra = self._channels.of(self._model, latents) if self._channels else None
-        if extra is None:
-            return scaled
-        nothing = torch.zeros_like(extra)
-        return torch.cat([scaled, torch.cat([extra if s else nothing for s in sees])], dim=1)
+    def _with_channels(self, scaled: Tensor, latents: Tensor, asked: list[Asked]) -> Tensor:
+        """The network's input: scaled latents (N·B, 4, h, w), then what else goes in."""
+        parts = [scaled]
+        shown = self._channels.of(self._model, latents) if self._channels else None
+        if shown is not None:
+            nothing = torch.zeros_like(shown)
+            parts.append(torch.cat([shown if one.sees_picture else nothing for one in asked]))
+        if self._control is not None:
+            maps = self._control.channels(latents, [one.is_prompt for one in asked])
+            parts += [] if maps is None else [maps]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else scaled
 
 
 def _weighted_mean(weights: list[float], estimates: tuple[Tensor, ...]) -> Tensor:

@@ -23,10 +23,14 @@ from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.errors import DeviceMemoryError
+from webui.hookspecs import Pass
 from webui.networks.tiling import set_tiling
 from webui.params import FaceRestoration, Painting
 from webui.pipelines.conditioning import Conditioning, Interrupted, PassFacts, PromptEncoder
+from webui.pipelines.control import ControlledPass, JobControl, Pass, PassControl
+from webui.pipelines.control_maps import Beneath
 from webui.pipelines.decode import VaeWork, decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.encoding import Encoding
@@ -41,7 +45,8 @@ from webui.pipelines.memory_ladder import (
     is_out_of_memory,
     remember_group,
 )
-from webui.pipelines.network_call import NetworkCall
+from webui.pipelines.moments import QUIET, Moments
+from webui.pipelines.network_call import NetworkCall, call_network
 from webui.pipelines.networks import JobNetworks
 from webui.pipelines.picture_channels import PictureChannels, ShownPicture
 from webui.pipelines.takeover import Successor, Takeover
@@ -135,6 +140,10 @@ class Supplies(Protocol):
         """
         ...
 
+    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+        """See ``control.ControlSupplies``."""
+        ...
+
     def face_mender(self, wish: FaceRestoration) -> FaceMender:
         """What makes faces clear.
 
@@ -156,7 +165,14 @@ class PaintingRun(ABC, Generic[SomeParams]):
         params: The request.
         supplies: Models, input pictures, upscalers.
         listener: Gets progress, previews and pictures; may stop the work.
+
+    Attributes:
+        moments: Where extensions join; to be set before ``paint``.
+        present: Numbers of the pictures at work.
     """
+
+    moments: Moments = QUIET
+    present: Sequence[int] = ()
 
     def __init__(self, params: SomeParams, supplies: Supplies, listener: Listener) -> None:
         self.params = self._request = params
@@ -165,6 +181,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         self.options = sampler_options(params)
         self.total_steps = 0
         self.checkpoint = params.checkpoint
+        self._control = JobControl(params, supplies, listener.warn)
         self._tiled: list[weakref.ref[LoadedModel]] = []
         self.seeds, self.subseeds = image_seeds(
             params.seed, params.subseed, params.subseed_strength, params.image_count
@@ -239,7 +256,9 @@ class PaintingRun(ABC, Generic[SomeParams]):
                 remember_group(self.model, cells, size)
                 is_news = False
             for index, image in zip(group, images, strict=False):
-                yield Picture(index, image, self.seeds[index], self.subseeds[index])
+                seed = self.seeds[index]
+                image = self.moments.picture_finished(image, index, seed)
+                yield Picture(index, image, seed, self.subseeds[index])
             left = left[len(group) :]
 
     def _group(
@@ -247,6 +266,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
     ) -> tuple[list[Image.Image] | None, tuple[str, ...]]:
         """The pictures; or None, and what was tried, when memory is too short for them."""
         tried: tuple[str, ...] = ()
+        self.present = indices
         try:
             with torch.inference_mode(), self._on_its_own(indices[0]):
                 return self.images(batch, indices), ()
@@ -308,7 +328,8 @@ class PaintingRun(ABC, Generic[SomeParams]):
         work = self._vae_work(batch, "decoding")
         if self.listener.should_stop():  # what there is shall be seen whole
             work = replace(work, should_stop=lambda: False)
-        return decode(model or self.model, latents, self.listener.warn, work)
+        images = decode(model or self.model, latents, self.listener.warn, work)
+        return self.moments.after_decode(images)
 
     def with_clear_faces(self, batch: int, images: list[Image.Image]) -> list[Image.Image]:
         """Pictures as decoded, their faces restored when the request asks for it; as they were
@@ -368,9 +389,11 @@ class PaintingRun(ABC, Generic[SomeParams]):
             hires_steps: Steps of a second pass, which prompt schedules count on from the first.
             size: Width and height of the pass in pixels; None = the request's.
         """
+        prompt, negative = self.moments.before_conditioning(prompt, negative)
         read = self._read(prompt, negative, sampler, hires_steps)
         self.supplies.networks.want(() if self.params.disable_extra_networks else read.networks)
-        return self._encode_read(read, size or (self.params.width, self.params.height))
+        cond = self._encode_read(read, size or (self.params.width, self.params.height))
+        return self.moments.after_conditioning(cond)
 
     def _read(
         self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
@@ -401,6 +424,8 @@ class PaintingRun(ABC, Generic[SomeParams]):
         blend: Blend | None = None,
         pictures: Sequence[ShownPicture] = (),
         image_cfg_scale: float = 1.0,
+        which: Pass = "only",
+        beneath: Sequence[Beneath] = (),
     ) -> CfgDenoiser:
         """The network under this request's guidance; a refiner takes over when its time comes.
 
@@ -412,6 +437,8 @@ class PaintingRun(ABC, Generic[SomeParams]):
             pictures: What inpainting and InstructPix2Pix checkpoints are shown, one for each
                 picture of the batch; empty = that there is no picture.
             image_cfg_scale: Guidance by the input picture, for the latter; 1 = off.
+            which: Of how many passes this is.
+            beneath: What each picture of the batch repaints, for ControlNets; empty in txt2img.
         """
         s = self.params.sampling
         guidance = Guidance(
@@ -424,16 +451,21 @@ class PaintingRun(ABC, Generic[SomeParams]):
             pad_conds_v0=s.pad_cond_uncond_v0,
             image_cfg_scale=image_cfg_scale,
         )
+        is_own = self.checkpoint == self.params.checkpoint
+        control = self._control.for_pass(
+            self.model if is_own else None, ControlledPass(which, beneath, self._encoded_quietly)
+        )
         return CfgDenoiser(
             self.model,
             noise_table(self.params, self.model),
             guidance,
             self.listener.should_stop,
             self._empty_prompt(),
-            self.network_call(),
+            self.network_call(control),
             takeover=self._takeover() if has_refiner else None,
             blend=blend,
             channels=PictureChannels(lambda images: self.encoded(0, images), pictures),
+            moments=self.moments,
         )
 
     def network_call(self) -> NetworkCall:
@@ -509,22 +541,27 @@ class PaintingRun(ABC, Generic[SomeParams]):
         """
         with denoiser.at_work():
             self.supplies.networks.at_step(0)
-            return sample(
+            first = noise.first() if first_noise is None else first_noise
+            start = self.moments.before_pass(
+                Pass(stage, first, init_latents, noise.seeds, self.present, cond)
+            )
+            latents = sample(
                 sampler,
                 denoiser,
-                noise.first() if first_noise is None else first_noise,
-                cond,
+                start.noise,
+                start.conditioning,
                 table=noise_table(self.params, self.model),
                 steps=steps,
                 schedule_label=schedule,
                 options=self.options,
                 noise=noise,
                 on_step=self.on_step(batch, stage),
-                init_latents=init_latents,
+                init_latents=start.init_latents,
                 t_enc=t_enc,
                 extra_noise=extra_noise,
                 is_sdxl=self.model.family.latents == "sdxl",
             )
+        return self.moments.after_pass(latents, stage)
 
     def on_step(self, batch: int, stage: str) -> Callable[[StepInfo], None]:
         """What a sampler tells after each step, passed on with a preview."""

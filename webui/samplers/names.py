@@ -9,7 +9,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -90,7 +90,7 @@ class ScheduleInfo:
         return (self.label, self.name, *self.aliases)
 
 
-SCHEDULES: tuple[ScheduleInfo, ...] = (
+_SCHEDULES: list[ScheduleInfo] = [
     ScheduleInfo("automatic", AUTOMATIC),
     ScheduleInfo("uniform", "Uniform", need_inner_model=True),
     ScheduleInfo("karras", "Karras", default_rho=7.0),
@@ -103,11 +103,12 @@ SCHEDULES: tuple[ScheduleInfo, ...] = (
     ScheduleInfo("normal", "Normal", need_inner_model=True),
     ScheduleInfo("ddim", "DDIM", need_inner_model=True),
     ScheduleInfo("beta", "Beta", need_inner_model=True),
-)
+]
+_SCHEDULES_BY_LABEL = {s.label: s for s in _SCHEDULES}
+SCHEDULES: Sequence[ScheduleInfo] = _SCHEDULES
+SCHEDULES_BY_LABEL: Mapping[str, ScheduleInfo] = MappingProxyType(_SCHEDULES_BY_LABEL)
 
-SCHEDULES_BY_LABEL: Mapping[str, ScheduleInfo] = MappingProxyType({s.label: s for s in SCHEDULES})
-
-SAMPLERS: tuple[SamplerInfo, ...] = (
+_SAMPLERS: list[SamplerInfo] = [
     SamplerInfo("DPM++ 2M", ("k_dpmpp_2m",), "Karras"),
     SamplerInfo("DPM++ SDE", ("k_dpmpp_sde",), "Karras", second_order=True, brownian=True),
     SamplerInfo("DPM++ 2M SDE", ("k_dpmpp_2m_sde",), "Exponential", brownian=True),
@@ -147,15 +148,50 @@ SAMPLERS: tuple[SamplerInfo, ...] = (
     SamplerInfo("PLMS", ("plms",), kind="timestep"),
     SamplerInfo("UniPC", ("unipc",), kind="timestep"),
     SamplerInfo("LCM", ("k_lcm",)),
-)
+]
+_SAMPLERS_BY_NAME = {s.name: s for s in _SAMPLERS}
+SAMPLERS: Sequence[SamplerInfo] = _SAMPLERS
+SAMPLERS_BY_NAME: Mapping[str, SamplerInfo] = MappingProxyType(_SAMPLERS_BY_NAME)
 
-SAMPLERS_BY_NAME: Mapping[str, SamplerInfo] = MappingProxyType({s.name: s for s in SAMPLERS})
-
-DEFAULT_SAMPLER = SAMPLERS[0]
+DEFAULT_SAMPLER = _SAMPLERS[0]
 """What an unknown name silently becomes, as in A1111 1.9.4 and later."""
 
 API_DEFAULT_SAMPLER = "Euler"
 """What the API uses when a request names no sampler at all (the default of ``sampler_index``)."""
+
+
+def add_sampler(info: SamplerInfo) -> None:
+    """Add an extension's sampler to all menus and lists.
+
+    Raises:
+        ValueError: There is one of that name.
+    """
+    if info.name in _SAMPLERS_BY_NAME:
+        raise ValueError(f"There is a sampler called {info.name!r} already.")
+    _SAMPLERS.append(info)
+    _SAMPLERS_BY_NAME[info.name] = info
+
+
+def remove_sampler(name: str) -> None:
+    """Take an extension's sampler out again."""
+    _SAMPLERS.remove(_SAMPLERS_BY_NAME.pop(name))
+
+
+def add_schedule(info: ScheduleInfo) -> None:
+    """Add an extension's schedule to all menus and lists.
+
+    Raises:
+        ValueError: There is one of that label.
+    """
+    if info.label in _SCHEDULES_BY_LABEL:
+        raise ValueError(f"There is a schedule called {info.label!r} already.")
+    _SCHEDULES.append(info)
+    _SCHEDULES_BY_LABEL[info.label] = info
+
+
+def remove_schedule(label: str) -> None:
+    """Take an extension's schedule out again."""
+    _SCHEDULES.remove(_SCHEDULES_BY_LABEL.pop(label))
 
 
 @dataclass(frozen=True)

@@ -43,27 +43,42 @@ CHURN = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 FRESH_NOISE = ("eta", "s_noise")
 UNIPC = ("variant", "order", "lower_order_final")
 
-RULES: Mapping[str, Rule] = MappingProxyType(
-    {
-        "DPM++ 2M": Rule(dpmpp_2m),
-        "DPM++ SDE": Rule(dpmpp_sde, FRESH_NOISE),
-        "DPM++ 2M SDE": Rule(dpmpp_2m_sde, FRESH_NOISE),
-        "DPM++ 2M SDE Heun": Rule(dpmpp_2m_sde, FRESH_NOISE, {"solver_type": "heun"}),
-        "DPM++ 2S a": Rule(dpmpp_2s_ancestral, FRESH_NOISE),
-        "DPM++ 3M SDE": Rule(dpmpp_3m_sde, FRESH_NOISE),
-        "Euler a": Rule(euler_ancestral, ("eta",)),  # A1111 never gave it s_noise
-        "Euler": Rule(euler, CHURN),
-        "LMS": Rule(lms),
-        "Heun": Rule(heun, CHURN),
-        "DPM2": Rule(dpm2, CHURN),
-        "DPM2 a": Rule(dpm2_ancestral, FRESH_NOISE),
-        "DPM fast": Rule(dpm_fast, FRESH_NOISE),
-        "DPM adaptive": Rule(dpm_adaptive, ("eta",)),
-        "Restart": Rule(restart),
-        "DDIM": Rule(ddim, ("eta",)),
-        "DDIM CFG++": Rule(ddim_cfgpp, ("eta",)),
-        "PLMS": Rule(plms),
-        "UniPC": Rule(unipc, UNIPC),
-        "LCM": Rule(lcm),
-    }
-)
+_RULES: dict[str, Rule] = {
+    "DPM++ 2M": Rule(dpmpp_2m),
+    "DPM++ SDE": Rule(dpmpp_sde, FRESH_NOISE),
+    "DPM++ 2M SDE": Rule(dpmpp_2m_sde, FRESH_NOISE),
+    "DPM++ 2M SDE Heun": Rule(dpmpp_2m_sde, FRESH_NOISE, {"solver_type": "heun"}),
+    "DPM++ 2S a": Rule(dpmpp_2s_ancestral, FRESH_NOISE),
+    "DPM++ 3M SDE": Rule(dpmpp_3m_sde, FRESH_NOISE),
+    "Euler a": Rule(euler_ancestral, ("eta",)),  # A1111 never gave it s_noise
+    "Euler": Rule(euler, CHURN),
+    "LMS": Rule(lms),
+    "Heun": Rule(heun, CHURN),
+    "DPM2": Rule(dpm2, CHURN),
+    "DPM2 a": Rule(dpm2_ancestral, FRESH_NOISE),
+    "DPM fast": Rule(dpm_fast, FRESH_NOISE),
+    "DPM adaptive": Rule(dpm_adaptive, ("eta",)),
+    "Restart": Rule(restart),
+    "DDIM": Rule(ddim, ("eta",)),
+    "DDIM CFG++": Rule(ddim_cfgpp, ("eta",)),
+    "PLMS": Rule(plms),
+    "UniPC": Rule(unipc, UNIPC),
+    "LCM": Rule(lcm),
+}
+RULES: Mapping[str, Rule] = MappingProxyType(_RULES)
+
+
+def add_rule(name: str, rule: Rule) -> None:
+    """Add an extension's stepping rule; its name goes into ``names`` apart.
+
+    Raises:
+        ValueError: There is one of that name.
+    """
+    if name in _RULES:
+        raise ValueError(f"There is a sampler called {name!r} already.")
+    _RULES[name] = rule
+
+
+def remove_rule(name: str) -> None:
+    """Take an extension's stepping rule out again."""
+    del _RULES[name]

@@ -8,9 +8,9 @@ Source:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import MappingProxyType
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -265,22 +265,51 @@ def _ending_in_zero(sigmas: Tensor) -> Tensor:
     return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
-_FORMULAS: Mapping[str, Callable[[int, _Spacing], Tensor]] = MappingProxyType(
-    {
-        BUILT_IN_UNIFORM: _uniform,
-        "Uniform": _uniform,
-        "Karras": _karras,
-        "Exponential": _exponential,
-        "Polyexponential": _polyexponential,
-        "SGM Uniform": _sgm_uniform,
-        "KL Optimal": _kl_optimal,
-        "Align Your Steps": _align_your_steps,
-        "Simple": _simple,
-        "Normal": _normal,
-        "DDIM": _ddim,
-        "Beta": _beta,
-    }
-)
+_FORMULAS: dict[str, Callable[[int, _Spacing], Tensor]] = {
+    BUILT_IN_UNIFORM: _uniform,
+    "Uniform": _uniform,
+    "Karras": _karras,
+    "Exponential": _exponential,
+    "Polyexponential": _polyexponential,
+    "SGM Uniform": _sgm_uniform,
+    "KL Optimal": _kl_optimal,
+    "Align Your Steps": _align_your_steps,
+    "Simple": _simple,
+    "Normal": _normal,
+    "DDIM": _ddim,
+    "Beta": _beta,
+}
+
+
+def add_formula(label: str, sigmas: Callable[[int, float, float], Iterable[float]]) -> None:
+    """Add an extension's schedule; its label goes into ``names`` apart.
+
+    Args:
+        sigmas: ``(steps, sigma_min, sigma_max)`` to ``steps`` descending levels, all > 0.
+    Raises:
+        ValueError: There is one of that label.
+    """
+    if label in _FORMULAS:
+        raise ValueError(f"There is a schedule called {label!r} already.")
+
+    def formula(n: int, spacing: _Spacing) -> Tensor:
+        levels = [float(one) for one in sigmas(n, spacing.sigma_min, spacing.sigma_max)]
+        falls = all(a > b for a, b in pairwise([*levels, 0.0]))
+        if len(levels) != n or not falls:
+            raise ParamsError(
+                f"The schedule {label} gave {len(levels)} noise levels for {n} steps, or levels "
+                "that do not fall to 0.",
+                "Choose another schedule, and tell the author of its extension.",
+                field="scheduler",
+            )
+        return _ending_in_zero(torch.tensor(levels, dtype=torch.float64))
+
+    _FORMULAS[label] = formula
+
+
+def remove_formula(label: str) -> None:
+    """Take an extension's schedule out again."""
+    del _FORMULAS[label]
 
 
 def make_sigmas(

@@ -1,0 +1,69 @@
+"""Where extensions may join a painting: handed down as progress is.
+
+A run asks ``Moments`` at each turn and goes on with the answer. Nobody joins here; the model
+process gives a run an object that asks the extensions of its job. What each moment hands over, and
+what may be answered, stands in ``webui.hookspecs`` under the same names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from torch import Tensor
+
+from webui.hookspecs import Pass
+
+if TYPE_CHECKING:
+    from webui.pipelines.conditioning import Conditioning
+
+
+@dataclass(frozen=True)
+class Call:
+    """One network call.
+
+    Attributes:
+        number: 0-based in this pass. total: Calls of the pass, foretold.
+        sigma: (B,) noise level of each picture, > 0; on the device.
+    """
+
+    number: int
+    total: int
+    sigma: Tensor
+
+
+class Moments:
+    """Nobody joins: everything stays as it is."""
+
+    def before_conditioning(self, prompt: str, negative_prompt: str) -> tuple[str, str]:
+        return prompt, negative_prompt
+
+    def after_conditioning(self, conditioning: Conditioning) -> Conditioning:
+        return conditioning
+
+    def before_pass(self, start: Pass) -> Pass:
+        return start
+
+    def before_step(self, latents: Tensor, call: Call) -> Tensor:
+        return latents
+
+    def after_model(
+        self, conds: tuple[Tensor, ...], uncond: Tensor | None, call: Call
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        return conds, uncond
+
+    def after_guidance(self, denoised: Tensor, call: Call) -> Tensor:
+        return denoised
+
+    def after_pass(self, latents: Tensor, stage: str) -> Tensor:
+        return latents
+
+    def after_decode(self, images: list[Image.Image]) -> list[Image.Image]:
+        return images
+
+    def picture_finished(self, image: Image.Image, index: int, seed: int) -> Image.Image:
+        return image
+
+
+QUIET = Moments()
