@@ -469,6 +469,20 @@ OPTIONS: tuple[Option, ...] = (
         minimum=0,
         maximum=1000,
     ),
+    Option(
+        "ended_jobs_kept",
+        2000,
+        "Ended jobs kept though none of their pictures or videos is left; older ones are "
+        "forgotten, 0 = none is. A job with a picture, also in the trash, and a training stay",
+        minimum=0,
+    ),
+    Option(
+        "thumbnail_cache_mb",
+        2000,
+        "Megabytes of small copies kept for the gallery; those not looked at for longest go first "
+        "and are made again when needed, 0 = none goes",
+        minimum=0,
+    ),
 )
 OPTION_BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
 OPTION_DEFAULTS: dict[str, Any] = {option.key: option.default for option in OPTIONS}

@@ -71,6 +71,7 @@ from webui.services.job_results import JobResults
 from webui.services.main_database import make_ready
 from webui.services.model_cards import ModelCards
 from webui.services.named_weights import NamedWeights
+from webui.services.old_jobs import OldJobs
 from webui.services.plots.axes import Names
 from webui.services.plots.plots import Plots
 from webui.services.reading_ahead import ReadingAhead
@@ -268,6 +269,12 @@ class Studio:
         keep = int(self.options["training_states_kept"])
         return tidy_states(states_folder(self.settings.folders), self._needed_states, keep)
 
+    def forget_old_jobs(self) -> int:
+        """Forget ended jobs that nothing needs; see ``OldJobs.forget``."""
+        keep = int(self.options["ended_jobs_kept"])
+        old = OldJobs(self.jobs, self.library, self.videos, self.gallery.has_elsewhere)
+        return old.forget(keep, lambda: self.is_closing) if keep else 0
+
     def _needed_states(self) -> set[int]:
         unfinished = self._unfinished()
         texts = itertools.chain((job.params_json for job in unfinished), self.drafts.texts())
@@ -282,9 +289,11 @@ class Studio:
         while not self._closing.wait(pause):
             pause = TIDY_EVERY_SECONDS
             try:
+                self.forget_old_jobs()
                 removed = self.tidy_inputs()
                 self.videos.remove_parts({job.id for job in self._unfinished()})
                 self.tidy_trainings()
+                self.gallery.trim_thumbs(int(self.options["thumbnail_cache_mb"]))
                 logger.info("%d input pictures that nothing names were removed.", removed)
             except (OSError, WebUIError):
                 if not self.is_closing:

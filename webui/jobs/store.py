@@ -546,6 +546,33 @@ class JobStore:
                 yield row["params"]
                 yield row["repeat"] or ""
 
+    def ended_before(self, newest: int, but: Sequence[str] = ()) -> tuple[int, ...]:
+        """Ids of ended jobs that are not among so many newest ones, the oldest first; no parts of
+        others, and nothing of a "Generate forever" that goes on.
+
+        Args:
+            but: Kinds that are left out.
+        """
+        kinds = ", ".join("?" * len(but))
+        rows = self._db.read(
+            "SELECT id FROM (SELECT id, kind, client, repeat FROM jobs WHERE parent IS NULL"
+            "  AND state IN ('done', 'failed', 'cancelled') ORDER BY id DESC LIMIT -1 OFFSET ?)"
+            f" AS old WHERE kind NOT IN ({kinds}) AND (repeat IS NULL OR NOT EXISTS"
+            "  (SELECT 1 FROM jobs AS next WHERE next.state IN ('queued', 'running')"
+            "   AND next.client = old.client AND next.repeat = old.repeat)) ORDER BY id",
+            (newest, *but),
+        )
+        return tuple(row["id"] for row in rows)
+
+    def forget(self, job_id: int) -> bool:
+        """Delete the row of an ended job and those of its parts; False when it has not ended."""
+        ended = "state IN ('done', 'failed', 'cancelled')"
+        with self._db.write() as db:
+            gone = db.execute(f"DELETE FROM jobs WHERE id = ? AND {ended}", (job_id,)).rowcount
+            if gone:
+                db.execute(f"DELETE FROM jobs WHERE parent = ? AND {ended}", (job_id,))
+            return bool(gone)
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state; every state is named."""
         rows = self._db.read("SELECT state, COUNT(*) AS n FROM jobs GROUP BY state")

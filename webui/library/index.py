@@ -237,6 +237,11 @@ class PictureIndex:
         """Pictures kept for a while only, the oldest first."""
         return self._read("SELECT * FROM images WHERE NOT is_saved ORDER BY created_at, id")
 
+    def forget_jobs(self, job_ids: Sequence[int]) -> None:
+        """Delete all rows of jobs."""
+        with self._db.write() as db:
+            db.executemany("DELETE FROM images WHERE job_id = ?", [(i,) for i in job_ids])
+
     def forget(self, picture_ids: Sequence[int]) -> None:
         """Delete rows."""
         with self._db.write() as db:

@@ -498,6 +498,10 @@ class Library:
         """List pictures whose records were lost, under their old numbers."""
         self._index.take_back(pictures)
 
+    def forget_jobs(self, job_ids: Sequence[int]) -> None:
+        """Forget what is known of jobs whose pictures are gone; no file is touched."""
+        self._index.forget_jobs(job_ids)
+
     def has_moved(self, path: Path, new_path: Path, root: Path) -> None:
         """A picture's file lies elsewhere now, below ``root``."""
         self._index.has_moved(path, new_path, root)

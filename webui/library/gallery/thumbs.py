@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import threading
 from pathlib import Path
 
@@ -39,9 +40,13 @@ class Thumbs:
         """
         kept = self._place(mark)
         try:
-            return kept.read_bytes()
+            data = kept.read_bytes()
         except OSError:
             pass  # not made yet, or a cache that cannot be read
+        else:
+            with contextlib.suppress(OSError):
+                os.utime(kept)  # for ``trim``: file systems often do not note who reads
+            return data
         with self._making:
             made = small(path)
         with contextlib.suppress(OSError):  # a full disk: it is made anew each time
@@ -51,6 +56,21 @@ class Thumbs:
     def forget(self, mark: str) -> None:
         """Delete one."""
         remove(self._place(mark))
+
+    def trim(self, most_bytes: int) -> int:
+        """Delete those that were not looked at for longest, until the others fit.
+
+        Returns:
+            How many went.
+        """
+        found = [(path, path.stat()) for path in self._folder.glob("*/*.webp")]
+        total, gone = sum(facts.st_size for _, facts in found), 0
+        for path, facts in sorted(found, key=lambda one: one[1].st_mtime):
+            if total <= most_bytes:
+                break
+            remove(path)
+            total, gone = total - facts.st_size, gone + 1
+        return gone
 
     def _place(self, mark: str) -> Path:
         return self._folder / mark[:2] / f"{mark}.webp"

@@ -8,7 +8,7 @@ from pathlib import Path
 from webui.infotext import parse_infotext
 from webui.jobs.store import JobStore
 from webui.library.gallery.marks import Journal
-from webui.library.gallery.rows import Picture
+from webui.library.gallery.rows import GONE, Picture
 from webui.library.gallery.store import INDEX_FILE, GalleryStore
 from webui.library.gallery.thumbs import Thumbs
 from webui.library.inputs import Inputs
@@ -49,8 +49,8 @@ class GalleryRoom:
         kept = folders.database.parent
         self._store = GalleryStore(kept / INDEX_FILE)
         journal = Journal(kept / "gallery-marks.jsonl")
-        thumbs = Thumbs(folders.data / "cache" / "thumbs")
-        self.pictures = Gallery(self._store, journal, thumbs, library)
+        self._thumbs = Thumbs(folders.data / "cache" / "thumbs")
+        self.pictures = Gallery(self._store, journal, self._thumbs, library)
         self.watch = GalleryWatch(
             self._store, journal, library, lineage=lambda saved: lineage(jobs, inputs, saved),
             outputs=self._outputs, may_add=settings.is_private,
@@ -70,6 +70,14 @@ class GalleryRoom:
             LibraryError: There is no such picture for this login.
         """
         return paint_again(self._jobs, self.pictures.get(picture_id, user))
+
+    def has_elsewhere(self, saved: SavedPicture) -> bool:
+        """True when a picture whose file is not in its old place lies in the trash or was moved."""
+        return bool(self._store.where("image = ? AND state <> ?", (saved.id, GONE)))
+
+    def trim_thumbs(self, megabytes: int) -> int:
+        """Keep small copies within a size; 0 = any. Returns how many went."""
+        return self._thumbs.trim(megabytes * 2**20) if megabytes else 0
 
     def give_back(self) -> None:
         """Tell a library whose records were lost what is known here of pictures painted here."""
