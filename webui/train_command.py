@@ -1,11 +1,13 @@
 """``python launch.py train``: a training from the command line, with kohya's words.
 
-``accelerate launch --multi_gpu --num_processes=2 -m webui.train_command …`` runs it on two cards.
+``--num_processes 2`` runs it on two cards; so does
+``accelerate launch --multi_gpu --num_processes=2 -m webui.train_command …``.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -15,6 +17,11 @@ from types import FrameType
 from typing import Any
 
 from webui.errors import DatasetError, JobCancelled, ParamsError, WebUIError
+from webui.model_process.train_processes import (
+    check_devices,
+    process_count,
+    train_side_by_side,
+)
 from webui.params import TrainLora
 from webui.training.config import (
     read_arguments,
@@ -32,6 +39,7 @@ Every option of kohya's train_network.py, in the file or here; what stands here 
   --config_file FILE     flat TOML; section headings carry no meaning
   --output_config        with --config_file: write the options there and stop
   --device WHICH         cuda, cpu, mps, xpu (default: the best there is)
+  --num_processes N      train on so many devices together; the batch size is that of each
   --resume FOLDER        go on from a state
 Ctrl+C once ends after the present step and keeps what there is; --resume goes on from there.
 """
@@ -83,6 +91,20 @@ class Printer(Quiet):
         return self._is_stopped
 
 
+class Follower(Quiet):
+    """One of several processes that is not the first: says nothing, and heeds Ctrl+C all the same.
+
+    Args:
+        printer: Is told of Ctrl+C.
+    """
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+
+    def wants_stop(self) -> bool:
+        return self._printer.wants_stop()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code: 2 = the options are wrong, 1 = it failed."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -93,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except (ParamsError, DatasetError) as err:
-        print(err, file=sys.stderr)
+        if _is_first():  # all processes find the same
+            print(err, file=sys.stderr)
         return 2
     except JobCancelled:
         return 130
@@ -105,16 +128,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     own = read_arguments(words)
     device = str(own.pop("device", ""))
+    asked = str(own.pop("num_processes", ""))
     if own.pop("output_config", None):
         return _write_config(Path(str(own.pop("config_file", ""))), read_options(own).options)
+    if asked:
+        return train_side_by_side(_without(words, "num_processes"), process_count(asked))
     reading = read_command_line(_without(words, "device"))
     printer = Printer()
-    for sentence in reading.notices:
+    for sentence in reading.notices if _is_first() else ():
         printer.warn(sentence)
-    params = TrainLora(options=reading.options).with_seed()
+    params = TrainLora(options=reading.options)
     if not params.options.output_dir:
         raise ParamsError("output_dir: say where the LoRA shall be written.", field="output_dir")
     return _train(params, device, printer)
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for those that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _without(words: list[str], name: str) -> list[str]:
@@ -158,29 +189,28 @@ def _train(params: TrainLora, device: str, printer: Printer) -> int:
     from webui.torch_setup import prepare_torch  # the imports that take seconds begin here
 
     prepare_torch()
-    from accelerate import PartialState
-
     from webui.checkpoints.precision import choose_device
     from webui.model_process.train_run import TrainFiles, train
+    from webui.training.processes import Processes
 
     chosen = choose_device(device)
-    processes = PartialState(cpu=chosen.type == "cpu")
+    check_devices(chosen.type)
+    processes = Processes(chosen)
+    params = processes.of_first(params.with_seed())
     options = params.options
     folder = Path(options.output_dir)
     autosave = folder / f"{file_stem(options)}-autosave"
     check_unfinished(autosave, options.resume)
     signal.signal(signal.SIGINT, printer.stop)
-    watcher = printer if processes.is_main_process else Quiet()
+    watcher = printer if processes.is_first else Follower(printer)
     files = TrainFiles(
         Path(options.pretrained_model_name_or_path), folder, autosave, folder / "latents",
         None, Path(options.vae) if options.vae else None,
     )  # fmt: skip
-    on = processes.device if processes.num_processes > 1 else None
-    outcome = train(params, files, watcher, on or chosen)
-    if outcome.is_stopped:
+    outcome = train(params, files, watcher, processes.device)
+    if outcome.is_stopped and processes.is_first:
         print(f'Stopped at step {outcome.step}. Go on with --resume "{outcome.state}".')
-        return 130
-    return 0
+    return 130 if outcome.is_stopped else 0
 
 
 if __name__ == "__main__":

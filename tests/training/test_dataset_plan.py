@@ -92,7 +92,7 @@ def test_broken_files_when_met_then_each_is_named_and_the_rest_goes_on(tmp_path:
     assert isinstance(err, DatasetError)
     assert str(err) == (
         '"empty.jpg" cannot be read as an image (the file is empty). Remove it, or tick "skip '
-        'broken images".'
+        'broken images". (2 such files)'
     )
     plan = make_plan(options(tmp_path, skip_broken=True))
     assert [e.photograph.path.name for e in plan.entries()] == ["good.png"]

@@ -13,7 +13,6 @@ from torch import nn
 
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.families.model import TextPart
-from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel, alphas_cumprod, load_part
 from webui.checkpoints.load_parts import load_vae
 from webui.checkpoints.lora_file import read_lora
@@ -26,11 +25,21 @@ from webui.params import TrainLora
 from webui.params.training import TrainingOptions
 from webui.progress import Asked
 from webui.training.base import Base, TextEncoder
-from webui.training.checks import check_options
+from webui.training.checks import check_options, with_model_type
 from webui.training.dataset import open_dataset
 from webui.training.event_file import EventFile
 from webui.training.learning import HALVES
 from webui.training.metadata import Hashes
+from webui.training.processes import Processes
+from webui.training.starting import (
+    check_folders,
+    check_length,
+    check_optimizer,
+    check_resumed,
+    check_weights,
+    identified,
+)
+from webui.training.state import state_in
 from webui.training.steps import history_name
 from webui.training.trainer import Outcome, Trainer
 from webui.training.watching import StepFacts, Watcher
@@ -66,23 +75,32 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
     """
     options = params.options.model_copy(update={"output_dir": str(files.folder)})
     watcher.stage("checking", 0, 0)
-    path = files.checkpoint
-    spec = identify_file(path)
-    goes_on = files.autosave.exists()
+    processes, path = Processes(device), files.checkpoint
+    spec = identified(path, options)
+    options = with_model_type(options, spec.family)
+    goes_on = state_in(files.autosave) is not None
     checked = options.model_copy(update={"output_dir": ""}) if goes_on else options
-    for sentence in check_options(checked, family=spec.family, device=device.type):
+    said = check_options(checked, family=spec.family, device=device.type)
+    for sentence in said:
         watcher.warn(sentence)
+    check_optimizer(options)
+    check_weights(options)
+    check_resumed(options, spec.family, path)
     if spec.prediction_type == "v_prediction" and not options.v_parameterization:
         watcher.warn("The checkpoint predicts v, so v_parameterization is switched on.")
         options = options.model_copy(update={"v_parameterization": True})
     assert options.seed is not None, "the seed is drawn before a training is stored"
     dataset = open_dataset(options, params.datasets, options.seed, cache_folder=files.cache)
     for sentence in dataset.facts.warnings:
-        watcher.warn(sentence)
+        if sentence not in said:
+            watcher.warn(sentence)
+    batches = dataset.facts.batches_per_epoch
+    check_length(options, batches, processes.count)
+    check_folders(options, path, batches, processes.count)
     watcher.stage("loading", 0, 0)
-    log = EventFile.of(options)
+    log = EventFile.of(options) if processes.is_first else EventFile(None)
     base, painter = _base(options, files, spec, device), None
-    if options.sample_prompts:
+    if options.sample_prompts and processes.is_first:
         painter = SamplePainter(_whole(base, spec), options, files.folder, watcher)
     trainer = Trainer(
         options,

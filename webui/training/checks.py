@@ -17,6 +17,7 @@ from webui.checkpoints.families import title_of
 from webui.errors import ParamsError
 from webui.params.training import TrainingOptions
 from webui.training.network_args import BlockPlan, nearest, read_network_args
+from webui.training.notices import Notice
 from webui.training.optimizer_names import KINDS, optimizer_name
 from webui.training.rates import rate_factor
 from webui.training.samples import read_prompts
@@ -77,12 +78,27 @@ def check_options(options: TrainingOptions, *, family: str = "", device: str = "
     return [problem.message for problem in problems]
 
 
+def with_model_type(options: TrainingOptions, family: str) -> TrainingOptions:
+    """The options with the type of training that fits the checkpoint, where they leave it open."""
+    fitting = [kind for kind, families in TRAINED.items() if family in families]
+    if options.model_train_type or not fitting:
+        return options
+    return options.model_copy(update={"model_train_type": fitting[0]})
+
+
 def _model(options: TrainingOptions, family: str) -> Iterator[Problem]:
     if not options.pretrained_model_name_or_path:
         yield Problem("pretrained_model_name_or_path", "No checkpoint to train upon was chosen.")
+    name = Path(options.pretrained_model_name_or_path).name
     wanted = TRAINED.get(options.model_train_type, ())
-    if family and wanted and family not in wanted:
-        name = Path(options.pretrained_model_name_or_path).name
+    every = [one for families in TRAINED.values() for one in families]
+    if family and family not in every:
+        yield Problem(
+            "pretrained_model_name_or_path",
+            f'pretrained_model_name_or_path: "{name}" is an {title_of(family)} model; LoRAs are '
+            f"trained on {', '.join(map(title_of, every))} here. Choose another file.",
+        )
+    elif family and wanted and family not in wanted:
         yield Problem(
             "pretrained_model_name_or_path",
             f'pretrained_model_name_or_path: "{name}" is an {title_of(family)} model; '
@@ -143,7 +159,7 @@ def _caches(options: TrainingOptions, family: str) -> Iterator[Problem]:
     if options.caption_dropout_every_n_epochs == 1:
         yield Problem(
             "caption_dropout_every_n_epochs",
-            "caption_dropout_every_n_epochs is 1: no caption is ever used.",
+            str(Notice("caption_dropped_always")),
             is_error=False,
         )
 

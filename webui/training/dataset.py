@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +220,9 @@ class PictureDataset:
     def batches(self, epoch: int, plan: Plan, *, skip: int = 0) -> Iterator[Batch]:
         """See ``batch.Dataset``."""
         chosen = self._order(epoch)
-        chosen += chosen[: -len(chosen) % plan.processes]  # every process has as many
-        mine = list(enumerate(chosen[plan.process :: plan.processes]))[skip:]
+        of_each = -(-len(chosen) // plan.processes)  # every process has as many
+        shares = islice(cycle(chosen), plan.process, of_each * plan.processes, plan.processes)
+        mine = list(enumerate(shares))[skip:]
 
         def load(pair: tuple[int, _Chosen]) -> Batch:
             at, one = pair

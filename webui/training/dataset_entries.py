@@ -17,7 +17,7 @@ from webui.params.training_data import DatasetOptions, Subset
 from webui.training import buckets, captions
 from webui.training.buckets import Fit
 from webui.training.notices import Notice, first_names
-from webui.training.photographs import Photograph, measure, pictures_in
+from webui.training.photographs import Photograph, measure, measure_whole, pictures_in
 
 MIXED_EXTENSIONS = (".txt", ".caption")
 """Endings of caption files that people mix up."""
@@ -47,19 +47,29 @@ class Findings:
 
     Attributes:
         goes_on: What is broken is written down instead of ending everything.
+        broken: Files that are left out. fatal: Files without which nothing may begin.
     """
 
     goes_on: bool
     notices: list[Notice] = field(default_factory=list[Notice])
     broken: list[DatasetError] = field(default_factory=list[DatasetError])
+    fatal: list[DatasetError] = field(default_factory=list[DatasetError])
 
     def say(self, code: str, **values: Any) -> None:
         self.notices.append(Notice(code, values))
 
     def bad(self, err: DatasetError, *, may_skip: bool) -> None:
-        if not (self.goes_on or may_skip):
-            raise err
-        self.broken.append(err)
+        (self.broken if self.goes_on or may_skip else self.fatal).append(err)
+
+    def stop_if_fatal(self) -> None:
+        """Raise the first of the files that may not be left out, with how many are like it."""
+        if not self.fatal:
+            return
+        first = self.fatal[0]
+        count = sum(err.hint == first.hint for err in self.fatal)
+        more = f"({count} such files)" if count > 1 else ""
+        hint = " ".join(filter(None, (first.hint, more)))
+        raise DatasetError(first.message, hint, **first.details)
 
 
 def read_entries(subset: Subset, rule: DatasetOptions, found: Findings) -> list[Entry]:
@@ -76,7 +86,7 @@ def read_entries(subset: Subset, rule: DatasetOptions, found: Findings) -> list[
     entries: list[Entry] = []
     for path, caption in pairs:
         try:
-            photograph = measured(path)
+            photograph = measured(path, is_whole=subset.skip_broken)
             entries.append(_entry(photograph, caption, subset, rule))
         except DatasetError as err:
             found.bad(err, may_skip=subset.skip_broken)
@@ -98,9 +108,11 @@ def _entry(photograph: Photograph, caption: str, subset: Subset, rule: DatasetOp
     return Entry(photograph, words, bool(caption), subset, fit, subset.num_repeats)
 
 
-def measured(path: Path) -> Photograph:
+def measured(path: Path, *, is_whole: bool = False) -> Photograph:
     """As ``photographs.measure``; a file that did not change is not opened again.
 
+    Args:
+        is_whole: Its pixels are tried, too: what is left out must be known before.
     Raises:
         DatasetError: As there.
     """
@@ -108,12 +120,12 @@ def measured(path: Path) -> Photograph:
         facts = path.stat()
     except OSError:
         return measure(path)  # which says what is wrong
-    return _measured(path, facts.st_mtime_ns, facts.st_size)
+    return _measured(path, facts.st_mtime_ns, facts.st_size, is_whole)
 
 
 @lru_cache(maxsize=20_000)
-def _measured(path: Path, _mtime_ns: int, _size: int) -> Photograph:
-    return measure(path)
+def _measured(path: Path, _mtime_ns: int, _size: int, is_whole: bool) -> Photograph:
+    return measure_whole(path) if is_whole else measure(path)
 
 
 def _from_folder(subset: Subset, found: Findings) -> list[tuple[Path, str]]:

@@ -99,7 +99,11 @@ def _subsets(folder: str, field: str, options: TrainingOptions, said: list[Notic
         )  # fmt: skip
     parent = Path(folder).expanduser()
     if not parent.is_dir():
-        raise ParamsError(f'{field}: the folder "{folder}" does not exist.', field=field)
+        raise ParamsError(
+            f'{field}: the folder "{folder}" does not exist.',
+            'Look for a mistake in the path; it is the folder that holds folders like "10_mychar".',
+            field=field,
+        )
     inner = sorted(path for path in _children(parent) if path.is_dir())
     named = [(path, parsed) for path in inner if (parsed := parse_folder_name(path.name))]
     filled = [(path, parsed) for path, parsed in named if pictures_in(path)]
@@ -145,6 +149,7 @@ def _no_pictures(folder: str, field: str, skipped: list[str]) -> ParamsError:
     return ParamsError(
         f'{field}: no images found in "{folder}" (looked for png, jpg, jpeg, webp, bmp{extra}'
         f"{because}).",
+        'Put pictures into a folder in it that is named like "10_mychar": 10 times an epoch.',
         field=field,
     )
 

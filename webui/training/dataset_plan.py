@@ -103,6 +103,7 @@ def make_plan(
         datasets, said = find_datasets(options)
         found.notices += said
     plans = tuple(_plan_dataset(dataset, options, seed, found) for dataset in datasets)
+    found.stop_if_fatal()
     if not any(plan.entries for plan in plans):
         raise ParamsError("There is no picture to train on.", field="train_data_dir")
     _say_alpha(plans, found)

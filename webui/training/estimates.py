@@ -112,13 +112,11 @@ def memory_need(
         family: ``sd1``, ``sd2`` or ``sdxl``. device: ``cuda``, else as the CPU.
     """
     width = 2 if options.mixed_precision != "no" else 4
-    has_unet, has_text = _trained(options)
     caches = options.cache_latents or options.cache_latents_to_disk
     weights = model.unet * width
     weights += 0 if options.cache_text_encoder_outputs else model.text * width
     weights += 0 if caches else model.vae * (4 if options.no_half_vae else width)
-    rank = options.network_dim or 4
-    trained = rank * (model.lora_unet * has_unet + model.lora_text * has_text)
+    trained = _trained_values(options, model)
     own = OPTIMIZER_BYTES.get(_optimizer(options), ADAM_BYTES)
     lora = trained * (4 + 4 + own)
     activations = largest_batch(plan) * kept_values(options, model, family) * width
@@ -131,6 +129,18 @@ def _trained(options: TrainingOptions) -> tuple[bool, bool]:
     rates = options.text_encoder_lr
     has_text = not options.network_train_unet_only and (not rates or any(rates))
     return has_unet, has_text
+
+
+def _trained_values(options: TrainingOptions, model: ModelSize) -> int:
+    has_unet, has_text = _trained(options)
+    rank = options.network_dim or 4
+    return rank * (model.lora_unet * has_unet + model.lora_text * has_text)
+
+
+def lora_bytes(options: TrainingOptions, model: ModelSize) -> int:
+    """Size of one file of a training."""
+    width = 2 if options.save_precision in ("fp16", "bf16") else 4
+    return width * _trained_values(options, model)
 
 
 def _optimizer(options: TrainingOptions) -> str:
@@ -254,9 +264,6 @@ def estimate(
 ) -> Estimate:
     """Everything that can be said before the first step."""
     length = training_length(options, plan.batches_per_epoch)
-    has_unet, has_text = _trained(options)
-    rank = options.network_dim or 4
-    trained = rank * (model.lora_unet * has_unet + model.lora_text * has_text)
     work = work_of_training(options, model.unet, plan, length.steps)
     return Estimate(
         length=length,
@@ -264,5 +271,5 @@ def estimate(
         reg_pictures=plan.count(is_reg=True),
         memory=memory_need(options, model, plan, family, device),
         time=guess_time(work, past),
-        file_bytes=trained * (2 if options.save_precision in ("fp16", "bf16") else 4),
+        file_bytes=lora_bytes(options, model),
     )

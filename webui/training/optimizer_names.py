@@ -66,6 +66,10 @@ def _kinds() -> dict[str, Kind]:
 
 
 KINDS: Final = _kinds()
+PACKAGE_MISSING: Final = (
+    "optimizer_type {name} needs the package {package}, which is not installed."
+)
+PACKAGE_HINT: Final = "pip install {package}, or choose AdamW."
 _BY_LOWER: Final = {name.lower(): name for name in KINDS}
 
 

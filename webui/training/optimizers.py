@@ -15,7 +15,13 @@ from torch import Tensor
 
 from webui.errors import ParamsError, TrainingError
 from webui.params.training import OptimizerOptions
-from webui.training.optimizer_names import KINDS, Kind, optimizer_name
+from webui.training.optimizer_names import (
+    KINDS,
+    PACKAGE_HINT,
+    PACKAGE_MISSING,
+    Kind,
+    optimizer_name,
+)
 from webui.training.rates import read_literals
 
 
@@ -76,8 +82,8 @@ def make_optimizer(
         made = _load(kind)
     if made is None:
         raise TrainingError(
-            f"optimizer_type {name} needs the package {kind.package}, which is not installed.",
-            f"pip install {kind.package}, or choose AdamW.",
+            PACKAGE_MISSING.format(name=name, package=kind.package),
+            PACKAGE_HINT.format(package=kind.package),
         )
     given = read_literals(options.optimizer_args, "optimizer_args")
     arguments = {**kind.defaults, **given}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,16 @@ def measure(path: Path) -> Photograph:
         raise unreadable(path, err) from err
 
 
+def measure_whole(path: Path) -> Photograph:
+    """As ``measure``, and sees to it that the pixels can be read, too.
+
+    Raises:
+        DatasetError: As there, or the file is damaged further on.
+    """
+    small(path, 8)
+    return measure(path)
+
+
 def unreadable(path: Path, err: Exception) -> DatasetError:
     """The error about a picture file that cannot be used."""
     reason = _reason(path, err)
@@ -97,6 +108,8 @@ def _reason(path: Path, err: Exception) -> str:
     cause = err.__cause__ or err
     if isinstance(cause, Image.UnidentifiedImageError):
         return "its content is no picture"
+    if isinstance(cause, (struct.error, EOFError)) or "truncated" in str(cause):
+        return "the file is cut off"
     return str(cause).strip().rstrip(".") or type(cause).__name__
 
 

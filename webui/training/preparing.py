@@ -97,17 +97,22 @@ def begin_with(network: LoraNetwork, options: TrainingOptions, warn: Callable[[s
     except ValueError as err:
         found = tensors[f"{err}.lora_down.weight"].shape[0]
         wanted = next(a.rank for name, a in network.named_adapters() if name == str(err))
-        raise ParamsError(
-            f"network_weights: rank {found} in the file, {wanted} here.",
-            'Tick "take the rank from the file" (dim_from_weights).',
-            field="network_weights",
-        ) from err
+        raise other_rank(found, wanted) from err
     if missing or foreign:
         warn(
             f"network_weights: {len(missing)} layers of this training were not in the file, and "
             f"{len(foreign)} of its tensors were not used"
             + (f" ({', '.join(foreign[:3])} …)." if foreign else ".")
         )
+
+
+def other_rank(found: int, wanted: int) -> ParamsError:
+    """The error about a LoRA to begin with that does not fit."""
+    return ParamsError(
+        f"network_weights: rank {found} in the file, {wanted} here.",
+        'Tick "take the rank from the file" (dim_from_weights).',
+        field="network_weights",
+    )
 
 
 def parts_of(options: TrainingOptions) -> set[str]:

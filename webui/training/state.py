@@ -108,8 +108,10 @@ def read_place(folder: Path) -> Place:
     try:
         facts = json.loads((folder / STATE_FACTS).read_text(encoding="utf-8"))
         known = {name: facts[name] for name in Place.__dataclass_fields__ if name in facts}
-        return Place(**known)
-    except (OSError, ValueError, TypeError, KeyError) as err:
+        place = Place(**known)
+        place.same.setdefault("processes", 1)  # states of older versions do not tell
+        return place
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as err:
         raise ParamsError(
             f'resume: "{folder}" holds no state of a training.',
             f"Choose a folder that ends in -state and holds {STATE_FACTS}.",

@@ -68,6 +68,15 @@ class Due:
             options.save_last_n_steps or 0,
         )
 
+    def most_files(self, length: Length) -> int:
+        """LoRAs that lie side by side at most, the last one among them."""
+        pairs = (
+            (length.epochs, self.epochs, self.keep_epochs),
+            (length.steps, self.steps, self.keep_steps),
+        )
+        counts = [(total // every, keep) for total, every, keep in pairs if every]
+        return 1 + sum(min(count, keep + 1) if keep else count for count, keep in counts)
+
     def outdated_epoch(self, epoch: int, keep: int | None = None) -> int | None:
         """The epoch whose file goes when this one's was written."""
         keep = self.keep_epochs if keep is None else keep

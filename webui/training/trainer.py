@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from accelerate import PartialState
 
 from webui.errors import DeviceMemoryError, ParamsError, TrainingError
 from webui.params.training import TrainingOptions
@@ -31,6 +30,7 @@ from webui.training.metadata import Hashes, RunFacts, session_id
 from webui.training.network import TEXT
 from webui.training.optimizers import make_optimizer
 from webui.training.preparing import begin_with, chosen_rates, make_network, parts_of
+from webui.training.processes import Processes
 from webui.training.rates import rate_factor
 from webui.training.run_files import AUTOSAVE_SECONDS, RunFiles
 from webui.training.steps import Due, file_stem, history_name, is_due, training_length
@@ -117,7 +117,7 @@ class Trainer:
         self._checkpoint, self._vae = checkpoint, vae
         self._autosave_seconds = autosave_seconds
         self._log = log or EventFile(None)
-        self._processes = PartialState(cpu=base.device.type == "cpu")
+        self._processes = Processes(base.device)
 
     def run(self) -> Outcome:
         """Train to the end, or until the person wants something else.
@@ -149,7 +149,8 @@ class Trainer:
                 layers.take_off()
             self._network.take_off()
             self._history.flush()
-        states.remove_state(self._autosave)
+        if self._processes.is_first:
+            states.remove_state(self._autosave)
         return self._outcome()
 
     # Before the first step
@@ -157,8 +158,7 @@ class Trainer:
     def _prepare(self) -> None:
         options, base = self._options, self._base
         facts = self._dataset.facts
-        world = self._processes.num_processes
-        self._length = training_length(options, facts.batches_per_epoch, world)
+        self._length = training_length(options, facts.batches_per_epoch, self._processes.count)
         self._due = Due.of(options, self._length)
         self._captions = CaptionEncoder(
             base.texts,
@@ -169,7 +169,9 @@ class Trainer:
         )
         self._learner = Learner(base, self._captions, options, self._watcher.warn)
         has_text = bool(chosen_rates(options, parts_of(options)).get(TEXT))
-        self._cache(has_text=has_text)
+        keeps = options.cache_latents_to_disk or options.cache_text_encoder_outputs_to_disk
+        with self._processes.first_alone(keeps):
+            self._cache(has_text=has_text)
         self._watcher.stage("loading", 0, 0)  # the U-Net
         self._network, self._blocks, self._args = make_network(options, base, self._seed)
         begin_with(self._network, options, self._watcher.warn)
@@ -183,7 +185,9 @@ class Trainer:
             options, groups, self._watcher.warn, has_cuda=base.device.type == "cuda"
         )
         factor = rate_factor(options, self._length.steps, max(self._rates.values()))
-        self._updates = Updates(options, self._network, chosen, factor, base.device, world)
+        self._updates = Updates(
+            options, self._network, chosen, factor, base.device, self._processes
+        )
 
     def _cache(self, *, has_text: bool) -> None:
         """Encode what never changes, then let go of the networks that did it."""
@@ -192,7 +196,10 @@ class Trainer:
             key = f"{base.path.name}:{base.scaling_factor}" if self._vae is None else self._vae.new
             checkpoint = self._checkpoint.new if self._checkpoint else ""
             progress = CacheProgress(watcher, "caching latents")
+            told = self._dataset.facts.warnings
             self._dataset.cache_latents(base.encode, f"{checkpoint}{key}", progress)
+            for sentence in self._dataset.facts.warnings[len(told) :]:
+                watcher.warn(sentence)
             if self._paint is None:
                 base.vae = None
         captions = self._dataset.captions() if not has_text else None
@@ -219,6 +226,7 @@ class Trainer:
             "dim": self._args.dim,
             "layers": len(self._network.wanted),
             "optimizer": self._updates.chosen.name,
+            "processes": self._processes.count,
         }
         session = session_id(self._seed, {**same, "name": self._options.output_name})
         self._place = states.Place(started_at=round(time.time(), 2), session=session, same=same)
@@ -232,7 +240,8 @@ class Trainer:
             self._updates.take_up(stored.optimizer, stored.mean)
         self._losses = MeanLoss(self._length.steps_per_epoch, list(self._place.losses))
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._history = History(self._folder / history_name(self._options), self._place.step)
+        history = self._folder / history_name(self._options) if self._processes.is_first else None
+        self._history = History(history, self._place.step)
         self._speed = Speed()
         self._files = RunFiles(
             self._run_facts,
@@ -255,8 +264,8 @@ class Trainer:
             self._length.steps_per_epoch,
             self._length.steps,
             accumulation,
-            self._processes.process_index,
-            self._processes.num_processes,
+            self._processes.index,
+            self._processes.count,
         )
         place.epoch = epoch
         batches = self._dataset.batches(epoch, plan, skip=place.batch)
@@ -276,11 +285,14 @@ class Trainer:
         total = 0.0
         for number, batch in enumerate(group):
             self._network.set_multiplier(batch.network_multiplier)
-            seed = seed_of(self._seed, place.step, number, self._processes.process_index)
+            # of two processes, or one that accumulates two batches, the noise is the same
+            moment = number * self._processes.count + self._processes.index
+            seed = seed_of(self._seed, place.step, moment)
             loss = self._learner.loss(batch, seed)
             total += float(loss.detach()) / len(group)
             self._updates.take_in(loss)
         self._network.set_multiplier(1.0)
+        (total,) = self._processes.mean([total])
         self._updates.apply(total)
         place.step += 1
         self._stop_if_no_numbers()
@@ -327,7 +339,7 @@ class Trainer:
         if is_due(place.step, options.validate_every_n_steps):
             self._validate(epoch)
         self._stop_if_asked()
-        if self._processes.is_main_process:
+        if self._processes.is_first:
             self._files.autosave_if_due()
 
     def _after_epoch(self, epoch: int) -> None:
@@ -341,7 +353,7 @@ class Trainer:
             self._validate(epoch)
 
     def _sample(self, epoch: int, step: int) -> None:
-        if self._paint is None or not self._processes.is_main_process:
+        if self._paint is None or not self._processes.is_first:
             return
         self._watcher.stage("sampling", 0, 0)
         with self._updates.as_saved(), torch.no_grad():
@@ -371,10 +383,10 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         if self._place.step >= self._length.steps:
             return
-        if self._watcher.wants_pause():
-            raise _Ended(is_paused=True)
-        if self._watcher.wants_stop():
-            raise _Ended(is_paused=False)
+        wishes = (self._watcher.wants_pause(), self._watcher.wants_stop())
+        wants_pause, wants_stop = self._processes.any(wishes)
+        if wants_pause or wants_stop:
+            raise _Ended(is_paused=wants_pause)
 
     # Files
 
@@ -386,7 +398,7 @@ class Trainer:
             family=self._base.family,
             length=self._length,
             batches_per_epoch=self._dataset.facts.batches_per_epoch,
-            processes=self._processes.num_processes,
+            processes=self._processes.count,
             dataset=self._dataset.facts.metadata,
             optimizer=self._updates.chosen.title,
             checkpoint=self._checkpoint,
@@ -397,7 +409,7 @@ class Trainer:
 
     def _save(self, stem: str, *, is_last: bool = False) -> None:
         """Write the LoRA as it is now, and a state if one belongs to it."""
-        if not self._processes.is_main_process:
+        if not self._processes.is_first:
             return
         options, place = self._options, self._place
         self._watcher.stage("saving", 0, 0)
@@ -411,11 +423,11 @@ class Trainer:
     def _save_and_tidy(self, *, epoch: int = 0, step: int = 0) -> None:
         """Write what is due behind an epoch or a step, and remove what had its time."""
         self._save(file_stem(self._options, epoch=epoch, step=step))
-        if self._processes.is_main_process:
+        if self._processes.is_first:
             self._files.remove_older(epoch=epoch, step=step)
 
     def _autosave_now(self) -> None:
-        if self._processes.is_main_process:
+        if self._processes.is_first:
             self._files.autosave()
 
     # Ends

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate.utils import reduce as reduce_over_processes
 from torch import Tensor
 
 from webui.params.training import TrainingOptions
 from webui.training.network import TEXT, LoraNetwork
 from webui.training.optimizers import Chosen
+from webui.training.processes import Processes
 from webui.training.rates import Factor
 from webui.training.running_mean import RunningMean
 
@@ -24,7 +24,7 @@ class Updates:
         network: Its adapters' parameters are changed; those that the optimiser does not hold
             get no gradient.
         factor: The learning rate's schedule.
-        processes: That train together; their gradients are averaged.
+        processes: That train together; their gradients are averaged. None = this one.
 
     Attributes:
         bad_in_a_row: Steps whose loss or gradients were no numbers, since the last good one.
@@ -37,7 +37,7 @@ class Updates:
         chosen: Chosen,
         factor: Factor,
         device: torch.device,
-        processes: int = 1,
+        processes: Processes | None = None,
     ) -> None:
         self._options, self._network = options, network
         self.chosen, self._factor, self._processes = chosen, factor, processes
@@ -87,10 +87,8 @@ class Updates:
 
     def _apply(self) -> bool:
         optimizer = self.chosen.optimizer
-        if self._processes > 1:
-            for parameter in self._parameters:
-                if parameter.grad is not None:
-                    parameter.grad = reduce_over_processes(parameter.grad, "mean")  # type: ignore
+        if self._processes is not None:
+            self._processes.average_gradients(self._parameters)
         self._scaler.unscale_(optimizer)
         limit = self._options.max_grad_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, limit)

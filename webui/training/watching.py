@@ -146,12 +146,15 @@ class History:
     """The losses of a whole training as JSON lines, for a plot; see README.md.
 
     Args:
-        path: Appended to. step: Of a resumed training: what is there from later steps goes.
+        path: Appended to; None = nothing is written.
+        step: Of a resumed training: what is there from later steps goes.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path | None, step: int) -> None:
         self._path = path
         self._kept: list[str] = []
+        if path is None:
+            return
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= step] if step else []
         if len(kept) != len(lines):
@@ -159,12 +162,16 @@ class History:
 
     def add(self, facts: Mapping[str, Any]) -> None:
         """Add a line; a disk that is full costs the line, never the training."""
+        if self._path is None:
+            return
         self._kept.append(json.dumps(facts, ensure_ascii=False))
         if len(self._kept) >= RECENT_STEPS or "kind" in facts:
             self.flush()
 
     def flush(self) -> None:
         """Write what is kept back."""
+        if self._path is None:
+            return
         try:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write("".join(f"{line}\n" for line in self._kept))

@@ -16,7 +16,7 @@ from webui.params import TrainingOptions, TrainLora
 from webui.services.training.sets import OF_LOGIN, TrainingSets, clean_name
 from webui.services.training.trainings import TRAINABLE, device_of, family_of
 from webui.services.training.trainings import checkpoint_of as record_of
-from webui.training.checks import check_options
+from webui.training.checks import check_options, with_model_type
 from webui.training.config import flat, read_options, write_toml
 from webui.training.presets import CHARACTER, Wish, preset
 from webui.training.samples import names_a_file
@@ -219,6 +219,7 @@ def make_request(chosen: Choice, studio: Studio, user: str, language: str) -> Tr
             field="pretrained_model_name_or_path",
         )  # fmt: skip
     family = family_of(studio, record_of(studio, options))
+    options = with_model_type(options, family)
     check_options(options, family=family, device=device_of(studio))
     if not options.output_dir:
         folder = str(run_folder(studio, options.output_name))

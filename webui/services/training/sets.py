@@ -24,7 +24,7 @@ from webui.training.captions import (
     split_tags,
     write_caption,
 )
-from webui.training.photographs import measure, pictures_in, read, readable_suffixes
+from webui.training.photographs import measure_whole, pictures_in, read, readable_suffixes
 
 CAPTION = ".txt"
 CAPTIONS = (CAPTION, ".caption")
@@ -303,7 +303,7 @@ def _copied(file: Path, folder: Path) -> Path:
     """A picture's copy in a folder, under a name that is free."""
     if file.suffix.lower().removeprefix(".") not in readable_suffixes():
         raise DatasetError(f'"{file.name}" is no picture.', file=str(file))
-    measure(file)
+    measure_whole(file)
     copy = _free(folder, clean_name(file.stem) or "picture", file.suffix.lower())
     shutil.copyfile(file, copy)
     return copy

@@ -21,6 +21,7 @@ from webui.pictures import encode, load_upright
 from webui.services.training.jobs import default_folder, states_folder
 from webui.services.training.sets import clean_name
 from webui.services.training.states import state_left
+from webui.training.checks import with_model_type
 from webui.training.dataset_plan import PicturePlan, make_plan
 from webui.training.estimates import (
     Estimate,
@@ -67,9 +68,7 @@ def foresee(studio: Studio, options: TrainingOptions) -> Foresight:
     """
     record = checkpoint_of(studio, options)
     family = family_of(studio, record)
-    if not options.model_train_type and family:
-        kind = "sdxl-lora" if family == "sdxl" else "sd-lora"
-        options = options.model_copy(update={"model_train_type": kind})
+    options = with_model_type(options, family)
     plan = make_plan(options, seed=options.seed or 0, goes_on=True)
     size = model_size(record) if record is not None and family in TRAINABLE else None
     if record is None or size is None:
