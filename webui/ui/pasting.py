@@ -15,7 +15,10 @@ from webui.options import OPTION_BY_KEY, OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
 from webui.recipes import Recipe, read_text
+from webui.services.plots.recipe import NEGATIVE as SHEET_NEGATIVE
+from webui.services.plots.recipe import PROMPT as SHEET_PROMPT
 from webui.services.resolve import known_sampler
+from webui.ui import plots
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from webui.ui.img2img_form import (
     CURVES,
@@ -126,6 +129,8 @@ def left_out(recipe: Recipe) -> list[str]:
     """What a recipe says that has no place here, each as ``name: value``."""
     known = {*_NUMBERS, *_PICTURE_NUMBERS, *_TEXTS, *OPTION_OF_INFOTEXT_KEY}
     known |= _ELSEWHERE | _SAYS_NO_MORE
+    script = plots.of_sheet(recipe.infotext.params)
+    known |= script.keys if script else set()
     unknown = [
         f"{key}: {value}"
         for key, value in recipe.infotext.params.items()
@@ -152,7 +157,8 @@ def paste(text: str, studio: Studio) -> Pasted:
 
 def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
     """Prompts, with the texts of known styles taken out as option infotext_styles says."""
-    prompt, negative = read.prompt, read.negative_prompt
+    prompt = read.params.get(SHEET_PROMPT, read.prompt)
+    negative = read.params.get(SHEET_NEGATIVE, read.negative_prompt)
     wanted = studio.options["infotext_styles"]
     if wanted == "Ignore":
         return {"prompt": prompt, "negative_prompt": negative}
@@ -225,6 +231,8 @@ def _script(params: Mapping[str, str]) -> dict[str, Any]:
 
     The form grows all chosen sides alike; of a recipe's different widths it takes the largest.
     """
+    if sheet := plots.pasted(params):
+        return sheet
     if "Loops" in params:
         curve = params.get("Denoising curve")
         return {"script": LOOPBACK, **({"loop_curve": curve} if curve in CURVES else {})}

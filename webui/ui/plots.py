@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,6 +18,7 @@ from fastapi.responses import JSONResponse
 from webui.errors import ParamsError
 from webui.params import PROMPT_LIST, PROMPT_MATRIX, XYZ_PLOT
 from webui.services.plots.axes import axis_choices
+from webui.services.plots.recipe import KINDS, LETTERS, OPTIONS, ReadScript, read_script
 from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot, script_from
 from webui.ui.plots_texts import AXIS_TEXTS
 from webui.ui.texts import label
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 PANELS = {XYZ_PLOT: "plot_xyz", PROMPT_MATRIX: "plot_matrix", PROMPT_LIST: "plot_list"}
 """The form field of each script."""
-_KINDS = {XYZ_PLOT: "xyz", PROMPT_MATRIX: "matrix", PROMPT_LIST: "list"}
 NAMES = {XYZ_PLOT: "script_xyz", PROMPT_MATRIX: "script_matrix", PROMPT_LIST: "script_list"}
 """The texts that name them."""
 MOUNT_JS = "window.danqingPlots(element, props, watch);"
@@ -44,7 +45,7 @@ def draw(fields: FieldMaker) -> tuple[dict[str, gr.Column], dict[str, Any]]:
     drawn: dict[str, Any] = {}
     for script, field in PANELS.items():
         with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as columns[script]:
-            template = f'<div class="dq-plot" data-kind="{_KINDS[script]}" data-tab="{fields.tab}">'
+            template = f'<div class="dq-plot" data-kind="{KINDS[script]}" data-tab="{fields.tab}">'
             drawn[field] = gr.HTML(
                 "", html_template=f"{template}</div>", js_on_load=MOUNT_JS,
                 elem_id=fields.id(field), elem_classes="dq-plotbox", apply_default_css=False,
@@ -67,7 +68,28 @@ def read(form: Mapping[str, Any]) -> XyzPlot | PromptMatrix | PromptList | None:
         raise ParamsError(
             f"The fields of {script} cannot be read.", "Choose the script again.", field="script"
         ) from err
-    return script_from({**values, "kind": _KINDS[script]})
+    return script_from({**values, "kind": KINDS[script]})
+
+
+def of_sheet(params: Mapping[str, str]) -> ReadScript | None:
+    """The script of a sheet's recipe, as far as it can be set up here; None for other recipes."""
+    found = read_script(params)
+    if found is None:
+        return None
+    try:
+        script_from({**found.values, "kind": KINDS[found.name]})
+    except ParamsError:  # written by a newer version, or changed by hand: the axes count
+        axes = {name: value for name, value in found.values.items() if name in LETTERS}
+        return replace(found, values=axes, keys=found.keys - {OPTIONS})
+    return found
+
+
+def pasted(params: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of the form that a sheet's recipe sets; {} for any other recipe."""
+    found = of_sheet(params)
+    if found is None:
+        return {}
+    return {"script": found.name, PANELS[found.name]: json.dumps(found.values, ensure_ascii=False)}
 
 
 def make_plot_routes(studio: Studio) -> APIRouter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -25,6 +25,7 @@ from webui.params import (
 from webui.services.plots.axes import NOTHING, SEEDS, Axis, Names, find_axis
 from webui.services.plots.axis_values import join_values
 from webui.services.plots.prompt_lines import read_lines
+from webui.services.plots.recipe import pairs_of
 from webui.services.resolve import AnyRequest, draw_seed
 
 MAX_MATRIX_PARTS = 10
@@ -147,7 +148,15 @@ def plan(script: XyzPlot | PromptMatrix | PromptList, request: AnyRequest, names
         ParamsError: An axis, a value or a line that cannot be used, or too many cells.
         CheckpointNotFoundError: A value names a file that is not there.
     """
-    request = request.model_copy(update={"grid": False})
+    planned = _planned(script, request.model_copy(update={"grid": False}), names)
+    fields = script.model_dump(mode="json", exclude_defaults=True)
+    more = pairs_of(fields, request, planned.cells[0])
+    return replace(planned, pairs=(*planned.pairs, *more))
+
+
+def _planned(
+    script: XyzPlot | PromptMatrix | PromptList, request: AnyRequest, names: Names
+) -> Plan:
     if isinstance(script, XyzPlot):
         return _plan_xyz(script, request, names)
     if isinstance(script, PromptMatrix):
