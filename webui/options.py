@@ -472,15 +472,13 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "ended_jobs_kept",
         2000,
-        "Ended jobs kept though none of their pictures or videos is left; older ones are "
-        "forgotten, 0 = none is. A job with a picture, also in the trash, and a training stay",
+        "Ended jobs without pictures that are remembered, 0 = all",
         minimum=0,
     ),
     Option(
         "thumbnail_cache_mb",
         2000,
-        "Megabytes of small copies kept for the gallery; those not looked at for longest go first "
-        "and are made again when needed, 0 = none goes",
+        "Megabytes of small copies kept for the gallery, 0 = no limit",
         minimum=0,
     ),
 )
@@ -598,3 +596,8 @@ def is_api_restricted(key: str) -> bool:
     """True for options that requests may not change."""
     option = OPTION_BY_KEY.get(key)
     return option is not None and option.api_restricted
+
+
+def is_of_folders(key: str) -> bool:
+    """True for options that name folders and files, which ``--hide-ui-dir-config`` hides."""
+    return key.startswith("outdir_") or key.endswith("filename_pattern")

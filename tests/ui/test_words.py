@@ -10,6 +10,7 @@ import gradio as gr
 import pytest
 
 from webui.errors import ParamsError
+from webui.option_values import checked
 from webui.options import OPTIONS, Option
 from webui.ui import cards, settings_tab, wiring
 from webui.ui.session import load_secret
@@ -82,25 +83,32 @@ def test_settings_show_every_live_option_once() -> None:
         (Option("a", None, "A"), "", None),
         (Option("a", "b", "A", ("b", "c")), "c", "c"),
         (Option("a", ["b"], "A", ("b", "c")), ["c", "b"], ["c", "b"]),
-        (Option("a", ["b"], "A", ("b", "c")), None, []),
+        (Option("a", ["b"], "A", ("b", "c")), [], []),
+        (Option("a", ["b"], "A", ("b", "c")), None, ["b"]),
     ],
 )
 def test_setting_is_read_as_its_own_type(option: Option, value: Any, read: Any) -> None:
-    found = settings_tab.read_value(option, value, "en")
+    found = checked(option, value)
     assert (found, type(found)) == (read, type(read))
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        (Option("a", 3, "A"), None),
+        (Option("a", 3, "A"), ""),
+        (Option("a", 3, "A"), 3.5),
+        (Option("a", 3, "A", minimum=3), 2),
+        (Option("a", 0.5, "A", maximum=1), "1.01"),
+        (Option("a", [], "A"), [{}]),
+        (Option("a", [], "A"), 5),
+        (Option("a", "", "A"), "x" * 20_001),
         (Option("a", "b", "A", ("b",)), "z"),
         (Option("a", ["b"], "A", ("b",)), ["b", "z"]),
     ],
 )
 def test_setting_when_wrong_is_refused(option: Option, value: Any) -> None:
     with pytest.raises(ParamsError) as caught:
-        settings_tab.read_value(option, value, "en")
+        checked(option, value)
     assert caught.value.field == "a"
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.services.forms.start_values import start_values
 from webui.ui import prompt_box, quicksettings
 from webui.ui.painting_tab import PaintingTab
 from webui.ui.session import client_name
+from webui.ui.start_fields import first_values, usable_values
 from webui.ui.wiring import Values, wire
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def connect(
         [*counters, *gives],
         is_quiet=True,
         trigger_mode="always_last",
+        for_guests=True,
     )
 
 
@@ -113,9 +114,8 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
 
 def _first(parts: PaintingTab, studio: Studio) -> dict[str, Any]:
     """What a fresh page begins with, where that is not the form's default."""
-    native = studio.native_size(studio.current_checkpoint())
-    usual = {"width": native, "height": native, "tiling": studio.options["tiling"]}
-    return {**usual, **start_values(studio.settings.folders.data, parts.tab)}
+    first = {**first_values(parts, studio), **usable_values(parts, studio)}
+    return {name: value for name, value in first.items() if value != parts.form.defaults[name]}
 
 
 def gives(parts: PaintingTab) -> list[Any]:

@@ -109,12 +109,17 @@ def present_checkpoint(parts: Quicksettings, studio: Studio) -> dict:
 
 def present_menus(forms: Sequence[PaintingForm], studio: Studio) -> dict[gr.Dropdown, Any]:
     """Menus of files as they should stand now; what is chosen in them stays."""
-    there = FilesThere(checkpoint_titles(studio), studio.weights.upscaler_names())
+    there = files_there(studio)
     return {
         menu: gr.update(choices=choices)
         for form in forms
         for menu, choices in form.file_menus(there).items()
     }
+
+
+def files_there(studio: Studio) -> FilesThere:
+    """What the menus of files list at this moment."""
+    return FilesThere(checkpoint_titles(studio), studio.weights.upscaler_names())
 
 
 def read(parts: Quicksettings, values: Values) -> dict[str, Any]:

@@ -1,22 +1,19 @@
-"""The Settings tab: every declared option in a plain widget, by group, with a search."""
+"""The Settings tab: every declared option by group, drawn by the browser's own script.
+
+Gradio gets one empty element. The script (assets/settings.js) asks for the settings
+(settings_routes.py) whenever the tab is opened.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
 import gradio as gr
 
-from webui.errors import ParamsError
-from webui.options import OPTIONS, Option
-from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, show_warning, tell, wire
+from webui.options import OPTIONS, Option, is_of_folders
+from webui.services.forms.settings_changes import NOT_IN_THE_HISTORY
 
-if TYPE_CHECKING:
-    from webui.studio import Studio
-
+MOUNT_JS = "window.danqingSettings(element);"
 MODEL_PLACES = "model_folders_elsewhere"
-IN_THE_TOP_ROW = ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")
+IN_THE_TOP_ROW = NOT_IN_THE_HISTORY
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "group_saving": (
@@ -64,14 +61,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Group to keys; an entry that ends in "_" takes every key beginning with it."""
 
 
-@dataclass(frozen=True)
-class SettingsTab:
-    """The tab's components; ``widgets`` by option key."""
-
-    apply: gr.Button
-    widgets: dict[str, Any]
-
-
 def group_of(key: str) -> str:
     """The group an option is shown in: exact names win over beginnings."""
     for group, names in GROUPS.items():
@@ -83,130 +72,19 @@ def group_of(key: str) -> str:
     return "group_system"
 
 
-def draw(studio: Studio) -> SettingsTab:
-    """Search, Apply, and one accordion for each group (page.js filters by what is typed)."""
-    widgets: dict[str, Any] = {}
-    with gr.Column(elem_classes="dq-page dq-settings"):
-        with gr.Row(elem_classes="dq-tight dq-settingshead"):
-            gr.Textbox(
-                label=label("settings_search"), elem_id="dq-settings-search", scale=4, max_lines=1
-            )
-            apply = gr.Button(
-                label("settings_apply"), variant="primary", scale=1, min_width=140,
-                elem_id="dq-settings-apply",
-            )  # fmt: skip
-        for group in GROUPS:
-            options = [option for option in shown() if group_of(option.key) == group]
-            if not options:
-                continue
-            with (
-                gr.Accordion(label(group), open=True, elem_classes="dq-group"),
-                gr.Row(elem_classes="dq-options"),
-            ):
-                for option in options:
-                    widgets[option.key] = _widget(option, studio.options[option.key])
-    return SettingsTab(apply, widgets)
+def draw() -> gr.HTML:
+    """The tab's one element; the script draws it from what ``settings_routes`` tells."""
+    return gr.HTML(
+        '<div class="dq-set"></div>', js_on_load=MOUNT_JS, elem_id="dq-settings",
+        elem_classes="dq-page",
+    )  # fmt: skip
 
 
-def _widget(option: Option, value: Any) -> Any:
-    common: dict[str, Any] = {
-        "label": option.label,
-        "info": _key_and_range(option),
-        "elem_id": f"dq-option-{option.key}",
-        "elem_classes": "dq-option",
-        "min_width": 240,
-    }
-    if isinstance(option.default, bool):
-        return gr.Checkbox(bool(value), **common)
-    if option.choices:
-        is_list = isinstance(option.default, list)
-        return gr.Dropdown(
-            list(option.choices), value=value, multiselect=is_list, allow_custom_value=not is_list,
-            **common,
-        )  # fmt: skip
-    if isinstance(option.default, (int, float)):
-        precision = 0 if isinstance(option.default, int) else None
-        limits = {"minimum": option.minimum, "maximum": option.maximum}
-        return gr.Number(value, precision=precision, **limits, **common)
-    return gr.Textbox(_as_text(option, value), max_lines=1, **common)
+def shown(*, hides_folders: bool = False) -> list[Option]:
+    """The options this tab holds: those that do something.
 
-
-def _key_and_range(option: Option) -> str:
-    if option.minimum is None or option.maximum is None:
-        return option.key
-    return f"{option.key}, {option.minimum:g} – {option.maximum:g}"
-
-
-def _as_text(option: Option, value: Any) -> str:
-    if isinstance(option.default, list):
-        return ", ".join(str(item) for item in value or [])
-    return "" if value is None else str(value)
-
-
-def connect(parts: SettingsTab, studio: Studio) -> None:
-    """Apply checks everything first, then changes and saves what differs."""
-
-    def apply(values: Values, request: gr.Request) -> None:
-        language = language_of(request)
-        wanted = {o.key: read_value(o, values[parts.widgets[o.key]], language) for o in shown()}
-        changed = {key: value for key, value in wanted.items() if value != studio.options[key]}
-        for key, value in changed.items():
-            studio.options.set(key, value)
-        if not changed:
-            return tell("settings_same", request)
-        studio.options.save()
-        for problem in studio.refresh_models() if MODEL_PLACES in changed else ():
-            show_warning(problem)
-        return tell("settings_applied", request, count=len(changed))
-
-    wire(parts.apply.click, apply, list(parts.widgets.values()), [])
-
-
-def shown() -> list[Option]:
-    """The options this tab holds: those that do something."""
-    return [o for o in OPTIONS if o.is_live and o.key not in IN_THE_TOP_ROW]
-
-
-def present(parts: SettingsTab, studio: Studio, values: Values) -> dict[Any, Any]:
-    """The widgets that show another value than their option has; the others are left alone, for
-    somebody may be typing in one already."""
-    changes = {}
-    for option in shown():
-        widget, value = parts.widgets[option.key], studio.options[option.key]
-        is_text = not (isinstance(option.default, (bool, int, float)) or option.choices)
-        text = _as_text(option, value) if is_text else value
-        if values[widget] != text:
-            changes[widget] = gr.update(value=text)
-    return changes
-
-
-def read_value(option: Option, value: Any, language: str) -> Any:
-    """What a widget holds, as the option's own type.
-
-    Raises:
-        ParamsError: It is none of the choices, or no number.
+    Args:
+        hides_folders: Without those that name folders (``--hide-ui-dir-config``).
     """
-    default = option.default
-    if isinstance(default, bool):
-        return bool(value)
-    if option.choices:
-        chosen = list(value or []) if isinstance(default, list) else [value]
-        if not set(chosen) <= set(option.choices):
-            choices = ", ".join(map(str, option.choices))
-            raise ParamsError(
-                say("settings_wrong_choice", language, label=option.label, value=value,
-                    choices=choices),
-                field=option.key,
-            )  # fmt: skip
-        return chosen if isinstance(default, list) else value
-    if isinstance(default, (int, float)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ParamsError(
-                say("settings_wrong_number", language, label=option.label, value=value),
-                field=option.key,
-            )
-        return type(default)(value)
-    text = value or ""
-    if isinstance(default, list):
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return None if default is None and not text else text
+    found = [o for o in OPTIONS if o.is_live and o.key not in IN_THE_TOP_ROW]
+    return [o for o in found if not (hides_folders and is_of_folders(o.key))]

@@ -91,7 +91,7 @@ class SettingsChanges:
         now = self._present()
         self._history.keep("", "", before, now)
         changed = {**checked, **(starts or {})}
-        return [name for name in changed if name not in before or before[name] != now[name]]
+        return [name for name in changed if before.get(name) != now.get(name)]
 
     def can_step(self, by: int) -> bool:
         """True when there is a change to take back (−1) or to make again (+1)."""
