@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from webui.errors import ParamsError
 from webui.jobs.store import Job
 from webui.params import Painting, Plot, TextToImage
 from webui.pictures import read_infotext
-from webui.services.plots.plots import quick_order
+from webui.services.plots.plots import fair_share, quick_order
 from webui.services.plots.scripts import script_from
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
@@ -214,6 +215,18 @@ def test_foretell_when_asked_then_counts_and_submits_nothing(studio: Studio) -> 
     assert (size.cells, size.pictures, size.columns, size.rows) == (8, 16, 4, 2)
     assert size.megapixels == pytest.approx(8 * 128 * 128 / 1e6)
     assert studio.jobs.counts() == before
+
+
+@pytest.mark.parametrize("across, down", [(16, 16), (8, 32), (10, 10), (7, 7), (1000, 1)])
+def test_fair_share_when_cells_are_many_then_rows_and_columns_have_a_like_share(
+    across: int, down: int
+) -> None:
+    places = fair_share(across * down, 48)
+    assert len(set(places)) == 48 and max(places) < across * down
+    for lines, of in ((across, lambda place: place % across), (down, lambda p: p // across)):
+        met = Counter(map(of, places))
+        assert max(met.values()) <= 2 * max(1, 48 / lines) + 1
+        assert lines > 48 or len(met) == lines, "every one is met"
 
 
 def test_foretell_when_an_axis_cannot_be_used_then_says_which(studio: Studio) -> None:
