@@ -10,9 +10,10 @@ from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
     {
-        "brake", "database", "database_rescue", "errors", "extension_forms", "file_lock",
+        "access", "brake", "database", "database_rescue", "errors", "extension_forms", "file_lock",
         "hookspecs", "infotext",
-        "lenient", "option_values", "options", "params", "pictures", "progress", "settings", "video", "wire",
+        "lenient", "option_values", "options", "params", "passwords", "pictures", "progress",
+        "roles", "settings", "video", "wire",
     }
 )  # fmt: skip
 ROOM_OF_FILE = {
@@ -25,8 +26,8 @@ ROOM_OF_FILE = {
 
 MODEL_ROOMS = {"checkpoints", "prompts", "samplers", "networks", "torch_setup", "words"}
 STUDIO_ROOMS = {
-    "jobs", "library", "recipes", "extensions", "checkpoints", "prompts", "samplers", "training",
-    "words",
+    "jobs", "library", "recipes", "extensions", "checkpoints", "preprocessors", "prompts",
+    "samplers", "training", "words",
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "command_line": set(),
@@ -36,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "samplers": {"words"},
     "networks": {"words", "prompts"},
     "checkpoints": {"words", "prompts", "samplers", "networks", "torch_setup"},
-    "pipelines": MODEL_ROOMS,
+    "preprocessors": {"words"},
+    "pipelines": MODEL_ROOMS | {"preprocessors"},
     "restoration": MODEL_ROOMS,
     "training": MODEL_ROOMS,
     "describing": MODEL_ROOMS,
@@ -57,8 +59,8 @@ ALLOWED: dict[str, set[str]] = {
     "launch": {"launcher"},
 }
 WEB_ROOMS = (
-    "words", "jobs", "library", "recipes", "extensions", "studio", "api", "ui", "doctor",
-    "models_command", "app",
+    "words", "preprocessors", "jobs", "library", "recipes", "extensions", "studio", "api", "ui",
+    "doctor", "models_command", "app",
 )  # fmt: skip
 FOR_THE_WEB = {
     "checkpoints": {

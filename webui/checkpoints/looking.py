@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from webui.checkpoints.basic_support import describe_checkpoint, needs_folder
+from webui.checkpoints.control_specs import read_controlnet
 from webui.checkpoints.embeddings import (
     FAMILY_CODES,
     EmbeddingFacts,
@@ -19,12 +20,12 @@ from webui.checkpoints.embeddings import (
     read_embedding_facts,
 )
 from webui.checkpoints.hashes import stated_hash
-from webui.checkpoints.headers import read_header, read_metadata
+from webui.checkpoints.headers import Header, read_header, read_metadata
 from webui.checkpoints.identify import identify_file, misplaced
 from webui.checkpoints.labels import Label, read_label, stated_family
 from webui.checkpoints.records import Record
 from webui.checkpoints.rules import describe
-from webui.errors import CheckpointError
+from webui.errors import CheckpointError, UnknownArchitectureError
 
 logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -58,6 +59,8 @@ def _facts_and_label(record: Record) -> tuple[dict[str, object], Label]:
     if record.kind == "embedding":
         return _embedding_facts(record), read_label(metadata_of(record))
     header = read_header(record.path)
+    if record.kind == "controlnet":
+        return _control_facts(header), read_label(header.metadata)
     finding = describe(header)
     problem = misplaced(record.kind, header)
     facts: dict[str, object] = {
@@ -149,6 +152,15 @@ class OncePerState(Generic[Value]):
         with self._lock:
             self._answers[str(record.path)] = (state, answer)
         return answer
+
+
+def _control_facts(header: Header) -> dict[str, object]:
+    try:
+        spec = read_controlnet(header)
+    except UnknownArchitectureError as err:
+        found = describe(header)
+        return {"kind": found.kind, "title": found.title, "problem": str(err)}
+    return {"kind": "controlnet", "family": spec.family, "title": spec.title, "problem": ""}
 
 
 def _embedding_facts(record: Record) -> dict[str, object]:

@@ -97,13 +97,23 @@ def _is_upscaler(keys: Keys) -> bool:
 
 RULES: Final[tuple[Rule, ...]] = (
     Rule("lora", "", "a LoRA", _is_lora),
+    Rule("controlnet", "", "a ControlLLLite", lambda k: k.begins("lllite_unet_")),
+    Rule("controlnet", "", "a Control-LoRA", lambda k: k.has("lora_controlnet")),
+    Rule("controlnet", "", "a ControlNet Union",
+         lambda k: k.has("task_embedding") or k.begins("control_add_embedding.")),
+    Rule("controlnet", "", "a SparseCtrl for AnimateDiff",
+         lambda k: k.begins("controlnet_cond_embedding.") and k.contains("motion_modules.")),
+    Rule("controlnet", "", "the difference of a ControlNet to a checkpoint",
+         lambda k: k.has("difference") and k.contains("zero_convs.")),
+    Rule("controlnet", "", "a ControlNet for a newer model than SDXL",
+         lambda k: k.begins("controlnet_blocks.") or k.contains("controlnet_x_embedder.")),
     Rule(
         "controlnet",
         "",
         "a ControlNet",
         lambda k: (
             k.begins("control_model.") or k.begins("controlnet_cond_embedding.")
-            or k.begins("zero_convs.") or k.begins("controlnet_blocks.")
+            or k.begins("zero_convs.")
         ),
     ),
     Rule("controlnet", "", "a T2I-Adapter", lambda k: k.begins("adapter.body.", "adapter.conv_in")),

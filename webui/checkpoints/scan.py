@@ -48,6 +48,11 @@ KIND_ENDINGS: Final[dict[str, tuple[str, ...]]] = {
     "unet": (".safetensors", ".sft"),
 }
 DIFFUSERS_INDEX: Final = "model_index.json"
+NETWORK_FILES: Final = tuple(
+    f"diffusion_pytorch_model{ending}"
+    for ending in (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
+)
+"""What diffusers calls the weights of a network, in the order they are preferred."""
 MAX_DEPTH: Final = 24
 
 Root = tuple[str, str]
@@ -207,12 +212,29 @@ def _enter(
             created_ns=_created_ns(info),
         )  # fmt: skip
         return
+    network = _network_in(entry.path) if kind == "controlnet" else None
+    if network is not None:
+        name = f"{prefix}{printable(entry.name)}{os.path.splitext(network)[1]}"
+        info = os.stat(network)
+        yield FoundFile(
+            kind, name, network, info.st_size, info.st_mtime_ns, created_ns=_created_ns(info)
+        )
+        return
     info = entry.stat()
     identity = (info.st_dev, info.st_ino)
     if identity in parents or len(parents) > MAX_DEPTH:
         return
     deeper = f"{prefix}{printable(entry.name)}/"
     yield from _walk(kind, entry.path, deeper, [*parents, identity])
+
+
+def _network_in(folder: str) -> str | None:
+    """The weights in diffusers' folder of one network, which is called as the folder is; None for
+    other folders."""
+    if not os.path.exists(os.path.join(folder, "config.json")):
+        return None
+    paths = (os.path.join(folder, name) for name in NETWORK_FILES)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _file(kind: str, entry: os.DirEntry[str], prefix: str) -> FoundFile | None:

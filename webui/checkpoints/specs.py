@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from webui.checkpoints.families.model import DiffusionModel, TextPart
@@ -233,29 +233,43 @@ def read_unet(tensors: Shapes, family: DiffusionModel, stated: Mapping[str, Any]
     Raises:
         SpecError: The blocks do not make up a U-Net of this kind.
     """
+    spec = read_way_down(tensors, family.head_width, stated)
+    if not any(spec.depths) or not spec.middle_depth:
+        raise SpecError("its U-Net has no cross-attention")
+    if _is_uneven_upwards(tensors, spec):
+        raise SpecError("the transformers in its U-Net are thinned out")
+    return replace(spec, out_channels=_dimension(tensors, "out.2.weight", 0))
+
+
+def read_way_down(tensors: Shapes, head_width: int, stated: Mapping[str, Any]) -> UNetSpec:
+    """Read what a U-Net's way down and its middle show, which is all but its outputs.
+
+    Args:
+        head_width: As ``DiffusionModel`` has it.
+    Raises:
+        SpecError: The blocks do not make up a U-Net of this kind.
+    """
     depths = _transformer_depths(tensors)
     levels = _levels(tensors, depths)
     if any(len(set(level)) != 1 or len(level) != len(levels[0]) for level in levels):
         raise SpecError("the levels of its U-Net are uneven")
     channels, level_depths = zip(*(level[0] for level in levels), strict=True)
     middle = depths.get("middle_block.1", 0)
-    if not any(level_depths) or not middle:
-        raise SpecError("its U-Net has no cross-attention")
-    if level_depths[-1] not in (0, middle) or _is_uneven_upwards(depths, level_depths, levels):
+    if level_depths[-1] not in (0, middle):
         raise SpecError("the transformers in its U-Net are thinned out")
-    first = next(name for name in tensors if name.endswith("attn2.to_k.weight"))
-    base = _dimension(tensors, "input_blocks.0.0.weight", 0)
-    vector = "label_emb.0.0.weight"
+    first = next((name for name in tensors if name.endswith("attn2.to_k.weight")), "")
+    base, inputs = (_dimension(tensors, "input_blocks.0.0.weight", axis) for axis in (0, 1))
+    vector, projection = "label_emb.0.0.weight", "middle_block.1.proj_in.weight"
     return UNetSpec(
-        in_channels=_dimension(tensors, "input_blocks.0.0.weight", 1),
-        out_channels=_dimension(tensors, "out.2.weight", 0),
+        in_channels=inputs,
+        out_channels=inputs,
         channels=channels,
         res_blocks=len(levels[0]),
         depths=level_depths,
-        context_dim=_dimension(tensors, first, 1),
-        heads=_stated_number(stated, "num_heads", 0) or _heads(channels, family.head_width),
+        context_dim=_dimension(tensors, first, 1) if first else 0,
+        heads=_stated_number(stated, "num_heads", 0) or _heads(channels, head_width),
         groups=_stated_number(stated, "norm_num_groups", default_groups(base)),
-        linear_projection=len(_shape(tensors, "middle_block.1.proj_in.weight")) == 2,
+        linear_projection=middle > 0 and len(_shape(tensors, projection)) == 2,
         middle_depth=middle,
         vector_dim=_dimension(tensors, vector, 1) if vector in tensors else 0,
     )
@@ -292,14 +306,12 @@ def _levels(tensors: Shapes, depths: Mapping[str, int]) -> list[list[tuple[int, 
         block += 1
 
 
-def _is_uneven_upwards(
-    depths: Mapping[str, int], by_level: tuple[int, ...], levels: list[list[tuple[int, int]]]
-) -> bool:
+def _is_uneven_upwards(tensors: Shapes, spec: UNetSpec) -> bool:
     """Whether the way up has other transformers than the way down."""
-    blocks = len(levels[0]) + 1
-    upwards = [depth for depth in reversed(by_level) for _ in range(blocks)]
+    found = _transformer_depths(tensors)
+    upwards = [depth for depth in reversed(spec.depths) for _ in range(spec.res_blocks + 1)]
     return any(
-        depths.get(f"output_blocks.{block}.1", 0) != depth for block, depth in enumerate(upwards)
+        found.get(f"output_blocks.{block}.1", 0) != depth for block, depth in enumerate(upwards)
     )
 
 

@@ -11,14 +11,15 @@ from PIL import Image
 
 from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.load import LoadedModel
+from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.errors import CheckpointError, LibraryError
-from webui.model_process.restorer import PaintedFaces
 from webui.params import FaceRestoration
 from webui.pictures import load_upright
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.hypernetworks import JobHypernetworks
 from webui.pipelines.loras import JobLoras
 from webui.pipelines.networks import JobNetworks
+from webui.pipelines.painting import FaceMender
 from webui.pipelines.upscaling import PLAIN, Upscaler
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 
 class JobSupplies:
-    """Models, input pictures and upscalers of one job; see ``pipelines.painting.Supplies``."""
+    """Models, input pictures and upscalers of one job; see ``pipelines.painting.Supplies``.
+
+    Attributes:
+        pictures: Input pictures that are no files, by key.
+    """
 
     def __init__(self, painter: Painter, message: dict[str, Any], checkpoint: str) -> None:
         self._painter = painter
@@ -34,6 +39,8 @@ class JobSupplies:
         self._files = {checkpoint: message, **message.get("others", {})}
         self._latest: weakref.ref[LoadedModel] | None = None
         self._inputs = message.get("inputs", {})
+        self.pictures: dict[str, Image.Image] = {}
+        self._controlnets = message.get("controlnets", {})
         self._weights = painter.weights(message)
         self.embeddings = painter.embeddings(message)
         self.loras = NetworkFiles("LoRA", message.get("loras", {}))
@@ -76,15 +83,31 @@ class JobSupplies:
         return encoder
 
     def input(self, key: str) -> Image.Image:
+        if key in self.pictures:
+            return self.pictures[key]
         if key not in self._inputs:
             raise LibraryError("The input picture of this job is missing.", "Choose it again.")
         return load_upright(self._inputs[key])
 
-    def upscaler(self, name: str) -> Upscaler:
-        return PLAIN[name] if name in PLAIN else self._weights.network_upscaler(name)
+    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+        if name not in self._controlnets:
+            raise CheckpointError(
+                f"The job needs {name!r}, whose file was not looked up for it.",
+                "Ask for the picture again.",
+            )
+        path = Path(self._controlnets[name]["path"])
+        return self._painter.controlnet(self._job, path, waits=waits)
 
-    def face_mender(self, wish: FaceRestoration) -> PaintedFaces:
-        return self._weights.painted_faces(wish)
+    def upscaler(self, name: str) -> Upscaler:
+        if name in PLAIN:
+            return PLAIN[name]
+        offered = self._weights.offered.get(name)
+        return offered or self._weights.network_upscaler(name)
+
+    def face_mender(self, wish: FaceRestoration) -> FaceMender:
+        extensions = self._painter.extensions
+        offered = extensions.face_restorers.get(wish.model) if extensions else None
+        return offered.weighted(wish.weight) if offered else self._weights.painted_faces(wish)
 
 
 class NetworkFiles:

@@ -20,6 +20,11 @@ from webui.checkpoints.load import (
     load_own_vae,
     load_vae,
 )
+from webui.checkpoints.load_controlnet import (
+    LoadedControlNet,
+    controlnet_bytes,
+    load_controlnet,
+)
 from webui.checkpoints.load_pipeline import LoadedPipeline, load_pipeline, pipeline_dtype
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory, Part
@@ -27,11 +32,11 @@ from webui.errors import CheckpointError
 from webui.networks.lora.files import LoraFile
 from webui.networks.small_weights import SmallWeights
 from webui.pipelines.memory_ladder import available_bytes, learn_into
-from webui.pipelines.placement import FilePart, NetworkPart, put_aside
+from webui.pipelines.placement import FilePart, NetworkPart, put_aside, put_network_aside
 from webui.pipelines.preview import forget_previews
 from webui.pipelines.taking_turns import take_turns
 
-CHECKPOINT, VAE, LORA = "checkpoint", "vae", "lora"
+CHECKPOINT, VAE, LORA, CONTROLNET = "checkpoint", "vae", "lora", "controlnet"
 BESIDE: Final = Key("beside", None)
 Files = Mapping[str, Any]
 """``checkpoint`` and ``vae`` (or None) with their ``path``, as a job message names them; and
@@ -129,21 +134,25 @@ class LoadedModels:
         self._small: dict[Path, SmallWeights | None] = {}
         self._marks: dict[Path, FileMark] = {}
         """Of the present job's files, as they were when it began."""
+        self._controlnets: tuple[Key, ...] = ()
+        """Of the present job: they work together with every checkpoint."""
 
     def begin(
         self,
         files: Iterable[Files],
         limits: Mapping[str, Any],
         small: SmallRule = SmallRule(),
+        controlnets: Iterable[Path] = (),
     ) -> None:
         """A job begins that works with these; ``limits`` as for ``_budget``."""
         self.memory.budget = self._budget(limits)
         self._small_rule, self._small, self._marks = small, {}, {}
         needed = [key(f) for f in files for key in (self.checkpoint_key, self.vae_key)]
+        self._controlnets = tuple(Key(CONTROLNET, self._mark(path)) for path in controlnets)
         self._let_go_of_replaced()
         if self._beside is not None:
             self.memory.put(BESIDE, Kept(None, (self._beside,), lambda: True))
-        self.memory.needs([*needed, BESIDE])
+        self.memory.needs([*needed, *self._controlnets, BESIDE])
 
     def small_weights(self, files: Files) -> SmallWeights | None:
         """How the present job wants the U-Net of a checkpoint stored; None = in the usual way."""
@@ -192,7 +201,7 @@ class LoadedModels:
         key = self.checkpoint_key(files)
         if "basic" in files:
             return self._pipeline(key, files["basic"], _paths(files)[0])
-        self.memory.use(key, self.vae_key(files))
+        self.memory.use(key, self.vae_key(files), *self._controlnets)
         if key in self.memory:
             model: LoadedModel = self.memory.get(key)
         else:
@@ -212,6 +221,33 @@ class LoadedModels:
             lambda: Kept(read_lora(path), (FilePart(mark.size),)),
             Bytes(0, mark.size),
         )
+
+    def has_controlnet(self, path: Path) -> bool:
+        """Whether nothing of it needs to be read."""
+        return Key(CONTROLNET, self._mark(path)) in self.memory
+
+    def controlnet(self, path: Path, *, waits: bool) -> LoadedControlNet:
+        """A ControlNet.
+
+        Args:
+            waits: It waits in main memory between its turns, as with ``--lowvram``.
+        Raises:
+            CheckpointError, DeviceMemoryError: It cannot be loaded.
+        """
+        plan, key = self._plan, Key(CONTROLNET, self._mark(path))
+        is_aside = plan.device.type != "cpu" and (waits or plan.lowvram)
+
+        def load() -> Kept:
+            home = torch.device("cpu") if is_aside else plan.device
+            loaded = load_controlnet(path, device=home, dtype=plan.dtype)
+            return Kept(loaded, (NetworkPart(loaded.network, plan.device),))
+
+        size = 0 if key in self.memory else controlnet_bytes(path, plan.dtype)
+        expected = Bytes(ram=size) if is_aside else Bytes(device=size)
+        loaded: LoadedControlNet = self.memory.get(key, load, expected)
+        if is_aside:
+            put_network_aside(loaded.network)
+        return loaded
 
     def make_room(self, more: int) -> None:
         """The model at work is about to take more of main memory."""
@@ -325,11 +361,11 @@ class LoadedModels:
 
 
 def _mark_in(key: Key) -> FileMark | None:
-    """The file that a checkpoint or a VAE was read from."""
+    """The file that a checkpoint, a VAE or a ControlNet was read from."""
     what: Any = key.what
     if key.kind == CHECKPOINT:
         return what[0]
-    return what if key.kind == VAE else None
+    return what if key.kind in (VAE, CONTROLNET) else None
 
 
 def _paths(files: Files) -> tuple[Path, Path | None]:

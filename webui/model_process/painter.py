@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +17,13 @@ from webui.checkpoints.families import CHOOSE_ANOTHER, FAMILIES
 from webui.checkpoints.families.model import DiffusionModel
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel
+from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.errors import CheckpointError, UnknownArchitectureError
 from webui.model_process.describer import caption_pictures, interrogate, opened
+from webui.model_process.extensions import Extensions, JobContext, JobExtensions
 from webui.model_process.face_finder import faces_in
 from webui.model_process.job_listener import JobListener
 from webui.model_process.job_progress import JobProgress
@@ -29,6 +32,7 @@ from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule
 from webui.model_process.merger import FileToolRun
 from webui.model_process.peak_memory import PeakMemory
 from webui.model_process.plot_run import PlotRun
+from webui.model_process.repainting import repaint
 from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
 from webui.model_process.train_run import TrainRun
 from webui.model_process.video_restorer import VideoRun
@@ -92,6 +96,7 @@ class Painter:
         self._tokenizer = ClipTokenizer.load()
         self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
+        self.extensions: Extensions | None = None
         self._runs: tuple[tuple[type, Callable[..., dict[str, Any]]], ...] = (
             (requests.FetchWeights, self._fetch),
             (requests.FindFaces, self._find_faces),
@@ -102,6 +107,7 @@ class Painter:
             (requests.Extras, self._restore),
             (requests.RestoreVideo, self._restore_video),
             (requests.Plot, self._plot),
+            (requests.ExtensionJob, self._run_extension),
             (requests.Painting, self._paint),
         )
 
@@ -133,7 +139,30 @@ class Painter:
         params = requests.from_json(message["params"])
         run = next(run for kind, run in self._runs if isinstance(params, kind))
         self._peak.begin()
-        return {**run(params, message), "peak_bytes": self._peak.bytes()}
+        with self._extensions_of(params, message) as joined:
+            result = run(params, message if joined is None else {**message, "joined": joined})
+        return {**result, "peak_bytes": self._peak.bytes()}
+
+    @contextmanager
+    def _extensions_of(self, params: Any, message: Message) -> Iterator[JobExtensions | None]:
+        """The extensions a job wants; nothing is done for it where it wants none."""
+        if "extensions" not in message:
+            yield None
+            return
+        if self.extensions is None:
+            note = Path(self._settings["extensions_note"])
+            self.extensions = Extensions(note, self._sender.send)
+        job = message["job"]
+        progress = JobProgress(job, "extension", self._sender, self._asked)
+        context = JobContext(
+            job, partial(self._warn, job), lambda: self._asked.should_stop, progress.step,
+            message.get("inputs", {}),
+        )  # fmt: skip
+        with self.extensions.job(params, message, context) as joined:
+            yield joined
+
+    def _run_extension(self, params: requests.ExtensionJob, message: Message) -> dict[str, Any]:
+        return message["joined"].run(params)
 
     def _fetch(self, params: requests.FetchWeights, message: Message) -> dict[str, Any]:
         return run_fetch(params, message, self._sender, self._asked)
@@ -163,6 +192,8 @@ class Painter:
 
     def _restore(self, params: requests.Extras, message: Message) -> dict[str, Any]:
         extras = ExtrasRun(params, message, self.weights(message), self._sender, self._asked)
+        if (joined := message.get("joined")) is not None:
+            extras.last_step = joined.extras_picture
         return extras.run(message.get("have", ()))
 
     def _restore_video(self, params: requests.RestoreVideo, message: Message) -> dict[str, Any]:
@@ -177,7 +208,10 @@ class Painter:
             message = {**message, "basic": basic, "vae": None, "others": {}}
         others: dict[str, dict[str, Any]] = message.get("others", {})
         small = SmallRule(params.fp8_storage, params.cache_fp16_weight)
-        self.models.begin((message, *others.values()), message.get("memory", {}), small)
+        controlnets = [Path(facts["path"]) for facts in message.get("controlnets", {}).values()]
+        self.models.begin(
+            (message, *others.values()), message.get("memory", {}), small, controlnets
+        )
         if basic is not None:
             message, params = self._plain(message, params)
         if others:
@@ -187,10 +221,19 @@ class Painter:
         facts = self._facts_of(message)
         facts_of_others = {name: self._facts_of(files) for name, files in others.items()}
         listener = JobListener(self, message, params, supplies, facts, facts_of_others)
+        joined: JobExtensions | None = message.get("joined")
         try:
             runs = BasicRun if basic is not None else run_class(params)
-            runs(params, supplies, listener).paint(message.get("have", ()))
+            run = runs(params, supplies, listener)
+            if joined is not None:
+                run.moments = joined
+                if basic is None:
+                    joined.context.repaint = partial(repaint, params, supplies, listener)
+                joined.begin()
+            run.paint(message.get("have", ()))
         finally:
+            if joined is not None:
+                joined.end()
             supplies.networks.end()
         return {
             "sd_model_name": facts.name,
@@ -240,7 +283,8 @@ class Painter:
 
     def weights(self, message: dict[str, Any]) -> JobWeights:
         """Upscalers and face restorers for one job, by name."""
-        return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"))
+        offered = self.extensions.upscalers if self.extensions else {}
+        return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"), offered)
 
     def model(self, job: int, files: dict[str, Any]) -> Any:
         """A loaded model; says so to whoever waits for the job when it must be read first.
@@ -249,10 +293,19 @@ class Painter:
             files: See ``loaded_models.Files``.
         """
         if not self.models.has(files):
-            self._sender.send(
-                {"type": "progress", "job": job, "step": 0, "steps": 0, "stage": "loading"}
-            )
+            self._say_loading(job)
         return self.models.get(files)
+
+    def _say_loading(self, job: int) -> None:
+        self._sender.send(
+            {"type": "progress", "job": job, "step": 0, "steps": 0, "stage": "loading"}
+        )
+
+    def controlnet(self, job: int, path: Path, *, waits: bool) -> LoadedControlNet:
+        """A loaded ControlNet; says so to whoever waits for the job when it must be read first."""
+        if not self.models.has_controlnet(path):
+            self._say_loading(job)
+        return self.models.controlnet(path, waits=waits)
 
     def encoder(self, model: LoadedModel) -> PromptEncoder:
         """The model's encoder with its remembered prompts; lives and goes with the model."""

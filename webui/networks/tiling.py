@@ -27,9 +27,26 @@ def set_tiling(model: PaintingNetworks, on: bool) -> None:
         model: Changed in place. Calling it twice with the same value changes nothing.
     """
     for network in (model.unet, model.vae):
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d) and _is_padded(layer):
-                _wrap(layer) if on else _unwrap(layer)
+        _set_wrapping(network, on)
+
+
+def _set_wrapping(network: nn.Module, on: bool) -> None:
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and _is_padded(layer):
+            _wrap(layer) if on else _unwrap(layer)
+
+
+@contextmanager
+def wrapping_as(network: nn.Module, other: nn.Module) -> Generator[None, None, None]:
+    """Let a network's convolutions wrap around inside the block if those of another do now."""
+    wraps = any(hasattr(layer, _KEPT) for layer in other.modules())
+    if wraps:
+        _set_wrapping(network, True)
+    try:
+        yield
+    finally:
+        if wraps:
+            _set_wrapping(network, False)
 
 
 @contextmanager

@@ -22,6 +22,16 @@ from webui.params.base import (
     PictureKey,
     Prompt,
 )
+from webui.params.control import (
+    CONTROL_MODES,
+    CONTROL_PASSES,
+    CONTROL_RESIZE_MODES,
+    MAX_CONTROL_UNITS,
+    ControlResizeMode,
+    ControlUnit,
+)
+from webui.params.extension_job import ExtensionJob
+from webui.params.extensions import ExtensionValues
 from webui.params.file_tools import (
     BakeLoras,
     ConvertModel,
@@ -73,10 +83,14 @@ from webui.params.without_painting import (
 )
 
 __all__ = [
+    "CONTROL_MODES",
+    "CONTROL_PASSES",
+    "CONTROL_RESIZE_MODES",
     "FILE_TOOL_KINDS",
     "LATENT_UPSCALE_MODES",
     "MASKED_CONTENTS",
     "MAX_CELLS",
+    "MAX_CONTROL_UNITS",
     "MAX_PROMPT_CHARACTERS",
     "MAX_SEED",
     "PLAIN_UPSCALERS",
@@ -88,9 +102,13 @@ __all__ = [
     "AnyParams",
     "BakeLoras",
     "CaptionPictures",
+    "ControlResizeMode",
+    "ControlUnit",
     "ConvertModel",
     "Describing",
     "DrawnTexts",
+    "ExtensionJob",
+    "ExtensionValues",
     "ExtractLora",
     "Extras",
     "FaceRestoration",
@@ -147,6 +165,7 @@ AnyParams = (
     | AnyFileTool
     | TrainLora
     | Plot
+    | ExtensionJob
 )
 _KINDS: dict[str, type[AnyParams]] = {
     "txt2img": TextToImage,
@@ -164,6 +183,7 @@ _KINDS: dict[str, type[AnyParams]] = {
     "bake-loras": BakeLoras,
     "train-lora": TrainLora,
     "plot": Plot,
+    "extension": ExtensionJob,
 }
 FILE_TOOL_KINDS = tuple(kind for kind, made in _KINDS.items() if issubclass(made, FileTool))
 

@@ -185,4 +185,4 @@ class ImageToImage(Painting):
     def input_keys(self) -> tuple[str, ...]:
         """See ``Painting``."""
         mask = (self.inpaint.mask,) if self.inpaint else ()
-        return tuple(dict.fromkeys((*self.init_images, *mask)))
+        return tuple(dict.fromkeys((*self.init_images, *mask, *super().input_keys)))

@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from webui.params.base import MAX_SEED, Finite, Fraction, Output, Params, Prompt
+from webui.params.control import MAX_CONTROL_UNITS, ControlUnit
+from webui.params.extensions import ExtensionValues, picture_keys
 
 SomePainting = TypeVar("SomePainting", bound="Painting")
 
@@ -157,11 +159,13 @@ class Painting(Params):
         clip_skip: A1111 counting, 1 = last layer.
         emphasis: How ``(word:1.2)`` acts.
         tiling: Pictures whose edges meet.
+        control: Pictures that guide the painting through ControlNets.
         restore_faces: Make painted faces clear; None = off.
         tiled_diffusion: Paint in overlapping tiles; None = whole.
         tiled_vae: Encode and decode in tiles from the start, instead of only when memory is short.
         fp8_storage: Whether the U-Net's weights are stored in one byte each.
         cache_fp16_weight: Then keep the originals beside them, for LoRAs.
+        extensions: The extensions that act on it, with their values.
     """
 
     prompt: Prompt = ""
@@ -191,6 +195,7 @@ class Painting(Params):
     use_old_scheduling: bool = False
     disable_extra_networks: bool = False
     tiling: bool = False
+    control: tuple[ControlUnit, ...] = Field(default=(), max_length=MAX_CONTROL_UNITS)
     restore_faces: FaceRestoration | None = None
     sampling: Sampling = Sampling()
     refiner: Refiner | None = None
@@ -198,6 +203,7 @@ class Painting(Params):
     tiled_vae: bool = False
     fp8_storage: Literal["Disable", "Enable for SDXL", "Enable"] = "Disable"
     cache_fp16_weight: bool = False
+    extensions: ExtensionValues = {}
     output: Output = Output()
     user: str = ""
 
@@ -248,7 +254,8 @@ class Painting(Params):
     @property
     def input_keys(self) -> tuple[str, ...]:
         """Keys of all input pictures the request needs, each once."""
-        return ()
+        of_units = (key for unit in self.control for key in unit.input_keys)
+        return tuple(dict.fromkeys((*of_units, *picture_keys(self.extensions))))
 
     @property
     def other_checkpoints(self) -> tuple[str, ...]:

@@ -71,6 +71,15 @@ class TextToImage(Painting):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_pictures_to_follow(self) -> TextToImage:
+        for number, unit in enumerate(self.control):
+            if unit.image is None and unit.mask is None:
+                raise ValueError(
+                    f"ControlNet {number} has no picture to follow. Give it one, or turn it off."
+                )
+        return self
+
     def _own_texts(self, drawn: DrawnTexts, index: int) -> dict[str, Any]:
         changes = super()._own_texts(drawn, index)
         second: dict[str, Any] = {}
@@ -93,7 +102,8 @@ class TextToImage(Painting):
     @property
     def input_keys(self) -> tuple[str, ...]:
         """See ``Painting``."""
-        return (self.first_pass_image,) if self.first_pass_image else ()
+        first = (self.first_pass_image,) if self.first_pass_image else ()
+        return tuple(dict.fromkeys((*first, *super().input_keys)))
 
     @property
     def other_checkpoints(self) -> tuple[str, ...]:

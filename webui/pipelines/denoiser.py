@@ -81,6 +81,7 @@ class CfgDenoiser:
         blend: What of the original stays at every step; None = nothing.
         channels: What inpainting and InstructPix2Pix checkpoints are shown beside the noise; None
             for checkpoints that take no more.
+        control: ControlNets beside the U-Net, which ``call`` then asks; None = none.
         moments: Where extensions join.
     """
 
@@ -95,6 +96,7 @@ class CfgDenoiser:
         takeover: Takeover | None = None,
         blend: Blend | None = None,
         channels: PictureChannels | None = None,
+        control: PassControl | None = None,
         moments: Moments = QUIET,
     ) -> None:
         self._model = model
@@ -106,6 +108,7 @@ class CfgDenoiser:
         self._takeover = takeover
         self._blend = blend
         self._channels = channels
+        self._control = control
         self._moments = moments
         self._own_cond: Conditioning | None = None
         self._turn = ExitStack()
@@ -148,6 +151,8 @@ class CfgDenoiser:
         call = Call(self._calls, self._guidance.total_calls, sigma)
         self._calls += 1
         cond = self._hand_over_when_due(call.number, sigma, cond)
+        if self._control is not None:
+            self._control.begin(call.number / max(call.total, 1))
         latents = self._moments.before_step(latents, call)
         denoised, uncond = self._under_guidance(latents, call, cond)
         self._last = denoised = self._moments.after_guidance(denoised, call)
@@ -163,12 +168,14 @@ class CfgDenoiser:
         negative = cond.negative.at(call.number)
         if self._is_edited_by_picture:
             return self._guided_by_picture(latents, call, encodings, negative)
+        asked = [Asked(one) for one in encodings]
         if self._skips_uncond(call.number, sigma):
-            estimates = self._estimate(latents, sigma, encodings)
+            estimates = self._estimate(latents, sigma, asked)
             estimates, _ = self._moments.after_model(estimates, None, call)
             denoised = _weighted_mean(weights, estimates)
             return denoised, denoised
-        *found, uncond = self._estimate(latents, sigma, [*encodings, negative])
+        asked.append(Asked(negative, is_prompt=False))
+        *found, uncond = self._estimate(latents, sigma, asked)
         conds, told_uncond = self._moments.after_model(tuple(found), uncond, call)
         uncond = uncond if told_uncond is None else told_uncond
         denoised = uncond
@@ -195,9 +202,9 @@ class CfgDenoiser:
                 field="prompt",
             )
         guidance = self._guidance
-        told, shown, neither = self._estimate(
-            latents, call.sigma, [*encodings, negative, negative], is_last_blind=True
-        )
+        asked = [Asked(encodings[0]), Asked(negative, is_prompt=False)]
+        asked.append(replace(asked[-1], sees_picture=False))
+        told, shown, neither = self._estimate(latents, call.sigma, asked)
         (told, shown), blind = self._moments.after_model((told, shown), neither, call)
         neither = neither if blind is None else blind
         denoised = neither + guidance.cfg_scale * (told - shown)

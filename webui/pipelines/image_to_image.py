@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from webui.params import ImageToImage, Inpaint, ResizeMode
 from webui.pipelines.colour import match_colours
 from webui.pipelines.conditioning import Interrupted
+from webui.pipelines.control_maps import Beneath
 from webui.pipelines.inpainting import Paste, mask_picture
 from webui.pipelines.latent_blend import Blend, HardBlend
 from webui.pipelines.masks import to_latent_mask
@@ -46,6 +47,7 @@ class Source:
     Attributes:
         latents: (1, 4, h, w), encoded.
         shown: For inpainting and InstructPix2Pix checkpoints.
+        beneath: For ControlNets.
         colours: The picture whose colours a corrected result takes over.
         mask: (1, 1, h, w), 1 = repaint; None = all of it.
         paste: The way back into the input; None without a mask.
@@ -53,6 +55,7 @@ class Source:
 
     latents: Tensor
     shown: ShownPicture
+    beneath: Beneath
     colours: Image.Image
     mask: Tensor | None = None
     paste: Paste | None = None
@@ -117,7 +120,7 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
         else:
             image = self._resized(image, self.params.resize_mode)
         latents = self._latents(batch, image)
-        return Source(latents, ShownPicture(image, latents=latents), image)
+        return Source(latents, ShownPicture(image, latents=latents), Beneath(image), image)
 
     def _prepare_masked(
         self, batch: int, image: Image.Image, mask: Image.Image, inpaint: Inpaint
@@ -133,7 +136,7 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
         shown = ShownPicture(
             masked.image, masked.mask, latents, inpaint.conditioning_weight, is_round
         )
-        return Source(latents, shown, masked.image, cells, masked.paste)
+        return Source(latents, shown, masked.beneath, masked.image, cells, masked.paste)
 
     def _warn_once(self, message: str) -> None:
         if not self._has_warned:
@@ -222,6 +225,7 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
             blend=blend,
             pictures=[source.shown for source in sources],
             image_cfg_scale=self._image_cfg_scale(),
+            beneath=[source.beneath for source in sources],
         )
         latents = self.walk(
             batch,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from PIL import Image, ImageChops
 
 from webui.params import ImageToImage, Inpaint, ResizeMode
+from webui.pipelines.control_maps import Beneath
 from webui.pipelines.masks import Region, filled, is_blank, masked_region, read_mask
 from webui.pipelines.resize import LATENT_MODE, resize, whole_cells
 
@@ -69,11 +70,13 @@ class MaskedPicture:
     Attributes:
         image: RGB; with its masked part filled, if the request says so.
         mask: Grey, of the same size.
+        beneath: The picture before anything in it was filled, for ControlNets.
         paste: The way back.
     """
 
     image: Image.Image
     mask: Image.Image
+    beneath: Beneath
     paste: Paste
 
 
@@ -92,6 +95,7 @@ def mask_picture(
     mask = read_mask(mask, image.size, inpaint)
     if is_blank(mask):
         return None
+    region, whole = None, image.size
     if inpaint.only_masked:
         region = masked_region(mask, inpaint.padding, params.width, params.height)
         paste = Paste(image, mask, region)
@@ -104,11 +108,12 @@ def mask_picture(
     else:
         image, mask = resized(image, params.resize_mode), resized(mask, params.resize_mode)
         paste = Paste(image, _amplified(mask, OVERLAY_GAIN))
+    beneath = Beneath(image, mask, whole, region)
     if inpaint.content != "original":
         image = filled(image, mask)
     if not inpaint.keep_rest:
         paste = replace(paste, mask=Image.new("L", paste.original.size, 255))
-    return MaskedPicture(image, mask, paste)
+    return MaskedPicture(image, mask, beneath, paste)
 
 
 def _amplified(mask: Image.Image, gain: int) -> Image.Image:

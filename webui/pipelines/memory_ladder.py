@@ -24,7 +24,7 @@ from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.pipelines.encoding import Encoding
-from webui.pipelines.network_call import call_network
+from webui.pipelines.network_call import NetworkCall, call_network
 from webui.pipelines.placement import clear_for
 
 logger = logging.getLogger(__name__)
@@ -153,10 +153,12 @@ class LadderCall:
 
     Args:
         warn: Told what helped.
+        call: What evaluates the network.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], call: NetworkCall = call_network) -> None:
         self._warn = warn
+        self._call = call
 
     def __call__(
         self,
@@ -169,7 +171,7 @@ class LadderCall:
         """See ``NetworkCall``."""
 
         def at_once() -> Tensor:
-            return call_network(model, inputs, timesteps, context, stop_if_asked)
+            return self._call(model, inputs, timesteps, context, stop_if_asked)
 
         def one_by_one() -> Tensor:
             parts = []
@@ -177,7 +179,7 @@ class LadderCall:
                 stop_if_asked()
                 sample = slice(one, one + 1)
                 args = (inputs[sample], timesteps[sample], context[sample])
-                parts.append(call_network(model, *args, stop_if_asked))
+                parts.append(self._call(model, *args, stop_if_asked))
             return torch.cat(parts)
 
         def alone() -> Tensor:

@@ -8,12 +8,26 @@ samplers therefore never notice it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.pipelines.encoding import Encoding
+
+
+@dataclass(frozen=True)
+class Added:
+    """What is added to a U-Net's features: along its way down, each (N, C, h, w), and in its
+    middle."""
+
+    down: tuple[Tensor, ...]
+    middle: Tensor
+
+    def __add__(self, other: Added) -> Added:
+        down = tuple(a + b for a, b in zip(self.down, other.down, strict=True))
+        return Added(down, self.middle + other.middle)
 
 
 class NetworkCall(Protocol):
@@ -49,11 +63,24 @@ def call_network(
     timesteps: Tensor,
     context: Encoding,
     stop_if_asked: Callable[[], None],
+    added: Added | None = None,
 ) -> Tensor:
-    """Evaluate the U-Net on everything at once; see ``NetworkCall``."""
-    more = {}
-    if context.vector is not None:
-        more = {"added_cond_kwargs": {"text_embeds": context.vector, "time_ids": context.numbers}}
+    """Evaluate the U-Net on everything at once; see ``NetworkCall``.
+
+    Args:
+        added: What ControlNets add inside.
+    """
+    more = told_beside(context)
+    if added is not None:
+        more["down_block_additional_residuals"] = added.down
+        more["mid_block_additional_residual"] = added.middle
     return model.unet(
         inputs, timesteps, encoder_hidden_states=context.states, return_dict=False, **more
     )[0]
+
+
+def told_beside(context: Encoding) -> dict[str, Any]:
+    """What a network of SDXL's is told beside the text, as diffusers names it."""
+    if context.vector is None:
+        return {}
+    return {"added_cond_kwargs": {"text_embeds": context.vector, "time_ids": context.numbers}}

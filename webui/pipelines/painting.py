@@ -29,7 +29,7 @@ from webui.hookspecs import Pass
 from webui.networks.tiling import set_tiling
 from webui.params import FaceRestoration, Painting
 from webui.pipelines.conditioning import Conditioning, Interrupted, PassFacts, PromptEncoder
-from webui.pipelines.control import ControlledPass, JobControl, Pass, PassControl
+from webui.pipelines.control import ControlledPass, JobControl, PassControl, WhichPass
 from webui.pipelines.control_maps import Beneath
 from webui.pipelines.decode import VaeWork, decode, encode
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
@@ -424,7 +424,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         blend: Blend | None = None,
         pictures: Sequence[ShownPicture] = (),
         image_cfg_scale: float = 1.0,
-        which: Pass = "only",
+        which: WhichPass = "only",
         beneath: Sequence[Beneath] = (),
     ) -> CfgDenoiser:
         """The network under this request's guidance; a refiner takes over when its time comes.
@@ -464,14 +464,22 @@ class PaintingRun(ABC, Generic[SomeParams]):
             self.network_call(control),
             takeover=self._takeover() if has_refiner else None,
             blend=blend,
-            channels=PictureChannels(lambda images: self.encoded(0, images), pictures),
+            channels=PictureChannels(self._encoded_quietly, pictures),
+            control=control,
             moments=self.moments,
         )
 
-    def network_call(self) -> NetworkCall:
+    def _encoded_quietly(self, images: list[Image.Image]) -> Tensor:
+        return self.encoded(0, images)
+
+    def network_call(self, control: PassControl | None = None) -> NetworkCall:
         """How this request's networks are called: with a way out when memory is short, and in
-        tiles when asked for."""
-        call: NetworkCall = LadderCall(self.listener.warn)
+        tiles when asked for.
+
+        Args:
+            control: ControlNets beside them.
+        """
+        call: NetworkCall = LadderCall(self.listener.warn, control or call_network)
         wish = self.params.tiled_diffusion
         if wish is not None:
             call = TiledCall(wish, call, is_seamless=self.params.tiling)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from PIL import Image
 
 from webui.checkpoints.load import LoadedModel
+from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.params import FaceRestoration
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.networks import JobNetworks
@@ -42,6 +43,10 @@ class WithPictures:
     def upscaler(self, name: str) -> Upscaler:
         """See ``Supplies``."""
         return self._supplies.upscaler(name)
+
+    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+        """See ``Supplies``."""
+        return self._supplies.controlnet(name, waits=waits)
 
     def face_mender(self, wish: FaceRestoration) -> FaceMender:
         """See ``Supplies``."""

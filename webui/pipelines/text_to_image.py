@@ -58,6 +58,7 @@ class TextToImageRun(PaintingRun[TextToImage]):
             self.denoiser(
                 params.steps * model_calls_per_step(params.sampler),
                 has_refiner=params.hires is None or self._refines("first pass"),
+                which="only" if params.hires is None else "first",
             ),
             cond,
             self.noise(indices, params.width // PIXELS_PER_CELL, params.height // PIXELS_PER_CELL),
@@ -102,6 +103,7 @@ class TextToImageRun(PaintingRun[TextToImage]):
                 (t_enc + 1) * model_calls_per_step(sampler),
                 cfg_scale=hires.cfg_scale,
                 has_refiner=self._refines("second pass"),
+                which="second",
             ),
             cond,
             self.noise(indices, large.shape[-1], large.shape[-2]),
