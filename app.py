@@ -10,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import errno
 import logging
+import secrets
 import signal
 import socket
 import sys
@@ -25,7 +26,7 @@ from fastapi import FastAPI
 
 from webui.api.app import build_api
 from webui.errors import SettingsError, WebUIError
-from webui.settings import Settings, is_loopback, read_settings
+from webui.settings import MADE_GUEST, MADE_OWNER, Settings, is_loopback, read_settings
 from webui.studio import Studio
 
 logger = logging.getLogger("danqing")
@@ -44,13 +45,17 @@ def main(argv: list[str] | None = None) -> int:
         settings = read_settings(sys.argv[1:] if argv is None else argv)
         if settings.ignored:
             print(f"Ignored: {', '.join(settings.ignored)}", flush=True)
-        listener = open_port(settings)
+        listeners = [open_port(settings)]
         studio = Studio(settings)
     except WebUIError as err:
         print(f"{err.message}\n{err.hint}".strip(), file=sys.stderr)
         return 2
-    port = listener.getsockname()[1]
-    app = build_app(studio, on_up=lambda: announce(settings, port))
+    port = shared_port = listeners[0].getsockname()[1]
+    if settings.share:
+        listeners.append(_listen("127.0.0.1", 0))
+        shared_port = listeners[1].getsockname()[1]
+        studio.access.shared_ports.add(shared_port)
+    app = build_app(studio, on_up=lambda: announce(settings, port, shared_port))
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -58,10 +63,13 @@ def main(argv: list[str] | None = None) -> int:
         timeout_graceful_shutdown=3,
         ssl_keyfile=settings.tls_keyfile,
         ssl_certfile=settings.tls_certfile,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        server_header=False,
     )
     signal.signal(signal.SIGTERM, _stop)
     try:
-        _Server(config, studio).run(sockets=[listener])
+        _Server(config, studio).run(sockets=listeners)
     except KeyboardInterrupt:
         pass
     finally:
@@ -150,17 +158,33 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def announce(settings: Settings, port: int) -> None:
-    """Say where the page is, open it where there is a screen, and share it when asked."""
+def announce(settings: Settings, port: int, shared_port: int = 0) -> None:
+    """Say where the page is and who may log in, open it where there is a screen, and share it when
+    asked.
+
+    Args:
+        shared_port: Where the public tunnel comes in.
+    """
     url, *others = page_addresses(settings, port)
     print(f"\nDanqing (丹青) is at {url}    Stop it with Ctrl+C.", flush=True)
     for other in others:
         print(f"On other machines of this network: {other}", flush=True)
+    for line in invitation(settings):
+        print(line, flush=True)
     print(flush=True)
     if settings.page and should_open_browser(settings):
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     if settings.share:
-        threading.Thread(target=_share, args=(port,), daemon=True).start()
+        threading.Thread(target=_share, args=(shared_port,), daemon=True).start()
+
+
+def invitation(settings: Settings) -> list[str]:
+    """The passwords that were made for this run, which are written down nowhere else."""
+    can = {MADE_OWNER: "may do everything", MADE_GUEST: "may paint; for those you invite"}
+    return [
+        f"Name: {name}    Password: {password}    ({can[name]})"
+        for name, password in settings.made_logins
+    ]
 
 
 def page_addresses(settings: Settings, port: int) -> list[str]:
@@ -202,22 +226,26 @@ def should_open_browser(settings: Settings) -> bool:
     return has_screen and is_loopback(settings.host) and not os.environ.get("SSH_CONNECTION")
 
 
-def _share(port: int) -> None:
-    import secrets
+NO_TUNNEL = """No public link could be made: {reason}.
+The page goes on working here. The link needs the internet and Gradio's tunnel program, which is
+fetched at first use. Each of these makes a link as well; passwords are asked for there, too:
+    ssh -R 80:127.0.0.1:{port} localhost.run
+    cloudflared tunnel --url http://127.0.0.1:{port}
+    ngrok http {port}
+    tailscale funnel {port}"""
 
+
+def _share(port: int) -> None:
+    """Ask Gradio's service for a public address that leads to a port of ours."""
     from gradio.networking import setup_tunnel
 
     try:
         address = setup_tunnel("127.0.0.1", port, secrets.token_urlsafe(32), None, None)
     except Exception as err:  # the tunnel client is gradio's; whatever it raises, we go on
-        logger.warning(
-            "No public link could be made (%s). The page goes on working here. "
-            "The tunnel needs the internet and Gradio's client program, which it downloads at "
-            "first use; SSH port forwarding or a reverse proxy do the same.",
-            err,
-        )
+        reason = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
+        print(NO_TUNNEL.format(reason=reason, port=port), flush=True)
         return
-    print(f"Public link: {address}    (anyone with the password can paint)", flush=True)
+    print(f"Public link: {address}    (everybody has to log in there)", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 import app
 from tests import conftest
 from tests.test_first_picture import PAINT, Server, any_free_port, running
+from webui.access import LOCAL, Access
 from webui.settings import PROJECT_DIR, read_settings
 
 
@@ -62,11 +63,35 @@ def test_start_when_the_data_folder_cannot_be_made_says_so(tmp_path: Path) -> No
     assert "cannot be written" in ended.stderr and "Traceback" not in ended.stderr
 
 
-def test_start_when_open_without_a_password_is_refused() -> None:
-    ended = start("--listen")
+def test_start_when_shared_without_a_password_makes_some_and_goes_on_without_a_tunnel(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_tunnel(*_args: object) -> str:
+        raise OSError("the client program is missing")
 
-    assert ended.returncode == 2
-    assert "without a password" in ended.stderr
+    monkeypatch.setattr("gradio.networking.setup_tunnel", no_tunnel)
+    settings = read_settings(["--share", "--data-dir", str(data_dir)], {})
+    app._share(7999)
+    for line in app.invitation(settings):
+        print(line)
+
+    told = capsys.readouterr().out
+    for name, password in settings.made_logins:
+        assert f"Name: {name}    Password: {password}" in told
+    assert "the client program is missing" in told and "Traceback" not in told
+    for way in ("ssh -R", "cloudflared", "ngrok", "tailscale"):
+        assert way in told
+    assert told.count("7999") == 4
+
+
+def test_start_when_shared_a_second_door_asks_for_the_password(data_dir: Path) -> None:
+    """The person at this machine needs none; what comes in where the tunnel ends does."""
+    settings = read_settings(["--share", "--data-dir", str(data_dir)], {})
+    access = Access(settings)
+    access.shared_ports.add(7999)
+
+    assert access.person(None, 7860) == LOCAL and not access.asks_api(7860)
+    assert access.person(None, 7999) is None and access.asks_api(7999)
 
 
 def test_start_when_flags_of_others_are_given_names_them(data_dir: Path) -> None:

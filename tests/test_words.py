@@ -16,6 +16,7 @@ from webui.errors import CheckpointNotFoundError, ParamsError, SettingsError, We
 from webui.options import OPTION_OF_INFOTEXT_KEY, OPTIONS, Options
 from webui.params import TextToImage, build
 from webui.params import from_json as params_from_json
+from webui.passwords import is_right
 from webui.settings import is_loopback, read_settings
 from webui.wire import Sender, receive
 
@@ -175,16 +176,25 @@ def test_settings_when_no_flag_is_given_stay_on_this_machine() -> None:
     "flags",
     [["--listen"], ["--share"], ["--server-name", "192.168.0.2"], ["--listen", "--nowebui"]],
 )
-def test_settings_when_open_to_others_without_a_password_are_refused(flags: list[str]) -> None:
-    with pytest.raises(SettingsError, match="without a password"):
-        read_settings(flags, {})
+def test_settings_when_open_to_others_without_a_password_make_some(flags: list[str]) -> None:
+    settings = read_settings(flags, {})
+    made = dict(settings.made_logins)
+
+    assert list(made) == (["owner"] if "--nowebui" in flags else ["owner", "guest"])
+    hashed = dict([*settings.page_logins, *settings.guest_logins])
+    assert all(is_right(made[name], hashed[name]) for name in made)
+    assert not any(password in repr(settings) for password in made.values())
+    assert dict(read_settings(flags, {}).made_logins) != made
 
 
 def test_settings_when_open_with_a_password_are_taken() -> None:
     settings = read_settings(["--listen", "--gradio-auth", "li:secret,wang:other"], {})
 
     assert settings.host == "0.0.0.0"
-    assert settings.page_logins == (("li", "secret"), ("wang", "other"))
+    passwords = {"li": "secret", "wang": "other"}
+    assert [name for name, _ in settings.page_logins] == list(passwords)
+    assert all(is_right(passwords[name], hashed) for name, hashed in settings.page_logins)
+    assert settings.made_logins == () and "secret" not in repr(settings)
 
 
 @pytest.mark.parametrize("value", ["li", "li:", ":secret"])

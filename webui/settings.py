@@ -16,10 +16,16 @@ from typing import Any
 
 from webui.command_line import split_flags
 from webui.errors import SettingsError
+from webui.passwords import hash_password, is_hashed, make_password
+from webui.roles import GUEST_MARK
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEFAULT_PORT = 7860
 DEFAULT_API_PORT = 7861
+MADE_OWNER, MADE_GUEST = "owner", "guest"
+"""Logins that are made where a password is needed and none was given."""
+SECRET_FLAGS = ("api_auth", "gradio_auth", "gradio_auth_path", "guest_auth")
+"""Flags whose values are never kept as they were given."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,12 @@ class Settings:
     theme: str | None = None
     subpath: str = ""
     page_logins: tuple[tuple[str, str], ...] = ()
+    """Names of owners and their hashed passwords."""
     api_logins: tuple[tuple[str, str], ...] = ()
+    guest_logins: tuple[tuple[str, str], ...] = ()
+    made_logins: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Names and passwords that were made, to be printed once."""
+    trusted_proxies: str = ""
     device: str = ""
     device_id: int | None = None
     threads: int = 0
@@ -119,7 +130,15 @@ class Settings:
     @property
     def is_private(self) -> bool:
         """No other machine reaches the page: who uses it may do what this machine's owner may."""
-        return is_loopback(self.host) and not self.share
+        return is_loopback(self.host) and not self.share and not self.guest_logins
+
+    @property
+    def asks_here(self) -> bool:
+        """The person at this machine needs a password, too: one was given, or from other machines
+        the same port is reached."""
+        made = {name for name, _ in self.made_logins}
+        given = any(name not in made for name, _ in (*self.page_logins, *self.guest_logins))
+        return given or not is_loopback(self.host)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -142,16 +161,27 @@ def _add_server_flags(group: Any) -> None:
     add(
         "--listen",
         action="store_true",
-        help="answer other machines too (0.0.0.0); needs a password",
+        help="answer other machines too (0.0.0.0); a password is made unless one is given",
     )
     add("--server-name", default=None, metavar="HOST", help="answer on this address")
-    add("--share", action="store_true", help="make a public Gradio link; needs a password")
+    add(
+        "--share",
+        action="store_true",
+        help="make a public Gradio link; passwords are made unless some are given",
+    )
     add("--api", action="store_true", help="serve the HTTP API (always on unless --no-api)")
     add("--no-api", action="store_true", help="do not serve the HTTP API")
     add("--nowebui", action="store_true", help="API only, no page (default port 7861)")
     add("--api-auth", default=None, metavar="USER:PASS[,…]", help="password for the API")
     add("--gradio-auth", default=None, metavar="USER:PASS[,…]", help="password for the page")
     add("--gradio-auth-path", default=None, metavar="FILE", help="file with such pairs")
+    add("--guest-auth", default=None, metavar="USER:PASS[,…]", help="password for guests")
+    add(
+        "--forwarded-allow-ips",
+        default=None,
+        metavar="A,B",
+        help="proxies whose word on the visitor's address is taken",
+    )
     add("--autolaunch", action="store_true", help="open the page in the browser")
     add("--no-autolaunch", action="store_true", help="do not open the page in the browser")
     add("--theme", default=None, choices=["dark", "light"], help="colour scheme of the page")
@@ -279,7 +309,8 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
     """
     environ = os.environ if environ is None else environ
     flags = make_parser().parse_args([*_flags_of(environ), *argv])
-    page_logins = _logins(flags.gradio_auth, flags.gradio_auth_path, "--gradio-auth")
+    host = flags.server_name or ("0.0.0.0" if flags.listen else "127.0.0.1")
+    logins = _all_logins(flags, is_open=flags.share or not is_loopback(host))
     settings = Settings(
         folders=_folders(flags),
         precision=Precision(
@@ -292,7 +323,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
             model_memory_bytes=int(flags.model_memory_gb * 2**30),
             model_ram_bytes=int(flags.model_ram_gb * 2**30),
         ),
-        host=flags.server_name or ("0.0.0.0" if flags.listen else "127.0.0.1"),
+        host=host,
         port=flags.port or (DEFAULT_API_PORT if flags.nowebui else DEFAULT_PORT),
         port_is_fixed=flags.port is not None,
         share=flags.share,
@@ -301,8 +332,11 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
         autolaunch=flags.autolaunch,
         theme=flags.theme,
         subpath="/" + flags.subpath.strip("/") if flags.subpath.strip("/") else "",
-        page_logins=page_logins,
-        api_logins=_logins(flags.api_auth, None, "--api-auth"),
+        page_logins=logins.page,
+        api_logins=logins.api,
+        guest_logins=logins.guest,
+        made_logins=logins.made,
+        trusted_proxies=flags.forwarded_allow_ips or environ.get("FORWARDED_ALLOW_IPS", ""),
         device="cpu" if flags.use_cpu is not None else flags.device,
         device_id=flags.device_id,
         threads=flags.threads,
@@ -320,7 +354,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
         prompt_history=not flags.no_prompt_history,
         worker_idle_minutes=flags.worker_idle_minutes,
         ignored=_ignored(flags),
-        flags=vars(flags),
+        flags={k: "…" if v and k in SECRET_FLAGS else v for k, v in vars(flags).items()},
     )
     _check(settings)
     return settings
@@ -357,6 +391,39 @@ def _folders(flags: argparse.Namespace) -> Folders:
     )
 
 
+@dataclass(frozen=True)
+class _AllLogins:
+    """Everybody who may log in: names and hashed passwords, and what was made."""
+
+    page: tuple[tuple[str, str], ...]
+    api: tuple[tuple[str, str], ...]
+    guest: tuple[tuple[str, str], ...]
+    made: tuple[tuple[str, str], ...]
+
+
+def _all_logins(flags: argparse.Namespace, *, is_open: bool) -> _AllLogins:
+    """The logins that were given, and those that are made because none was.
+
+    An open server has an owner's login at each door; where nothing at all was given, guests have
+    one, too.
+    """
+    page = _logins(flags.gradio_auth, flags.gradio_auth_path, "--gradio-auth")
+    api = _logins(flags.api_auth, None, "--api-auth")
+    guest = _logins(flags.guest_auth, None, "--guest-auth")
+    needs_owner = not page and (bool(guest) or (is_open and not (flags.nowebui and api)))
+    names = [MADE_OWNER] if needs_owner else []
+    if needs_owner and not guest and not flags.nowebui:
+        names.append(MADE_GUEST)
+    made = {name: make_password() for name in names}
+    hashed = {name: hash_password(password) for name, password in made.items()}
+    return _AllLogins(
+        page=(*page, *((n, h) for n, h in hashed.items() if n == MADE_OWNER)),
+        api=api,
+        guest=(*guest, *((n, h) for n, h in hashed.items() if n == MADE_GUEST)),
+        made=tuple(made.items()),
+    )
+
+
 def _logins(inline: str | None, file: str | None, flag: str) -> tuple[tuple[str, str], ...]:
     text = inline or ""
     if file:
@@ -369,10 +436,14 @@ def _logins(inline: str | None, file: str | None, flag: str) -> tuple[tuple[str,
         user, colon, password = item.partition(":")
         if not (user and colon and password):
             raise SettingsError(
-                f"{flag} was given {item!r}.",
+                f"{flag} was given a pair without user, colon or password.",
                 f"Write it as {flag} user:password[,user2:password2].",
             )
-        pairs.append((user, password))
+        if GUEST_MARK in user:
+            raise SettingsError(
+                f"{flag} names {user!r}: {GUEST_MARK} marks guests.", "Choose another user name."
+            )
+        pairs.append((user, password if is_hashed(password) else hash_password(password)))
     return tuple(pairs)
 
 
@@ -384,17 +455,10 @@ def is_loopback(host: str) -> bool:
 def _check(settings: Settings) -> None:
     if not 1 <= settings.port <= 65535:
         raise SettingsError(f"--port was {settings.port}.", "Choose a port from 1 to 65535.")
-    is_open = settings.share or not is_loopback(settings.host)
-    if is_open and settings.page and not settings.page_logins:
+    if settings.share and settings.tls_certfile:
         raise SettingsError(
-            "The page would be open to other machines without a password.",
-            "Add --gradio-auth user:password (any pair you choose), or leave out "
-            "--listen, --server-name and --share.",
-        )
-    if is_open and settings.api and not settings.api_logins and not settings.page_logins:
-        raise SettingsError(
-            "The API would be open to other machines without a password.",
-            "Add --api-auth user:password, or --no-api.",
+            "--share and --tls-certfile were given together, but the tunnel talks http to us.",
+            "Leave one out: the public link is https already.",
         )
     _check_tls(settings.tls_keyfile, settings.tls_certfile)
     _check_regex(settings.cors_origins_regex)

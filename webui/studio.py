@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from webui.brake import Brake
+from webui.access import Access
 from webui.checkpoints.basic_support import native_size
 from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
 from webui.checkpoints.other_programs import roots_of_all
@@ -155,7 +155,7 @@ class Studio:
             is_frozen=bool(settings.flags.get("freeze_settings")),
         )  # fmt: skip
         self.drafts = Drafts(folders.database)
-        self.brake = Brake()
+        self.access = Access(settings)
         self.live = LiveJobs()
         self.worker_facts: dict[str, Any] = {}
         self._finished = threading.Condition()

@@ -30,7 +30,7 @@ def locked(make_studio: MakeStudio) -> Studio:
 @pytest.fixture(autouse=True)
 def _released(locked: Studio) -> None:
     """No test waits for the guesses of another."""
-    locked.brake = Brake()
+    locked.access.brake = Brake()
 
 
 def routes_of(studio: Studio) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from webui.api.fence import make_fenced_route
 from webui.api.file_tools import file_tool_routes
 from webui.api.gallery import gallery_routes
 from webui.api.guard import API_ROOTS, Guard, Trust
+from webui.api.headers import SecurityHeaders
 from webui.api.image_to_image import image_to_image_routes
 from webui.api.interrogate import interrogate_routes
 from webui.api.lists import list_routes
@@ -32,7 +33,6 @@ from webui.api.subpath import Subpath
 from webui.api.text_to_image import text_to_image_routes
 from webui.api.timing import Timing
 from webui.api.waiting import WaitingRoom
-from webui.settings import Settings
 from webui.studio import Studio
 
 GZIP_FROM_BYTES = 1000
@@ -48,7 +48,6 @@ def build_api(studio: Studio) -> FastAPI:
     Args:
         studio: The web process's owner of everything.
     """
-    settings = studio.settings
     app = FastAPI(
         title="Danqing WebUI API",
         version=__version__,
@@ -61,7 +60,7 @@ def build_api(studio: Studio) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
     _add_routes(app, studio)
-    _add_layers(app, settings)
+    _add_layers(app, studio)
     return app
 
 
@@ -71,7 +70,7 @@ async def _answer(request: Request, err: Exception) -> Response:
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
     settings = studio.settings
-    fenced = make_fenced_route(settings.api_logins or settings.page_logins, studio.brake)
+    fenced = make_fenced_route(studio.access)
     if settings.api:
         waiting_room = WaitingRoom()
         app.include_router(text_to_image_routes(studio, fenced, waiting_room))
@@ -126,9 +125,10 @@ def _unknown_routes(app: FastAPI, route_class: type[APIRoute]) -> APIRouter:
     return routes
 
 
-def _add_layers(app: FastAPI, settings: Settings) -> None:
+def _add_layers(app: FastAPI, studio: Studio) -> None:
     """Layers around everything, the page included; the last one added is the outermost."""
-    app.add_middleware(Guard, trust=Trust.from_settings(settings))
+    settings = studio.settings
+    app.add_middleware(Guard, trust=Trust.from_settings(settings), access=studio.access)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     if settings.cors_origins or settings.cors_origins_regex:
         app.add_middleware(
@@ -139,6 +139,7 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],
             allow_credentials=True,
         )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Timing, log=settings.api_log)
     if settings.subpath:
         app.add_middleware(Subpath, path=settings.subpath)

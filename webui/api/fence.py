@@ -8,34 +8,32 @@ from __future__ import annotations
 
 import base64
 import binascii
-import secrets
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
-from starlette.types import Message
+from starlette.types import Message, Scope
 
+from webui.access import LOCAL, Access, Person
 from webui.api.errors import ApiError, answer_error
-from webui.brake import Brake
+from webui.roles import is_for_guests
 
 MAX_BODY_BYTES = 512 * 2**20
 CHALLENGE = 'Basic realm="Danqing API", charset="UTF-8"'
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def make_fenced_route(
-    logins: Iterable[tuple[str, str]] = (), brake: Brake | None = None
-) -> type[APIRoute]:
-    """A route class that lets in only these logins and answers every failure in our shape.
+def make_fenced_route(access: Access | None = None) -> type[APIRoute]:
+    """A route class that lets in only who may, and answers every failure in our shape.
+
+    A route whose function is not marked ``for_guests`` is the owner's alone.
 
     Args:
-        logins: User and password pairs; none = everybody may pass.
-        brake: Against guessing; None = one of its own.
+        access: Who may; None = everybody.
     """
-    known = tuple(logins)
-    held = brake or Brake()
 
     class FencedRoute(APIRoute):
         """One route behind the fence."""
@@ -45,7 +43,10 @@ def make_fenced_route(
 
             async def fenced(request: Request) -> Response:
                 try:
-                    _check_peer(request, known, held)
+                    if access is not None:
+                        person = await _check_peer(request, access)
+                        _check_role(person, self)
+                        request.scope["danqing_person"] = person
                     return await handle(_limited(request))
                 except _Unauthorized as err:
                     response = answer_error(err)
@@ -67,10 +68,6 @@ class _Unauthorized(ApiError):
     """No login, or a wrong one."""
 
 
-class _WrongPassword(_Unauthorized):
-    """A login that was tried and is not known."""
-
-
 class _TooManyGuesses(ApiError):
     """This peer has to wait before the next login is looked at."""
 
@@ -83,8 +80,8 @@ class _TooManyGuesses(ApiError):
         self.wait_seconds = wait_seconds
 
 
-def _check_peer(request: Request, logins: tuple[tuple[str, str], ...], brake: Brake) -> None:
-    """Check a request's login unless its sender has guessed too often.
+async def _check_peer(request: Request, access: Access) -> Person:
+    """Who asks, by the login that the request carries, unless its sender has guessed too often.
 
     Even the right password is not looked at while the brake holds: the answer would tell a
     guesser that it is right. A request without a login is no guess.
@@ -92,45 +89,69 @@ def _check_peer(request: Request, logins: tuple[tuple[str, str], ...], brake: Br
     Raises:
         ApiError: 401 without a known login; 429 while the brake holds.
     """
+    if not access.asks_api(server_port(request.scope)):
+        return LOCAL
     header = request.headers.get("authorization")
     peer = request.client.host if request.client else ""
-    wait = brake.wait_seconds(peer) if logins and header else 0
+    wait = access.brake.wait_seconds(peer) if header else 0
     if wait:
         raise _TooManyGuesses(wait)
-    try:
-        check_login(header, logins)
-    except _WrongPassword:
-        brake.note_failure(peer)
-        raise
+    user, password = _read_login(header)
+    if not access.remembers(user, password):
+        access.brake.note_failure(peer)
+        if not await run_in_threadpool(access.api.check, user, password):
+            raise _Unauthorized(401, "Incorrect username or password")
+        access.brake.forgive(peer)
+        access.remember(user, password)
+    person = access.api_person(user)
+    if person is None:
+        raise ApiError(
+            403,
+            "The guests' common login is for the page alone. Ask for a login of your own "
+            "(--guest-auth) to use the API.",
+        )
+    return person
+
+
+def _check_role(person: Person, route: APIRoute) -> None:
+    """Raises ApiError 403 where a guest has no business."""
+    if person.is_guest and not is_for_guests(route.endpoint):
+        raise ApiError(
+            403, "Guests paint and look at their own pictures; this is for the owner alone."
+        )
+
+
+def server_port(scope: Scope) -> int | None:
+    """The port of ours at which a request came in."""
+    server = scope.get("server")
+    return server[1] if server else None
 
 
 def user_of(request: Request) -> str:
-    """The name in a request's login, which was checked before; '' without one."""
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-    return _decode(encoded)[0].decode("utf-8", "replace") if scheme.lower() == "basic" else ""
+    """Under which name a request's jobs and pictures are kept; '' where no login is asked for."""
+    return request.scope.get("danqing_person", LOCAL).name
 
 
-def check_login(header: str | None, logins: tuple[tuple[str, str], ...]) -> None:
-    """Pass when no logins are set or the header carries one of them.
+def guest_of(request: Request) -> str:
+    """The same for a guest; '' for the owner, whose pictures over the API are nobody's."""
+    person = request.scope.get("danqing_person", LOCAL)
+    return person.name if person.is_guest else ""
 
-    Every pair is compared, in constant time, so that timing tells nothing.
+
+def _read_login(header: str | None) -> tuple[str, str]:
+    """User and password of a header.
 
     Raises:
-        ApiError: 401, in A1111's words.
+        ApiError: 401, there is none that can be read.
     """
-    if not logins:
-        return
     scheme, _, encoded = (header or "").partition(" ")
     if scheme.lower() != "basic":
         raise _Unauthorized(401, "Not authenticated")
     user, password = _decode(encoded)
-    matches = [
-        secrets.compare_digest(user, known_user.encode("utf-8"))
-        & secrets.compare_digest(password, known_password.encode("utf-8"))
-        for known_user, known_password in logins
-    ]
-    if not any(matches):
-        raise _WrongPassword(401, "Incorrect username or password")
+    try:
+        return user.decode("utf-8"), password.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _Unauthorized(401, "Not authenticated") from None
 
 
 def _decode(encoded: str) -> tuple[bytes, bytes]:

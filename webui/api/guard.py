@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from webui.access import Access
 from webui.api.errors import ApiError, answer_error
 from webui.settings import Settings, is_loopback
 
@@ -60,8 +61,8 @@ class Trust:
             origins=settings.cors_origins,
             origins_regex=settings.cors_origins_regex,
             share=settings.share,
-            has_api_logins=bool(settings.api_logins or settings.page_logins),
-            has_page_logins=bool(settings.page_logins),
+            has_api_logins=bool(settings.api_logins) or settings.asks_here,
+            has_page_logins=settings.asks_here,
         )
 
     def host_is_ours(self, host_header: str, *, is_api: bool) -> bool:
@@ -113,11 +114,14 @@ class Guard:
     Args:
         app: What is guarded.
         trust: Whom to answer.
+        access: Knows the ports behind which the share link lies, where everybody has to log in
+            and the name in ``Host`` is the tunnel's; None = there are none.
     """
 
-    def __init__(self, app: ASGIApp, trust: Trust) -> None:
+    def __init__(self, app: ASGIApp, trust: Trust, access: Access | None = None) -> None:
         self._app = app
         self._trust = trust
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else None
@@ -132,7 +136,7 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         is_api = is_api_path(scope)
-        if not self._trust.host_is_ours(host, is_api=is_api):
+        if not self._is_shared(scope) and not self._trust.host_is_ours(host, is_api=is_api):
             return ApiError(
                 403,
                 f"This server does not answer to the name {host!r}. Open it as "
@@ -156,6 +160,10 @@ class Guard:
             f"A page at {origin!r} tried to use this server and was refused. If that page is "
             f"yours, start the server with --cors-allow-origins {origin}",
         )
+
+    def _is_shared(self, scope: Scope) -> bool:
+        server = scope.get("server")
+        return bool(self._access and server and self._access.is_shared(server[1]))
 
 
 def is_api_path(scope: Scope) -> bool:

@@ -12,13 +12,12 @@ from fastapi.routing import APIRoute
 from webui.api.errors import ApiError
 from webui.errors import CheckpointNotFoundError
 from webui.lenient import json_safe
-from webui.options import is_api_restricted
-from webui.settings import Settings
+from webui.options import is_api_restricted, is_of_folders
+from webui.settings import SECRET_FLAGS, Settings
 from webui.studio import Studio
 
 READ_ONLY = ("sd_checkpoint_hash",)
 """Told by GET /options, ignored by POST, so that what was read can be sent back whole."""
-SECRET_FLAGS = ("api_auth", "gradio_auth", "gradio_auth_path")
 
 
 def options_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
@@ -90,8 +89,7 @@ def _may_change(studio: Studio, key: str) -> bool:
             error="KeyError",
             errors=repr(key),
         )
-    is_path = key.startswith("outdir_") or key.endswith("filename_pattern")
-    return not (is_path and studio.settings.flags.get("hide_ui_dir_config"))
+    return not (is_of_folders(key) and studio.settings.flags.get("hide_ui_dir_config"))
 
 
 def _checkpoint_title(studio: Studio, alias: Any) -> str | None:

@@ -119,13 +119,33 @@ def connect(panel: BatchPanel, form: Img2ImgForm, studio: Studio) -> None:
             panel.recipes: gr.update(visible=values[form.has_png_info]),
         }
 
-    wire(panel.drop.upload, take, [panel.drop, form.batch_files], [panel.drop, form.batch_files])
-    wire(panel.clear.click, clear, [], [form.batch_files])
+    wire(
+        panel.drop.upload,
+        take,
+        [panel.drop, form.batch_files],
+        [panel.drop, form.batch_files],
+        for_guests=True,
+    )
+    wire(panel.clear.click, clear, [], [form.batch_files], for_guests=True)
     listed = [panel.listed, panel.clear]
-    wire(form.batch_files.change, show_list, [form.batch_files], listed, is_quiet=True)
+    wire(
+        form.batch_files.change,
+        show_list,
+        [form.batch_files],
+        listed,
+        is_quiet=True,
+        for_guests=True,
+    )
     panels = [panel.uploads, panel.folders, panel.recipes]
     for trigger in (form.batch_source.change, form.has_png_info.change):
-        wire(trigger, show_panels, [form.batch_source, form.has_png_info], panels, is_quiet=True)
+        wire(
+            trigger,
+            show_panels,
+            [form.batch_source, form.has_png_info],
+            panels,
+            is_quiet=True,
+            for_guests=True,
+        )
 
 
 def render(text: str, language: str) -> str:

@@ -15,7 +15,7 @@ from webui.errors import LibraryError
 from webui.ui import pasting, quicksettings
 from webui.ui.form import DEFAULTS, make_request
 from webui.ui.quicksettings import Quicksettings
-from webui.ui.sending import TARGETS, SendTarget, Sent
+from webui.ui.sending import SendTarget, Sent, places
 from webui.ui.session import visitor_of
 from webui.ui.texts import language_of, say
 from webui.ui.wiring import Values, tell, wire
@@ -26,18 +26,20 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 TAB = "gallery"
-EVENTS = ("again", *(f"to_{key}" for key in TARGETS))
-MOUNT_JS = "window.danqingGallery(element, {{{}}});".format(
-    ", ".join(f"'{name}': (data) => trigger('{name}', data)" for name in EVENTS)
-)
-"""Gradio knows an event by its name in quotation marks in the script."""
+
+
+def mount_js() -> str:
+    """The script that draws the tab. Gradio knows an event by its name in quotation marks."""
+    names = ("again", *(f"to_{key}" for key in places()))
+    events = ", ".join(f"'{name}': (data) => trigger('{name}', data)" for name in names)
+    return f"window.danqingGallery(element, {{{events}}});"
 
 
 def draw() -> gr.HTML:
     """The tab's one element. Its events come with an ``id``: ``again`` and, for each place a
     picture can go, ``to_…``."""
     return gr.HTML(
-        '<div class="dq-gal"></div>', js_on_load=MOUNT_JS, elem_id="dq-gallery",
+        '<div class="dq-gal"></div>', js_on_load=mount_js(), elem_id="dq-gallery",
         elem_classes="dq-gallerybox",
     )  # fmt: skip
 
@@ -58,7 +60,7 @@ def connect(
         studio.submit(wish, client=visitor.client)
         tell("gal_asked", request)
 
-    wire(element.again, again, [browser, *quick.components()])
+    wire(element.again, again, [browser, *quick.components()], for_guests=True)
     for target in targets:
         _connect_target(element, target, studio, browser)
 
@@ -72,7 +74,7 @@ def _connect_target(
         infotext = studio.gallery.pictures.infotext(picture)
         return target.send(Sent(picture.path, infotext), request)
 
-    wire(getattr(element, f"to_{target.key}"), send, [browser], target.gives)
+    wire(getattr(element, f"to_{target.key}"), send, [browser], target.gives, for_guests=True)
 
 
 def _request(

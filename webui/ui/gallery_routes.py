@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, HTTPException
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from webui.errors import WebUIError
+from webui.roles import for_guests
 from webui.ui.extra_networks_routes import NEVER_KEPT
 from webui.ui.input_routes import FOR_EVER
 
@@ -37,6 +38,7 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
     small = ThreadPoolExecutor(THUMB_THREADS, "thumbs")
 
     @router.get("/find")
+    @for_guests
     def find(
         text: str = "", place: str = "all", sort: str = "new", start: int = 0, count: int = 60,
         user: str = login,
@@ -45,28 +47,34 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
         return _told(lambda: deeds.find(user, **wanted))
 
     @router.get("/ids")
+    @for_guests
     def ids(
         text: str = "", place: str = "all", sort: str = "new", user: str = login
     ) -> JSONResponse:
         return _told(lambda: deeds.ids(user, text=text, place=place, sort=sort))
 
     @router.get("/places")
+    @for_guests
     def places(user: str = login) -> JSONResponse:
         return _told(lambda: deeds.places(user))
 
     @router.get("/state")
+    @for_guests
     def state(user: str = login) -> JSONResponse:
         return _told(deeds.state)
 
     @router.get("/one/{picture_id}")
+    @for_guests
     def one(picture_id: int, user: str = login) -> JSONResponse:
         return _told(lambda: deeds.everything(picture_id, user))
 
     @router.get("/compare/{first}/{second}")
+    @for_guests
     def compare(first: int, second: int, user: str = login) -> JSONResponse:
         return _told(lambda: deeds.compare(first, second, user))
 
     @router.get("/thumb/{picture_id}")
+    @for_guests
     async def thumb(picture_id: int, user: str = login) -> Response:
         loop = asyncio.get_running_loop()
         try:
@@ -76,6 +84,7 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
         return Response(data, media_type="image/webp", headers=FOR_EVER)
 
     @router.get("/file/{picture_id}")
+    @for_guests
     def file(picture_id: int, download: bool = False, user: str = login) -> Response:
         try:
             picture, data = deeds.picture(picture_id, user)
@@ -87,6 +96,7 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
         return Response(data, media_type=MIMES[picture.format], headers=headers)
 
     @router.get("/zip/{token}")
+    @for_guests
     def packed(token: str, user: str = login) -> Response:
         try:
             path = deeds.zip_file(token, user)
@@ -95,6 +105,7 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
         return FileResponse(path, filename=path.name, media_type="application/zip")
 
     @router.post("/do/{deed}")
+    @for_guests
     def do(deed: str, body: dict[str, Any] = _BODY, user: str = login) -> JSONResponse:
         if deed not in deeds.names:
             raise HTTPException(404, "Not Found")

@@ -225,7 +225,7 @@ def _connect_modes(parts: Img2Img) -> None:
     def show(values: Values, request: gr.Request) -> dict:
         return {parts.copies: copy_chips(values[form.mode], language_of(request))}
 
-    wire(form.mode.change, show, [form.mode], [parts.copies], is_quiet=True)
+    wire(form.mode.change, show, [form.mode], [parts.copies], is_quiet=True, for_guests=True)
 
 
 def copy_chips(mode: str, language: str) -> str:
@@ -254,7 +254,7 @@ def _connect_copies(parts: Img2Img, studio: Studio) -> None:
         return put_picture(parts, studio, key, target)
 
     canvases = [form.canvas(mode) for mode in CANVASES]
-    wire(parts.copies.act, copy, [form.mode, *canvases], [form.mode, *canvases])
+    wire(parts.copies.act, copy, [form.mode, *canvases], [form.mode, *canvases], for_guests=True)
 
 
 def put_picture(parts: Img2Img, studio: Studio, key: str, mode: str) -> dict[Any, Any]:
@@ -290,7 +290,7 @@ def _connect_pictures(parts: Img2Img, studio: Studio) -> None:
         return {form.width: now[0], form.height: now[1], parts.auto_size: now}
 
     for mode in CANVASES:
-        wire(form.canvas(mode).put, follow, size, size)
+        wire(form.canvas(mode).put, follow, size, size, for_guests=True)
 
 
 def _image_cfg(parts: Img2Img, studio: Studio) -> dict[Any, Any]:
@@ -305,7 +305,7 @@ def _connect_image_cfg(parts: Img2Img, studio: Studio, quick: Quicksettings) -> 
 
     wire(
         quick.checkpoint.change, show, [], [parts.form.image_cfg], is_quiet=True,
-        trigger_mode="always_last",
+        trigger_mode="always_last", for_guests=True,
     )  # fmt: skip
 
 
@@ -339,10 +339,16 @@ def _connect_size(parts: Img2Img) -> None:
         }
 
     takes = [form.mode, *canvases]
-    wire(parts.measure.click, measure, takes, [form.width, form.height, form.resize_scale])
+    wire(
+        parts.measure.click,
+        measure,
+        takes,
+        [form.width, form.height, form.resize_scale],
+        for_guests=True,
+    )
     shown = [parts.size_to, parts.size_by, parts.scaled_size]
     for trigger in (form.size_rule.change, form.resize_scale.change, form.mode.change):
         wire(
             trigger, show, [*takes, form.size_rule, form.resize_scale], shown, is_quiet=True,
-            trigger_mode="always_last",
+            trigger_mode="always_last", for_guests=True,
         )  # fmt: skip

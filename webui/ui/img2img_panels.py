@@ -193,16 +193,18 @@ def connect(panels: Panels, form: Img2ImgForm) -> None:
     scripts = panels.scripts
     about_masks = [form.mode, form.batch_source, form.batch_mask_dir]
     for part in about_masks:
-        wire(part.change, show_inpaint, about_masks, [panels.inpaint], is_quiet=True)
+        wire(
+            part.change, show_inpaint, about_masks, [panels.inpaint], is_quiet=True, for_guests=True
+        )
     for part in (*about_masks, form.script):
         wire(
             part.change, show_note, [*about_masks, form.script], [scripts.note], is_quiet=True,
-            trigger_mode="always_last",
+            trigger_mode="always_last", for_guests=True,
         )  # fmt: skip
     painting_tab.connect_script(form.script, scripts.columns)
     wire(
         form.outpaint_content.change, show_matched, [form.outpaint_content], [scripts.matched],
-        is_quiet=True,
+        is_quiet=True, for_guests=True,
     )  # fmt: skip
 
 

@@ -102,5 +102,5 @@ def connect(parts: Img2Img, studio: Studio, browser: gr.BrowserState) -> None:
     canvases = [form.canvas(mode) for mode in CANVASES]
     wire(
         parts.earlier.act, bring, [form.mode, *canvases, form.mask_upload, browser],
-        [*canvases, parts.earlier],
+        [*canvases, parts.earlier], for_guests=True,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from PIL import Image
 from webui.errors import LibraryError
 from webui.pictures import open_image
 from webui.recipes import Recipe, read_picture, read_text
+from webui.roles import for_guests
 from webui.ui import pasting
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def make_input_routes(studio: Studio) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.post("/input")
+    @for_guests
     async def keep(request: Request) -> JSONResponse:
         data = await read_upload(request)
         try:
@@ -40,6 +42,7 @@ def make_input_routes(studio: Studio) -> APIRouter:
             raise HTTPException(422, str(err)) from err
 
     @router.post("/recipe")
+    @for_guests
     async def recipe(request: Request) -> JSONResponse:
         data = await read_upload(request)
         found = await asyncio.to_thread(_recipe, data)
@@ -48,6 +51,7 @@ def make_input_routes(studio: Studio) -> APIRouter:
         )
 
     @router.get("/input/{key}")
+    @for_guests
     async def show(key: str, small: bool = False) -> Response:
         try:
             data, mime = await asyncio.to_thread(_read, studio, key, small)

@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import CheckpointNotFoundError, WebUIError
+from webui.roles import is_guest
 from webui.services.forms.speeds import values_for
 from webui.services.forms.start_values import keep_start_values
 from webui.services.lora_files import lora_names
 from webui.ui import quicksettings
 from webui.ui.quicksettings import Quicksettings
-from webui.ui.session import client_name
+from webui.ui.session import client_name, user_of
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
-from webui.ui.wiring import Values, show_warning, tell, wire_then_press
+from webui.ui.wiring import Values, draws_for_guests, show_warning, tell, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
     from webui.ui.painting_tab import PaintingTab
 
 MOUNT_JS = "window.danqingKit(element, (data) => trigger('act', data));"
+GUEST_ACTS = ("speed", "undo", "redo")
+"""What changes nothing but the form."""
 LEFT_WHEN_EMPTY = ("prompt", "negative_prompt")
 """Texts that a preset does not take away."""
 
@@ -34,9 +37,11 @@ Act = Callable[[dict[str, Any], Values, gr.Request], dict[Any, Any]]
 
 
 def draw(tab: str) -> gr.HTML:
-    """The element of one painting tab; its ``act`` event says what was pressed."""
+    """The element of one painting tab; its ``act`` event says what was pressed. Presets are the
+    owner's."""
+    presets = "" if draws_for_guests() else ' data-presets="1"'
     return gr.HTML(
-        f'<div class="dq-kit" data-tab="{tab}"></div>', js_on_load=MOUNT_JS,
+        f'<div class="dq-kit" data-tab="{tab}"{presets}></div>', js_on_load=MOUNT_JS,
         elem_id=elem_id(tab, "kit"), elem_classes="dq-kits",
     )  # fmt: skip
 
@@ -102,6 +107,8 @@ def connect(
 
     def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         data: dict[str, Any] = event._data
+        if data["act"] not in GUEST_ACTS and is_guest(user_of(request)):
+            raise WebUIError(say("owner_only", language_of(request)))
         client, now = client_name(values[browser], request), form.read(values)
         studio.form_history.keep(client, tab, now, now)
         changes = acts[data["act"]](data, values, request)
@@ -112,7 +119,7 @@ def connect(
     fields = form.components()
     takes = [*fields, *quick.components(), browser]
     gives = [*fields, *quick.components(), parts.auto_size]
-    wire_then_press(parts.buttons.autosave, parts.kit.act, act, takes, gives)
+    wire_then_press(parts.buttons.autosave, parts.kit.act, act, takes, gives, for_guests=True)
 
 
 def put_top_row(values: Mapping[str, Any], studio: Studio, quick: Quicksettings) -> dict[Any, Any]:

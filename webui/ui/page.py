@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from webui.settings import PROJECT_DIR
 from webui.ui import (
@@ -16,9 +16,7 @@ from webui.ui import (
     draft,
     gallery,
     img2img,
-    input_history,
     models_tab,
-    news,
     painting_tab,
     picture_buttons,
     png_info,
@@ -30,18 +28,20 @@ from webui.ui import (
     train,
     txt2img,
 )
+from webui.ui.guest_page import build_guest_page
 from webui.ui.img2img import Img2Img
-from webui.ui.login_brake import LoginBrake
+from webui.ui.input_routes import MAX_UPLOAD_BYTES
+from webui.ui.login import PageDoor, Visitors, make_login_routes
 from webui.ui.models_tab import ModelsTab
+from webui.ui.page_parts import TITLE, connect_img2img_draft, draw_head
 from webui.ui.png_info import PngInfo
 from webui.ui.queue_tab import QueueTab
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.restore import Restore
 from webui.ui.results import Results
 from webui.ui.routes import make_routes
-from webui.ui.session import client_name, load_secret, new_browser_id
-from webui.ui.settings_tab import SettingsTab
-from webui.ui.texts import I18N, TEXTS, label, language_of
+from webui.ui.session import client_name, new_browser_id
+from webui.ui.texts import I18N, label, language_of
 from webui.ui.theme import head, make_theme, style_sheet
 from webui.ui.train import Train
 from webui.ui.txt2img import Txt2Img
@@ -50,11 +50,9 @@ from webui.ui.wiring import Values, wire
 if TYPE_CHECKING:
     from webui.studio import Studio
 
-TITLE = "Danqing 丹青"
 QUEUE_LOOKS_EVERY_SECONDS = 0.02
 """Gradio's queue looks for new events every millisecond, which keeps 6 % of a core busy all day;
 this delays a click by at most 20 ms."""
-BRAND = '<div class="dq-brand" aria-label="Danqing"><b>丹</b><i>青</i></div>'
 
 
 @dataclass(frozen=True)
@@ -73,24 +71,18 @@ class Page:
     png_info: PngInfo
     models: ModelsTab
     queue: QueueTab
-    settings: SettingsTab
 
 
-def build_page(studio: Studio) -> gr.Blocks:
+def build_page(studio: Studio) -> tuple[gr.Blocks, Page]:
     """Draw and wire the whole page for one studio."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
         page = _draw(studio)
         _connect(page, blocks, studio)
-    return blocks
+    return blocks, page
 
 
 def _draw(studio: Studio) -> Page:
-    secret = load_secret(studio.settings.folders.database.parent)
-    browser = gr.BrowserState("", storage_key="danqing-browser", secret=secret)
-    news.draw(studio)
-    with gr.Row(elem_classes="dq-top"):
-        gr.HTML(BRAND, elem_classes="dq-brandbox")
-        quick = quicksettings.draw(studio)
+    browser, quick = draw_head(studio)
     with gr.Tabs(elem_id="dq-tabs") as tabs:
         with gr.Tab(label("tab_txt2img"), id="txt2img"):
             painting = txt2img.draw(studio)
@@ -109,11 +101,11 @@ def _draw(studio: Studio) -> Page:
         with gr.Tab(label("tab_queue"), id="queue"):
             queue = queue_tab.draw(studio)
         with gr.Tab(label("tab_settings"), id="settings"):
-            settings = settings_tab.draw(studio)
+            settings_tab.draw()
     open_tab = gr.Textbox("txt2img", visible="hidden", elem_id="dq-open-tab")
     return Page(
         browser, tabs, open_tab, quick, painting, repainting, restoring, pictures, training, info,
-        models, queue, settings,
+        models, queue,
     )  # fmt: skip
 
 
@@ -124,7 +116,7 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     keep_cost, cost_lines = cost.on_keep(page.txt2img, studio), [page.txt2img.cost]
     draft.connect(page.txt2img, studio, page.browser, keep_cost, cost_lines)
     img2img.connect(page.img2img, studio, page.browser, page.quick)
-    _connect_img2img_draft(page, studio)
+    connect_img2img_draft(page.img2img, page.browser, studio)
     painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
     restore.connect(page.restore, studio, page.browser)
     train.connect(page.train, studio, page.browser)
@@ -132,7 +124,6 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     models_tab.connect(page.models, studio, page.browser, page.quick, [page.txt2img, page.img2img])
     queue_tab.connect(page.queue, studio, page.browser)
     queue_tab.connect_editing(page.queue, studio, page.browser, page.txt2img, page.tabs)
-    settings_tab.connect(page.settings, studio)
     targets = picture_buttons.connect(
         page.txt2img, page.img2img, page.restore, page.png_info, page.tabs, page.quick,
         page.browser, studio,
@@ -142,26 +133,8 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     _connect_load(page, blocks, studio)
 
 
-def _connect_img2img_draft(page: Page, studio: Studio) -> None:
-    """A draft that holds another picture than the one before sends the old one to the strip."""
-
-    def keep_inputs(
-        client: str, before: dict[str, Any], now: dict[str, Any], request: gr.Request
-    ) -> dict[Any, Any]:
-        strip = input_history.keep(studio, client, before, now)
-        return {
-            page.img2img.earlier: input_history.render(strip, language_of(request)),
-            **keep_cost(client, before, now, request),
-        }
-
-    keep_cost = cost.on_keep(page.img2img, studio)
-    gives = [page.img2img.earlier, page.img2img.cost]
-    draft.connect(page.img2img, studio, page.browser, keep_inputs, gives)
-
-
 def _connect_tabs(page: Page, studio: Studio) -> None:
-    """Stages and the queue are looked at only while their tab is open; settings are read when
-    theirs opens.
+    """Stages and the queue are looked at only while their tab is open.
 
     A choice is written down on the page at once, and answered from there: when several tabs are
     opened in quick succession, the last answer is the one of the tab that is open.
@@ -189,19 +162,16 @@ def _connect_tabs(page: Page, studio: Studio) -> None:
             changes |= train.opened(page.train, studio, values, page.browser, request)
         else:
             changes |= train.left(page.train)
-        if chosen == "settings":
-            changes |= settings_tab.present(page.settings, studio, values)
         return changes
 
     stages = list(_stages(page).values())
     takes = [
         page.open_tab, page.browser, page.queue.html, *page.models.takes(), *page.train.takes(),
-        *page.settings.widgets.values(),
         *(part for stage in stages for part in stage.takes()),
     ]  # fmt: skip
     gives = [
         page.queue.timer, *page.queue.gives(), *page.models.gives(),
-        *page.settings.widgets.values(), *page.train.gives(),
+        *page.train.gives(),
         *(part for stage in stages for part in stage.gives()),
     ]  # fmt: skip
     for tab in page.tabs.children:
@@ -252,29 +222,44 @@ def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
-    """Put the page at ``/`` of an application, behind the page's password where one is set.
+    """Put the page at ``/`` of an application, behind its login.
 
-    The page's own routes lie on the outer application and ask for the same login.
+    The page's own routes lie on the outer application and ask who is there in the same way.
+    """
+    visitors = Visitors(studio)
+    blocks, page = build_page(studio)
+    app.include_router(make_login_routes(studio, visitors))
+    app.include_router(make_routes(studio, visitors, [page.txt2img, page.img2img]))
+    owners = _mount_blocks(app, blocks, studio, visitors, output_folders(studio))
+    guests = None
+    if studio.access.has_guests:
+        guests = _mount_blocks(app, build_guest_page(studio), studio, visitors, [])
+        app.router.routes.pop()
+    mounted: Any = app.router.routes[-1]
+    mounted.app = PageDoor(owners, guests, visitors, f"{studio.settings.subpath}/")
+    return app
+
+
+def _mount_blocks(
+    app: FastAPI, blocks: gr.Blocks, studio: Studio, visitors: Visitors, folders: list[str]
+) -> Any:
+    """Mount one of the pages; returns Gradio's application.
+
+    Args:
+        folders: What Gradio may serve files from, besides what was uploaded to it.
     """
     settings = studio.settings
-    logins = [list(pair) for pair in settings.page_logins]
-    blocks = build_page(studio)
-
-    def who(request: Request) -> str | None:
-        return _login(gradio_app, request) if logins else ""
-
-    app.include_router(make_routes(studio, who))
     gr.mount_gradio_app(
         app,
         blocks,
         path="/",
         server_name=settings.host,
         server_port=settings.port,
-        auth=[(user, password) for user, password in logins] or None,
-        auth_message="<br>".join(TEXTS["login_pause"]),
+        auth_dependency=visitors.name_of,
         root_path=settings.subpath or None,
-        allowed_paths=output_folders(studio),
+        allowed_paths=folders,
         blocked_paths=[str(settings.folders.data / part) for part in ("config.json", "data")],
+        max_file_size=MAX_UPLOAD_BYTES,
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -285,10 +270,8 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         head=head(settings.theme),
     )
     blocks._queue.sleep_when_free = QUEUE_LOOKS_EVERY_SECONDS
-    mounted: Any = app.routes[-1]
-    gradio_app = mounted.app
-    mounted.app = LoginBrake(gradio_app, studio.brake)
-    return app
+    mounted: Any = app.router.routes[-1]
+    return mounted.app
 
 
 def output_folders(studio: Studio) -> list[str]:
@@ -311,11 +294,3 @@ def output_folders(studio: Studio) -> list[str]:
 def _holds(folder: Path, inner: Path) -> bool:
     """True when ``inner`` is that folder or lies below it."""
     return inner.resolve().is_relative_to(folder.resolve())
-
-
-def _login(gradio_app: Any, request: Request) -> str | None:
-    """The name behind the cookie that Gradio gave out after a password; None without one."""
-    cookie = gradio_app.cookie_id
-    names = (f"access-token-{cookie}", f"access-token-unsecure-{cookie}")
-    found = (gradio_app.tokens.get(request.cookies.get(name)) for name in names)
-    return next((login for login in found if login is not None), None)

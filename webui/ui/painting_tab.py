@@ -353,7 +353,7 @@ def connect_script(script: gr.Dropdown, columns: Mapping[str, gr.Column]) -> Non
         chosen = values[script] or NO_SCRIPT
         return {column: gr.update(visible=name == chosen) for name, column in columns.items()}
 
-    wire(script.change, show, [script], columns.values(), is_quiet=True)
+    wire(script.change, show, [script], columns.values(), is_quiet=True, for_guests=True)
 
 
 def draw_autosave(tab: str) -> gr.Button:
@@ -427,9 +427,9 @@ def connect_asking(
     kit.connect(parts, studio, browser, quick)
     takes = [*form.components(), *quick.components(), buttons.forever, browser]
     gives = [form.width, form.height, form.seed, form.subseed, stage.picked]
-    wire_then_press(stage.wake, buttons.generate.click, generate, takes, gives)
+    wire_then_press(stage.wake, buttons.generate.click, generate, takes, gives, for_guests=True)
     gives += [form.prompt, parts.prompts.prompt_tokens]
-    wire_then_press(stage.wake, stage.stage.act, use_example, takes, gives)
+    wire_then_press(stage.wake, stage.stage.act, use_example, takes, gives, for_guests=True)
 
 
 def _connect_size(parts: PaintingTab, studio: Studio) -> None:
@@ -444,8 +444,8 @@ def _connect_size(parts: PaintingTab, studio: Studio) -> None:
         return {form.width: width, form.height: height}
 
     size = [form.width, form.height]
-    wire(buttons.swap.click, swap, size, size)
-    wire(buttons.aspects.act, use_aspect, [], size)
+    wire(buttons.swap.click, swap, size, size, for_guests=True)
+    wire(buttons.aspects.act, use_aspect, [], size, for_guests=True)
 
 
 def _connect_four(parts: PaintingTab) -> None:
@@ -459,9 +459,17 @@ def _connect_four(parts: PaintingTab) -> None:
     def follow(values: Values) -> dict:
         return {four: (values[form.batch_size], values[form.batch_count]) == (4, 1)}
 
-    wire(four.input, choose, [four], batches, is_quiet=True)
+    wire(four.input, choose, [four], batches, is_quiet=True, for_guests=True)
     for part in batches:
-        wire(part.change, follow, batches, [four], is_quiet=True, trigger_mode="always_last")
+        wire(
+            part.change,
+            follow,
+            batches,
+            [four],
+            is_quiet=True,
+            trigger_mode="always_last",
+            for_guests=True,
+        )
 
 
 def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quicksettings) -> None:
@@ -546,15 +554,15 @@ def _connect_seed(parts: PaintingTab, studio: Studio) -> None:
         picture = results.shown_picture(studio, values[stage.shown], language_of(request))
         return {form.seed: str(picture.seed if picture.seed is not None else -1)}
 
-    wire(buttons.seed_random.click, random_seed, [], [form.seed])
-    wire(buttons.seed_reuse.click, reuse_seed, [stage.shown], [form.seed])
+    wire(buttons.seed_random.click, random_seed, [], [form.seed], for_guests=True)
+    wire(buttons.seed_reuse.click, reuse_seed, [stage.shown], [form.seed], for_guests=True)
 
 
 def _connect_panel(switch: gr.Checkbox, panel: gr.Column) -> None:
     def open_it(values: Values) -> dict:
         return {panel: gr.update(visible=values[switch])}
 
-    wire(switch.change, open_it, [switch], [panel], is_quiet=True)
+    wire(switch.change, open_it, [switch], [panel], is_quiet=True, for_guests=True)
 
 
 def fill_form(parts: PaintingTab, pasted: Pasted, studio: Studio) -> dict[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import gradio as gr
 
 from webui.errors import LibraryError
 from webui.params import AnyParams, Hires, TextToImage
+from webui.roles import is_guest
 from webui.services.follow_ups import Parent, enlarge, is_first_pass
 from webui.settings import is_loopback
 from webui.ui import pasting, quicksettings, restore, sending
@@ -25,6 +26,7 @@ from webui.ui.quicksettings import Quicksettings
 from webui.ui.restore import Restore
 from webui.ui.results import Results, go_on_from, shown_picture
 from webui.ui.sending import SendTarget, Sent
+from webui.ui.session import user_of
 from webui.ui.texts import language_of, say
 from webui.ui.txt2img import Txt2Img
 from webui.ui.wiring import Values, tell, wire, wire_then_press
@@ -51,21 +53,41 @@ def connect(
     Returns:
         Every place a picture can go.
     """
-    targets = send_targets(painting, repainting, info, tabs, studio)
-    targets.append(restore.send_target(restoring, tabs, studio))
+    more = [_to_png_info(info, tabs), restore.send_target(restoring, tabs, studio)]
+    targets = connect_painting(painting, repainting, more, tabs, quick, browser, studio)
     _connect_files(restoring.results, studio)
     _connect_sending(restoring.results, targets, studio)
+    _connect_info(info, targets)
+    return targets
+
+
+def connect_painting(
+    painting: Txt2Img,
+    repainting: Img2Img,
+    more: Sequence[SendTarget],
+    tabs: gr.Tabs,
+    quick: Quicksettings,
+    browser: gr.BrowserState,
+    studio: Studio,
+) -> list[SendTarget]:
+    """Wire the rows below the stages of the painting tabs.
+
+    Args:
+        more: Places a picture can go besides these tabs.
+    Returns:
+        Every place a picture can go.
+    """
+    targets = [*send_targets(painting, repainting, tabs, studio), *more]
     for parts in (painting, repainting):
         _connect_files(parts.results, studio)
         _connect_pasting(parts, studio)
         _connect_sending(parts.results, targets, studio)
         _connect_enlarging(parts.results, painting, quick, browser, studio)
-    _connect_info(info, targets)
     return targets
 
 
 def send_targets(
-    painting: Txt2Img, repainting: Img2Img, info: PngInfo, tabs: gr.Tabs, studio: Studio
+    painting: Txt2Img, repainting: Img2Img, tabs: gr.Tabs, studio: Studio
 ) -> list[SendTarget]:
     """Where a picture can go. A tab that takes pictures adds its entry here and in TARGETS."""
 
@@ -89,16 +111,19 @@ def send_targets(
 
         return send
 
-    def to_png_info(sent: Sent, _request: gr.Request) -> dict[Any, Any]:
-        return {info.picture: str(sent.path), tabs: gr.Tabs(selected="png_info")}
-
     repainted = [*repainting.form.components(), tabs]
     return [
         SendTarget("txt2img", [*painting.form.components(), tabs], to_txt2img),
         SendTarget("img2img", repainted, to_canvas("img2img")),
         SendTarget("inpaint", repainted, to_canvas("inpaint")),
-        SendTarget("png_info", [info.picture, tabs], to_png_info),
     ]
+
+
+def _to_png_info(info: PngInfo, tabs: gr.Tabs) -> SendTarget:
+    def send(sent: Sent, _request: gr.Request) -> dict[Any, Any]:
+        return {info.picture: str(sent.path), tabs: gr.Tabs(selected="png_info")}
+
+    return SendTarget("png_info", [info.picture, tabs], send)
 
 
 def _connect_sending(stage: Results, targets: list[SendTarget], studio: Studio) -> None:
@@ -136,7 +161,9 @@ def _connect_enlarging(
         return {stage.picked: None}
 
     takes = [*painting.form.components(), *quick.components(), browser]
-    wire_then_press(stage.wake, stage.stage.upscale, upscale, takes, [stage.picked])
+    wire_then_press(
+        stage.wake, stage.stage.upscale, upscale, takes, [stage.picked], for_guests=True
+    )
 
 
 def second_pass(
@@ -173,9 +200,11 @@ def _connect_files(parts: Results, studio: Studio) -> None:
 
 
 def is_at_this_machine(host: str, request: gr.Request) -> bool:
-    """True when the person sits at the machine that paints: both ends are loopback."""
+    """True when the person sits at the machine that paints: both ends are loopback, and no proxy
+    stands between."""
     client = request.client.host if request.client else ""
-    return is_loopback(host) and is_loopback(client)
+    is_behind = "x-forwarded-for" in request.headers
+    return is_loopback(host) and is_loopback(client) and not is_behind
 
 
 def show_in_file_manager(folder: Path) -> bool:
@@ -203,14 +232,18 @@ def _connect_pasting(painting: PaintingTab, studio: Studio) -> None:
 
     def paste(values: Values, request: gr.Request) -> dict:
         language = language_of(request)
-        text = values[form.prompt] or last_recipe(studio.settings.folders.data)
+        text = values[form.prompt]
+        if not text and not is_guest(
+            user_of(request)
+        ):  # whose recipe was last is not theirs to see
+            text = last_recipe(studio.settings.folders.data)
         if not pasting.has_recipe(text):
             raise LibraryError(say("nothing_to_paste", language))
         found = pasting.paste(text, studio)
         _tell_pasted(found, "pasted", request)
         return fill_form(painting, found, studio)
 
-    wire(painting.buttons.paste.click, paste, [form.prompt], form.components())
+    wire(painting.buttons.paste.click, paste, [form.prompt], form.components(), for_guests=True)
 
 
 def _tell_pasted(found: pasting.Pasted, text: str, request: gr.Request) -> None:

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 
 from webui.errors import ParamsError
 from webui.params import PROMPT_LIST, PROMPT_MATRIX, XYZ_PLOT
+from webui.roles import for_guests
 from webui.services.plots.axes import axis_choices
 from webui.services.plots.recipe import KINDS, LETTERS, OPTIONS, ReadScript, read_script
 from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot, script_from
@@ -97,6 +98,7 @@ def make_plot_routes(studio: Studio) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/plots/axes/{tab}")
+    @for_guests
     def axes(tab: str) -> JSONResponse:
         if tab not in ("txt2img", "img2img"):
             raise HTTPException(404, "There are no such axes.")

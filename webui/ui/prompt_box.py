@@ -97,7 +97,7 @@ def connect(box: PromptBox, clear: gr.Button) -> None:
     def empty(_values: Values) -> dict:
         return {box.prompt: "", box.negative_prompt: ""}
 
-    wire(clear.click, empty, [], [box.prompt, box.negative_prompt])
+    wire(clear.click, empty, [], [box.prompt, box.negative_prompt], for_guests=True)
 
 
 def connect_styles(row: StyleRow, box: PromptBox, studio: Studio) -> None:
@@ -146,7 +146,13 @@ def connect_styles(row: StyleRow, box: PromptBox, studio: Studio) -> None:
         row.edit.click, toggle_editor, [row.styles, row.is_open],
         [row.editor, row.name, row.is_open],
     )  # fmt: skip
-    wire(row.apply.click, write_into_prompt, [*texts, row.styles], [*texts, row.styles])
+    wire(
+        row.apply.click,
+        write_into_prompt,
+        [*texts, row.styles],
+        [*texts, row.styles],
+        for_guests=True,
+    )
     changed = [row.styles, row.name, row.editor, row.is_open]
     wire(row.save.click, save, [row.name, *texts], changed)
     wire(row.delete.click, delete, [row.name], changed)

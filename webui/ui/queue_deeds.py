@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 DEEDS = ("hold", "release", "prefer", "defer")
+GUEST_ACTS = ("cancel", "retry", "repeat", "hold", "release", "edit")
+"""What guests may do to their own jobs; the order of the line is the owner's affair."""
 DRAG_JS = """
 let dragged = null;
 const lineOf = (event) => event.target.closest && event.target.closest('.dq-job[draggable]');

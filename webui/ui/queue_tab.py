@@ -13,6 +13,7 @@ from webui.params import (
     AnyFileTool,
     CaptionPictures,
     Describing,
+    ExtensionJob,
     Extras,
     FetchWeights,
     FindFaces,
@@ -24,6 +25,7 @@ from webui.params import (
     TextToImage,
     TrainLora,
 )
+from webui.roles import is_guest
 from webui.services.costs.queue_times import QueueTimes, queue_times
 from webui.services.follow_ups import input_of
 from webui.ui import cards, plots, queue_deeds
@@ -87,6 +89,8 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
 
     def on_act(values: Values, event: gr.EventData, request: gr.Request) -> None:
         visitor, data = visitor_of(values[browser], request), event._data
+        if is_guest(visitor.user) and data["act"] not in queue_deeds.GUEST_ACTS:
+            raise WebUIError(say("owner_only", language_of(request)))
         if data["act"] == "drop":
             queue_deeds.drop(studio, int(data["job"]), data["before"], visitor)
         else:
@@ -100,8 +104,16 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
 
     looks = partial(gr.on, [parts.timer.tick, parts.wake.click])
     takes = [browser, parts.html]
-    wire(looks, tick, takes, parts.gives(), is_quiet=True, trigger_mode="always_last")
-    wire_then_press(parts.wake, parts.jobs.act, on_act, [browser])
+    wire(
+        looks,
+        tick,
+        takes,
+        parts.gives(),
+        is_quiet=True,
+        trigger_mode="always_last",
+        for_guests=True,
+    )
+    wire_then_press(parts.wake, parts.jobs.act, on_act, [browser], for_guests=True)
     wire_then_press(parts.wake, parts.pause.click, pause)
     wire_then_press(parts.wake, parts.resume.click, resume)
 
@@ -123,7 +135,7 @@ def connect_editing(
             tabs: gr.Tabs(selected=painting.tab),
         }
 
-    wire(parts.jobs.act, on_act, [browser], [tabs, *painting.form.components()])
+    wire(parts.jobs.act, on_act, [browser], [tabs, *painting.form.components()], for_guests=True)
 
 
 def act(studio: Studio, deed: str, job_id: int, visitor: Visitor) -> None:
@@ -267,6 +279,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return say("captioning", language, count=len(params.pictures))
     if isinstance(params, Interrogate):
         return say("interrogating", language)
+    if isinstance(params, ExtensionJob):
+        return f"{params.extension} · {params.task}"[:TITLE_CHARACTERS]
     if isinstance(params, TrainLora):
         return say("training_of", language, name=params.options.output_name[:TITLE_CHARACTERS])
     prompt = " ".join(params.prompt.split())
@@ -288,6 +302,8 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return say("tab_models", language)
     if isinstance(params, Describing):
         return params.describer
+    if isinstance(params, ExtensionJob):
+        return params.extension
     if isinstance(params, FindFaces | TrainLora):
         return say("tab_train", language)
     if isinstance(params, Repairs):

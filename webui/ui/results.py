@@ -144,7 +144,8 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> Any:
         studio.control.stop_current(client_name(values[browser], request), parts.kinds)
 
     def skip(values: Values) -> None:
-        studio.control.skip(values[parts.shown].job_id)
+        if values[parts.shown].job_id is not None:
+            studio.control.skip(values[parts.shown].job_id)
 
     def change_forever(values: Values, request: gr.Request) -> None:
         if not values[parts.forever]:
@@ -158,13 +159,16 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> Any:
         parts.gives(),
         is_quiet=True,
         trigger_mode="always_last",
+        for_guests=True,
     )
     # Every press counts, also while the answer to the last one is under way.
     wake = parts.wake
-    wire_then_press(wake, parts.stage.act, on_act, [browser], [parts.picked])
-    wire_then_press(wake, parts.interrupt.click, stop, [browser])
-    wire_then_press(wake, parts.skip.click, skip, [parts.shown])
-    wire_then_press(wake, parts.forever.input, change_forever, [browser, parts.forever])
+    wire_then_press(wake, parts.stage.act, on_act, [browser], [parts.picked], for_guests=True)
+    wire_then_press(wake, parts.interrupt.click, stop, [browser], for_guests=True)
+    wire_then_press(wake, parts.skip.click, skip, [parts.shown], for_guests=True)
+    wire_then_press(
+        wake, parts.forever.input, change_forever, [browser, parts.forever], for_guests=True
+    )
     return looked
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,14 @@ from PIL import ExifTags, Image
 
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.pictures import load_upright, open_image
+from webui.roles import for_guests, is_for_guests, may_see
 from webui.services.follow_ups import input_of
-from webui.services.gallery.pictures import may_see
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.gallery_routes import make_gallery_routes
 from webui.ui.input_routes import make_input_routes
 from webui.ui.plots import make_plot_routes
+from webui.ui.settings_routes import make_settings_routes
+from webui.ui.texts import language_of, say
 from webui.ui.train_routes import make_train_routes
 from webui.ui.words_routes import make_words_routes
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from webui.jobs.store import Job
     from webui.library.library import SavedPicture
     from webui.studio import Studio
+    from webui.ui.login import Visitors
+    from webui.ui.painting_tab import PaintingTab
 
 THUMB_PIXELS = 320
 SMALL_ENOUGH_BYTES = 100_000
@@ -41,28 +45,45 @@ MIMES = {
 }  # fmt: skip
 
 
-def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRouter:
+OPEN_PATH = "/ui/ping"
+"""The one route that answers strangers: an open page asks whether the program is back."""
+
+
+def make_routes(
+    studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab]
+) -> APIRouter:
     """The page's own routes. What one login painted is not there for another.
 
+    Every one of them, whichever file it stands in, is behind ``check``: it answers those who are
+    logged in, and guests only where its function is marked ``for_guests``.
+
     Args:
-        who: The login a request carries, empty where no password is asked for; None = nobody.
+        visitors: Tells who asks.
+        tabs: The painting tabs, whose fields may have start values.
     """
 
     def check(request: Request) -> str:
-        login = who(request)
-        if login is None:
+        route = request.scope["route"]
+        if route.path == OPEN_PATH:
+            return ""
+        person = visitors.of(request)
+        if person is None:
             raise HTTPException(401, "Not authenticated")
-        return login
+        if person.is_guest and not is_for_guests(route.endpoint):
+            raise HTTPException(403, say("owner_only", language_of(request)))
+        return person.name
 
-    router = APIRouter(prefix="/ui", include_in_schema=False)
     login = Depends(check)
+    router = APIRouter(prefix="/ui", include_in_schema=False, dependencies=[login])
 
     @router.get("/ping")
+    @for_guests
     def ping() -> JSONResponse:
         """Tells an open page that the program answers, and whether it is still the same run."""
         return JSONResponse({"run": studio.started_at}, headers={"Cache-Control": "no-store"})
 
     @router.get("/preview/{job_id}/{preview_id}")
+    @for_guests
     def preview(job_id: int, preview_id: int, user: str = login) -> Response:
         live = studio.live.get(job_id)
         if live is None or live.preview is None:
@@ -72,6 +93,7 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
         return Response(live.preview, media_type=mime, headers={"Cache-Control": "private"})
 
     @router.get("/picture/{picture_id}")
+    @for_guests
     async def picture(picture_id: int, user: str = login) -> Response:
         found = await asyncio.to_thread(_find, studio, picture_id, user)
         data = await asyncio.to_thread(_open, studio, found)
@@ -80,12 +102,14 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
         return Response(data, media_type=MIMES[found.format], headers=headers)
 
     @router.get("/thumb/{picture_id}")
+    @for_guests
     async def thumb(picture_id: int, user: str = login) -> Response:
         found = await asyncio.to_thread(_find, studio, picture_id, user)
         data, mime = await asyncio.to_thread(_thumb, studio, found)
         return Response(data, media_type=mime, headers=FOR_A_DAY)
 
     @router.get("/before/{job_id}/{index}")
+    @for_guests
     def before(job_id: int, index: int, small: bool = False, user: str = login) -> Response:
         """What a job's picture was made from, for the comparison and the queue."""
         data, mime = _input(studio, _find_job(studio, job_id, user), index)
@@ -107,6 +131,7 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
         )  # fmt: skip
 
     @router.get("/zip/{job_id}")
+    @for_guests
     async def packed(job_id: int, user: str = login) -> Response:
         await asyncio.to_thread(_find_job, studio, job_id, user)
         ids = [p.id for p in await asyncio.to_thread(studio.library.images_of, job_id)]
@@ -119,14 +144,15 @@ def make_routes(studio: Studio, who: Callable[[Request], str | None]) -> APIRout
     def painted(request: Request, picture_id: int) -> Image.Image:
         return load_upright(_open(studio, _find(studio, picture_id, check(request))))
 
-    router.include_router(make_input_routes(studio), dependencies=[login])
+    router.include_router(make_input_routes(studio))
     router.include_router(
         make_train_routes(studio, login, lambda job, user: _find_job(studio, job, user))
     )
-    router.include_router(make_plot_routes(studio), dependencies=[login])
-    router.include_router(make_words_routes(studio), dependencies=[login])
-    router.include_router(make_card_routes(studio, painted), dependencies=[login])
+    router.include_router(make_plot_routes(studio))
+    router.include_router(make_words_routes(studio))
+    router.include_router(make_card_routes(studio, painted))
     router.include_router(make_gallery_routes(studio, login))
+    router.include_router(make_settings_routes(studio, tabs))
     return router
 
 

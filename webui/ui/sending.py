@@ -16,7 +16,7 @@ import gradio as gr
 from webui.errors import LibraryError
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Values, draws_for_guests, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -29,6 +29,17 @@ TARGETS = {
     "png_info": "send_to_png_info",
 }
 """Every place a picture can go, and the key of its button's text, in the buttons' order."""
+
+
+NOT_FOR_GUESTS = ("restore", "png_info")
+"""Those whose tabs the guests' page has not."""
+
+
+def places() -> dict[str, str]:
+    """The entries of ``TARGETS`` on the page that is drawn now."""
+    if not draws_for_guests():
+        return TARGETS
+    return {key: text for key, text in TARGETS.items() if key not in NOT_FOR_GUESTS}
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ def draw_buttons(tab: str, without: Sequence[str] = ()) -> dict[str, gr.Button]:
             elem_id=elem_id(tab, f"send-{key.replace('_', '-')}"),
             elem_classes=f"dq-send-{key.replace('_', '-')}",
         )
-        for key, text in TARGETS.items()
+        for key, text in places().items()
         if key not in without
     }  # fmt: skip
 
@@ -119,4 +130,4 @@ def connect(
 
     for key, button in buttons.items():
         target = by_key[key]
-        wire(button.click, sends(target), takes, target.gives)
+        wire(button.click, sends(target), takes, target.gives, for_guests=True)

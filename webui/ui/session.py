@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from webui.roles import is_guest
+
 if TYPE_CHECKING:
     from webui.jobs.store import Job
 
@@ -77,8 +79,10 @@ class Visitor:
         return is_same_user or (bool(self.client) and self.client == client)
 
     def may_change(self, job: Job) -> bool:
-        """True when the visitor may move or cancel a job: no other login asked for it."""
-        return not job.user or self.owns(job.client, job.user)
+        """True when the visitor may move or cancel a job: no other login asked for it. To guests
+        only their own are theirs."""
+        is_nobodys = not job.user and not is_guest(self.user)
+        return is_nobodys or self.owns(job.client, job.user)
 
 
 def visitor_of(browser_id: str, request: gr.Request | None) -> Visitor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gradio as gr
 from gradio.i18n import I18nData
+from starlette.requests import HTTPConnection
 
 from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.gallery_texts import GALLERY_TEXTS
@@ -15,6 +16,7 @@ from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.models_tools_texts import TOOLS_TEXTS
 from webui.ui.plots_texts import PLOTS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
+from webui.ui.settings_texts import SETTINGS_TEXTS
 from webui.ui.train_texts import TRAIN_LABELS, TRAIN_TEXTS
 from webui.ui.words_texts import WORDS_TEXTS
 
@@ -26,6 +28,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **EXTRA_NETWORKS_TEXTS,
     **GALLERY_TEXTS,
     **WORDS_TEXTS,
+    **SETTINGS_TEXTS,
     **MODELS_TEXTS,
     **TOOLS_TEXTS,
     **PLOTS_TEXTS,
@@ -466,19 +469,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "n_pictures": ("{count} pictures", "{count} 张"),
     "n_steps": ("{steps} steps", "{steps} 步"),
     # Settings
-    "settings_search": ("Search settings", "搜索设置"),
-    "settings_apply": ("Apply settings", "应用设置"),
-    "settings_applied": ("{count} settings changed and saved.", "已修改并保存 {count} 项设置。"),
-    "settings_same": ("Nothing was changed.", "没有任何改动。"),
-    "settings_wrong_number": (
-        "“{label}” was {value}; it needs a number.",
-        "“{label}”的值是 {value}；这里需要一个数字。",
-    ),
-    "settings_wrong_choice": (
-        "“{label}” was {value}; choose one of: {choices}.",
-        "“{label}”的值是 {value}；请从这些里选择：{choices}。",
-    ),
-    "settings_nothing": ("No setting matches.", "没有匹配的设置。"),
     "group_saving": ("Saving images", "图片保存"),
     "group_paths": ("Folders", "文件夹"),
     "group_preview": ("Live previews", "实时预览"),
@@ -490,10 +480,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "group_infotext": ("Infotext", "生成信息"),
     "group_api": ("API", "API"),
     "group_system": ("System", "系统"),
+    "logout": ("Log out", "退出登录"),
     # Failures of the page itself
-    "login_pause": (
-        "After five wrong passwords there is a pause of ten seconds.",
-        "密码输错五次后，需等待十秒再试。",
+    "owner_only": (
+        "Guests paint and look at their own pictures; this is for the owner alone.",
+        "访客只能作画并查看自己的图片，此操作仅限主人。",
     ),
     "unexpected": (
         "Something unexpected went wrong on the server (report id {id}).",
@@ -539,7 +530,17 @@ def say(key: str, language: str, **values: object) -> str:
     return text.format(**values) if values else text
 
 
-def language_of(request: gr.Request | None) -> str:
-    """The language a browser asks for first; English unless it is Chinese."""
-    header = request.headers.get("accept-language", "") if request is not None else ""
+LANGUAGE_COOKIE = "danqing-language"
+"""Holds what a person chose on the page (assets/texts.js)."""
+
+
+def language_of(request: gr.Request | HTTPConnection | None) -> str:
+    """The language chosen on the page, else the one a browser asks for first; English unless it
+    is Chinese."""
+    if request is None:
+        return ENGLISH
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    if chosen in (ENGLISH, CHINESE):
+        return chosen
+    header = request.headers.get("accept-language", "")
     return CHINESE if header.strip().lower().startswith("zh") else ENGLISH

@@ -173,7 +173,7 @@ def _connect_hires(parts: Txt2Img) -> None:
     for trigger in triggers:
         wire(
             trigger, show_hires, [form.has_hires, *sizes], [parts.hires_panel, parts.hires_size],
-            is_quiet=True, trigger_mode="always_last",
+            is_quiet=True, trigger_mode="always_last", for_guests=True,
         )  # fmt: skip
 
 

@@ -2,6 +2,9 @@
 
 A handler takes its values by name (a dict keyed by component), and answers with a dict of
 components to change. It is private: the HTTP API has its own door.
+
+It is also where the page keeps guests out: an event that is not wired ``for_guests`` does not
+exist on their page, and its handler refuses them wherever else it were reached.
 """
 
 from __future__ import annotations
@@ -11,17 +14,47 @@ import html
 import inspect
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from webui.errors import WebUIError
+from webui.roles import for_guests as mark_for_guests
+from webui.roles import is_for_guests, is_guest
+from webui.ui.session import user_of
 from webui.ui.texts import language_of, say
 
 logger = logging.getLogger(__name__)
 Handler = Callable[..., Any]
 Values = dict[Any, Any]
+_draws_for_guests: ContextVar[bool] = ContextVar("draws_for_guests", default=False)
+
+
+@contextmanager
+def drawing_for_guests() -> Iterator[None]:
+    """What is drawn and wired within is the guests' page."""
+    token = _draws_for_guests.set(True)
+    try:
+        yield
+    finally:
+        _draws_for_guests.reset(token)
+
+
+def draws_for_guests() -> bool:
+    """True while the guests' page is drawn."""
+    return _draws_for_guests.get()
+
+
+class _Nothing:
+    """Stands for an event that was not wired."""
+
+    def then(self, *_args: Any, **_options: Any) -> _Nothing:
+        """Nothing follows it."""
+        return self
 
 
 def wire(
@@ -31,6 +64,7 @@ def wire(
     gives: Iterable[Any] = (),
     *,
     is_quiet: bool = False,
+    for_guests: bool = False,
     **options: Any,
 ) -> Any:
     """Connect an event to a handler behind the fence.
@@ -43,11 +77,14 @@ def wire(
         gives: Components it may change.
         is_quiet: For small frequent events: a plain request instead of a place in Gradio's
             queue, so nothing is lost when a long connection breaks. Cannot show warnings.
+        for_guests: Guests may do this, too.
     Returns:
         Gradio's dependency, for ``.then``.
     """
+    if draws_for_guests() and not for_guests:
+        return _Nothing()
     return trigger(
-        fence(handler),
+        fence(mark_for_guests(handler) if for_guests else handler),
         inputs=set(takes),
         outputs=list(gives),
         show_progress="hidden",
@@ -67,23 +104,28 @@ def wire_then_press(
     gives: Iterable[Any] = (),
     *,
     trigger_mode: str = "multiple",
+    for_guests: bool = False,
 ) -> None:
     """As ``wire``; once the handler is done, a button is pressed.
 
     For what changes the jobs that a stage or a list shows: looking stays with one event, whose
     answers come one after another, so that an older look never replaces a newer one.
     """
-    done = wire(trigger, handler, takes, gives, trigger_mode=trigger_mode)
+    done = wire(trigger, handler, takes, gives, trigger_mode=trigger_mode, for_guests=for_guests)
     done.then(None, js=f"() => document.getElementById('{button.elem_id}').click()")
 
 
 def fence(handler: Handler) -> Handler:
-    """Let no failure out of a handler: known ones are shown, others logged under a short id."""
+    """Let no failure out of a handler: known ones are shown, others logged under a short id. Let no
+    guest into one that is not marked for them."""
     wants_request = _request_name(handler)
 
     @functools.wraps(handler)
     def fenced(*args: Any, **kwargs: Any) -> Any:
         try:
+            if _is_guest_here() and not is_for_guests(handler):
+                request = LocalContext.request.get(None)
+                raise WebUIError(say("owner_only", language_of(request)))
             return handler(*args, **kwargs)
         except WebUIError as err:
             show_warning(str(err))
@@ -95,6 +137,11 @@ def fence(handler: Handler) -> Handler:
         return gr.skip()
 
     return fenced
+
+
+def _is_guest_here() -> bool:
+    """True when the event that Gradio runs now is a guest's."""
+    return is_guest(user_of(LocalContext.request.get(None)))
 
 
 def show_warning(text: str) -> None:

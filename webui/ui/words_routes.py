@@ -15,6 +15,7 @@ from webui.params import MAX_PROMPT_CHARACTERS
 from webui.prompts.comments import cut_comments
 from webui.prompts.drawing import MANY, Drawer
 from webui.prompts.templates import is_template
+from webui.roles import for_guests
 from webui.services.forms.drawn_texts import MOST_COMBINATIONS
 from webui.services.forms.presets import MOST_CHARACTERS
 from webui.ui.input_routes import read_upload
@@ -49,6 +50,7 @@ def make_words_routes(studio: Studio) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/words/keys")
+    @for_guests
     def keys() -> JSONResponse:
         """How keys change weights; the lists of tags are read meanwhile."""
         threading.Thread(target=lambda: len(studio.completion.tags), daemon=True).start()
@@ -58,16 +60,19 @@ def make_words_routes(studio: Studio) -> APIRouter:
         )
 
     @router.get("/words/complete")
+    @for_guests
     def complete(q: str = "") -> JSONResponse:
         offers = studio.completion.offers(q[:100], studio)
         return JSONResponse({"offers": [asdict(o) for o in offers]}, headers=NEVER_KEPT)
 
     @router.post("/words/look")
+    @for_guests
     def look(written: Written) -> JSONResponse:
         """How many texts a prompt may become, and what its wildcards lack."""
         return JSONResponse(_looked_at(studio, written.text), headers=NEVER_KEPT)
 
     @router.post("/words/tokens")
+    @for_guests
     def tokens(written: Written) -> JSONResponse:
         """Which text became which token; of a prompt with choices, for one of its texts."""
         text = studio.example(written.text, is_negative=written.negative)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from webui.errors import LibraryError, ParamsError
 from webui.infotext import parse_infotext
 from webui.library.gallery.rows import HERE, TRASHED, Picture
+from webui.roles import is_guest
 from webui.services.gallery.history import compare, facts_of, family
 from webui.services.gallery.pictures import MOST_MARKED, Gallery
 from webui.services.gallery.replay import Replays
@@ -21,6 +22,11 @@ from webui.services.gallery.watch import GalleryWatch
 STATES = {HERE: "here", TRASHED: "trash"}
 SHOWN_LETTERS = 240
 KEPT_ZIPS = 20
+GUEST_DEEDS = (
+    "star", "trash", "restore", "purge", "zip", "make-board", "rename-board", "delete-board",
+    "put-on-board",
+)  # fmt: skip
+"""What guests may do, with their own pictures; they learn nothing of this machine's folders."""
 
 
 class Deed(BaseModel):
@@ -71,6 +77,8 @@ class GalleryDeeds:
 
     def do(self, name: str, body: Mapping[str, Any], user: str) -> dict[str, Any]:
         """Change something. Raises also KeyError: there is no such deed."""
+        if is_guest(user) and name not in GUEST_DEEDS:
+            raise LibraryError("Folders are the owner's affair.", "Ask the owner.")
         deed = self._deeds[name]
         try:
             wanted = Deed.model_validate(body)
@@ -115,7 +123,7 @@ class GalleryDeeds:
         read = parse_infotext(infotext)
         return {
             **self.summary(picture),
-            "path": str(picture.path), "bytes": picture.size, "infotext": infotext,
+            "path": picture.path.name if is_guest(user) else str(picture.path), "bytes": picture.size, "infotext": infotext,
             "prompt": read.prompt, "negative_prompt": read.negative_prompt,
             "facts": facts_of(infotext), "can_repeat": picture.job is not None,
             "boards": [board.id for board in self._gallery.boards_of(picture, user)],
@@ -142,13 +150,19 @@ class GalleryDeeds:
         """Boards, folders, how many pictures there are, and what the look through folders does."""
         found = self._watch.found
         look = {key: value for key, value in asdict(found).items() if key != "moves"}
-        return {
-            **self._gallery.counts(user),
-            "boards": [asdict(board) for board in self._gallery.boards(user)],
+        folders = {
             "folders": self._gallery.folders(user),
             "roots": [str(root) for root in self._watch.roots()],
             "sources": self._watch.sources(),
             "may_add": self._watch.may_add,
+        }
+        if is_guest(user):
+            folders = {"folders": [], "roots": [], "sources": [], "may_add": False}
+            look = {}
+        return {
+            **self._gallery.counts(user),
+            "boards": [asdict(board) for board in self._gallery.boards(user)],
+            **folders,
             "look": {**look, "is_looking": self._watch.is_looking},
             "generation": self._gallery.generation,
         }

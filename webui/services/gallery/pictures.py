@@ -23,6 +23,7 @@ from webui.library.gallery.rows import HERE, TRASHED, Picture
 from webui.library.gallery.store import SORTS, GalleryStore, Numbers
 from webui.library.gallery.thumbs import Thumbs
 from webui.library.library import Library
+from webui.roles import may_see
 
 logger = logging.getLogger(__name__)
 MOST_AT_ONCE = 200
@@ -54,11 +55,6 @@ class Board:
     id: int
     name: str
     count: int
-
-
-def may_see(user: str, owner: str) -> bool:
-    """False between two logins; what nobody's login made is everybody's."""
-    return not user or owner in ("", user)
 
 
 class Gallery:
@@ -121,7 +117,8 @@ class Gallery:
         if not user:
             return []
         names = self._store.names("user")
-        return [("user IN (?, ?)", (names.get("", 0), names.get(user, 0)))]
+        seen = [names[owner] for owner in ("", user) if owner in names and may_see(user, owner)]
+        return [(f"user IN ({', '.join('?' * len(seen))})", seen)]
 
     def _in_place(self, place: str, user: str) -> Iterator[tuple[str, Sequence[Any]]]:
         kind, _, which = place.partition(":")

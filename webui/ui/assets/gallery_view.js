@@ -133,7 +133,7 @@
       const send = make('select', 'dq-gal-send');
       send.setAttribute('aria-label', say('gal_send'));
       send.append(new Option(`${say('gal_send')} …`, ''));
-      for (const [target, key] of TARGETS) send.append(new Option(say(key), target));
+      for (const [target, key] of TARGETS) if (gallery.events[`to_${target}`]) send.append(new Option(say(key), target));
       send.addEventListener('change', () => { if (send.value) { this.dialog.close(); gallery.events[`to_${send.value}`]({id: picture.id}); } });
       const download = make('a', 'dq-btn', say('gal_download'));
       Object.assign(download, {href: `ui/gallery/file/${picture.id}?download=true`, download: picture.name});
