@@ -13,12 +13,26 @@ from collections.abc import Sequence
 from webui.errors import JobError
 from webui.jobs.rows import row_of
 
-WAITING_IN_ORDER = "SELECT * FROM jobs WHERE state = 'queued' ORDER BY priority DESC, position"
+_WAITING = (
+    "(SELECT *, SUM(NOT is_paused) OVER (PARTITION BY priority, user ORDER BY position) AS turn,"
+    " (SELECT MAX(started_at) FROM jobs AS past WHERE past.user = mine.user) AS served"
+    " FROM jobs AS mine WHERE state = 'queued')"
+)
+"""The waiting jobs; ``turn`` counts each user's, ``served`` is when a job of theirs was last
+begun."""
+_ORDER = "ORDER BY priority DESC, turn, served, position"
+"""Among jobs of the same priority users take turns: the first of each, then the second of each; and
+first who has waited longest for one of theirs to begin. One user's jobs stay in their order."""
+WAITING_IN_ORDER = f"SELECT * FROM {_WAITING} {_ORDER}"
+PLACE_IN_LINE = (
+    f"SELECT place FROM (SELECT id, ROW_NUMBER() OVER ({_ORDER}) AS place FROM {_WAITING})"
+    " WHERE id = ?"
+)
 NEXT_WAITING = (
-    "id = (SELECT id FROM jobs AS next WHERE state = 'queued' AND NOT is_paused"
+    f"id = (SELECT id FROM {_WAITING} AS next WHERE NOT is_paused"
     " AND NOT EXISTS (SELECT 1 FROM jobs AS part WHERE part.parent = next.id"
     "  AND part.state IN ('queued', 'running'))"
-    " ORDER BY priority DESC, position LIMIT 1)"
+    f" {_ORDER} LIMIT 1)"
 )
 _WITH_PARTS = "state = 'queued' AND (id = :job OR parent = :job)"
 MOST_PRIORITY = 1_000_000

@@ -12,7 +12,7 @@ from typing import Any
 from webui.database import Database, Migration
 from webui.errors import JobError, JobNotFoundError, ParamsError
 from webui.jobs import line
-from webui.jobs.line import NEXT_WAITING, WAITING_IN_ORDER
+from webui.jobs.line import NEXT_WAITING, PLACE_IN_LINE, WAITING_IN_ORDER
 from webui.jobs.rows import FINISHED, STATES, Job, dumps, job_of, row_of, unused_task_id
 
 __all__ = ["FINISHED", "MAX_ATTEMPTS", "MAX_WARNINGS", "STATES", "Job", "JobStore"]
@@ -76,6 +76,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         INSERT INTO line VALUES (0)
         """,
     ),
+    ("jobs-0005-turns", "CREATE INDEX jobs_by_user ON jobs (user, started_at)"),
 )
 
 
@@ -525,14 +526,8 @@ class JobStore:
 
     def position(self, job_id: int) -> int | None:
         """Place in the line, 1 = next; None when the job does not wait (any more)."""
-        rows = self._db.read(
-            "SELECT (SELECT COUNT(*) FROM jobs AS other WHERE other.state = 'queued' AND"
-            " (other.priority > me.priority OR"
-            "  (other.priority = me.priority AND other.position <= me.position)))"
-            " FROM jobs AS me WHERE me.id = ? AND me.state = 'queued'",
-            (job_id,),
-        )
-        return rows[0][0] if rows else None
+        rows = self._db.read(PLACE_IN_LINE, (job_id,))
+        return rows[0]["place"] if rows else None
 
     def requests(self) -> Iterator[str]:
         """What every job in the list asks for, and asks for again, as JSON; a few at a time."""
