@@ -100,6 +100,7 @@ class Shelf:
     prompt_encoder: PromptEncoder
     inputs: dict[str, Image.Image] = field(default_factory=dict)
     networks: Any = field(default_factory=lambda: networks(print), kw_only=True)
+    controlnets: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     def model(self, checkpoint: str) -> Any:
         return self.loaded
@@ -109,6 +110,9 @@ class Shelf:
 
     def input(self, key: str) -> Image.Image:
         return self.inputs[key]
+
+    def controlnet(self, name: str, *, waits: bool) -> Any:
+        return self.controlnets[name]
 
     def upscaler(self, name: str) -> Upscaler:
         if name not in PLAIN:
