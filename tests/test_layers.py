@@ -23,6 +23,8 @@ ROOM_OF_FILE = {
     "services": "studio",
 }
 """Single files of webui/ that belong to a room of another name; the others are their own room."""
+A1111_MODULES = "webui.extensions.a1111.site"
+"""What A1111's extensions import; a room of its own, which nothing of ours imports."""
 
 MODEL_ROOMS = {"checkpoints", "prompts", "samplers", "networks", "torch_setup", "words"}
 STUDIO_ROOMS = {
@@ -49,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipes": {"words"},
     "library": {"words", "recipes"},
     "extensions": {"words"},
+    "a1111_modules": {"words", "extensions"},
     "studio": STUDIO_ROOMS,
     "api": STUDIO_ROOMS | {"studio"},
     "ui": STUDIO_ROOMS | {"studio"},
@@ -105,7 +108,7 @@ FOR_THE_WEB = {
 }
 """Of these rooms the web side may import only these modules; they must stay free of torch."""
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "spandrel", "torchsde"}
-FRAMEWORKS = {"gradio": {"ui", "app"}, "fastapi": {"api", "ui", "app"}}
+FRAMEWORKS = {"gradio": {"ui", "app", "a1111_modules"}, "fastapi": {"api", "ui", "app"}}
 FRAMEWORKS["gradio_client"] = FRAMEWORKS["gradio"]
 FRAMEWORKS["starlette"] = FRAMEWORKS["uvicorn"] = FRAMEWORKS["fastapi"]
 
@@ -113,6 +116,8 @@ FRAMEWORKS["starlette"] = FRAMEWORKS["uvicorn"] = FRAMEWORKS["fastapi"]
 def room(module: str) -> str:
     """The room of one of our modules: 'webui.api.pictures' is in 'api'; webui itself is in ''."""
     parts = module.split(".")
+    if module.startswith(A1111_MODULES):
+        return "a1111_modules"
     if parts[0] != "webui":
         return parts[0]
     return ROOM_OF_FILE.get(parts[1], parts[1]) if len(parts) > 1 else ""

@@ -1,0 +1,1 @@
+onUiLoaded(function () { document.body.dataset.recorder = "loaded"; });

@@ -1,0 +1,187 @@
+"""A1111 folders: what lies in them, the order they are loaded in, and what does not load."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.extensions.a1111.conftest import MakeFolder, MakeHost
+from webui.errors import ExtensionError
+from webui.extensions.a1111.folder import A1111Folder, is_a1111_folder, scripts_in_order
+from webui.extensions.a1111.installing import Consents, install
+from webui.extensions.a1111.pieces import extra_flags, page_files, translations
+from webui.extensions.fence import Trouble
+
+Drop = Callable[[str], A1111Folder]
+
+
+def test_folder_when_of_the_layout_then_its_parts_are_found(example: Drop, tmp_path: Path) -> None:
+    folder = example("recorder")
+    assert is_a1111_folder(folder.path) and not is_a1111_folder(tmp_path)
+    assert list(page_files([folder])) == ["recorder/javascript/recorder.js", "recorder/style.css"]
+    assert translations([folder]) == {"ja_JP": {"Width": "幅"}}
+
+
+def test_scripts_when_metadata_asks_then_come_in_its_order(example: Drop) -> None:
+    folders = [A1111Folder(example("recorder").path), example("callbacks"), example("redoer")]
+    assert [file.canonical_name for file in scripts_in_order(folders)] == [
+        "callbacks/a_first.py", "callbacks/b_second.py", "recorder/recorder.py", "redoer/redo.py",
+    ]  # fmt: skip
+
+
+def test_order_when_folders_wait_for_each_other_then_all_are_loaded(script: MakeFolder) -> None:
+    one = script("", "one", metadata__ini="[scripts]\nAfter = two")
+    two = script("", "two", metadata__ini="[scripts]\nAfter = one")
+    assert {file.folder.name for file in scripts_in_order([one, two])} == {"one", "two"}
+
+
+def test_needs_when_missing_then_only_told(script: MakeFolder, host: MakeHost) -> None:
+    folder = script("", metadata__ini="[Extension]\nRequires = other|third")
+    assert "other or third" in " ".join(host(folder).folders["small"].notes)
+
+
+def test_modules_when_no_folder_is_loaded_then_do_not_exist(example: Drop, host: MakeHost) -> None:
+    loaded = host(example("callbacks"))
+    assert importlib.import_module("modules.shared").opts is loaded.options
+    with pytest.raises(ExtensionError):
+        host()
+    loaded.close()
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("modules.shared")
+
+
+def test_scripts_when_loaded_then_classes_callbacks_and_their_folder_are_known(
+    example: Drop, host: MakeHost
+) -> None:
+    loaded = host(example("callbacks"), example("recorder"), example("redoer"))
+    assert [one.canonical_name for one in loaded.classes] == [
+        "callbacks/b_second.py", "recorder/recorder.py", "redoer/redo.py",
+    ][1:]  # fmt: skip
+    assert [one.canonical_name for one in loaded.steps] == ["callbacks/b_second.py"]
+    assert loaded.modules["callbacks/a_first.py"].BASE.endswith("callbacks")
+    assert loaded.options.recorder_suffix == "!"
+    assert not any("callbacks" in path for path in sys.path)
+    assert loaded.folders["recorder"].seconds > 0
+
+
+def test_callbacks_when_called_then_in_order_two_in_reverse_and_past_broken_ones(
+    example: Drop, host: MakeHost, troubles: list[Trouble]
+) -> None:
+    loaded = host(example("callbacks"))
+    told = loaded.modules["callbacks/a_first.py"].TOLD
+    loaded.callbacks.call("before_ui")
+    assert told == ["before_ui b", "before_ui a"]
+    names = [one.name for one in loaded.callbacks.of("model_loaded")]
+    assert names == ["callbacks/a_first.py/model_loaded-2", "callbacks/a_first.py/model_loaded"]
+    told.clear()
+    loaded.callbacks.call("model_loaded", None)
+    assert told == ["model_loaded"]
+    assert [(one.plugin, one.moment) for one in troubles] == [("callbacks", "on_model_loaded")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import modules.nothing_like_it", "modules.nothing_like_it"),
+        ("from modules.processing import made_up", "made_up"),
+        ("from modules import shared\nshared.opts.made_up", "made_up"),
+        ("import sd_made_up_package", "sd_made_up_package"),
+        ("import ldm.modules.attention", "built in"),
+        ("from modules import processing\nprocessing.process_images = None", "process_images"),
+        ("raise SystemExit(3)", "end the program"),
+        ("import sys\nsys.exit()", "end the program"),
+        ("this is no Python", "SyntaxError"),
+    ],
+)
+def test_script_when_it_cannot_run_then_is_left_out_and_told_why(
+    script: MakeFolder, host: MakeHost, example: Drop, text: str, told: str
+) -> None:
+    loaded = host(script(text), example("redoer"))
+    assert told in loaded.folders["small"].problem
+    assert [one.owner for one in loaded.classes] == ["redoer"]
+
+
+def test_folders_when_of_the_same_name_then_the_later_is_left_out(
+    script: MakeFolder, host: MakeHost
+) -> None:
+    loaded = host(script("", "Tool"), script("", "tool"))
+    assert loaded.folders["tool"].folder.name == "Tool"
+    assert "same name" in loaded.folders["tool"].notes[0]
+
+
+def test_gradio_when_imported_by_a_script_then_older_ways_work_there_alone(
+    script: MakeFolder, host: MakeHost
+) -> None:
+    loaded = host(
+        script(
+            "import gradio as gr\nfrom gradio.components import Textbox\n"
+            "with gr.Blocks():\n"
+            "    with gr.Box():\n"
+            "        box = gr.Textbox('a', label='b', plain=True).style(container=False)\n"
+            "        image = gr.Image(source='upload', tool='sketch', type='pil')\n"
+            "CHANGE = gr.Textbox.update(value='c', visible=False)\n"
+            "IS_ONE = isinstance(box, Textbox) and box.get_block_name() == 'textbox'\n"
+        )
+    )
+    import gradio as gr
+
+    module = loaded.modules["small/main.py"]
+    assert gr.update(value="c", visible=False) == module.CHANGE
+    assert module.IS_ONE and isinstance(module.box, gr.Textbox) and module.box.container is False
+    assert not hasattr(gr, "Box") and not hasattr(gr.Textbox, "style")
+
+
+def test_flags_when_a_preload_declares_them_then_are_read(
+    script: MakeFolder, host: MakeHost
+) -> None:
+    text = "def preload(parser):\n    parser.add_argument('--small-size', type=int, default=7)\n"
+    folder = script("", preload__py=text)
+    loaded = host()
+    words = ["--port", "7", "--small-size", "9"]
+    assert extra_flags([folder], words, loaded.imports, loaded.fence) == {"small_size": 9}
+    assert extra_flags([folder], [], loaded.imports, loaded.fence) == {"small_size": 7}
+
+
+def test_install_when_not_agreed_then_waits_and_a_changed_file_asks_again(
+    script: MakeFolder, tmp_path: Path
+) -> None:
+    text = (
+        "import launch, pathlib\nassert launch.is_installed('pydantic')\n"
+        f"pathlib.Path({str(tmp_path / 'made')!r}).write_text('yes')\nprint('all is well')\n"
+    )
+    folder, consents = script("", install__py=text), Consents(tmp_path / "consents.json")
+    assert consents.wants(folder) and not (tmp_path / "made").exists()
+    done = install(folder, consents, tmp_path)
+    assert done.is_done and "all is well" in done.output, done.output
+    assert (tmp_path / "made").exists() and not consents.wants(folder)
+    folder.install.write_text("raise RuntimeError('no')", encoding="utf-8")
+    assert consents.wants(folder)
+    assert not install(folder, consents, tmp_path).is_done
+
+
+def test_modules_when_imported_in_a_fresh_process_then_bring_no_torch(tmp_path: Path) -> None:
+    code = f"""
+import sys, importlib
+from pathlib import Path
+from webui.extensions.a1111.host import Host, Places
+from webui.extensions.a1111.importing import SITE
+from webui.extensions.fence import Fence, within_time
+from webui.options import Options
+here = Path({str(tmp_path)!r})
+host = Host("web", Places(here, here, here, here), Fence(within_time), options=Options(here / "c"))
+assert not any("a1111/site" in path for path in sys.path)
+with host:
+    others = {{"ui", "ui_common", "ui_components", "older_gradio", "sd_unet", "__init__"}}
+    for file in sorted((SITE / "modules").glob("*.py")):
+        if file.stem not in others:
+            importlib.import_module(f"modules.{{file.stem}}")
+    assert "gradio" not in sys.modules
+assert "torch" not in sys.modules and "modules" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,195 @@
+"""Settings as A1111's scripts declare and read them: ``shared.opts``, ``OptionInfo``.
+
+Values lie in our own options, so that they are saved in config.json under the same keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+
+class OptionValues(Protocol):
+    """Where values lie; ``webui.options.Options`` in the web process."""
+
+    def __getitem__(self, key: str) -> Any: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+class OptionInfo:
+    """What a setting is called, looks like and begins with.
+
+    Args:
+        component: A class or function that makes its field; None = by the default's type.
+        component_args: Arguments of the field, or a function that returns them.
+        onchange: Called after the setting was changed.
+        section: Id and title of the part of the settings page it stands in.
+    """
+
+    def __init__(
+        self,
+        default: Any = None,
+        label: str = "",
+        component: Any = None,
+        component_args: Any = None,
+        onchange: Callable[[], Any] | None = None,
+        section: Any = None,
+        refresh: Callable[[], Any] | None = None,
+        comment_before: str = "",
+        comment_after: str = "",
+        infotext: str | None = None,
+        restrict_api: bool = False,
+        category_id: str | None = None,
+    ) -> None:
+        self.default = default
+        self.label = label
+        self.component = component
+        self.component_args = component_args
+        self.onchange = onchange
+        self.section = section
+        self.refresh = refresh
+        self.comment_before = comment_before
+        self.comment_after = comment_after
+        self.infotext = infotext
+        self.restrict_api = restrict_api
+        self.category_id = category_id
+        self.do_not_save = False
+
+    def info(self, text: str) -> OptionInfo:
+        self.comment_after += f" ({text})"
+        return self
+
+    def html(self, text: str) -> OptionInfo:
+        self.comment_after += text
+        return self
+
+    def link(self, label: str, url: str) -> OptionInfo:
+        self.comment_before += f" [{label}: {url}]"
+        return self
+
+    def js(self, label: str, js_func: str) -> OptionInfo:
+        """Kept for its chain; the settings page here has no such buttons."""
+        return self
+
+    def needs_restart(self) -> OptionInfo:
+        self.comment_after += " (requires restart)"
+        return self
+
+    def needs_reload_ui(self) -> OptionInfo:
+        self.comment_after += " (requires Reload UI)"
+        return self
+
+
+class OptionHTML(OptionInfo):
+    """A line of text between settings; never saved."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(str(text).strip(), label="", component=None)
+        self.do_not_save = True
+
+
+def options_section(section: Any, options: Mapping[str, OptionInfo]) -> dict[str, OptionInfo]:
+    """The same options, all of one section (id, title[, category])."""
+    for option in options.values():
+        option.section = section[:2]
+        option.category_id = section[2] if len(section) > 2 else None
+    return dict(options)
+
+
+class ScriptOptions:
+    """``shared.opts``: settings as attributes.
+
+    Args:
+        values: Where values lie.
+        keep: Keeps a changed value; the model process cannot, and passes None.
+        restricted: Our own options that scripts may not change.
+    """
+
+    def __init__(
+        self, values: OptionValues, keep: Callable[[str, Any], None] | None = None
+    ) -> None:
+        put = super().__setattr__
+        put("_values", values)
+        put("_keep", keep)
+        put("_changed", {})
+        put("data_labels", {})
+        put("restricted_opts", set())
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        for place in (self._changed, self._values):
+            try:
+                return place[name]
+            except KeyError:
+                continue
+        if name in self.data_labels:
+            return self.data_labels[name].default
+        raise AttributeError(f"There is no setting named {name!r} in shared.opts")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "data_labels":
+            super().__setattr__(name, value)
+            return
+        self.set(name, value)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Every value by its key, settings of extensions included."""
+        added = {k: i.default for k, i in self.data_labels.items() if not i.do_not_save}
+        return {**added, **self._values.as_dict(), **self._changed}
+
+    def get_default(self, key: str) -> Any:
+        """What an extension's setting begins with; None for others."""
+        info = self.data_labels.get(key)
+        return None if info is None else info.default
+
+    def add_option(self, key: str, info: OptionInfo) -> None:
+        """Declare a setting."""
+        self.data_labels[key] = info
+        if info.restrict_api:
+            self.restricted_opts.add(key)
+
+    def set(self, key: str, value: Any, is_api: bool = False, run_callbacks: bool = True) -> bool:
+        """Change a setting; False where it is the same already or may not be changed."""
+        if is_api and key in self.restricted_opts:
+            return False
+        try:
+            is_same = getattr(self, key) == value
+        except AttributeError:
+            is_same = False
+        if is_same:
+            return False
+        if self._keep is None:
+            self._changed[key] = value
+        else:
+            self._keep(key, value)
+        info = self.data_labels.get(key)
+        if run_callbacks and info is not None and info.onchange is not None:
+            info.onchange()
+        return True
+
+    def onchange(self, key: str, func: Callable[[], Any], call: bool = True) -> None:
+        """Have a function called after a setting was changed, and now."""
+        info = self.data_labels.setdefault(key, OptionInfo(None, key))
+        info.onchange = func
+        if call:
+            func()
+
+    def save(self, filename: str | None = None) -> None:
+        """Values are saved as they are changed."""
+
+    def dumpjson(self) -> str:
+        """All values as JSON."""
+        import json
+
+        return json.dumps(self.data, default=str)
+
+    def begin_job(self, values: OptionValues) -> None:
+        """Read values from here from now on; changes that the last job made are forgotten."""
+        object.__setattr__(self, "_values", values)
+        self._changed.clear()
