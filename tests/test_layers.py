@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipes": {"words"},
     "library": {"words", "recipes"},
     "extensions": {"words"},
+    "built_in_extensions": MODEL_ROOMS | {"pipelines", "restoration"},
     "a1111_modules": {"words", "extensions"},
     "studio": STUDIO_ROOMS,
     "api": STUDIO_ROOMS | {"studio"},

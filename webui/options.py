@@ -481,6 +481,46 @@ OPTIONS: tuple[Option, ...] = (
         "Megabytes of small copies kept for the gallery, 0 = no limit",
         minimum=0,
     ),
+    Option(
+        "guest_waiting_jobs", 8, "Jobs of one guest that may wait", minimum=1, api_restricted=True
+    ),
+    Option("guest_pictures", 8, "Pictures of one job of a guest", minimum=1, api_restricted=True),
+    Option(
+        "guest_megapixels",
+        2.4,
+        "Megapixels of one picture of a guest",
+        minimum=0.01,
+        api_restricted=True,
+    ),
+    Option(
+        "guest_steps",
+        60,
+        "Steps of one picture of a guest, both passes together",
+        minimum=1,
+        api_restricted=True,
+    ),
+    Option(
+        "disabled_extensions",
+        [],
+        "Extensions that are switched off",
+        api_restricted=True,
+        is_live=False,
+    ),
+    Option(
+        "disable_all_extensions",
+        "none",
+        "Switch off extensions: none, extra (all but built-in ones), all",
+        ("none", "extra", "all"),
+        api_restricted=True,
+        is_live=False,
+    ),
+    Option(
+        "extension_settings",
+        {},
+        "What was chosen in the settings of extensions",
+        api_restricted=True,
+        is_live=False,
+    ),
 )
 OPTION_BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
 OPTION_DEFAULTS: dict[str, Any] = {option.key: option.default for option in OPTIONS}

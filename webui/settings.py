@@ -196,6 +196,11 @@ def _add_server_flags(group: Any) -> None:
     add("--freeze-settings", action="store_true", help="the API may not change settings")
     add("--hide-ui-dir-config", action="store_true", help="the API does not show folder settings")
     add("--no-prompt-history", action="store_true", help="do not write params.txt")
+    add("--disable-all-extensions", action="store_true", help="load no extension")
+    add(
+        "--disable-extra-extensions", action="store_true",
+        help="load no extensions but those that came with the program",
+    )  # fmt: skip
 
 
 _UPSCALER_FLAGS = ("realesrgan", "swinir", "scunet", "dat", "bsrgan")
@@ -262,7 +267,7 @@ _IGNORED_SWITCHES = (
     "skip-load-model-at-start", "skip-install", "reinstall", "reinstall-torch",
     "reinstall-xformers", "update-check", "update-all-extensions",
     "enable-insecure-extension-access",
-    "disable-extra-extensions", "disable-all-extensions", "no-download-sd-model",
+    "no-download-sd-model",
     "do-not-download-clip", "disable-safe-unpickle", "allow-code", "test-server",
     "no-progressbar-hiding", "disable-console-progressbars", "enable-console-prompts",
     "unload-gfpgan", "gradio-debug", "gradio-queue", "no-gradio-queue", "add-stop-route",

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,11 @@ from webui.prompts.token_view import SeenText, look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.prompts.wildcards import WildcardFiles
 from webui.services.costs.estimates import Estimates
+from webui.services.controlnets import ControlNets
 from webui.services.downloads import Downloads
 from webui.services.embedding_list import EmbeddingList
+from webui.services.extensions.room import ExtensionRoom, Refreshed
+from webui.services.extensions.watch import WorkerWatch
 from webui.services.forever import Forever
 from webui.services.forms.completion import Completion, tag_folders
 from webui.services.forms.drafts import Drafts
@@ -65,6 +69,7 @@ from webui.services.forms.settings_changes import SettingsChanges
 from webui.services.forms.tag_index import TagIndex
 from webui.services.gallery.replay import Replays
 from webui.services.gallery.room import GalleryRoom
+from webui.services.guests import Guests
 from webui.services.job_control import JobControl
 from webui.services.job_files import JobFiles
 from webui.services.job_results import JobResults
@@ -83,6 +88,7 @@ from webui.settings import PROJECT_DIR, Settings
 logger = logging.getLogger(__name__)
 LOAD_SECONDS = 600.0
 """The longest that loading a checkpoint is waited for."""
+BUILT_IN_EXTENSIONS = Path(__file__).parent / "built_in_extensions"
 FINAL_STATES = ("done", "failed", "cancelled")
 TIDY_FIRST_SECONDS, TIDY_EVERY_SECONDS, TIDY_STOP_SECONDS = 600.0, 6 * 3600.0, 5.0
 """When input pictures are tidied up, and how long the end waits for it."""
@@ -156,6 +162,7 @@ class Studio:
         )  # fmt: skip
         self.drafts = Drafts(folders.database)
         self.access = Access(settings)
+        self.guests = Guests(self.options, self.jobs.waiting_of, settings.folders)
         self.live = LiveJobs()
         self.worker_facts: dict[str, Any] = {}
         self._finished = threading.Condition()
@@ -165,17 +172,28 @@ class Studio:
         self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
         self._table_lock = threading.Lock()
         self._embedding_list = EmbeddingList()
-        self.weights = NamedWeights(self.catalog)
+        self.extensions = ExtensionRoom(
+            built_in=BUILT_IN_EXTENSIONS,
+            folders=(PROJECT_DIR / "extensions", folders.data / "extensions"),
+            options=self.options,
+            notes=folders.database.parent,
+            models=folders.models,
+            switched_off=_extensions_off(settings),
+        )
+        self.weights = NamedWeights(self.catalog, self.extensions.offered)
+        self.controlnets = ControlNets(self.catalog)
         self.job_files = JobFiles(
             settings, self.options, self.catalog, self.weights, self.jobs, self.live, self.library,
-            self.inputs, self.videos, self.embeddings, self._embedding_list,
+            self.inputs, self.videos, self.embeddings, self._embedding_list, self.extensions,
         )  # fmt: skip
-        self._results = JobResults(self.jobs, self.library, self.videos, self.options, folders.data)
+        self._results = JobResults(
+            self.jobs, self.library, self.videos, self.options, folders.data, self.extensions
+        )
         self._ahead = ReadingAhead(self.job_files.of_next)
         self.estimates = Estimates(self.jobs, self._family_of)
         self.plots = Plots(
             self.jobs, Names(self.catalog, self.weights, self.styles), self.resolve,
-            lambda: self.supervisor.wake(),
+            lambda: self.supervisor.wake(), self.guests.check,
         )  # fmt: skip
         self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
@@ -187,7 +205,13 @@ class Studio:
             log_path=folders.logs / "worker.log",
             idle_seconds=self._idle_seconds,
             cwd=PROJECT_DIR,
+            blame=self.extensions.blame,
         )
+        self.extension_watch = WorkerWatch(
+            self.extensions.worker_note, self.extensions.blame, self.supervisor.fail,
+            lambda: self.supervisor.running_job_id,
+        )  # fmt: skip
+        self.extensions.on_use = self.extension_watch.begin
         self.control = JobControl(
             self.jobs, self.live, self.supervisor, self.drafts, self.plots, self.resolve,
             self.submit, self._announce,
@@ -196,6 +220,14 @@ class Studio:
             self.jobs, self.options, folders.data, self.gallery.is_starred, self.resolve,
             self.supervisor.wake,
         )  # fmt: skip
+
+    def refresh_extensions(self) -> Refreshed:
+        """Look for extensions that came, changed or went; the worker is started anew, once no job
+        runs, when it has loaded one that changed."""
+        found = self.extensions.refresh(tries_again=True)
+        if found.restarts_worker:
+            self.supervisor.renew()
+        return found
 
     # Life
 
@@ -214,6 +246,7 @@ class Studio:
         """End the worker and close the databases. A running job goes back to the queue."""
         self.announce_closing()
         self.supervisor.stop(grace_seconds=5)
+        self.extension_watch.stop()
         self._ahead.stop()
         if self._tidier.is_alive():
             self._tidier.join(TIDY_STOP_SECONDS)
@@ -252,6 +285,7 @@ class Studio:
             "medvram_sdxl": precision.medvram_sdxl,
             "model_memory_bytes": precision.model_memory_bytes,
             "model_ram_bytes": precision.model_ram_bytes,
+            "extensions_note": str(self.extensions.worker_note),
         }
 
     def _idle_seconds(self) -> float:
@@ -318,15 +352,23 @@ class Studio:
             CheckpointNotFoundError: No checkpoint of that name, or none at all.
             KeyError: An override names no option.
         """
+        self.guests.check_request(request)
         options = self.options.with_overrides(dict(request.overrides))
-        return resolve(
+        acting = self.extensions.acting(request.kind, request.extensions, warn)
+        params = resolve(
             request,
             options,
             find_checkpoint=lambda alias: self.checkpoint(alias).name,
             styles=self.styles.by_name(),
             find_wildcard=self.wildcards.find,
+            find_controlnet=lambda name: self.controlnets.find(name).name,
             warn=warn,
+            extensions=acting,
+            rewrite=partial(self.extensions.rewrite, acting),
         )
+        params = self.extensions.resolved(params)
+        self.guests.check_one(request.user, params)
+        return params
 
     def submit(
         self,
@@ -354,6 +396,7 @@ class Studio:
         params = self.resolve(request, told.append) if is_wish else request
         if isinstance(params, TrainLora):
             params = params.with_seed()
+        self.guests.check(params.user, [params])
         job = self.jobs.submit(
             params.kind,
             params.to_json(),
@@ -601,6 +644,9 @@ class Studio:
         if kind == "ready":
             self.worker_facts = event
             self._embedding_list.process_began()
+            self.extensions.worker_began()
+        elif kind == "extension":
+            self.extensions.take(event["trouble"])
         elif kind == "started":
             self._embedding_list.job_began(job_id)
             self._ahead.look()
@@ -629,6 +675,9 @@ class Studio:
             self.live.end(job_id)
             if kind == "done":
                 self._forever.go_on(job_id)
+            if kind in FINAL_STATES and self.extensions.all():
+                job = self.jobs.get(job_id)
+                self.extensions.job_ended(self.params_of(job), job_id, job.state)
             self._announce()
 
     def _see_new_weights(self, job_id: int) -> None:
@@ -643,3 +692,10 @@ class Studio:
     def _announce(self) -> None:
         with self._finished:
             self._finished.notify_all()
+
+
+def _extensions_off(settings: Settings) -> str:
+    """Which extensions the start-up flags switch off, see ``ExtensionRoom``."""
+    if settings.flags.get("disable_all_extensions"):
+        return "all"
+    return "extra" if settings.flags.get("disable_extra_extensions") else ""

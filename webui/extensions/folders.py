@@ -42,7 +42,6 @@ class Manifest(BaseModel):
         version: The extension's own. api: The version of our API it was written for.
         requires: Packages, each as ``name`` or ``name>=1.2``. They are looked for, never installed.
         offers: Names of what ``model.py`` adds, for menus: see ``OFFERS``.
-        is_on: False = it must be switched on by a person first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +53,6 @@ class Manifest(BaseModel):
     description: Words = Words()
     requires: tuple[str, ...] = ()
     offers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    is_on: bool = True
 
 
 @dataclass(frozen=True)

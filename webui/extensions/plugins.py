@@ -123,6 +123,11 @@ class Plugins:
         """True when anybody would be asked."""
         return any(among is None or one.plugin in among for one in self._table.get(moment, ()))
 
+    def knows(self, name: str, moments: Collection[str]) -> bool:
+        """True when an extension joins one of these moments, of whichever process."""
+        callers = self._manager.get_hookcallers(self._manager.get_plugin(name)) or []
+        return any(caller.name in moments for caller in callers)
+
     def tell(self, moment: str, own: Own | None = None, **shared: Any) -> None:
         """A moment whose answers are ignored.
 

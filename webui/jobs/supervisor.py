@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ class Supervisor:
         log_path: The worker's stderr, bounded in size.
         idle_seconds: After how long without a job the worker is ended; 0 = never.
         cwd: Folder the worker runs in, or None for ours.
+        blame: Asked when the worker died unasked: who was at work in it, in a sentence, or ''.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Supervisor:
         log_path: Path,
         idle_seconds: Callable[[], float] = lambda: 0.0,
         cwd: Path | None = None,
+        blame: Callable[[], str] = lambda: "",
     ) -> None:
         self._store = store
         self._command = tuple(command)
@@ -114,6 +116,7 @@ class Supervisor:
         self._prepare = prepare
         self._on_event = on_event
         self._idle_seconds = idle_seconds
+        self._blame = blame
         self._log = WorkerLog(log_path)
         self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._changed = threading.Condition()
@@ -135,6 +138,7 @@ class Supervisor:
         self._not_before = 0.0
         self._idle_since = time.monotonic()
         self._ending_since: float | None = None
+        self._must_renew = False
 
     # For the web process
 
@@ -274,6 +278,23 @@ class Supervisor:
                 worker.kill()
         return True
 
+    def fail(self, job_id: int, error: WebUIError) -> bool:
+        """End a running job with an error, and the worker with it: it does not come back from
+        what it does. False when that job does not run."""
+        with self._changed:
+            run = self._running(job_id)
+            if run is None:
+                return False
+            if run.failure is None:
+                run.failure = error
+        return self.kill(job_id)
+
+    def renew(self) -> None:
+        """Start the worker anew as soon as no job runs: something it has loaded has changed."""
+        with self._changed:
+            self._must_renew = self._worker is not None
+            self._changed.notify_all()
+
     def request(self, message: Event, timeout_seconds: float = 10.0) -> Event:
         """Ask the worker a small question and wait for its reply, and first for its start.
 
@@ -376,6 +397,7 @@ class Supervisor:
             and not worker.is_ending_on_purpose
             and self._run is None
             and not self._is_paused
+            and not self._must_renew
         )
 
     def _claim(self) -> bool:
@@ -398,6 +420,9 @@ class Supervisor:
         elif not worker.is_ready and now - worker.started_at > START_LIMIT_SECONDS:
             self._log.write(b"\nNot ready in time; ended by the web process.\n")
             worker.kill()
+        elif worker.is_ready and self._run is None and self._must_renew:
+            self._ending_since = now
+            worker.close_input()
         elif worker.is_ready and self._run is None and self._is_idle(now):
             self._is_wanted = False
             self._ending_since = now
@@ -425,6 +450,7 @@ class Supervisor:
 
     def _start_worker(self) -> None:
         self._starts += 1
+        self._must_renew = False
         self._set_state("starting", self._error)
         try:
             worker = WorkerProcess(
@@ -638,9 +664,11 @@ class Supervisor:
             for question in self._questions.values():
                 if question.worker is worker:
                     question.answered.set()
+        is_planned = worker.is_ending_on_purpose or self._is_stopping
+        if not is_planned and not worker.is_killed_on_purpose and (told := self._blame()):
+            ending = replace(ending, reason=f"{ending.reason} {told}")
         if run is not None:
             self._give_back(run, ending, is_counted=not self._is_stopping)
-        is_planned = worker.is_ending_on_purpose or self._is_stopping
         if is_planned or worker.is_killed_on_purpose:
             self._set_state("stopped" if is_planned else "starting")
             with self._changed:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from webui import PROGRAM_VERSION
 from webui.checkpoints.load_pipeline import LoadedPipeline
+from webui.model_process.extensions import JobExtensions
 from webui.model_process.job_supplies import JobSupplies
 from webui.params import ImageToImage, Painting, TextToImage
 from webui.pictures import encode
@@ -19,6 +20,7 @@ from webui.pipelines.decode import decode
 from webui.pipelines.painting import Picture
 from webui.pipelines.preview import side_by_side
 from webui.pipelines.recipe import ModelFacts, write_recipe
+from webui.preprocessors.recipe import unit_pairs
 from webui.prompts.networks import cut_networks
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ class JobListener:
         self._supplies = supplies
         self._facts = facts
         self._facts_of_others = facts_of_others
+        self._joined: JobExtensions | None = message.get("joined")
         self._wishes = message.get("preview", {})
         self._show = message.get("infotext", {})
+        controlnets: dict[str, dict[str, Any]] = message.get("controlnets", {})
+        self._titles = {name: facts["title"] for name, facts in controlnets.items()}
         self._batch = -1
         self._step = 0
         self._next_preview = 0.0
@@ -109,6 +114,7 @@ class JobListener:
             others=self._facts_of_others,
             grown_to=picture.image.size if is_outpainted or self._facts.has_own_sampler else None,
             networks=self.networks(params.of_picture(picture.index)),
+            more=self._joined.infotext(picture.index) if self._joined else {},
         )
         output = params.output
         data = encode(
@@ -140,14 +146,15 @@ class JobListener:
         )
 
     def networks(self, params: Painting) -> dict[str, str]:
-        """What the prompts of a request, or of one of its pictures, have brought in so far; see
-        ``write_recipe``."""
+        """What the prompts of a request, or of one of its pictures, have brought in so far, and its
+        ControlNets; see ``write_recipe``."""
         named = {m.name for prompt in params.prompts for m in cut_networks(prompt)[1]}
         tells_loras, tells = (self._show.get(f"{kind}_hashes", True) for kind in ("lora", "ti"))
         return {
             "Lora hashes": self._supplies.loras.hashes(named) if tells_loras else "",
             "Hypernet hashes": self._supplies.hypernetworks.hashes(named) if tells_loras else "",
             "TI hashes": self._supplies.embeddings.hashes() if tells else "",
+            **unit_pairs(params.control, self._titles),
         }
 
     def warn(self, message: str) -> None:

@@ -228,7 +228,9 @@ class Painter:
             if joined is not None:
                 run.moments = joined
                 if basic is None:
-                    joined.context.repaint = partial(repaint, params, supplies, listener)
+                    joined.context.repaint = partial(
+                        repaint, params, supplies, listener, joined.context
+                    )
                 joined.begin()
             run.paint(message.get("have", ()))
         finally:

@@ -6,7 +6,9 @@ import io
 import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -26,6 +28,7 @@ from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
 from webui.model_process.job_progress import JobProgress
 from webui.params import PLAIN_UPSCALERS, Extras, FaceRestoration, FetchWeights
 from webui.pictures import encode, load_upright, read_infotext
+from webui.pipelines.upscaling import Upscaler
 from webui.progress import Asked, Interrupted
 from webui.restoration.detect import Detector, find_faces, open_detector
 from webui.restoration.faces import (
@@ -84,6 +87,30 @@ class _Interpolation:
         return np.ascontiguousarray(pixels[rows][:, columns])
 
 
+class _Offered:
+    """An extension's upscaler; it works on 8 bits."""
+
+    def __init__(self, upscaler: Upscaler) -> None:
+        self._upscaler = upscaler
+
+    def enlarge_pixels(
+        self,
+        pixels: Pixels,
+        width: int,
+        height: int,
+        *,
+        should_stop: Callable[[], bool],
+        on_tile: Callable[[int, int], None],
+    ) -> Pixels:
+        large = self._upscaler.enlarge(
+            to_image(pixels), width, height, should_stop=should_stop, on_tile=on_tile
+        )
+        return from_image(large)
+
+
+PixelUpscaler = NetworkUpscaler | _Interpolation | _Offered
+
+
 class PaintedFaces:
     """Makes the faces of painted pictures clear; see ``pipelines.painting.FaceMender``."""
 
@@ -110,6 +137,7 @@ class JobWeights:
         shelf: Loaded networks.
         tiling: The job message's ``tiling``: ``tile`` and ``overlap`` in pixels; missing ones
             take our defaults.
+        offered: Upscalers of extensions, by name.
     """
 
     def __init__(
@@ -117,8 +145,10 @@ class JobWeights:
         files: Mapping[str, Mapping[str, str]],
         shelf: Shelf,
         tiling: Mapping[str, int] | None = None,
+        offered: Mapping[str, Upscaler] = MappingProxyType({}),
     ) -> None:
         self._files = files
+        self.offered = offered
         self._shelf = shelf
         tiling = tiling or {}
         self._tiling = Tiling(
@@ -151,10 +181,12 @@ class JobWeights:
             share=denoising,
         )  # fmt: skip
 
-    def upscaler(self, name: str, denoising: float) -> NetworkUpscaler | _Interpolation:
+    def upscaler(self, name: str, denoising: float) -> PixelUpscaler:
         """See ``restore.Tools``."""
         if name in PLAIN_UPSCALERS:
             return _Interpolation(name)
+        if name in self.offered:
+            return _Offered(self.offered[name])
         return self.network_upscaler(name, denoising)
 
     def restorer(self, name: str, weight: float) -> FaceRestorer:
@@ -191,6 +223,9 @@ class ExtrasRun:
     Args:
         params: The request.
         message: The supervisor's ``run`` message: ``job``, ``inputs``, ``weights``.
+
+    Attributes:
+        last_step: What extensions do to each picture at the end; None = nothing.
     """
 
     def __init__(
@@ -208,6 +243,7 @@ class ExtrasRun:
         self._sender = sender
         self._asked = asked
         self._image = 0
+        self.last_step: Callable[[Image.Image], Image.Image] | None = None
 
     def run(self, have: Collection[int] = ()) -> dict[str, Any]:
         """Restore all pictures and send each as soon as it is done.
@@ -273,6 +309,9 @@ class ExtrasRun:
             restored = restore(
                 pixels, self._params, self._weights, self, refused=refused, scratch_mask=mask
             )
+            if self.last_step is not None:
+                changed = self.last_step(to_image(restored.pixels))
+                restored = replace(restored, pixels=from_image(changed))
         return restored, source
 
     def _path(self, key: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from webui.params.base import Fraction, Output, Params, PictureKey
+from webui.params.extensions import ExtensionValues, picture_keys
 from webui.params.training_data import CaptionRule
 
 
@@ -101,6 +102,7 @@ class Extras(Repairs):
         scratch_mask: Own mask, white = repair; for a single picture.
         skips_bad: Of several pictures, those that cannot be worked on are left out and named;
             otherwise one of them fails the whole job.
+        extensions: The extensions whose steps follow, with their values.
     """
 
     kind: Literal["extras"] = "extras"
@@ -109,6 +111,7 @@ class Extras(Repairs):
     refused_faces: tuple[RefusedFace, ...] = ()
     scratch_mask: PictureKey | None = None
     skips_bad: bool = False
+    extensions: ExtensionValues = {}
 
     @model_validator(mode="after")
     def _goes_together(self) -> Extras:
@@ -130,7 +133,7 @@ class Extras(Repairs):
     def input_keys(self) -> tuple[str, ...]:
         """See ``Painting``."""
         mask = (self.scratch_mask,) if self.scratch_mask else ()
-        return tuple(dict.fromkeys((*self.images, *mask)))
+        return tuple(dict.fromkeys((*self.images, *mask, *picture_keys(self.extensions))))
 
 
 class RestoreVideo(Repairs):

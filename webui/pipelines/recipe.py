@@ -63,6 +63,7 @@ def write_recipe(
     others: Mapping[str, ModelFacts] = MappingProxyType({}),
     grown_to: tuple[int, int] | None = None,
     networks: Mapping[str, str] = MappingProxyType({}),
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """The infotext of one picture.
 
@@ -74,7 +75,9 @@ def write_recipe(
             ``vae_hash``, ``version``, ``user``); missing ones are shown, ``user`` is not.
         others: Facts of further checkpoints, by catalog name.
         grown_to: Width and height of a picture whose size follows from its input's (outpainting).
-        networks: What the prompts brought in, with hashes, by key («TI hashes»); '' = nothing.
+        networks: What the prompts brought in, with hashes, by key («TI hashes»), and ControlNets;
+            '' = nothing.
+        more: What extensions add; our own keys win.
     """
     params = params.of_picture(index)
     pairs = {
@@ -87,6 +90,9 @@ def write_recipe(
         "Version": PROGRAM_VERSION if show.get("version", True) else None,
         "User": params.user if params.user and show.get("user", False) else None,
     }
+    if more:
+        last = {key: pairs.pop(key) for key in ("Version", "User")}
+        pairs = {**pairs, **{k: v for k, v in more.items() if k not in {**pairs, **last}}, **last}
     return write_infotext(params.prompt, params.negative_prompt, pairs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from webui.library.library import Library
 from webui.library.videos import Videos
 from webui.options import Options
 from webui.params import AnyParams, Describing, FileTool, Painting, Plot, TrainLora, from_json
+from webui.services.controlnets import ControlNets
 from webui.services.describers import describer_message
 from webui.services.embedding_list import EmbeddingList
+from webui.services.extensions.room import ExtensionRoom
 from webui.services.file_tools import file_tool_message
 from webui.services.lora_files import hypernetwork_files, lora_files
 from webui.services.memory_limits import memory_limits
@@ -47,6 +50,7 @@ class JobFiles:
     videos: Videos
     embeddings: Callable[[], tuple[tuple[Record, EmbeddingFacts], ...]]
     embedding_list: EmbeddingList
+    extensions: ExtensionRoom
 
     def for_job(self, job: Job) -> dict[str, Any]:
         """The files and options of the supervisor's ``run`` message.
@@ -69,6 +73,7 @@ class JobFiles:
             },
             "inputs": {key: str(self.inputs.path(key)) for key in params.input_keys},
             "have": sorted(p.index for p in done if p.kind == "image"),
+            **self.extensions.message_for(params, partial(self.jobs.add_warning, job.id)),
             **self._for_kind(job, params),
         }
 
@@ -98,6 +103,7 @@ class JobFiles:
             ),
             "loras": lora_files(params, self.catalog, has_hashes=has_hashes),
             "hypernetworks": hypernetwork_files(params, self.catalog, has_hashes=has_hashes),
+            "controlnets": ControlNets(self.catalog).message(params),
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
             "memory": memory_limits(options),
             "preview": {

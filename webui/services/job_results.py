@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from webui.hookspecs import SavedPicture
 from webui.jobs.store import Job, JobStore
 from webui.library.library import Library, PictureFacts
 from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.options import Options
 from webui.params import AnyParams, Painting, Plot, RestoreVideo, from_json
+from webui.services.extensions.room import ExtensionRoom
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class JobResults:
     videos: Videos
     options: Options
     folder: Path
+    extensions: ExtensionRoom
 
     def keep_picture(self, job_id: int, event: dict[str, Any]) -> None:
         """Keep a picture of an ``image`` event; after the last of several, the grid of all."""
@@ -36,6 +39,11 @@ class JobResults:
             self._keep_sheet(job, params, event)
             return
         own = params.of_picture(event["index"]) if isinstance(params, Painting) else params
+        picture = SavedPicture(
+            job_id, event["index"], event["image"], event["format"], event["infotext"]
+        )
+        picture = self.extensions.before_save(params, picture)
+        event = {**event, "image": picture.data, "infotext": picture.infotext}
         facts = PictureFacts.from_params(own, event, user=job.user)
         saved = self.library.save_image(
             job_id,
@@ -49,6 +57,7 @@ class JobResults:
         )
         if saved.warning:
             self.jobs.add_warning(job_id, saved.warning)
+        self.extensions.after_save(params, replace(picture, path=saved.path))
         if event["index"] == params.image_count - 1 and params.image_count > 1:
             self._keep_grid(job, params, facts)
 

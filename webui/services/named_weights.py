@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from webui.checkpoints.catalog import Catalog
 from webui.checkpoints.known_weights import (
     GFPGAN,
@@ -16,10 +18,17 @@ from webui.params import PLAIN_UPSCALERS
 
 
 class NamedWeights:
-    """Upscalers, face restorers and face detectors that are there now."""
+    """Upscalers, face restorers and face detectors that are there now.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Args:
+        offered: What extensions add, by kind of list.
+    """
+
+    def __init__(
+        self, catalog: Catalog, offered: Callable[[str], tuple[str, ...]] = lambda kind: ()
+    ) -> None:
         self._catalog = catalog
+        self._offered = offered
 
     def upscalers(self) -> tuple[NamedFile, ...]:
         """Upscalers that are networks; plain ones are not among them."""
@@ -27,7 +36,8 @@ class NamedWeights:
 
     def upscaler_names(self) -> tuple[str, ...]:
         """What enlarges pictures, by name: the plain ways first, then networks."""
-        return (*PLAIN_UPSCALERS, *(file.name for file in self.upscalers()))
+        files = (file.name for file in self.upscalers())
+        return (*PLAIN_UPSCALERS, *files, *self._offered("upscalers"))
 
     def find_upscaler(self, name: str) -> str | None:
         """The upscaler meant by a name (see ``known_weights.find_named``), as it is listed; None
@@ -36,7 +46,7 @@ class NamedWeights:
         Raises:
             CheckpointNotFoundError: One that people know by this name, whose file is not there.
         """
-        if name in PLAIN_UPSCALERS:
+        if name in (*PLAIN_UPSCALERS, *self._offered("upscalers")):
             return name
         found = find_named(self.upscalers(), name)
         if found is None and is_known(name, "upscaler"):
@@ -54,6 +64,8 @@ class NamedWeights:
             CheckpointNotFoundError: It is not there; says which file is wanted.
         """
         files = self.face_restorers()
+        if name in self._offered("face_restorers"):
+            return name
         if name == GFPGAN:
             versions = (v for v in GFPGAN_VERSIONS if find_named(files, v))
             return next(versions, None) or self.find_face_restorer(GFPGAN_VERSIONS[0])

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from webui.errors import ParamsError
 from webui.params import (
     AnyParams,
+    ControlUnit,
+    ExtensionValues,
     FaceRestoration,
     Hires,
     Inpaint,
@@ -32,6 +34,7 @@ from webui.params import (
     build,
     params_error,
 )
+from webui.preprocessors.names import complete
 from webui.prompts.comments import cut_comments
 from webui.prompts.drawing import FindValues
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
@@ -47,7 +50,8 @@ class PaintingRequest(BaseModel):
     """What a door was asked for. None means: whatever the options say.
 
     ``combinatorial``: one picture of every combination of the prompt's choices and wildcards,
-    instead of pictures whose seeds choose.
+    instead of pictures whose seeds choose. ``extensions``: those whose forms are switched on, with
+    what stands in their fields.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +85,7 @@ class PaintingRequest(BaseModel):
     s_min_uncond: float | None = None
     disable_extra_networks: bool = False
     combinatorial: bool = False
+    control: tuple[ControlUnit, ...] = ()
     refiner_checkpoint: str | None = None
     refiner_switch_at: float = 0.8
     tiled_diffusion: TiledDiffusion | None = None
@@ -91,6 +96,7 @@ class PaintingRequest(BaseModel):
     file_stem: str = ""
     user: str = ""
     overrides: Mapping[str, Any] = {}
+    extensions: Mapping[str, Mapping[str, Any]] = {}
 
 
 class TextToImageRequest(PaintingRequest):
@@ -158,7 +164,10 @@ def resolve(
     find_checkpoint: Callable[[str | None], str],
     styles: Mapping[str, Style],
     find_wildcard: FindValues = lambda name: None,
+    find_controlnet: Callable[[str], str] = str,
     warn: Callable[[str], None] = lambda text: None,
+    extensions: ExtensionValues | None = None,
+    rewrite: Callable[[str, str], str] = lambda text, which: text,
 ) -> AnyParams:
     """Answer everything a request leaves open.
 
@@ -168,7 +177,10 @@ def resolve(
         find_checkpoint: Any alias (or None for the chosen one) to a catalog name.
         styles: Known styles by name; unknown names in the request have no effect.
         find_wildcard: What a wildcard may become.
+        find_controlnet: Any name of a ControlNet to its catalog name.
         warn: Told of what stays as it was typed.
+        extensions: Those that act on it, with all their values.
+        rewrite: What extensions make of a prompt, by the name of its field.
     Returns:
         Complete params; two calls differ only in seeds that were left open.
     Raises:
@@ -180,10 +192,13 @@ def resolve(
     sampler = known_sampler(request.sampler, request.schedule)
     values: dict[str, Any] = {
         "prompt": _with_usual_networks(
-            _finish_prompt(request.prompt, [s.prompt for s in chosen], options), request, options
+            rewrite(_finish_prompt(request.prompt, [s.prompt for s in chosen], options), "prompt"),
+            request,
+            options,
         ),
-        "negative_prompt": _finish_prompt(
-            request.negative_prompt, [s.negative_prompt for s in chosen], options
+        "negative_prompt": rewrite(
+            _finish_prompt(request.negative_prompt, [s.negative_prompt for s in chosen], options),
+            "negative_prompt",
         ),
         "styles": request.styles,
         "checkpoint": find_checkpoint(request.checkpoint or options["sd_model_checkpoint"]),
@@ -203,11 +218,16 @@ def resolve(
         "refiner": _refiner(request, options, find_checkpoint),
         "tiled_vae": _first(request.tiled_vae, options["tiled_vae"]),
         "tiled_diffusion": request.tiled_diffusion,
+        "control": [
+            complete(unit.model_copy(update={"model": find_controlnet(unit.model)}))
+            for unit in request.control
+        ],
         "fp8_storage": options["fp8_storage"],
         "cache_fp16_weight": options["cache_fp16_weight"],
         "sampling": _sampling(request, options, sampler.sampler),
         "output": _output(request, options),
         "user": request.user,
+        "extensions": extensions or {},
     }
     for same in (
         "width", "height", "steps", "cfg_scale", "batch_size", "batch_count", "subseed_strength",
@@ -217,7 +237,7 @@ def resolve(
     if isinstance(request, ImageToImageRequest):
         values.update(_picture_values(request, options))
     else:
-        values["hires"] = _resolve_hires(request, chosen, options, find_checkpoint)
+        values["hires"] = _resolve_hires(request, chosen, options, find_checkpoint, rewrite)
         values["first_pass_image"] = request.first_pass_image
     if not options["dynamic_prompts"]:
         return build(request.kind, values)
@@ -358,6 +378,7 @@ def _resolve_hires(
     styles: Sequence[Style],
     options: Mapping[str, Any],
     find_checkpoint: Callable[[str | None], str],
+    rewrite: Callable[[str, str], str],
 ) -> Hires | None:
     """The second pass: its own prompts get the styles too; empty ones stay «as in the first»."""
     hires = request.hires
@@ -366,10 +387,12 @@ def _resolve_hires(
     changes: dict[str, Any] = {}
     if hires.prompt:
         finished = _finish_prompt(hires.prompt, [s.prompt for s in styles], options)
+        finished = rewrite(finished, "hires_prompt")
         changes["prompt"] = _with_usual_networks(finished, request, options)
     if hires.negative_prompt:
         texts = [s.negative_prompt for s in styles]
-        changes["negative_prompt"] = _finish_prompt(hires.negative_prompt, texts, options)
+        finished = _finish_prompt(hires.negative_prompt, texts, options)
+        changes["negative_prompt"] = rewrite(finished, "hires_negative_prompt")
     if hires.checkpoint:
         changes["checkpoint"] = find_checkpoint(hires.checkpoint)
     if hires.sampler or hires.schedule:
