@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.checkpoints.model_files import write_raw
 from tests.merging.conftest import model_file
 from webui.checkpoints.headers import DTYPE_BITS, read_header
-from webui.errors import CheckpointError, JobCancelled
+from webui.errors import CheckpointError, JobCancelled, ParamsError
+from webui.merging.discarding import discarded
 from webui.merging.merge import merge_checkpoints
 from webui.params import MergeCheckpoints
 from webui.progress import Silent
@@ -152,6 +153,16 @@ def test_no_interpolation_with_half_and_discard(tmp_path: Path) -> None:
     assert path.name == "a.safetensors"
     assert set(found) == set(a) - {f"{VAE}decoder.conv_in.weight", "betas"}
     assert torch.equal(found[FIRST], a[FIRST].half())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [(r"^(\w|\w|\.)*$", "repeats inside"), (r"(?P<a>a)(?P<a>", "cannot be read")],
+)
+def test_discard_when_it_would_take_for_ever_or_is_none_says_so(pattern: str, told: str) -> None:
+    with pytest.raises(ParamsError, match=told) as caught:
+        discarded(pattern, [f"model.{'a.' * 40}weight!"], seconds=0.2)
+    assert caught.value.field == "discard_weights"
 
 
 def test_positions_that_a_merger_turned_into_fractions_are_mended(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from webui.prompts.wildcards import WildcardFiles
+from webui.prompts.wildcards import WildcardFiles, names_like
 
 
 @pytest.fixture
@@ -123,3 +126,25 @@ def test_folders_when_two_hold_a_name_the_first_counts(folder: Path, tmp_path: P
     found = files.find("a")
     assert found is not None and found.texts == ("ours",)
     assert files.names() == ["a", "b"]
+
+
+def test_pattern_when_it_almost_fits_a_long_name_takes_no_time() -> None:
+    names = ["a" * 4000, "a" * 3999 + "b", "x/a", "x/y/ab", "ab"]
+
+    assert list(names_like("*a*a*a*a*a*b", names)) == ["a" * 3999 + "b"]
+    assert list(names_like("**/ab", names)) == ["x/y/ab", "ab"]
+    assert list(names_like("**a*b", names)) == ["a" * 3999 + "b", "x/y/ab", "ab"]
+    assert list(names_like("x/*", names)) == ["x/a"]
+    assert list(names_like("?/?", names)) == ["x/a"]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "/", "*", "**", "**/", "?"]), max_size=6).map("".join),
+    st.text("ab/", max_size=8),
+)
+def test_pattern_means_what_its_regular_expression_means(pattern: str, name: str) -> None:
+    signs = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    expression = "".join(signs.get(piece, re.escape(piece)) for piece in pieces)
+
+    assert list(names_like(pattern, [name])) == [name] * bool(re.fullmatch(expression, name))

@@ -7,7 +7,6 @@ in float32 here (float64 where that takes part), and written in the wider of the
 from __future__ import annotations
 
 import functools
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from webui.checkpoints.weights import DTYPES
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
 from webui.merging.convert import converted, narrowed
+from webui.merging.discarding import discarded
 from webui.merging.recipe import merge_metadata
 from webui.merging.source import ModelFile, Source, open_source
 from webui.params import MergeCheckpoints
@@ -185,10 +185,10 @@ def _refuse_swapped(merging: Merging, a: TensorInfo, b: TensorInfo) -> None:
 def new_tensors(merging: Merging) -> Iterator[NewTensor]:
     """Everything the result holds."""
     params, a = merging.params, merging.primary
-    discard = re.compile(params.discard_weights) if params.discard_weights else None
+    left_out = discarded(params.discard_weights, a.tensors)
     baked = _baked(merging)
     for name in a.tensors:
-        if discard is not None and discard.search(name):
+        if name in left_out:
             continue
         if merging.vae is not None and name in baked:
             yield _taken_over(merging.vae, baked[name], name, params.save_as_half)

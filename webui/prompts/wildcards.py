@@ -19,7 +19,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -36,11 +36,15 @@ MOST_BYTES = 32_000_000
 MOST_ENTRIES = 1_000_000
 MOST_LEVELS = 16
 MOST_STARS = 6
-"""In one name: each makes a search among all names a factor longer."""
+"""In one name."""
 ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
 """Tried in this order; the last one reads anything."""
 
 _WEIGHT = re.compile(r"\s*(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})::")
+_STARS = re.compile(r"(\*\*/|\*\*|\*|\?)")
+_FOLDERS = "**/"
+"""Any folders, which are a sign that leads to the two behind it, or past them."""
+_SIGNS = {_FOLDERS: (_FOLDERS, "**", "/"), "**": ("**",), "*": ("*",), "?": ("?",)}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -104,8 +108,7 @@ class WildcardFiles:
             return sorted(each for each in self._by_name if each.endswith(f"/{wanted}"))[:1]
         if wanted.count("*") > MOST_STARS:
             return []
-        pattern = re.compile(_as_regex(wanted))
-        return sorted(each for each in self._by_name if pattern.fullmatch(each))
+        return sorted(names_like(wanted, self._by_name))
 
     def _look(self) -> None:
         """Take notice of files that came, changed or went."""
@@ -240,8 +243,48 @@ def _joined(parts: Sequence[Values]) -> Values:
     return Values(tuple(found), tuple(found.values()))
 
 
-def _as_regex(pattern: str) -> str:
-    """A pattern of names as a regular expression."""
-    signs = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return "".join(signs.get(piece, re.escape(piece)) for piece in pieces)
+def names_like(pattern: str, names: Iterable[str]) -> Iterator[str]:
+    """The names that a pattern with ``*``, ``**`` and ``?`` means.
+
+    Reads each name once, holding every place of the pattern that may come next: a regular
+    expression would try its stars one inside the other.
+    """
+    pieces = [piece for piece in _STARS.split(pattern) if piece]
+    words = [piece for piece in pieces if piece not in _SIGNS]
+    signs = [sign for piece in pieces for sign in _SIGNS.get(piece, tuple(piece))]
+    for name in names:
+        if all(word in name for word in words) and _fits(signs, name):
+            yield name
+
+
+def _fits(signs: Sequence[str], name: str) -> bool:
+    places = _with_skips(signs, {0})
+    for letter in name:
+        following: set[int] = set()
+        for place in places:
+            sign = signs[place] if place < len(signs) else ""
+            if sign == "**" or (sign == "*" and letter != "/"):
+                following.add(place)
+            elif sign == letter or (sign == "?" and letter != "/"):
+                following.add(place + 1)
+        places = _with_skips(signs, following)
+        if not places:
+            return False
+    return len(signs) in places
+
+
+def _with_skips(signs: Sequence[str], places: set[int]) -> set[int]:
+    """The places, and those that are reached from them without a letter."""
+    found: set[int] = set()
+    waiting = list(places)
+    while waiting:
+        place = waiting.pop()
+        if place in found:
+            continue
+        found.add(place)
+        sign = signs[place] if place < len(signs) else ""
+        if sign in ("*", "**", _FOLDERS):
+            waiting.append(place + 1)
+        if sign == _FOLDERS:
+            waiting.append(place + 3)
+    return found
