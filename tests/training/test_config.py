@@ -107,7 +107,7 @@ def test_sections_when_merged_then_the_later_wins() -> None:
         ({"resolution": 768}, "resolution", (768, 768), ""),
         ({"resolution": "512x768"}, "resolution", (512, 768), ""),
         ({"network_dimm": 3}, "network_dim", None, 'Did you mean "network_dim"?'),
-        ({"wandb_api_key": "secret"}, "log_with", "", ""),
+        ({"wandb_api_key": "secret"}, "log_with", "", "wandb_api_key is not used here"),
         ({"cache_latents_to_disk": True}, "cache_latents", True, ""),
     ],
 )

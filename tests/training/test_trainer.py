@@ -291,6 +291,7 @@ def test_memory_when_it_runs_out_then_the_state_is_kept(
         {"loss_type": "huber", "multires_noise_iterations": 6, "ip_noise_gamma": 0.1},
         {"scale_weight_norms": 0.5, "max_grad_norm": 0},
         {"mixed_precision": "bf16"},
+        {"mixed_precision": "bf16", "full_bf16": True, "ema_decay": 0.9},
         {"cache_latents": False},
         {"max_token_length": 225, "weighted_captions": True},
         {"network_args": ("rank_dropout=0.3", "module_dropout=0.3", "loraplus_lr_ratio=4")},

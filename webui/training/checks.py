@@ -16,6 +16,7 @@ from typing import Final
 from webui.checkpoints.families import title_of
 from webui.errors import ParamsError
 from webui.params.training import TrainingOptions
+from webui.training.config import NOT_USED
 from webui.training.network_args import BlockPlan, nearest, read_network_args
 from webui.training.notices import Notice
 from webui.training.optimizer_names import KINDS, optimizer_name
@@ -54,7 +55,7 @@ def find_problems(
         device: ``cpu``, ``cuda`` …
     """
     found: list[Problem] = []
-    for check in (_model, _caches, _network, _parts, _rates, _loss, _samples, _saving):
+    for check in (_model, _caches, _network, _parts, _rates, _loss, _samples, _log, _saving):
         try:
             found += check(options, family)
         except ParamsError as err:
@@ -104,6 +105,10 @@ def _model(options: TrainingOptions, family: str) -> Iterator[Problem]:
             f'pretrained_model_name_or_path: "{name}" is an {title_of(family)} model; '
             f"this job trains {title_of(wanted[0])}. Choose another file, or switch the model type "
             f"to {title_of(family)}.",
+        )
+    if options.v2 and family and family != "sd2":
+        yield Problem(
+            "v2", f'v2: "{name}" is an {title_of(family)} model and is trained as one.', False
         )
     if options.max_token_length not in LENGTHS:
         yield Problem(
@@ -209,6 +214,10 @@ def _rates(options: TrainingOptions, family: str) -> Iterator[Problem]:
     kind = KINDS[name]
     # warm-up below 1 is a share; against a count the true length is checked when it is known
     rate_factor(options, max(2, int(options.lr_warmup_steps) + 1), 1.0)
+    if options.lr_scheduler_type and options.lr_warmup_steps:
+        yield Problem(
+            "lr_warmup_steps", "lr_warmup_steps is not used with lr_scheduler_type.", False
+        )
     rate = _or_usual(options.unet_lr, options)
     has_unet = not options.network_train_text_encoder_only
     if kind.finds_rate and has_unet and rate <= 0.1:
@@ -263,6 +272,18 @@ def _samples(options: TrainingOptions, family: str) -> Iterator[Problem]:
             yield Problem(name, f"{name} is {value}: no samples are painted by it.", False)
 
 
+def _log(options: TrainingOptions, family: str) -> Iterator[Problem]:
+    if options.log_with in ("wandb", "all"):
+        yield Problem(
+            "log_with",
+            f"log_with {options.log_with}: wandb is not used here, since nothing is sent to other "
+            "machines. TensorBoard's log is written when logging_dir is set.",
+            is_error=False,
+        )
+    if not options.logging_dir and (options.log_with == "tensorboard" or options.log_config):
+        yield Problem("logging_dir", "logging_dir is not set, so no log is written.", False)
+
+
 def _saving(options: TrainingOptions, family: str) -> Iterator[Problem]:
     name = options.output_name
     if _FORBIDDEN.search(name) or name.strip(" .") != name:
@@ -291,10 +312,9 @@ def _device(options: TrainingOptions, device: str) -> Iterator[Problem]:
         )
     if device == "cpu" and precision == "bf16":
         yield Problem("mixed_precision", "mixed_precision bf16 is slow on the CPU.", False)
+    for name, why in NOT_USED.items():
+        if getattr(options, name):
+            yield Problem(name, f"{name} is not used here: {why}.", False)
     for name, wanted in (("full_fp16", "fp16"), ("full_bf16", "bf16")):
         if getattr(options, name) and precision != wanted:
             yield Problem(name, f"{name} needs mixed_precision {wanted}.")
-    if options.xformers or options.mem_eff_attn:
-        yield Problem("xformers", "torch's own attention is used; it is as quick.", False)
-    if options.fp8_base or options.fp8_base_unet:
-        yield Problem("fp8_base", "fp8_base has no effect yet: weights stay as loaded.", False)

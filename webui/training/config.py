@@ -43,23 +43,70 @@ ALIASES: Final = {
     "metadata_trigger_phrase": "trigger_words",
 }
 """Names seen in the wild → ours."""
-WITHOUT_EFFECT: Final = frozenset(
-    {
-        "config_file", "output_config", "tokenizer_cache_dir", "wandb_api_key", "wandb_run_name",
-        "dynamo_backend", "ddp_timeout", "console_log_level",
-        "console_log_simple", "console_log_file", "opt_channels_last", "debug_dataset",
-        "max_data_loader_n_workers_persistent", "training_model_type", "huggingface_repo_id",
-        "ddp_gradient_as_bucket_view", "ddp_static_graph", "disable_mmap_load_safetensors",
-        "ui_custom_params", "sample_negative", "gpu_ids",
-    }
-)  # fmt: skip
-"""kohya's names that need nothing here; they are not called unknown."""
+OWN_WORDS: Final = frozenset({"config_file", "output_config"})
+"""The command's own; in a file they say nothing."""
+WITHOUT_EFFECT: Final = {
+    **dict.fromkeys(
+        ("wandb_api_key", "wandb_run_name"),
+        "nothing is sent to other machines; TensorBoard's log is written",
+    ),
+    **dict.fromkeys(
+        ("num_processes", "multi_gpu", "gpu_ids"),
+        "say --num_processes behind the command, not in the file",
+    ),
+    **dict.fromkeys(
+        ("ddp_timeout", "ddp_gradient_as_bucket_view", "ddp_static_graph"),
+        "processes average their gradients in one piece and wait for each other for a day",
+    ),
+    **dict.fromkeys(
+        ("console_log_level", "console_log_simple", "console_log_file"),
+        "the program's own log is written",
+    ),
+    "num_cpu_threads_per_process": "the cores are shared out by themselves",
+    "tokenizer_cache_dir": "the words of CLIP come with the program",
+    "dynamo_backend": "networks are not compiled",
+    "opt_channels_last": "torch chooses the layout of weights itself",
+    "debug_dataset": "the plan of a training and the look over its pictures show the same",
+    "max_data_loader_n_workers_persistent": "threads read the pictures",
+    "training_model_type": "model_train_type says it, or the checkpoint",
+    "huggingface_repo_id": "nothing is sent to other machines",
+    "disable_mmap_load_safetensors": "files are read as is best for the machine",
+    "ui_custom_params": "write the options themselves",
+    "sample_negative": "write --n behind a prompt of sample_prompts",
+}
+"""kohya's and its pages' names that are not used here → why."""
+NOT_USED: Final = {
+    "xformers": "torch's own attention is used; it is as quick",
+    "mem_eff_attn": "torch's own attention is used; it is as quick",
+    "torch_compile": "layers that are changed while they learn would be compiled over and over",
+    "fp8_base": "weights stay as they are loaded; gradient_checkpointing saves more memory",
+    "fp8_base_unet": "weights stay as they are loaded; gradient_checkpointing saves more memory",
+    "full_fp16": "a LoRA learns in float32, since gradients in fp16 vanish; full_bf16 works",
+    "skip_cache_check": "files that were kept are always looked at, which takes no time",
+}
+"""Options of our own schema that are read and not used → why; they are told when they are set."""
+ALWAYS_SO: Final = {
+    "sdpa": "torch's attention is the only one",
+    "lowram": "weights are read straight to the device",
+    "highvram": "the device's memory is not given back in between",
+    "cache_info": "sizes of pictures are kept while the program runs, and read anew when changed",
+    "persistent_data_loader_workers": "threads read pictures; they cost nothing to begin",
+}
+"""Options of our own schema that ask for what is done anyway → why."""
 SECTIONS: Final = {
     "model": ModelOptions, "data": DataOptions, "network": NetworkOptions,
     "training": OptimizerOptions, "noise_and_loss": LossOptions, "device": DeviceOptions,
     "saving": SavingOptions, "samples_and_log": SampleOptions,
 }  # fmt: skip
 """Headings of a written file; they carry no meaning."""
+PLACES: Final = frozenset(
+    {
+        "train_data_dir", "reg_data_dir", "in_json", "dataset_config", "output_dir", "logging_dir",
+        "pretrained_model_name_or_path", "vae", "network_weights", "resume", "base_weights",
+        "sample_prompts",
+    }
+)  # fmt: skip
+"""Options that name, or may name, files and folders of the machine."""
 _ZERO_IS_OFF: Final = frozenset(
     {
         "clip_skip", "max_token_length", "max_train_epochs", "min_snr_gamma",
@@ -115,7 +162,10 @@ def read_options(values: Mapping[str, Any]) -> Reading:
     known: dict[str, Any] = {}
     for key, value in values.items():
         name = ALIASES.get(key, key)
-        if name in WITHOUT_EFFECT or value is None or value == "":
+        if name in OWN_WORDS or value is None or value == "":
+            continue
+        if name in WITHOUT_EFFECT:
+            notices.append(f"{key} is not used here: {WITHOUT_EFFECT[name]}.")
             continue
         if name not in _FIELDS:
             notices.append(f'"{key}" is unknown and was left out.{nearest(key, _FIELDS)}')
@@ -227,6 +277,12 @@ def read_command_line(words: Sequence[str]) -> Reading:
     stored = read_file(Path(file)) if file else {}
     named = {ALIASES.get(key, key): value for key, value in own.items()}
     return read_options({**{k: v for k, v in stored.items() if k not in named}, **own})
+
+
+def without_paths(options: TrainingOptions) -> TrainingOptions:
+    """The options without what names files and folders of this machine."""
+    unset = {name: _FIELDS[name].get_default(call_default_factory=True) for name in PLACES}
+    return options.model_copy(update=unset)
 
 
 def write_toml(options: TrainingOptions) -> str:

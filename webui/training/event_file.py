@@ -9,6 +9,7 @@ TFRecord's mask.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from webui.params.training import TrainingOptions
+from webui.training.config import without_paths, write_toml
 from webui.training.watching import StepFacts
 
 TRACKER: Final = "network_train"
+CONFIG: Final = "options.toml"
 _MASK: Final = 0xA282EAD8
 _POLYNOMIAL: Final = 0x82F63B78
 
@@ -47,7 +50,12 @@ class EventFile:
         if not options.logging_dir:
             return cls(None)
         run = f"{options.log_prefix}{time.strftime('%Y%m%d%H%M%S')}"
-        return cls(Path(options.logging_dir) / run / (options.log_tracker_name or TRACKER))
+        folder = Path(options.logging_dir) / run / (options.log_tracker_name or TRACKER)
+        log = cls(folder)
+        if options.log_config:
+            with contextlib.suppress(OSError):
+                (folder / CONFIG).write_text(write_toml(without_paths(options)), encoding="utf-8")
+        return log
 
     def step(self, facts: StepFacts) -> None:
         """The numbers of one step, under kohya's tags."""

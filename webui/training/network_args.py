@@ -5,6 +5,7 @@ Source: lora-training.md, section 3.10.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 import re
@@ -59,6 +60,27 @@ def split_pairs(texts: Sequence[str], field: str) -> dict[str, str]:
                 field=field,
             )
         found[key.strip()] = value.strip().strip("'\"")
+    return found
+
+
+def read_literals(texts: tuple[str, ...], field: str) -> dict[str, Any]:
+    """``name=value`` texts whose values are Python literals; ``0.9,0.99`` is a pair.
+
+    Raises:
+        ParamsError: A value is none; text must stand in quotation marks.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, value = next(iter(split_pairs([text], field).items()))
+        value = text.partition("=")[2].strip()
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError) as err:
+            raise ParamsError(
+                f'{field}: the value of "{text}" cannot be read.',
+                "Write a number, True, False, None, or text in quotation marks.",
+                field=field,
+            ) from err
     return found
 
 

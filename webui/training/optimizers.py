@@ -15,6 +15,7 @@ from torch import Tensor
 
 from webui.errors import ParamsError, TrainingError
 from webui.params.training import OptimizerOptions
+from webui.training.network_args import read_literals
 from webui.training.optimizer_names import (
     KINDS,
     PACKAGE_HINT,
@@ -22,7 +23,6 @@ from webui.training.optimizer_names import (
     Kind,
     optimizer_name,
 )
-from webui.training.rates import read_literals
 
 
 @dataclass(frozen=True)

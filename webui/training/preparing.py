@@ -48,7 +48,7 @@ def make_network(
     torch.manual_seed(seed_of(seed, "network"))
     dropouts = Dropouts(options.network_dropout or 0.0, args.rank_dropout, args.module_dropout)
     network = LoraNetwork(wanted, dropouts, _lycoris(args) if args.algo else None)
-    network.to(base.device)
+    network.to(base.device, torch.bfloat16 if options.full_bf16 else torch.float32)
     return network, blocks, args
 
 

@@ -6,14 +6,14 @@ schedulers.
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from webui.errors import ParamsError
 from webui.params.training import TrainingOptions
-from webui.training.network_args import nearest, split_pairs
+from webui.training.network_args import nearest, read_literals
+from webui.training.torch_rates import torch_factor
 
 Factor = Callable[[int], float]
 """Steps done → what the learning rate is multiplied by in the next one."""
@@ -31,36 +31,17 @@ def amount(value: float, total: int) -> int:
     return int(value * total) if 0 < value < 1 else int(value)
 
 
-def read_literals(texts: tuple[str, ...], field: str) -> dict[str, Any]:
-    """``name=value`` texts whose values are Python literals; ``0.9,0.99`` is a pair.
-
-    Raises:
-        ParamsError: A value is none; text must stand in quotation marks.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, value = next(iter(split_pairs([text], field).items()))
-        value = text.partition("=")[2].strip()
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError) as err:
-            raise ParamsError(
-                f'{field}: the value of "{text}" cannot be read.',
-                "Write a number, True, False, None, or text in quotation marks.",
-                field=field,
-            ) from err
-    return found
-
-
 def rate_factor(options: TrainingOptions, total: int, rate: float) -> Factor:
     """The schedule of a training.
 
     Args:
         total: Optimiser steps of the whole training.
-        rate: The highest learning rate (only ``polynomial`` asks).
+        rate: The highest learning rate (only schedules that end at a rate ask).
     Raises:
         ParamsError: Unknown, or it does not go with the warm-up.
     """
+    if options.lr_scheduler_type:
+        return torch_factor(options, rate)
     name = options.lr_scheduler
     if name not in SCHEDULERS:
         raise ParamsError(

@@ -17,7 +17,7 @@ from webui.services.training.sets import OF_LOGIN, TrainingSets, clean_name
 from webui.services.training.trainings import TRAINABLE, device_of, family_of
 from webui.services.training.trainings import checkpoint_of as record_of
 from webui.training.checks import check_options, with_model_type
-from webui.training.config import flat, read_options, write_toml
+from webui.training.config import PLACES, flat, read_options, write_toml
 from webui.training.presets import CHARACTER, Wish, preset
 from webui.training.samples import names_a_file
 from webui.training.written import parse_toml
@@ -35,10 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "checkpoint": "", "changes": "{}",
 }  # fmt: skip
 """Fields of the tab; ``changes`` holds options a person set, by name, as JSON text."""
-OWN_OPTIONS = frozenset(
-    {"train_data_dir", "reg_data_dir", "in_json", "dataset_config", "output_dir", "logging_dir",
-     "pretrained_model_name_or_path", "vae", "network_weights", "resume", "base_weights"}
-)  # fmt: skip
+OWN_OPTIONS = PLACES - {"sample_prompts"}
 """Options that name files of the machine: only a page that no other machine reaches sets them."""
 
 
