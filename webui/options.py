@@ -105,7 +105,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("comma_padding_backtrack", 20, "Prompt word wrap length limit", minimum=0, maximum=74),
     Option("enable_prompt_comments", True, "Enable comments in prompts"),
-    Option("dynamic_prompts", True, "Wildcards and choices in prompts: __name__, {a|b}"),
+    Option(
+        "dynamic_prompts",
+        True,
+        "Wildcards and choices in prompts: __name__, {a|b}",
+        infotext="Dynamic prompts",
+    ),
     Option("prompt_completion", True, "Suggest tags, embeddings, Loras and wildcards while typing"),
     Option(
         "keyedit_precision_attention",
@@ -347,6 +352,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("grid_only_if_multiple", True, "Do not save grids consisting of one picture"),
     Option("grid_prevent_empty_spots", False, "Prevent empty spots in grid"),
     Option("return_grid", True, "Show grid in results"),
+    Option("control_net_no_detectmap", False, "Do not append detectmap to output"),
     Option("n_rows", -1, "Grid row count", minimum=-1, maximum=100),
     Option("enable_pnginfo", True, "Write infotext to metadata of the picture"),
     Option("save_txt", False, "Create a text file with the infotext next to every picture"),

@@ -53,8 +53,8 @@ from webui.prompts.styles import StyleFiles
 from webui.prompts.token_view import SeenText, look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.prompts.wildcards import WildcardFiles
-from webui.services.costs.estimates import Estimates
 from webui.services.controlnets import ControlNets
+from webui.services.costs.estimates import Estimates
 from webui.services.downloads import Downloads
 from webui.services.embedding_list import EmbeddingList
 from webui.services.extensions.room import ExtensionRoom, Refreshed

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from webui import __version__
+from webui.api.controlnet import controlnet_routes
 from webui.api.downloads import download_routes
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.api.extra_networks import extra_networks_routes
@@ -70,7 +71,7 @@ async def _answer(request: Request, err: Exception) -> Response:
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
     settings = studio.settings
-    fenced = make_fenced_route(studio.access)
+    fenced = make_fenced_route(studio.access, studio.guests.told)
     if settings.api:
         waiting_room = WaitingRoom()
         app.include_router(text_to_image_routes(studio, fenced, waiting_room))
@@ -87,6 +88,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(plot_routes(studio, fenced))
         app.include_router(download_routes(studio, fenced))
         app.include_router(gallery_routes(studio, fenced))
+        app.include_router(controlnet_routes(studio, fenced))
     app.include_router(_schema_routes(app, fenced))
     app.include_router(task_routes(studio, fenced))
     app.include_router(internal_routes(studio, fenced))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,21 +19,27 @@ from starlette.responses import Response
 from starlette.types import Message, Scope
 
 from webui.access import LOCAL, Access, Person
-from webui.api.errors import ApiError, answer_error
-from webui.roles import is_for_guests
+from webui.api.errors import ApiError, SafeJSONResponse, answer_error
+from webui.roles import is_for_guests, is_guest
 
 MAX_BODY_BYTES = 512 * 2**20
+MADE_ANEW = ("content-length", "content-type")
 CHALLENGE = 'Basic realm="Danqing API", charset="UTF-8"'
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def make_fenced_route(access: Access | None = None) -> type[APIRoute]:
+Told = Callable[[str, str], str]
+"""From a user and a sentence to the sentence as that user may read it."""
+
+
+def make_fenced_route(access: Access | None = None, told: Told | None = None) -> type[APIRoute]:
     """A route class that lets in only who may, and answers every failure in our shape.
 
     A route whose function is not marked ``for_guests`` is the owner's alone.
 
     Args:
         access: Who may; None = everybody.
+        told: What becomes of the sentences of failures.
     """
 
     class FencedRoute(APIRoute):
@@ -42,6 +49,13 @@ def make_fenced_route(access: Access | None = None) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def fenced(request: Request) -> Response:
+                response = await answered(request)
+                user = user_of(request)
+                if told is None or not is_guest(user) or response.status_code < 400:
+                    return response
+                return _retold(response, user, told)
+
+            async def answered(request: Request) -> Response:
                 try:
                     if access is not None:
                         person = await _check_peer(request, access)
@@ -111,6 +125,16 @@ async def _check_peer(request: Request, access: Access) -> Person:
             "(--guest-auth) to use the API.",
         )
     return person
+
+
+def _retold(response: Response, user: str, told: Told) -> Response:
+    """A failure with its sentences as this user may read them."""
+    content = {
+        key: told(user, value) if isinstance(value, str) else value
+        for key, value in json.loads(bytes(response.body)).items()
+    }
+    headers = {k: v for k, v in response.headers.items() if k.lower() not in MADE_ANEW}
+    return SafeJSONResponse(content, response.status_code, headers)
 
 
 def _check_role(person: Person, route: APIRoute) -> None:

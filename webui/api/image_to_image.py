@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from webui.api.errors import ApiError
+from webui.api.fence import guest_of
 from webui.api.paint import paint
 from webui.api.picture_scripts import script_notes, script_values, soft_inpainting
 from webui.api.pictures import keep_picture
@@ -19,6 +20,7 @@ from webui.api.waiting import WaitingRoom
 from webui.api.wishes import common_values
 from webui.errors import ParamsError
 from webui.params import MASKED_CONTENTS, RESIZE_MODES, params_error
+from webui.roles import for_guests
 from webui.services.resolve import ImageToImageRequest, InpaintRequest
 from webui.studio import Studio
 
@@ -30,9 +32,11 @@ def image_to_image_routes(
     routes = APIRouter(route_class=route_class, tags=["generate"])
 
     @routes.post("/sdapi/v1/img2img", response_model=ImagesAnswer, responses=FAILURES)
-    async def img2img(body: ImageToImageBody) -> Response:
+    @for_guests
+    async def img2img(body: ImageToImageBody, request: Request) -> Response:
         """Paint pictures from pictures; answers when they are done."""
-        return await paint(studio, waiting_room, body, read_request, script_notes)
+        user = guest_of(request)
+        return await paint(studio, waiting_room, body, read_request, script_notes, user)
 
     return routes
 

@@ -18,6 +18,7 @@ from webui.checkpoints.known_weights import (
 from webui.errors import CheckpointNotFoundError
 from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS
 from webui.prompts.styles import Style
+from webui.roles import for_guests
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.studio import Studio
 
@@ -33,11 +34,13 @@ def list_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
 
 def _add_name_lists(routes: APIRouter) -> None:
     @routes.get("/samplers")
+    @for_guests
     def samplers() -> list[dict[str, Any]]:
         """Samplers in menu order."""
         return [{"name": s.name, "aliases": s.aliases, "options": s.options} for s in SAMPLERS]
 
     @routes.get("/schedulers")
+    @for_guests
     def schedulers() -> list[dict[str, Any]]:
         """Schedule types in menu order."""
         return [
@@ -52,6 +55,7 @@ def _add_name_lists(routes: APIRouter) -> None:
         ]
 
     @routes.get("/latent-upscale-modes")
+    @for_guests
     def latent_upscale_modes() -> list[dict[str, str]]:
         """Ways to enlarge latents between the passes of hires fix."""
         return [{"name": name} for name in LATENT_UPSCALE_MODES]

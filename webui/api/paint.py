@@ -27,17 +27,19 @@ async def paint(
     body: SomeBody,
     make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
     more_notes: Callable[[SomeBody], list[str]],
+    user: str,
 ) -> Response:
     """Paint what a client asked for; answers when it is done.
 
     Args:
+        user: The guest who asks; '' = the owner.
         make_request: (studio, body, overrides) to our request.
         more_notes: What the body, with what its infotext filled in, asks for and this kind of
             request cannot follow; listed behind the notes of all.
     Raises:
         WebUIError, ApiError: It cannot be done, or it failed.
     """
-    body, wish, job = await run_in_threadpool(_begin, studio, body, make_request)
+    body, wish, job = await run_in_threadpool(_begin, studio, body, make_request, user)
     notes = [*wish.notes, *more_notes(body)]
     make_answer = plot_answer if job.kind == "plot" else answer_of
     return await waiting_room.answer(
@@ -51,6 +53,7 @@ def _begin(
     studio: Studio,
     body: SomeBody,
     make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
+    user: str,
 ) -> tuple[SomeBody, Wish, Job]:
     """Read a request and put it into the queue.
 
@@ -60,7 +63,7 @@ def _begin(
         WebUIError, ApiError: It cannot be done; nothing was changed.
     """
     body, extra_overrides = fill_from_infotext(studio, body)
-    wish = read_wish(studio, body, make_request, extra_overrides)
+    wish = read_wish(studio, body, make_request, extra_overrides, user)
     script, who = plot_script(body), {"origin": "api", "task_id": body.force_task_id or None}
     try:
         plots = studio.plots

@@ -6,9 +6,10 @@ import base64
 import time
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 
+from webui.api.fence import guest_of
 from webui.api.pictures import convert_preview
 from webui.api.schemas import (
     ProgressAnswer,
@@ -19,6 +20,7 @@ from webui.api.schemas import (
 from webui.errors import JobNotFoundError
 from webui.jobs.live import STARTING_PROGRESS, LiveJob
 from webui.jobs.store import Job
+from webui.roles import for_guests, may_see
 from webui.studio import Studio
 
 SAMPLING_STAGES = ("sampling", "hires")
@@ -58,9 +60,10 @@ def task_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
         return {"size": len(tasks), "tasks": list(tasks)}
 
     @routes.post("/internal/progress", response_model=TaskProgressAnswer)
-    def task_progress(body: TaskProgressBody) -> TaskProgressAnswer:
+    @for_guests
+    def task_progress(body: TaskProgressBody, request: Request) -> TaskProgressAnswer:
         """State of one task, by its id; a preview only when it is newer than the one named."""
-        return progress_of_task(studio, body)
+        return progress_of_task(studio, body, guest_of(request))
 
     return routes
 
@@ -129,11 +132,13 @@ def timestamp(seconds: float) -> str:
     return time.strftime("%Y%m%d%H%M%S", time.localtime(seconds))
 
 
-def progress_of_task(studio: Studio, body: TaskProgressBody) -> TaskProgressAnswer:
-    """What /internal/progress says about one task id, known or not."""
+def progress_of_task(studio: Studio, body: TaskProgressBody, user: str = "") -> TaskProgressAnswer:
+    """What /internal/progress says about one task id, known or not to this user."""
     try:
         job = studio.jobs.by_task(body.id_task or "")
     except JobNotFoundError:
+        job = None
+    if job is None or not may_see(user, job.user):
         return TaskProgressAnswer(
             active=False, queued=False, completed=False, textinfo="Waiting..."
         )

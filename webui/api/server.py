@@ -22,6 +22,7 @@ from webui.api.errors import ApiError, SafeJSONResponse
 from webui.api.options_routes import flags_to_show, present_options
 from webui.errors import JobError
 from webui.options import OPTIONS
+from webui.roles import for_guests
 from webui.studio import Studio
 
 MEMORY_TIMEOUT_SECONDS = 2.0
@@ -142,6 +143,7 @@ def open_routes(route_class: type[APIRoute]) -> APIRouter:
     routes = APIRouter(route_class=route_class, tags=["internal"])
 
     @routes.get("/internal/ping")
+    @for_guests
     def ping() -> dict[str, Any]:
         """The server is alive."""
         return {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from webui.api.fence import guest_of
 from webui.api.other_checkpoints import other_checkpoint
 from webui.api.paint import paint
 from webui.api.schemas import FAILURES, ImagesAnswer, TextToImageBody
@@ -23,6 +24,7 @@ from webui.api.wishes import (
 )
 from webui.errors import ParamsError
 from webui.params import LATENT_UPSCALE_MODES, Hires, params_error
+from webui.roles import for_guests
 from webui.services.resolve import TextToImageRequest
 from webui.studio import Studio
 
@@ -36,9 +38,11 @@ def text_to_image_routes(
     routes = APIRouter(route_class=route_class, tags=["generate"])
 
     @routes.post("/sdapi/v1/txt2img", response_model=ImagesAnswer, responses=FAILURES)
-    async def txt2img(body: TextToImageBody) -> Response:
+    @for_guests
+    async def txt2img(body: TextToImageBody, request: Request) -> Response:
         """Paint pictures; answers when they are done."""
-        return await paint(studio, waiting_room, body, read_request, _unknown_hires_schedule)
+        user = guest_of(request)
+        return await paint(studio, waiting_room, body, read_request, _unknown_hires_schedule, user)
 
     return routes
 

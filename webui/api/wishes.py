@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from webui.api.control_units import control_units
 from webui.api.errors import ApiError
 from webui.api.other_checkpoints import refiner_values
 from webui.api.schemas import PaintingBody, SomeBody
@@ -14,6 +15,7 @@ from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.option_values import checked_value
 from webui.options import OPTION_DEFAULTS, is_api_restricted
 from webui.params import ImageToImage, TextToImage
+from webui.roles import is_guest
 from webui.samplers.names import find_schedule
 from webui.services.resolve import AnyRequest, known_sampler
 from webui.studio import Studio
@@ -70,12 +72,14 @@ def read_wish(
     body: SomeBody,
     make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
     extra_overrides: dict[str, Any] | None = None,
+    user: str = "",
 ) -> Wish:
     """Translate a client's request into complete params.
 
     Args:
         make_request: (studio, body, overrides) to our request.
         extra_overrides: From the request's infotext; the request's own overrides win.
+        user: The guest who asks; '' = the owner.
     Raises:
         ApiError: An unknown sampler, upscaler, script or override, or a part that is not here.
         ParamsError: A value out of range, under the client's name for it.
@@ -86,12 +90,13 @@ def read_wish(
     overrides, notes = _known_overrides(studio, overrides)
     notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
     try:
-        request = make_request(studio, body, overrides)
+        request = make_request(studio, body, overrides).model_copy(update={"user": user})
         params = studio.resolve(request)
     except ParamsError as err:
         raise in_client_words(err) from err
     assert isinstance(params, (TextToImage, ImageToImage)), "only these two are asked for here"
-    keep = {} if body.value("override_settings_restore_afterwards") else _changeable(overrides)
+    is_kept = not body.value("override_settings_restore_afterwards") and not is_guest(user)
+    keep = _changeable(overrides) if is_kept else {}
     return Wish(request, params, keep, tuple(notes))
 
 
@@ -153,6 +158,7 @@ def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any])
         "save": body.value("save_images"),
         "grid": None if body.value("save_images") else False,
         "overrides": overrides,
+        "control": control_units(studio, body),
         **refiner_values(studio, body),
     }
     for same in (

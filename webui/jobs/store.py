@@ -568,6 +568,13 @@ class JobStore:
                 db.execute(f"DELETE FROM jobs WHERE parent = ? AND {ended}", (job_id,))
             return bool(gone)
 
+    def waiting_of(self, user: str) -> int:
+        """How many jobs of a user wait."""
+        rows = self._db.read(
+            "SELECT COUNT(*) AS n FROM jobs WHERE user = ? AND state = 'queued'", (user,)
+        )
+        return rows[0]["n"]
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state; every state is named."""
         rows = self._db.read("SELECT state, COUNT(*) AS n FROM jobs GROUP BY state")

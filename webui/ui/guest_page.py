@@ -59,7 +59,7 @@ class GuestPage:
 def build_guest_page(studio: Studio) -> gr.Blocks:
     """Draw and wire the whole page for guests of one studio."""
     with (
-        drawing_for_guests(),
+        drawing_for_guests(studio.guests.told),
         gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks,
     ):
         page = _draw(studio)

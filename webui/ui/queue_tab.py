@@ -171,7 +171,8 @@ def refresh(
     parts: QueueTab, studio: Studio, values: Values, browser: gr.BrowserState, request: gr.Request
 ) -> dict[Any, Any]:
     """The list as it is now, if it differs from what the page shows."""
-    html = render(studio, visitor_of(values[browser], request), language_of(request))
+    visitor = visitor_of(values[browser], request)
+    html = studio.guests.told(visitor.user, render(studio, visitor, language_of(request)))
     if html == values[parts.html]:
         return {parts.html: gr.skip()}
     is_paused = studio.supervisor.is_paused

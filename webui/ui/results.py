@@ -8,7 +8,7 @@ Looks of one stage come one after another: of two at once the older could arrive
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from webui.services.follow_ups import STRONG, SUBTLE, Parent, parent_of, vary
 from webui.ui import cards, sending
 from webui.ui.follow import FOUR, PAINTING_KINDS, Look, look
 from webui.ui.prompt_box import icon_button
-from webui.ui.session import Visitor, client_name, visitor_of
+from webui.ui.session import Visitor, client_name, user_of, visitor_of
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
 from webui.ui.wiring import Values, wire, wire_then_press
@@ -244,6 +244,7 @@ def refresh(
     """
     client = client_name(values[browser], request)
     now = look(studio, client, values[parts.picked], language_of(request), parts.kinds)
+    now = replace(now, html=studio.guests.told(user_of(request), now.html))
     return changes(parts, None if sends_all else values[parts.shown], now)
 
 

@@ -53,7 +53,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "group_api": ("api_",),
     "group_system": (
         "quicksettings_list", "forever_", "worker_idle_minutes", "training_states_kept",
-        "ended_jobs_kept", "thumbnail_cache_mb",
+        "ended_jobs_kept", "thumbnail_cache_mb", "guest_",
         "sd_checkpoints_", "sd_checkpoint_cache", "sd_vae_checkpoint_cache", "fp8_storage",
         "cache_fp16_weight",
     ),

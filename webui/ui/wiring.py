@@ -31,22 +31,28 @@ from webui.ui.texts import language_of, say
 logger = logging.getLogger(__name__)
 Handler = Callable[..., Any]
 Values = dict[Any, Any]
-_draws_for_guests: ContextVar[bool] = ContextVar("draws_for_guests", default=False)
+Told = Callable[[str, str], str]
+"""From a user and a sentence to the sentence as that user may read it."""
+_guests_told: ContextVar[Told | None] = ContextVar("guests_told", default=None)
 
 
 @contextmanager
-def drawing_for_guests() -> Iterator[None]:
-    """What is drawn and wired within is the guests' page."""
-    token = _draws_for_guests.set(True)
+def drawing_for_guests(told: Told) -> Iterator[None]:
+    """What is drawn and wired within is the guests' page.
+
+    Args:
+        told: Warnings go through it.
+    """
+    token = _guests_told.set(told)
     try:
         yield
     finally:
-        _draws_for_guests.reset(token)
+        _guests_told.reset(token)
 
 
 def draws_for_guests() -> bool:
     """True while the guests' page is drawn."""
-    return _draws_for_guests.get()
+    return _guests_told.get() is not None
 
 
 class _Nothing:
@@ -118,17 +124,18 @@ def wire_then_press(
 def fence(handler: Handler) -> Handler:
     """Let no failure out of a handler: known ones are shown, others logged under a short id. Let no
     guest into one that is not marked for them."""
-    wants_request = _request_name(handler)
+    wants_request, told = _request_name(handler), _guests_told.get()
 
     @functools.wraps(handler)
     def fenced(*args: Any, **kwargs: Any) -> Any:
         try:
-            if _is_guest_here() and not is_for_guests(handler):
+            if is_guest(_user_here()) and not is_for_guests(handler):
                 request = LocalContext.request.get(None)
                 raise WebUIError(say("owner_only", language_of(request)))
             return handler(*args, **kwargs)
         except WebUIError as err:
-            show_warning(str(err))
+            said = str(err)
+            show_warning(told(_user_here(), said) if told else said)
         except Exception:
             report_id = secrets.token_hex(3)
             logger.exception("A handler of the page failed (report id %s).", report_id)
@@ -139,9 +146,9 @@ def fence(handler: Handler) -> Handler:
     return fenced
 
 
-def _is_guest_here() -> bool:
-    """True when the event that Gradio runs now is a guest's."""
-    return is_guest(user_of(LocalContext.request.get(None)))
+def _user_here() -> str:
+    """Who caused the event that Gradio runs now."""
+    return user_of(LocalContext.request.get(None))
 
 
 def show_warning(text: str) -> None:

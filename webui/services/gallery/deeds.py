@@ -123,7 +123,8 @@ class GalleryDeeds:
         read = parse_infotext(infotext)
         return {
             **self.summary(picture),
-            "path": picture.path.name if is_guest(user) else str(picture.path), "bytes": picture.size, "infotext": infotext,
+            "path": picture.path.name if is_guest(user) else str(picture.path),
+            "bytes": picture.size, "infotext": infotext,
             "prompt": read.prompt, "negative_prompt": read.negative_prompt,
             "facts": facts_of(infotext), "can_repeat": picture.job is not None,
             "boards": [board.id for board in self._gallery.boards_of(picture, user)],

@@ -15,8 +15,8 @@ from webui.library.gallery.rows import Picture
 from webui.library.inputs import Inputs
 from webui.library.library import SavedPicture
 from webui.params import AnyParams, Extras, ImageToImage, TextToImage, WithoutPainting, from_json
-from webui.services.follow_ups import again, input_of
 from webui.roles import may_see
+from webui.services.follow_ups import again, input_of
 from webui.services.gallery.pictures import Gallery
 
 MOST_RELATIVES = 400

@@ -51,12 +51,14 @@ class Plots:
     Attributes:
         resolve: From a request to complete params.
         wake: Tells that jobs were submitted.
+        check: Raises when a user may not have all these jobs.
     """
 
     jobs: JobStore
     names: Names
     resolve: Callable[[AnyRequest], AnyParams]
     wake: Callable[[], None]
+    check: Callable[[str, Sequence[AnyParams]], None]
 
     def submit(self, request: AnyRequest, script: AnyScript, **who: Any) -> Job:
         """Put all cells into the queue, and behind them the job that lays them out.
@@ -137,6 +139,7 @@ class Plots:
         return [cells[place] for place in places], whole
 
     def _put(self, cells: Sequence[Painting], whole: Plot, **who: Any) -> Job:
+        self.check(whole.user, [*cells, whole])  # type: ignore[list-item]
         parts = [(cell.kind, cell.to_json()) for cell in cells]  # type: ignore[attr-defined]
         job = self.jobs.submit_with_parts(
             parts, whole.kind, whole.to_json(), user=whole.user, **who
