@@ -409,6 +409,17 @@ def test_infotext_when_sent_fills_only_what_the_request_leaves_out(
     assert answer.json()["parameters"]["seed"] == 99
 
 
+def test_infotext_when_its_prompt_reads_as_choices_is_painted_as_it_stands(
+    client: TestClient,
+) -> None:
+    recipe = "a {red|blue} fox\nSteps: 2, Sampler: Euler, Seed: 1, Size: 64x64"
+
+    told = info_of(client.post(TXT2IMG, json={"infotext": recipe}).json())
+    own = info_of(client.post(TXT2IMG, json={"infotext": recipe, "prompt": "{red|blue}"}).json())
+
+    assert told["prompt"] == "a {red|blue} fox" and own["prompt"] in ("red", "blue")
+
+
 def test_infotext_when_it_tells_of_hires_switches_it_on(client: TestClient, studio: Studio) -> None:
     recipe = (
         "a fox\nSteps: 2, Sampler: Euler, Seed: 1, Size: 64x64, Denoising strength: 0.4, "

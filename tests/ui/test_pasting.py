@@ -15,7 +15,7 @@ from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui import plots
-from webui.ui.pasting import has_recipe, paste, read_chips
+from webui.ui.pasting import AS_PAINTED, has_recipe, paste, read_chips
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +213,29 @@ def test_paste_when_a_sheet_has_axes_of_elsewhere_then_says_what_is_left_out(
     ]  # fmt: skip
     other = paste(recipe("Script: ADetailer"), studio)
     assert other.left_out == ["Script: ADetailer"] and other.values["script"] == "None"
+
+
+@pytest.mark.parametrize("place", ["prompt", "negative", "hires"])
+@pytest.mark.parametrize("text", ["a {red|blue} hill", "a __colours__ hill", "{2$$a|b}"])
+def test_paste_when_a_painted_prompt_reads_as_choices_paints_it_as_it_stands(
+    studio: Studio, text: str, place: str
+) -> None:
+    pairs = f'Hires upscale: 2, Denoising strength: 0.5, Hires prompt: "{text}"'
+    written = {
+        "prompt": recipe("Size: 64x64", text),
+        "negative": recipe("Size: 64x64", f"a hill\nNegative prompt: {text}"),
+        "hires": recipe(pairs),
+    }[place]
+
+    found = paste(written, studio)
+
+    assert (
+        found.chips.count(AS_PAINTED) == 1 and read_chips(found.chips)["dynamic_prompts"] is False
+    )
+    assert paste(recipe("Size: 64x64", "{{masterpiece}}, [a|b]"), studio).chips == []
+    assert paste(recipe("Dynamic prompts: False"), studio).chips == [AS_PAINTED]
+    studio.options.set("dynamic_prompts", False)
+    try:
+        assert AS_PAINTED not in paste(written, studio).chips
+    finally:
+        studio.options.set("dynamic_prompts", True)

@@ -17,6 +17,7 @@ from webui.option_values import checked_value
 from webui.options import OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
+from webui.prompts.templates import is_template
 from webui.studio import Studio
 
 FIELD_KEYS = {
@@ -51,6 +52,7 @@ FIELD_KEYS = {
 }
 """Request fields and the infotext keys that fill them."""
 
+PROMPTS = ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt")
 HANDLED_APART = ("VAE", "Model hash")
 """Recipe keys of options that name files; these may be missing here."""
 
@@ -96,7 +98,10 @@ def fill_from_infotext(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[s
     for name, value in open_fields.items():
         _check_field(type(body), name, value)
     sent = body.model_dump(exclude_unset=True)
-    return type(body).model_validate({**sent, **open_fields}), _overrides(studio, found)
+    overrides = _overrides(studio, found)
+    if any(is_template(str(open_fields.get(name) or "")) for name in PROMPTS):
+        overrides["dynamic_prompts"] = False  # it was painted as it stands
+    return type(body).model_validate({**sent, **open_fields}), overrides
 
 
 def _field_values(written: Infotext, found: Infotext) -> dict[str, Any]:

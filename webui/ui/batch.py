@@ -90,7 +90,8 @@ def make_batch(
             continue
         filled = _filled(form, _recipe(file, recipes), studio)
         wish = make_request(
-            filled, Source(file.key, size, mask_key), top_row=top_row, overrides=overrides,
+            filled, Source(file.key, size, mask_key), top_row=top_row,
+            overrides={**overrides, **_as_painted(form, filled, studio)},
             user=user,
         )  # fmt: skip
         changes = {"output_folder": output, "file_stem": file.stem, "grid": False}
@@ -295,3 +296,11 @@ def _filled(form: Mapping[str, Any], recipe: str, studio: Studio) -> dict[str, A
             is_text = key in ("prompt", "negative_prompt")
             filled[key] = f"{form[key] or ''} {values[key]}".strip() if is_text else values[key]
     return filled
+
+
+def _as_painted(
+    form: Mapping[str, Any], filled: Mapping[str, Any], studio: Studio
+) -> dict[str, Any]:
+    """Overrides that leave prompts of a recipe as they are, unless what was typed is drawn."""
+    is_typed = bool(pasting.as_painted(form, studio))
+    return {} if is_typed else pasting.read_chips(pasting.as_painted(filled, studio))

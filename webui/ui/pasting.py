@@ -14,6 +14,7 @@ from webui.infotext import Infotext, with_defaults
 from webui.options import OPTION_BY_KEY, OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
+from webui.prompts.templates import is_template
 from webui.recipes import Recipe, read_text
 from webui.services.plots.recipe import NEGATIVE as SHEET_NEGATIVE
 from webui.services.plots.recipe import PROMPT as SHEET_PROMPT
@@ -85,6 +86,8 @@ _TEXTS = {
 }
 
 
+PROMPTS = ("prompt", "negative_prompt", "hires_prompt", "hires_negative")
+AS_PAINTED = "Dynamic prompts: False"
 _ELSEWHERE = frozenset(
     {
         "Sampler", "Schedule type", "Hires sampler", "Hires schedule type", "Hires checkpoint",
@@ -152,7 +155,14 @@ def paste(text: str, studio: Studio) -> Pasted:
     others, others_missing = _other_checkpoints(params, studio)
     values = {**_prompts(read, studio), **_fields(params), **_switches(params), **others}
     missing = _missing(params, studio) + others_missing
-    return Pasted(values, _chips(params, studio), missing, left_out(recipe))
+    chips = [*_chips(params, studio), *as_painted(values, studio)]
+    return Pasted(values, list(dict.fromkeys(chips)), missing, left_out(recipe))
+
+
+def as_painted(values: Mapping[str, Any], studio: Studio) -> list[str]:
+    """The chip without which prompts that were painted as they stand would be drawn once more."""
+    is_drawn = any(is_template(values.get(name) or "") for name in PROMPTS)
+    return [AS_PAINTED] if is_drawn and studio.options["dynamic_prompts"] else []
 
 
 def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
