@@ -434,6 +434,21 @@ def test_other_language_browser_reads_english(open_page: Callable[..., Any]) -> 
     assert page.inner_text("#dq-generate") == "Generate"
 
 
+def test_language_when_another_is_chosen_then_page_and_server_speak_it_and_the_prompt_stays(
+    open_page: Callable[..., Any],
+) -> None:
+    page = open_page()
+    page.fill("#dq-prompt textarea", "a green whale")
+    with page.expect_navigation():
+        page.click("[data-language=zh]")
+    page.wait_for_selector(READY)
+    assert page.inner_text("#dq-generate") == "生成"
+    assert "生成的图片会显示在这里" in page.inner_text("#dq-stage")
+    assert page.input_value("#dq-prompt textarea") == "a green whale"
+    again = open_page(context=page.context)
+    assert again.inner_text("#dq-generate") == "生成"
+
+
 def test_every_control_has_a_name(page: Any) -> None:
     page.click("#dq-hires input")
     page.click("#dq-seed-extra input")

@@ -28,6 +28,7 @@ from webui.ui import (
     train,
     txt2img,
 )
+from webui.ui.first_script import FirstScript
 from webui.ui.guest_page import build_guest_page
 from webui.ui.img2img import Img2Img
 from webui.ui.input_routes import MAX_UPLOAD_BYTES
@@ -236,7 +237,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         guests = _mount_blocks(app, build_guest_page(studio), studio, visitors, [])
         app.router.routes.pop()
     mounted: Any = app.router.routes[-1]
-    mounted.app = PageDoor(owners, guests, visitors, f"{studio.settings.subpath}/")
+    mounted.app = FirstScript(PageDoor(owners, guests, visitors, f"{studio.settings.subpath}/"))
     return app
 
 

@@ -38,15 +38,17 @@ TITLES = {
 """Buttons that show only a sign, and the text that names them."""
 STYLES = (
     "style.css", "canvas.css", "extra_networks.css", "gallery.css", "train.css", "plots.css",
-    "words.css",
+    "words.css", "settings.css",
 )  # fmt: skip
 SCRIPTS = (
-    "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js", "extra_networks.js",
-    "gallery.js", "gallery_view.js",
-    "plots.js", "words.js", "kit.js", "train.js", "page.js", "dropping.js",
+    "texts.js", "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js",
+    "extra_networks.js", "gallery.js", "gallery_view.js", "plots.js",
+    "words.js", "kit.js", "settings.js", "train.js", "page.js", "dropping.js",
 )  # fmt: skip
 """In the order in which they build upon each other."""
-_OF_SCRIPTS = ("canvas_", "net_", "gal_", "send_to_", "plot_", "words_", "kit_")
+_OF_SCRIPTS = (
+    "canvas_", "net_", "gal_", "send_to_", "plot_", "words_", "kit_", "settings_",
+)  # fmt: skip
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(_OF_SCRIPTS))
 
 
@@ -121,7 +123,6 @@ def head(forced_theme: str | None) -> str:
             "recipe_left_out",
             "restarted",
             "close",
-            "settings_nothing",
             "enlarge",
             *SCRIPTS_TEXTS,
             *TITLES.values(),

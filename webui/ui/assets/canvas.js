@@ -4,9 +4,7 @@
    are sent to the server as they change, so nothing is lost with the page. */
 (() => {
   'use strict';
-  const facts = window.danqingFacts;
-  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
-  const text = (key) => facts.texts[key][isChinese ? 1 : 0];
+  const {say: text} = window.danqingTexts;
   const LARGEST_LAYER = 4096;   // a drawing on a larger picture is kept this many pixels wide
   const STEPS_KEPT = 60;        // strokes that can be taken back
   const SAVE_AFTER_MS = 150;

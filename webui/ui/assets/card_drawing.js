@@ -2,13 +2,7 @@
    Everything a file says is foreign: it is shown as text, never as HTML. */
 (() => {
   'use strict';
-  const facts = window.danqingFacts;
-  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
-  const say = (key, values = {}) => {
-    let text = facts.texts[key][isChinese ? 1 : 0];
-    for (const [name, value] of Object.entries(values)) text = text.replace(`{${name}}`, () => value);
-    return text;
-  };
+  const {say} = window.danqingTexts;
   const make = (tag, className = '', text = '') => {
     const made = document.createElement(tag);
     if (className) made.className = className;

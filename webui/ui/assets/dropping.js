@@ -1,23 +1,11 @@
 /* A recipe from anywhere: a picture or a text that is dropped or pasted fills the form. */
 (() => {
   'use strict';
-  const facts = window.danqingFacts;
-  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
-  const text = (key) => facts.texts[key][isChinese ? 1 : 0];
+  const {say: text, announce} = window.danqingTexts;
   const byId = (id) => document.getElementById(id);
   const isShown = (element) => Boolean(element) && element.offsetParent !== null;
 
-  const say = (message) => {
-    let line = byId('dq-dropped');
-    if (!message) { if (line) line.remove(); return; }
-    if (!line) {
-      line = document.createElement('div');
-      line.id = 'dq-dropped';
-      line.setAttribute('role', 'status');
-      document.body.append(line);
-    }
-    line.textContent = message;
-  };
+  const say = (message) => announce('dq-dropped', message);
   const sayForAMoment = (message) => { say(message); setTimeout(say, 8000, ''); };
 
   // Only a tab that paints takes a recipe; the others have uses of their own for a picture

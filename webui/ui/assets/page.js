@@ -2,8 +2,7 @@
 (() => {
   'use strict';
   const facts = window.danqingFacts;
-  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
-  const text = (key) => facts.texts[key][isChinese ? 1 : 0];
+  const {isChinese, say: text, choose, announce} = window.danqingTexts;
   const byId = (id) => document.getElementById(id);
 
   // The painting tabs have the same parts, each under its own ids (tab_ids.py)
@@ -26,7 +25,6 @@
       window.history.replaceState(null, '', address);
     }
   }
-  document.documentElement.lang = isChinese ? 'zh-CN' : 'en';
 
   // A page that opens takes no click and no key until it shows what stood in it: an earlier one
   // would be overwritten. page.py calls danqingOpened; a server that does not answer holds nobody.
@@ -158,13 +156,13 @@
     setTimeout(() => { isPressedAgain = true; button.click(); isPressedAgain = false; }, 60);
   }, true);
   const wake = () => { for (const prefix of PREFIXES) press(`${prefix}wake`); };
-  document.addEventListener('visibilitychange', () => {
-    if (document.hidden) {
-      Object.keys(draftTimers).forEach(keepDraft);
-      if (window.danqingCanvas.isUnsaved()) window.danqingCanvas.flush().then(() => ['dq-i2i-autosave', 'dq-rst-autosave'].forEach(keepDraft));
-    }
-    if (!document.hidden) wake();
-  });
+  const keepAll = async () => {
+    Object.keys(draftTimers).forEach(keepDraft);
+    if (!window.danqingCanvas.isUnsaved()) return;
+    await window.danqingCanvas.flush();
+    ['dq-i2i-autosave', 'dq-rst-autosave'].forEach(keepDraft);
+  };
+  document.addEventListener('visibilitychange', () => { if (document.hidden) keepAll(); else wake(); });
 
   // Two tabs of one browser: when one asks for a picture, the other looks too
   const others = 'BroadcastChannel' in window ? new BroadcastChannel('danqing') : null;
@@ -178,17 +176,7 @@
   // The connection: say when the program is gone, come back with it
   let run = null;
   let isOffline = false;
-  const banner = (message) => {
-    let bar = byId('dq-banner');
-    if (!message) { if (bar) bar.remove(); return; }
-    if (!bar) {
-      bar = document.createElement('div');
-      bar.id = 'dq-banner';
-      bar.setAttribute('role', 'status');
-      document.body.append(bar);
-    }
-    bar.textContent = message;
-  };
+  const banner = (message) => announce('dq-banner', message);
   const BOXES = PREFIXES.flatMap((prefix) => [`${prefix}prompt`, `${prefix}negative`]);
   const unsaved = () => {
     const box = (id) => { const area = document.querySelector(`#${id} textarea`); return area ? area.value : ''; };
@@ -219,6 +207,15 @@
       wait = 1000;
     }
     setTimeout(ping, document.hidden ? 10000 : wait);
+  };
+
+  // Another language: the page is opened anew, with all that stands in it
+  const SAVING_MS = 400;
+  const changeLanguage = async (language) => {
+    choose(language);
+    unsaved();
+    await keepAll();
+    setTimeout(() => window.location.reload(), SAVING_MS);
   };
 
   // What was typed while the program was away is put back after the reload
@@ -290,44 +287,13 @@
       showAlone(isAlone());
     }
     if (at('.dq-sends button')) setTimeout(wake, 700); // the other tab's stage comes into sight
+    if (at('[data-language]')) changeLanguage(at('[data-language]').dataset.language);
     const copy = at('[data-copy]');
     if (copy && navigator.clipboard) {
       navigator.clipboard.writeText(copy.parentElement.querySelector('pre').textContent);
       copy.classList.add('dq-done');
       setTimeout(() => copy.classList.remove('dq-done'), 900);
     }
-  });
-
-  // Settings: show what matches, a whole group when its title does
-  const sayNothingFound = (isNothing) => {
-    const line = byId('dq-settings-nothing');
-    if (!isNothing) { if (line) line.remove(); return; }
-    if (line) return;
-    const made = document.createElement('p');
-    made.id = 'dq-settings-nothing';
-    made.className = 'dq-note';
-    made.setAttribute('role', 'status');
-    made.textContent = text('settings_nothing');
-    document.querySelector('.dq-settings').append(made);
-  };
-  document.addEventListener('input', (event) => {
-    if (!(event.target.closest && event.target.closest('#dq-settings-search'))) return;
-    const wanted = event.target.value.trim().toLowerCase();
-    let isFound = false;
-    for (const group of document.querySelectorAll('.dq-group')) {
-      const options = [...group.querySelectorAll('.dq-option')];
-      const title = group.querySelector('button') ? group.querySelector('button').textContent : '';
-      const isWhole = title.toLowerCase().includes(wanted);
-      let isShown = false;
-      for (const option of options) {
-        const isWanted = isWhole || option.textContent.toLowerCase().includes(wanted);
-        option.classList.toggle('dq-away', !isWanted);
-        isShown = isShown || isWanted;
-      }
-      group.classList.toggle('dq-away', !isShown);
-      isFound = isFound || isShown;
-    }
-    sayNothingFound(!isFound);
   });
 
   // Names for buttons that show only a sign; Gradio draws them late and again

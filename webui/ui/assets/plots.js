@@ -3,10 +3,7 @@
    A panel's value is a JSON text of its fields; fields that stand at their defaults are left out. */
 (() => {
   'use strict';
-  const facts = window.danqingFacts;
-  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
-  const say = (key, values = {}) =>
-    facts.texts[key][isChinese ? 1 : 0].replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+  const {isChinese, say} = window.danqingTexts;
   const LETTERS = ['x', 'y', 'z'];
   const NOTHING = 'Nothing';
   const axesOf = {};            // by tab: a promise of the list

@@ -1,0 +1,36 @@
+/* The page's language and its texts, for all other scripts.
+
+   A language that a person chose is kept in a cookie, so that the server says what it says in the
+   same language (texts.py language_of). */
+(() => {
+  'use strict';
+  const facts = window.danqingFacts;
+  const YEAR_SECONDS = 31536000;
+  const isChinese = (navigator.language || '').toLowerCase().startsWith('zh');
+  document.documentElement.lang = isChinese ? 'zh-CN' : 'en';
+
+  /* A person's own choice holds from the next time the page is opened (first.js). */
+  const choose = (language) => {
+    const path = new URL('.', window.location.href).pathname;
+    document.cookie = `danqing-language=${language}; path=${path}; max-age=${YEAR_SECONDS}; SameSite=Strict`;
+  };
+
+  /* One text of the page, its {names} filled in. */
+  const say = (key, values = {}) =>
+    facts.texts[key][isChinese ? 1 : 0].replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+
+  /* One line above the page, by its element's id; no message takes it away. */
+  const announce = (id, message) => {
+    let line = document.getElementById(id);
+    if (!message) { if (line) line.remove(); return; }
+    if (!line) {
+      line = document.createElement('div');
+      line.id = id;
+      line.setAttribute('role', 'status');
+      document.body.append(line);
+    }
+    line.textContent = message;
+  };
+
+  window.danqingTexts = {isChinese, say, choose, announce};
+})();
