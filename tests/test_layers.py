@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "describing": MODEL_ROOMS,
     "merging": MODEL_ROOMS,
     "model_process": MODEL_ROOMS
-    | {"pipelines", "restoration", "training", "describing", "merging"},
+    | {"pipelines", "preprocessors", "restoration", "training", "describing", "merging", "extensions"},
     "jobs": {"words"},
     "recipes": {"words"},
     "library": {"words", "recipes"},

@@ -19,6 +19,7 @@ from webui.library.grid import make_grid
 from webui.params import ImageToImage, Painting, Plot, TextToImage
 from webui.pictures import encode
 from webui.samplers.steps import image_seeds
+from webui.services.controlnets import request_maps
 from webui.studio import Studio
 
 
@@ -49,6 +50,8 @@ def answer_of(
         files.insert(0, grid_file(files, params, infotexts[0]))
         infotexts.insert(0, infotexts[0])
     info = info_of(job, params, body, infotexts, first=int(has_grid))
+    if not options["control_net_no_detectmap"]:
+        files += [encode(one, format="png") for one in request_maps(params, studio.inputs)]
     return _answer(body, files, {**info, "warnings": [*notes, *job.warnings]})
 
 

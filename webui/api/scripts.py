@@ -7,6 +7,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from webui.api.errors import ApiError
@@ -103,7 +104,10 @@ SOFT_INPAINTING = Script(
         Argument("difference_contrast", "Difference contrast", 2.0, "float", 0, 8, 0.25),
     ),
 )
+CONTROLNET = Script("controlnet", is_alwayson=True, is_img2img=False)
+"""Its arguments are units, which ``control_units.py`` reads."""
 SCRIPTS = (
+    *(replace(CONTROLNET, is_img2img=is_img2img) for is_img2img in (False, True)),
     *(Script(name, is_alwayson=True, is_img2img=False) for name in ("sampler", "seed")),
     *(Script(name, is_alwayson=True, is_img2img=True) for name in ("sampler", "seed")),
     SOFT_INPAINTING,
@@ -171,11 +175,21 @@ def alwayson_arguments(body: PaintingBody, script: Script) -> dict[str, Any]:
     Raises:
         ParamsError: One cannot be read.
     """
+    name, values = script_entry(body, script)
+    return script.read(values[: len(script.arguments)], f"alwayson_scripts.{name}.args")
+
+
+def script_entry(body: PaintingBody, script: Script) -> tuple[str, list[Any]]:
+    """What a request calls an always-on script, and its arguments as they were sent; none where it
+    is not mentioned.
+
+    Raises:
+        ParamsError: Its entry is no object with a list ``args``.
+    """
     for name, entry in (body.alwayson_scripts or {}).items():
         if name.lower() == script.name:
-            values = _arguments_of(name, entry)[: len(script.arguments)]
-            return script.read(values, f"alwayson_scripts.{name}.args")
-    return script.read((), "")
+            return name, _arguments_of(name, entry)
+    return script.name, []
 
 
 def _arguments_of(name: str, entry: Any) -> list[Any]:

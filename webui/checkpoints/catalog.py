@@ -209,14 +209,14 @@ class Catalog:
             CheckpointNotFoundError: None is; the message lists what there is.
         """
         records = self.checkpoints()
-        found = checkpoint_meant(alias, records, self._with_old_hash)
+        found = checkpoint_meant(alias, records, self.with_old_hash)
         return _existing(found, "checkpoint", alias, records)
 
     def closest_checkpoint(self, text: str) -> Record | None:
         """As ``find_checkpoint``, else the shortest title that contains the text (with, then
         without a trailing ``[…]``), else None."""
         records = self.checkpoints()
-        found = checkpoint_meant(text, records, self._with_old_hash)
+        found = checkpoint_meant(text, records, self.with_old_hash)
         return found or shortest_title_with(text, records)
 
     def find_vae(self, name: str) -> Record:
@@ -354,7 +354,9 @@ class Catalog:
         """True while background work is waiting or running."""
         return self._background.is_busy()
 
-    def _with_old_hash(self, record: Record) -> Record:
+    def with_old_hash(self, record: Record) -> Record:
+        """The record with its 8-digit hash, worked out where it is not known; unchanged when the
+        file cannot be read."""
         if record.old_hash or record.problem or record.path.is_dir():
             return record
         try:

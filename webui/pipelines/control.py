@@ -32,7 +32,7 @@ from webui.pipelines.encoding import Encoding
 from webui.pipelines.named_files import ToldOnce
 from webui.pipelines.network_call import Added, call_network, told_beside
 from webui.pipelines.placement import on_device
-from webui.preprocessors.units import module_of
+from webui.preprocessors.names import module_of
 
 SOFTENING = 0.825
 MAP_DEPTH = MAP_CHANNELS * CELL * CELL

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from webui.errors import ParamsError
+from webui.params import ControlUnit
+
 NONE: Final = "none"
 INPAINT: Final = "inpaint_global_harmonious"
 ALL: Final = "All"
@@ -193,3 +196,46 @@ def suits(control_type: str, file_name: str) -> bool:
     """Whether a ControlNet is for that kind of control, by its file's name."""
     words = _FILE_WORDS.get(control_type, (control_type.lower(),))
     return any(word in file_name.lower() for word in words)
+
+
+def module_of(unit: ControlUnit) -> Preprocessor:
+    """A unit's preprocessor.
+
+    Raises:
+        ParamsError: There is none of that name.
+    """
+    found = find(unit.module)
+    if found is not None:
+        return found
+    lacks = NEED_WEIGHTS.get(unit.module)
+    if lacks is not None:
+        raise ParamsError(
+            f"{unit.module} is a network of its own ({lacks[1]}), which this version does not run.",
+            "Make the map elsewhere and give it with the preprocessor none.",
+            field="control.module",
+        )
+    raise ParamsError(
+        f"No preprocessor is called {unit.module!r}.",
+        f"There are: {', '.join(p.name for p in PREPROCESSORS)}.",
+        field="control.module",
+    )
+
+
+def complete(unit: ControlUnit) -> ControlUnit:
+    """The unit with its preprocessor under its own name and all knobs within their ranges.
+
+    Raises:
+        ParamsError: No preprocessor has that name.
+    """
+    module = module_of(unit)
+    values = [unit.threshold_a, unit.threshold_b]
+    knobs = [knob.kept(value) for knob, value in zip(module.knobs, values, strict=False)]
+    resolution = module.resolution
+    return unit.model_copy(
+        update={
+            "module": module.name,
+            "processor_res": -1 if resolution is None else int(resolution.kept(unit.processor_res)),
+            "threshold_a": knobs[0] if knobs else -1,
+            "threshold_b": knobs[1] if len(knobs) > 1 else -1,
+        }
+    )

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from webui.errors import ParamsError
 from webui.params import ControlUnit
 from webui.preprocessors.maps import Knobs, Pixels, make_map
-from webui.preprocessors.names import BY_NAME, INPAINT, NONE, PREPROCESSORS, Preprocessor, find
+from webui.preprocessors.names import BY_NAME, INPAINT, NONE, module_of
 from webui.preprocessors.placing import placed, working_size
 
 WHITE = 127
@@ -35,22 +34,6 @@ class UnitMap:
         if self.hidden is not None:
             pixels = np.where(self.hidden[..., None], pixels // 2 + 64, pixels).astype(np.uint8)
         return Image.fromarray(pixels)
-
-
-def module_of(unit: ControlUnit) -> Preprocessor:
-    """A unit's preprocessor.
-
-    Raises:
-        ParamsError: There is none of that name.
-    """
-    found = find(unit.module)
-    if found is None:
-        raise ParamsError(
-            f"No preprocessor is called {unit.module!r}.",
-            f"There are: {', '.join(p.name for p in PREPROCESSORS)}.",
-            field="control.module",
-        )
-    return found
 
 
 def unit_map(
@@ -94,26 +77,6 @@ def _resolution(unit: ControlUnit, picture: Pixels, first_size: tuple[int, int])
 
 def _knobs(unit: ControlUnit, seed: int) -> Knobs:
     return Knobs(unit.threshold_a, unit.threshold_b, seed)
-
-
-def complete(unit: ControlUnit) -> ControlUnit:
-    """The unit with its preprocessor under its own name and all knobs within their ranges.
-
-    Raises:
-        ParamsError: No preprocessor has that name.
-    """
-    module = module_of(unit)
-    values = [unit.threshold_a, unit.threshold_b]
-    knobs = [knob.kept(value) for knob, value in zip(module.knobs, values, strict=False)]
-    resolution = module.resolution
-    return unit.model_copy(
-        update={
-            "module": module.name,
-            "processor_res": -1 if resolution is None else int(resolution.kept(unit.processor_res)),
-            "threshold_a": knobs[0] if knobs else -1,
-            "threshold_b": knobs[1] if len(knobs) > 1 else -1,
-        }
-    )
 
 
 def _pixels(image: Image.Image) -> Pixels:

@@ -1,0 +1,114 @@
+"""ControlNets that are there, by every name people know them by, and the maps of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from PIL import Image
+
+from webui.checkpoints.catalog import Catalog, Record
+from webui.checkpoints.lookups import not_found
+from webui.library.inputs import Inputs
+from webui.params import CONTROL_RESIZE_MODES, ControlUnit, ImageToImage, Painting
+
+KIND = "controlnet"
+
+
+class ControlNets:
+    """The ControlNets of the model folders."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def usable(self) -> tuple[Record, ...]:
+        """Those that can be used, or were not looked into yet; sorted by name."""
+        return tuple(r for r in self._catalog.records(KIND) if not r.problem)
+
+    def title(self, record: Record) -> str:
+        """``stem [hash8]``, as the extension for A1111 lists it."""
+        known = self._catalog.with_old_hash(record)
+        return f"{record.stem} [{known.old_hash}]" if known.old_hash else record.stem
+
+    def titles(self) -> list[str]:
+        """Titles of all that can be used."""
+        return [self.title(record) for record in self.usable()]
+
+    def find(self, name: str) -> Record:
+        """The ControlNet meant by a name, title or stem, capitals aside, or by a part of one: then
+        the shortest.
+
+        Raises:
+            CheckpointNotFoundError: None is meant.
+        """
+        records = self._catalog.records(KIND)
+        found = _exactly(name, records)
+        if found is None and name.endswith("]"):
+            titled = (r for r in records if self.title(r).lower() == name.lower())
+            found = next(titled, None) or _exactly(name.rpartition("[")[0].strip(), records)
+        if found is None:
+            within = [r for r in records if name.lower() in r.stem.lower()]
+            found = min(within, key=lambda r: len(r.stem), default=None)
+        if found is None:
+            raise not_found("ControlNet", name, records)
+        return found
+
+    def message(self, params: Painting) -> dict[str, dict[str, Any]]:
+        """What the model process must know of those that a request names.
+
+        Raises:
+            CheckpointNotFoundError: One is not there any more.
+        """
+        names = dict.fromkeys(unit.model for unit in params.control)
+        records = {name: self._catalog.find(KIND, name) for name in names}
+        return {
+            name: {"path": str(record.path), "title": self.title(record)}
+            for name, record in records.items()
+        }
+
+
+def _exactly(name: str, records: Iterable[Record]) -> Record | None:
+    lower = name.lower()
+    for record in records:
+        known = (record.name, record.stem, record.name.rpartition("/")[2])
+        if lower in (one.lower() for one in known):
+            return record
+    return None
+
+
+def request_maps(params: Painting, inputs: Inputs) -> list[Image.Image]:
+    """The maps that a request's units show, one each, as large as its first pass.
+
+    Raises:
+        LibraryError: A picture is not there any more.
+    """
+    return [
+        map_of(unit, params, inputs)
+        for unit in params.control
+        if unit.save_detected_map and unit.weight > 0
+    ]
+
+
+def map_of(unit: ControlUnit, params: Painting, inputs: Inputs) -> Image.Image:
+    """The map that one of a request's units shows for its first picture.
+
+    Raises:
+        LibraryError: A picture is not there any more.
+    """
+    from webui.preprocessors.units import unit_map  # brings OpenCV: not before it is needed
+
+    size = params.width, params.height
+    mask = inputs.image(unit.mask) if unit.mask else None
+    image = inputs.image(unit.image) if unit.image else None
+    if isinstance(params, ImageToImage):
+        if mask is None and params.inpaint is not None and unit.module.startswith("inpaint"):
+            mask = inputs.image(params.inpaint.mask)
+        if image is None:
+            image = inputs.image(params.init_images[0])
+            mode = next(
+                (m for m in CONTROL_RESIZE_MODES if m.lower() == params.resize_mode.lower()),
+                CONTROL_RESIZE_MODES[0],
+            )
+            unit = unit.model_copy(update={"resize_mode": mode})
+    assert image is not None, "txt2img units have pictures of their own"
+    return unit_map(unit, image, mask, size, size, params.seed + params.subseed).picture()
