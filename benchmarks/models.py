@@ -46,6 +46,8 @@ from webui.checkpoints.lora_file import read_lora  # noqa: E402
 from webui.model_process.loaded_models import LoadedModels, ModelPlan  # noqa: E402
 from webui.networks.lora.applying import set_changes  # noqa: E402
 from webui.networks.lora.changes import LowRank  # noqa: E402
+from webui.networks.lora.holding import open_originals  # noqa: E402
+from webui.networks.packing import write_weight  # noqa: E402
 from webui.pipelines.loras import JobLoras  # noqa: E402
 from webui.prompts.networks import NetworkMention  # noqa: E402
 from webui.services.reading_ahead import ReadingAhead  # noqa: E402
@@ -371,7 +373,7 @@ def our_way(model: LoadedModel, lora: Path) -> tuple[Callable[[], None], Callabl
 
 
 def diffusers_way(model: LoadedModel, lora: Path) -> Callable[[], Cost] | None:
-    """Cost of load_lora_weights and fuse_lora; the networks are as before afterwards."""
+    """Cost of load_lora_weights and fuse_lora; the networks are as loaded afterwards."""
     from diffusers.utils import USE_PEFT_BACKEND
 
     if not USE_PEFT_BACKEND:
@@ -393,9 +395,20 @@ def diffusers_way(model: LoadedModel, lora: Path) -> Callable[[], Cost] | None:
         cost = cost_of(work)
         pipeline.unfuse_lora()
         pipeline.unload_lora_weights()
+        for network in (model.unet, model.text_encoder):
+            as_loaded(network)
         return cost
 
     return load_and_fuse
+
+
+def as_loaded(network: nn.Module) -> None:
+    """The weights of the file again; diffusers only subtracts what it added."""
+    originals = open_originals(network)
+    assert originals is not None
+    for path, layer in network.named_modules():
+        if "weight" in layer._parameters:
+            write_weight(layer, originals.read(f"{path}.weight"))
 
 
 MEASURES: dict[str, Callable[[Path, int], None]] = {

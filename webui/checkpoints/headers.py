@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 from webui.checkpoints.foreign_text import spelt, storable
 from webui.errors import CheckpointError
@@ -76,6 +76,21 @@ class TensorInfo:
         return (self.count * DTYPE_BITS.get(self.dtype, 32) + 7) // 8
 
 
+class FileState(NamedTuple):
+    """Tells an open file from every other, and from what it was before it was written to."""
+
+    device: int
+    inode: int
+    size: int
+    changed_ns: int
+
+
+def file_state(file: IO[bytes]) -> FileState:
+    """The state of an open file now."""
+    stat = os.fstat(file.fileno())
+    return FileState(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
 @dataclass(frozen=True)
 class Header:
     """Everything known about a weights file without its data.
@@ -86,6 +101,7 @@ class Header:
         metadata: Text by text; empty for torch files.
         data_start: Offset of the first data byte (safetensors only).
         places: Offset of each tensor's first byte in the file (safetensors only).
+        state: Of the file when the header was read (safetensors only).
     """
 
     path: Path
@@ -94,6 +110,7 @@ class Header:
     metadata: Mapping[str, str] = field(default_factory=dict)
     data_start: int = 0
     places: Mapping[str, int] = field(default_factory=dict)
+    state: FileState | None = field(default=None, compare=False)
 
 
 def read_header(path: Path) -> Header:
@@ -184,9 +201,9 @@ def read_safetensors_header(path: Path) -> Header:
     """
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            state = file_state(file)
             length = int.from_bytes(file.read(8), "little")
-            _check_length(path, length, size)
+            _check_length(path, length, state.size)
             raw = file.read(length)
     except OSError as err:
         raise unreadable(path, err) from err
@@ -201,8 +218,9 @@ def read_safetensors_header(path: Path) -> Header:
         places[name] = 8 + length + begin
         if end > begin:
             spans.append((begin, end))
-    _check_spans(path, spans, data_bytes=size - 8 - length)
-    return Header(path, "safetensors", tensors, metadata, data_start=8 + length, places=places)
+    data_start = 8 + length
+    _check_spans(path, spans, data_bytes=state.size - data_start)
+    return Header(path, "safetensors", tensors, metadata, data_start, places, state)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -30,9 +30,11 @@ from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.headers import Header, read_header
 from webui.checkpoints.identify import identify_vae, text_prefix
 from webui.checkpoints.keys import UNET, VAE, Keys
+from webui.checkpoints.rereading import StoredWeights
 from webui.checkpoints.specs import ArchSpec, TextSpec, UNetSpec, VaeSpec
 from webui.checkpoints.weights import RenamedWeights, Weights, open_weights
 from webui.errors import CheckpointError
+from webui.networks.lora.holding import set_originals
 from webui.networks.small_weights import first_stored, small_weights
 
 PROJECTION: Final = "text_projection.weight"
@@ -129,6 +131,9 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
             state[name] = stored.to(device=at.device, dtype=at.dtype, copy=True)
     module.load_state_dict(state, strict=True, assign=True)
     _fill_constants(module, at.device)
+    originals = StoredWeights(weights.header, source.sources)
+    if not small and originals.open() is not None:
+        set_originals(module, originals)
     return module.eval().requires_grad_(False)
 
 

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_PACKED: Final = 64 * 64
 """Weights with fewer elements are not worth a layout of their own."""
+PIECE: Final = 1 << 18
+"""Elements that are compared at a time."""
+_BITS: Final = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Whole numbers as wide as so many bytes."""
 
 
 class _Packed(nn.Module):
@@ -228,6 +232,40 @@ def put_back(layer: nn.Module, held: HeldLayer) -> None:
         layer._parameters["weight"] = weight
     if held.bias is not None or "bias" in layer._parameters:
         layer._parameters["bias"] = held.bias
+
+
+def has_weight(layer: nn.Module, wanted: Tensor) -> bool:
+    """Whether a layer's weight is this one, bit for bit; it is unpacked for that.
+
+    Args:
+        wanted: Of any number format and device, with as many elements.
+    """
+    present: Tensor = layer.weight.detach()  # type: ignore[operator,assignment]
+    bits = _BITS[present.element_size()]
+    pieces = zip(_pieces(present), _pieces(wanted.reshape(present.shape)), strict=True)
+    return all(torch.equal(p.view(bits), w.to(p).view(bits)) for p, w in pieces)
+
+
+def _pieces(weight: Tensor) -> tuple[Tensor, ...]:
+    """Rows together, few enough that a copy of them stays in the processor's cache."""
+    rows = max(1, PIECE * len(weight) // max(1, weight.numel())) if weight.ndim else 1
+    return weight.split(rows) if weight.ndim else (weight,)
+
+
+def write_weight(layer: nn.Module, own: Tensor) -> None:
+    """Give a layer this weight: the memory it has is written over, unless it is packed.
+
+    Args:
+        own: Of any number format and device, with as many elements.
+    """
+    present = layer._parameters.get("weight")
+    if present is not None:
+        with torch.inference_mode():  # it may have been loaded in such a mode
+            present.detach().copy_(own.reshape(present.shape))
+        return
+    assert isinstance(layer, _Packed) and layer._packed is not None
+    with torch.inference_mode(False):
+        layer.weight = own.reshape(layer._packed.shape).to(torch.float32, copy=True)
 
 
 def home_of(layer: nn.Module) -> torch.device:

@@ -12,7 +12,7 @@ from torch import nn
 
 from webui.checkpoints.load import LoadedModel, module_bytes
 from webui.checkpoints.memory import Bytes
-from webui.networks.lora.applying import changes_in, held_bytes, set_changes
+from webui.networks.lora.applying import held_bytes, set_changes
 from webui.networks.small_weights import half_bytes
 
 _WAITS: Final = "_waits_in_main_memory"
@@ -59,10 +59,12 @@ class NetworkPart:
             self._network.to(self._device)
 
     def slim(self) -> bool:
-        """Take off what LoRAs changed; they are put on again when the network is used."""
-        has_changes = bool(changes_in(self._network))
+        """Take off what LoRAs changed, where that frees what it replaced; they are put on again
+        when the network is used."""
+        if not held_bytes(self._network):
+            return False
         set_changes(self._network, ())
-        return has_changes
+        return True
 
 
 class FilePart:

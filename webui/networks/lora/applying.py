@@ -1,8 +1,9 @@
 """Change a network's weights for a while, and put back exactly what was there.
 
 The changed weights are calculated once, in float32, and stand in the layers until other changes
-are asked for; what they replaced is kept untouched beside them (on GPUs in main memory). A
-network remembers what is in it, so asking for the same again costs nothing.
+are asked for. What they replaced is read again from the file it came from, or, where that cannot
+be, kept beside them (``holding.py``). A network remembers what is in it, so asking for the same
+again costs nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from webui.networks.lora.changes import LayerChange
-from webui.networks.packing import HeldLayer, dense_weight, hold_layer, home_of, put_back
-from webui.networks.small_weights import SMALL, best_weight, stored_as
+from webui.networks.lora.holding import (
+    ChangedLayer,
+    KeptLayer,
+    LentLayer,
+    OpenOriginals,
+    open_originals,
+)
+from webui.networks.packing import has_weight, hold_layer, home_of
+from webui.networks.small_weights import SMALL
 
 _STATE = "_changed_for_a_while"
 
@@ -42,15 +50,19 @@ class NetworkChange:
 @dataclass
 class _State:
     key: tuple[Hashable, ...] = ()
-    held: dict[str, HeldLayer] = field(default_factory=dict[str, HeldLayer])
+    held: dict[str, ChangedLayer] = field(default_factory=dict[str, ChangedLayer])
+    originals: OpenOriginals | None = None
+    """Open as long as a layer may need it; None = what is replaced is kept."""
 
 
 def set_changes(network: nn.Module, changes: Sequence[NetworkChange]) -> None:
     """Make a network's weights its own plus these changes, applied in order.
 
     Args:
-        network: Its layers' weights are replaced, never written into.
+        network: Its layers' weights are replaced; written into only where they can be read again.
         changes: Empty = its own weights again, bit for bit. Those of weight 0 do not count.
+    Raises:
+        CheckpointError: Its own weights cannot be read any more. The network is of no use then.
     """
     wanted = [change for change in changes if change.weight != 0]
     key = tuple(change.key for change in wanted)
@@ -60,20 +72,37 @@ def set_changes(network: nn.Module, changes: Sequence[NetworkChange]) -> None:
     paths = dict.fromkeys(path for change in wanted for path in change.layers)
     state.key = ("unfinished",)  # should it end here, the next call begins anew
     try:
-        for path in [path for path in state.held if path not in paths]:
-            put_back(network.get_submodule(path), state.held.pop(path))
+        _put_back(network, state, [path for path in state.held if path not in paths])
         with torch.inference_mode(False), torch.no_grad():
             for path in paths:
                 layer = network.get_submodule(path)
-                held = state.held.get(path) or hold_layer(layer)
-                state.held[path] = held
-                _change(layer, held, path, wanted)
-                held.wait_aside(layer)
+                if path not in state.held:
+                    state.held[path] = _begin(network, state, path)
+                _change(layer, state.held[path], path, wanted)
+                state.held[path].wait_aside(layer)
     except BaseException:
-        for path in list(state.held):
-            put_back(network.get_submodule(path), state.held.pop(path))
+        _put_back(network, state, list(state.held))
+        state.key = ()
         raise
     state.key = key
+
+
+def _begin(network: nn.Module, state: _State, path: str) -> ChangedLayer:
+    """What holds a layer's own weight, which must be in the layer now."""
+    layer, name = network.get_submodule(path), f"{path}.weight"
+    if not state.held:
+        state.originals = open_originals(network)
+    if state.originals is not None and has_weight(layer, state.originals.read(name)):
+        return LentLayer(layer, name, state.originals)
+    return KeptLayer(layer)
+
+
+def _put_back(network: nn.Module, state: _State, paths: Sequence[str]) -> None:
+    for path in paths:
+        state.held[path].put_back(network.get_submodule(path))
+        del state.held[path]
+    if not state.held:
+        state.originals = None
 
 
 def changes_in(network: nn.Module) -> tuple[Hashable, ...]:
@@ -93,53 +122,49 @@ def held_bytes(network: nn.Module) -> int:
 def bytes_to_hold(network: nn.Module, changes: Sequence[NetworkChange]) -> int:
     """Bytes that ``set_changes`` will need beside what is there now, about."""
     state: _State = network.__dict__.get(_STATE) or _State()
+    if (state.originals if state.held else open_originals(network)) is not None:
+        return 0
     paths = {path for change in changes if change.weight for path in change.layers}
     layers = (network.get_submodule(path) for path in paths - set(state.held))
     return sum(hold_layer(layer).nbytes() for layer in layers)
 
 
-def _change(layer: nn.Module, held: HeldLayer, path: str, changes: Sequence[NetworkChange]) -> None:
+def _change(
+    layer: nn.Module, held: ChangedLayer, path: str, changes: Sequence[NetworkChange]
+) -> None:
     acting = [
         (part, amount, change.rank_limit)
         for change in changes
         if (part := change.layers.get(path)) is not None
         and (amount := change.weight * change.share.get(path, 1.0))
     ]
+
+    def add(weight: Tensor) -> None:
+        for part, amount, rank_limit in acting:
+            if part.weight is not None:
+                part.weight.add_to(weight, amount, rank_limit)
+
     if any(part.weight is not None for part, _, _ in acting):
-        changed = _changed_weight(layer, held, acting)
-        layer.weight = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
+        held.change(layer, add)
     else:
-        put_back(layer, held)
+        held.put_back(layer)
     biases = [(part.bias, amount) for part, amount, _ in acting if part.bias is not None]
     if biases:
-        changed = _changed_bias(layer, held, biases)
+        changed = _changed_bias(layer, held.bias, biases)
         layer.bias = nn.Parameter(changed, requires_grad=False)  # type: ignore[assignment]
     elif layer._parameters.get("bias") is not held.bias:
         layer.bias = held.bias  # type: ignore[assignment]
 
 
-def _changed_weight(
-    layer: nn.Module, held: HeldLayer, acting: Sequence[tuple[LayerChange, float, int | None]]
-) -> Tensor:
-    """The layer's own weight with all changes, in its number format."""
-    own = dense_weight(layer, held)
-    weight = best_weight(layer, own)
-    if held.weight is not None and weight.data_ptr() == held.weight.data_ptr():
-        weight = weight.clone()
-    for part, amount, rank_limit in acting:
-        if part.weight is not None:
-            part.weight.add_to(weight, amount, rank_limit)
-    return stored_as(layer, weight, own.dtype)
-
-
 def _changed_bias(
-    layer: nn.Module, held: HeldLayer, biases: Sequence[tuple[Tensor, float]]
+    layer: nn.Module, own: Tensor | None, biases: Sequence[tuple[Tensor, float]]
 ) -> Tensor:
     """The layer's own bias, zeros where it has none, with what is added to it."""
     added = [bias.to(home_of(layer), torch.float32).flatten() * amount for bias, amount in biases]
     total = torch.stack(added).sum(0)
-    if held.bias is not None:
-        return (total + held.bias.to(total)).to(held.bias.dtype)
-    if held.weight is None or held.weight.dtype == SMALL:
+    if own is not None:
+        return (total + own.to(total)).to(own.dtype)
+    weight = layer._parameters.get("weight")  # none = packed, which only float32 is
+    if weight is None or weight.dtype == SMALL:
         return total
-    return total.to(held.weight.dtype)
+    return total.to(weight.dtype)
