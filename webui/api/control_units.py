@@ -154,22 +154,22 @@ def _choice(value: Any, choices: Sequence[str], aliases: Mapping[str, int], plac
 def _pictures(image: Any, mask: Any, place: str) -> tuple[str, str]:
     """Picture and mask out of the forms in which clients send them; '' = none."""
     if isinstance(image, list | tuple) and image:
-        first = image[0]
-        image, mask = (
-            (first.get("image"), first.get("mask") or mask)
-            if isinstance(first, Mapping)
-            else (first, image[1] if len(image) > 1 else mask)
-        )
-    elif isinstance(image, Mapping):
+        pair: Sequence[Any] = image
+        image = pair[0]
+        mask = pair[1] if len(pair) > 1 and isinstance(image, str) else mask
+    if isinstance(image, Mapping):
         image, mask = image.get("image"), image.get("mask") or mask
-    for name, value in (("image", image), ("mask", mask)):
-        if value is not None and not isinstance(value, str):
-            raise ParamsError(
-                f"{place}.{name} was {str(value)[:80]!r}; base64 text is needed.",
-                "Send a picture as base64, or its sha256 where it was sent before.",
-                field=f"{place}.{name}",
-            )
-    return image or "", mask or ""
+    return _text(image, f"{place}.image"), _text(mask, f"{place}.mask")
+
+
+def _text(value: Any, place: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise ParamsError(
+        f"{place} was {str(value)[:80]!r}; base64 text is needed.",
+        "Send a picture as base64, or its sha256 where it was sent before.",
+        field=place,
+    )
 
 
 def _kept(studio: Studio, text: str, place: str) -> str | None:

@@ -18,10 +18,10 @@ from webui.api.lenient import Bool, Float, Int, Text
 from webui.api.pictures import decode_picture, invalid_picture
 from webui.api.schemas import FAILURES
 from webui.errors import LibraryError
-from webui.params import MAX_CONTROL_UNITS
+from webui.params import MAX_CONTROL_UNITS, ControlUnit
 from webui.pictures import load_upright
 from webui.preprocessors import names
-from webui.preprocessors.names import Knob, Preprocessor
+from webui.preprocessors.names import Knob, Preprocessor, complete
 from webui.studio import Studio
 
 VERSION: Final = 3
@@ -128,6 +128,17 @@ def _control_type(kind: str, titles: list[str]) -> dict[str, Any]:
     }
 
 
+def _as_unit(module: Preprocessor, body: DetectBody) -> ControlUnit:
+    """What the preprocessor is told, as a unit tells it."""
+    asked = {
+        "processor_res": body.controlnet_processor_res,
+        "threshold_a": body.controlnet_threshold_a,
+        "threshold_b": body.controlnet_threshold_b,
+    }
+    values = {name: value for name, value in asked.items() if value is not None}
+    return ControlUnit.model_construct(model=NO_MODEL, module=module.name, **values)
+
+
 def _map(text: str, number: int, module: Preprocessor, body: DetectBody) -> str:
     from webui.preprocessors.maps import Knobs, make_map  # brings OpenCV
 
@@ -135,16 +146,9 @@ def _map(text: str, number: int, module: Preprocessor, body: DetectBody) -> str:
         picture = load_upright(decode_picture(text, f"controlnet_input_images[{number}]"))
     except LibraryError as err:
         raise invalid_picture(f"controlnet_input_images[{number}]: {err}") from err
-    asked = body.controlnet_processor_res
-    resolution = (
-        int(module.resolution.kept(-1 if asked is None else asked)) if module.resolution else 0
-    )
-    given = (body.controlnet_threshold_a, body.controlnet_threshold_b)
-    values = [
-        knob.kept(-1 if value is None else value)
-        for knob, value in zip(module.knobs, given, strict=False)
-    ]
-    found = make_map(np.array(picture.convert("RGB")), module, resolution, Knobs(*values))
+    unit = complete(_as_unit(module, body))
+    knobs = Knobs(unit.threshold_a, unit.threshold_b)
+    found = make_map(np.array(picture.convert("RGB")), module, unit.processor_res, knobs)
     file = io.BytesIO()
     Image.fromarray(found).save(file, "PNG", compress_level=1)
     return base64.b64encode(file.getvalue()).decode("ascii")

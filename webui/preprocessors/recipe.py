@@ -1,8 +1,8 @@
 """How a control unit stands in a recipe, written and read.
 
 Source:
-    ``ControlNet 0: "Module: canny, Model: name [hash8], …"`` of sd-webui-controlnet 1.1.455, and the
-    older ``ControlNet: "preprocessor: canny, model: …, starting/ending: (0, 1), …"``.
+    ``ControlNet 0: "Module: canny, Model: name [hash8], …"`` of sd-webui-controlnet 1.1.455, and
+    the older ``ControlNet: "preprocessor: canny, model: …, starting/ending: (0, 1), …"``.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def _written(unit: ControlUnit, titles: Mapping[str, str]) -> str:
 
 
 def read_units(params: Mapping[str, str]) -> dict[int, dict[str, Any]]:
-    """What a recipe tells of units: by number, values by ``ControlUnit``'s names, the model as it is
-    called there. What cannot be read is left out."""
+    """What a recipe tells of units: by number, values by ``ControlUnit``'s names, the model as it
+    is called there. What cannot be read is left out."""
     found: dict[int, dict[str, Any]] = {}
     for key, text in params.items():
         if match := _NUMBERED.match(key):
