@@ -12,7 +12,7 @@ from webui import PROGRAM_VERSION
 from webui.checkpoints.catalog import Catalog
 from webui.infotext import parse_infotext
 from webui.library.library import Library
-from webui.services.gallery.replay import Verdict, judge
+from webui.services.gallery.replay import Replays, Verdict, judge
 
 HERE = {"device": "cpu", "device_name": "cpu", "dtype": "float32", "torch": "2.13.0"}
 MADE_ON = {**HERE, "program": PROGRAM_VERSION}
@@ -72,6 +72,19 @@ def test_models_that_are_missing_come_first(catalog) -> None:
     assert found.level == "cannot"
     assert keys(found) == ["lacks_checkpoint", "lacks_vae", "unrecorded"]
     assert found.reasons[0].name == "starter [0123456789]"
+
+
+def test_recipe_that_names_no_checkpoint_is_not_said_to_lack_one(catalog) -> None:
+    found = judge(parse_infotext("a cat\nSteps: 3, Seed: 5, RNG: CPU"), MADE_ON, catalog, HERE)
+    assert (found.level, keys(found)) == ("close", ["unnamed_checkpoint"])
+
+
+def test_picture_whose_record_is_gone_is_judged_as_one_from_elsewhere(
+    catalog, tmp_path: Path
+) -> None:
+    replays = Replays(Library(tmp_path, tmp_path / "library.sqlite3"), catalog, lambda: HERE)
+    found, same = replays.of("a cat\nSteps: 3, Seed: 5, Model: starter, RNG: CPU", 77)
+    assert found is not None and keys(found) == ["unhashed", "unrecorded"] and same == []
 
 
 def test_word_that_was_an_embedding_is_told_of(catalog) -> None:

@@ -61,6 +61,12 @@ class Folders:
         first = next(iter(self.models), None)
         return self.data / "models" if first in (None, PROJECT_DIR / "models") else first
 
+    def are_inside(self, folder: Path) -> bool:
+        """Whether a folder lies around the program, its data or its models, as ``/`` or a home
+        folder does: nothing is served from such a folder, and nothing in it taken for pictures."""
+        own = (PROJECT_DIR, self.data, *self.models)
+        return any(kept.resolve().is_relative_to(folder.resolve()) for kept in own)
+
     @property
     def mirrors(self) -> Path:
         """The list of mirrors, which people may edit."""

@@ -439,13 +439,17 @@ class Library:
         Raises:
             LibraryError: No picture has that id.
         """
-        picture = self._index.get(picture_id)
+        picture = self.find(picture_id)
         if picture is None:
             raise LibraryError(
                 f"No picture has the number {picture_id}.",
                 "It may have been cleared away; look at the gallery for those that exist.",
             )
         return picture
+
+    def find(self, picture_id: int) -> SavedPicture | None:
+        """One picture's record; None when there is none (any more)."""
+        return self._index.get(picture_id)
 
     def by_path(self, path: Path) -> SavedPicture | None:
         """The record of the picture at this path, or None."""

@@ -134,6 +134,7 @@ GALLERY_TEXTS: dict[str, tuple[str, str]] = {
         "Proved: {count} other picture(s) painted pixel for pixel the same.",
         "已验证：另有 {count} 张图与它逐像素相同。",
     ),
+    "gal_why_unnamed_checkpoint": ("the recipe names no checkpoint", "配方中没有写明模型"),
     "gal_why_lacks_checkpoint": ("the checkpoint {name} is missing", "缺少模型 {name}"),
     "gal_why_lacks_vae": ("the VAE {name} is missing", "缺少 VAE {name}"),
     "gal_why_lacks_lora": ("the LoRA {name} is missing", "缺少 LoRA {name}"),

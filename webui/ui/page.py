@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import FastAPI
 
-from webui.settings import PROJECT_DIR
 from webui.ui import (
     cost,
     draft,
@@ -124,7 +122,9 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     png_info.connect(page.png_info, studio)
     models_tab.connect(page.models, studio, page.browser, page.quick, [page.txt2img, page.img2img])
     queue_tab.connect(page.queue, studio, page.browser)
-    queue_tab.connect_editing(page.queue, studio, page.browser, page.txt2img, page.tabs)
+    queue_tab.connect_editing(
+        page.queue, studio, page.browser, page.tabs, [page.txt2img, page.img2img], page.restore
+    )
     targets = picture_buttons.connect(
         page.txt2img, page.img2img, page.restore, page.png_info, page.tabs, page.quick,
         page.browser, studio,
@@ -288,10 +288,4 @@ def output_folders(studio: Studio) -> list[str]:
         data / "cache" / "results",
         *(data / part for part in chosen if part),
     ]
-    kept = [PROJECT_DIR, data, *studio.settings.folders.models]
-    return sorted({str(f) for f in folders if not any(_holds(f, inner) for inner in kept)})
-
-
-def _holds(folder: Path, inner: Path) -> bool:
-    """True when ``inner`` is that folder or lies below it."""
-    return inner.resolve().is_relative_to(folder.resolve())
+    return sorted({str(f) for f in folders if not studio.settings.folders.are_inside(f)})

@@ -32,8 +32,8 @@ class Reason:
     """Why it is not exact.
 
     Attributes:
-        key: ``lacks_checkpoint``, ``lacks_vae``, ``lacks_lora``, ``other_vae``, ``other_lora``,
-            ``other_embedding``, ``other_device``, ``other_dtype``, ``other_torch``,
+        key: ``lacks_checkpoint``, ``lacks_vae``, ``lacks_lora``, ``unnamed_checkpoint``,
+            ``other_vae``, ``other_lora``, ``other_embedding``, ``other_device``, ``other_dtype``, ``other_torch``,
             ``other_program``, ``unhashed``, ``unrecorded`` or ``gpu_noise``.
         name: The file, or what it was made on.
         here: What stands for it on this machine; empty where nothing does.
@@ -74,13 +74,14 @@ class Replays:
         """The verdict on a picture, and the proofs.
 
         Args:
-            image: The picture's number in the library; None for one that was not painted here.
+            image: The picture's number in the library; None for one that was not painted here. A
+                record that is gone is as none.
         Returns:
             None for a picture whose recipe paints nothing; and the numbers in the library of
             pictures that are the same, pixel for pixel.
         """
         read = parse_infotext(infotext)
-        saved = self.library.get(image) if image is not None else None
+        saved = self.library.find(image) if image is not None else None
         same = [picture.id for picture in self.library.same_pixels(saved)] if saved else []
         if "Steps" not in read.params:
             return None, same
@@ -118,6 +119,9 @@ def judge(
 
 def _checkpoint(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
     wanted, name = params.get("Model hash", ""), params.get("Model", "")
+    if not wanted and not name:
+        yield Reason("unnamed_checkpoint", "")
+        return
     try:
         catalog.find_checkpoint(wanted or name)
     except CheckpointError:

@@ -54,7 +54,7 @@ class GalleryRoom:
         self.watch = GalleryWatch(
             self._store, journal, library, lineage=lambda saved: lineage(jobs, inputs, saved),
             outputs=self._outputs, may_add=settings.is_private,
-            kept=(folders.data, *folders.models),
+            is_too_wide=folders.are_inside,
         )  # fmt: skip
         self.deeds = GalleryDeeds(self.pictures, self.watch, replays)
 

@@ -19,7 +19,6 @@ from webui.library.gallery.rows import Origin
 from webui.library.gallery.scan import Found, Scan
 from webui.library.gallery.store import GalleryStore
 from webui.library.library import Library, SavedPicture
-from webui.settings import PROJECT_DIR
 
 logger = logging.getLogger(__name__)
 LOOK_AGAIN_SECONDS = 300.0
@@ -41,7 +40,7 @@ class GalleryWatch:
         library: Knows what was painted here. lineage: How a picture came about.
         outputs: The output folders as they are set now.
         may_add: People may add folders of this machine's disk.
-        kept: Folders that no looked-through folder may hold: the program, its data, its models.
+        is_too_wide: Tells folders that are not looked through (``Folders.are_inside``).
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class GalleryWatch:
         lineage: Lineage,
         outputs: Callable[[], list[Path]],
         may_add: bool,
-        kept: tuple[Path, ...],
+        is_too_wide: Callable[[Path], bool],
     ) -> None:
         self._store = store
         self._journal = journal
@@ -61,7 +60,7 @@ class GalleryWatch:
         self._lineage = lineage
         self._outputs = outputs
         self.may_add = may_add
-        self._kept = (PROJECT_DIR, *kept)
+        self._is_too_wide = is_too_wide
         self._woken, self._stopped, self._interrupted = (threading.Event() for _ in range(3))
         self._catching_up, self._looking = threading.Lock(), threading.Lock()
         self._is_asked = False
@@ -228,10 +227,6 @@ class GalleryWatch:
             if not self._is_too_wide(folder)
         }
         return sorted(f for f in usable if not any(f != o and f.is_relative_to(o) for o in usable))
-
-    def _is_too_wide(self, folder: Path) -> bool:
-        """True for a folder around the program or its data, such as ``/`` or a home folder."""
-        return any(kept.resolve().is_relative_to(folder.resolve()) for kept in self._kept)
 
     def sources(self) -> list[str]:
         """Folders that people have added."""
