@@ -33,8 +33,8 @@ class Reason:
 
     Attributes:
         key: ``lacks_checkpoint``, ``lacks_vae``, ``lacks_lora``, ``unnamed_checkpoint``,
-            ``other_vae``, ``other_lora``, ``other_embedding``, ``other_device``, ``other_dtype``, ``other_torch``,
-            ``other_program``, ``unhashed``, ``unrecorded`` or ``gpu_noise``.
+            ``other_vae``, ``other_lora``, ``other_embedding``, ``other_device``, ``other_dtype``,
+            ``other_torch``, ``other_program``, ``unhashed``, ``unrecorded`` or ``gpu_noise``.
         name: The file, or what it was made on.
         here: What stands for it on this machine; empty where nothing does.
     """
