@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.describing.small_describers import write_tagger
-from tests.training.pictures import picture
+from tests.training.pictures import GREEN, picture
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.jobs.live import LiveJob
 from webui.jobs.store import Job
@@ -30,6 +30,7 @@ from webui.training.presets import MEMORIES, SUBJECTS, Wish, preset
 from webui.training.steps import STATE_FACTS
 from webui.ui import queue_tab, train_faces, train_stage, train_use, train_view, train_words
 from webui.ui.session import Visitor
+from webui.ui.train_foretell import class_field
 from webui.ui.train_form import (
     DEFAULTS,
     changes_from,
@@ -90,6 +91,24 @@ def test_options_when_listed_then_each_has_a_field_and_words() -> None:
     assert 'value="512,768"' in html and 'value="1e-05"' in html
     assert 'data-option="flip_aug" checked' in html
     assert html.count("dq-changed") == 1 and html.count("dq-wrong") == 1
+
+
+def test_class_pictures_when_another_set_is_chosen_then_all_of_them_join_in_under_their_own_word(
+    studio: Studio, tmp_path: Path
+) -> None:
+    form = _form(studio, tmp_path)
+    sets = sets_of(studio, "")
+    sets.make("dogs")
+    sets.add("dogs", [picture(tmp_path / f"d{at}.png", colour=GREEN) for at in range(5)])
+    assert choice({**form, "class_set": "小明 set"}, studio, sets).options.reg_data_dir == ""
+    options = choice({**form, "class_set": "dogs"}, studio, sets).options
+    plan = foresee(studio, options).plan
+    reg = [entry for entry in plan.entries() if entry.subset.is_reg]
+    assert len(reg) == 5 and {entry.caption for entry in reg} == {"dogs"}, "not the new word"
+    assert plan.count(is_reg=True) == plan.count(is_reg=False)
+    told = class_field(["小明 set", "dogs"], "小明 set", "gone", "zh")
+    assert told["choices"] == [("无", ""), "dogs"] and told["value"] == "" and told["visible"]
+    assert not class_field(["小明 set"], "小明 set", "", "en")["visible"]
 
 
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])

@@ -18,6 +18,7 @@ from webui.training.notices import Notice, first_names
 from webui.training.photographs import pictures_in, readable_suffixes
 
 _FOLDER_NAME = re.compile(r"(\d+)(?:_(.*))?", re.DOTALL)
+REG = "reg_data_dir"
 SUGGESTED_REPEATS = ((10, 7), (50, 5), (100, 3))
 """Up to so many pictures, so many repeats; more pictures need none."""
 
@@ -53,7 +54,7 @@ def find_datasets(options: TrainingOptions) -> tuple[tuple[DatasetOptions, ...],
     else:
         subsets = _subsets(options.train_data_dir, "train_data_dir", options, said)
         if options.reg_data_dir:
-            found = _subsets(options.reg_data_dir, "reg_data_dir", options, said)
+            found = _subsets(options.reg_data_dir, REG, options, said)
             subsets += [subset.model_copy(update=_as_reg(options)) for subset in found]
     return (make_dataset(options, subsets),), said
 
@@ -157,9 +158,14 @@ def _no_pictures(folder: str, field: str, skipped: list[str]) -> ParamsError:
 def _whole_folder(
     folder: Path, pictures: int, field: str, options: TrainingOptions, said: list[Notice]
 ) -> Subset:
-    """The folder itself as one subset; its own name may carry repeats and words."""
-    parsed = parse_folder_name(folder.name)
-    repeats = options.repeats or (parsed[0] if parsed else 0)
+    """The folder itself as one subset; its own name may carry repeats and words.
+
+    Class pictures are balanced with the others, so each comes once before any comes again; the word
+    that is taught is none of theirs.
+    """
+    parsed, is_reg = parse_folder_name(folder.name), field == REG
+    own = parsed[0] if parsed else 0
+    repeats = own or 1 if is_reg else options.repeats or own
     if not repeats:
         raise ParamsError(
             f'{field}: "{folder}" holds {pictures} images but no folder named like "10_mychar". '
@@ -168,5 +174,6 @@ def _whole_folder(
             field=field,
         )
     said.append(Notice("folder_is_subset", {"folder": folder.name, "repeats": repeats}))
-    words = parsed[1] if parsed else options.trigger_words or folder.name
+    taught = "" if is_reg else options.trigger_words
+    words = parsed[1] if parsed else taught or folder.name
     return make_subset(options, image_dir=str(folder), num_repeats=repeats, class_tokens=words)

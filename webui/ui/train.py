@@ -20,7 +20,13 @@ from webui.training.written import read_text
 from webui.ui import train_pictures, train_stage, train_use, train_words
 from webui.ui.session import Visitor, client_name, user_of, visitor_of
 from webui.ui.texts import language_of, say
-from webui.ui.train_foretell import foretell, options_html, pictures_html, show_pictures
+from webui.ui.train_foretell import (
+    class_field,
+    foretell,
+    options_html,
+    pictures_html,
+    show_pictures,
+)
 from webui.ui.train_form import (
     DEFAULTS,
     EXPERT,
@@ -71,7 +77,11 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
 
     def show_set(values: Values, request: gr.Request) -> dict:
         now = form.read(values)
+        names = sets_of(studio, user_of(request)).names()
         return {
+            form.class_set: class_field(
+                names, now["set_name"], now["class_set"], language_of(request)
+            ),
             parts.faces.shown: "", parts.faces.job: None,
             parts.words.shown: "", parts.words.job: None,
             **show_pictures(parts, studio, now, request),
@@ -100,6 +110,7 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
             parts.drop: None,
             form.changes: now["changes"],
             form.set_name: gr.update(choices=sets.names(), value=name),
+            form.class_set: class_field(sets.names(), name, now["class_set"], language_of(request)),
             form.word: now["word"],
             **show_pictures(parts, studio, now, request),
         }
@@ -111,10 +122,10 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
     wire(form.view.change, show_view, form.components(), [parts.expert, parts.options])
     shown = [parts.pictures, parts.report, *parts.foretells()]
     looked = [parts.faces.shown, parts.faces.job, parts.words.shown, parts.words.job]
-    wire(form.set_name.change, show_set, form.components(), [*shown, *looked])
+    wire(form.set_name.change, show_set, form.components(), [form.class_set, *shown, *looked])
     wire(form.set_name.input, choose_set, [form.set_name], [form.word])
     dropped = [parts.drop, *form.components()]
-    taken = [parts.drop, form.set_name, form.word, form.changes, *shown]
+    taken = [parts.drop, form.set_name, form.class_set, form.word, form.changes, *shown]
     wire(parts.drop.upload, take, dropped, taken)
     wire(form.word.blur, take_named, dropped, taken)
     wire(form.word.submit, take_named, dropped, taken)
@@ -269,6 +280,7 @@ def opened(
     return {
         **{getattr(fields, name): value for name, value in form.items()},
         fields.set_name: gr.update(choices=names, value=form["set_name"]),
+        fields.class_set: class_field(names, form["set_name"], form["class_set"], language),
         fields.checkpoint: gr.update(choices=checkpoints, value=form["checkpoint"]),
         parts.pictures: pictures_html(studio, form["set_name"], user, language),
         parts.words.tools: train_words.tools_view(studio, language),

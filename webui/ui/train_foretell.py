@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,6 +17,7 @@ from webui.ui.train_form import (
     Choice,
     checkpoint_of,
     choice,
+    class_choices,
     read_changes,
     sets_of,
     toml_of,
@@ -73,6 +74,17 @@ def show_pictures(
         parts.report: "",
         **foretell(parts, studio, form, user, language),
     }
+
+
+def class_field(
+    names: Sequence[str], chosen: str | None, now: str | None, language: str
+) -> dict[str, Any]:
+    """The field for class pictures: the other sets; unseen while there are none."""
+    others = class_choices(names, chosen)
+    nothing = (say("train_class_none", language), "")
+    return gr.update(
+        choices=[nothing, *others], value=now if now in others else "", visible=bool(others)
+    )
 
 
 def pictures_html(studio: Studio, name: str | None, user: str, language: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 TAB = "train"
 SIMPLE, EXPERT = "simple", "expert"
 DEFAULTS: dict[str, Any] = {
-    "view": SIMPLE, "set_name": "", "word": "", "subject": CHARACTER, "memory": "",
-    "checkpoint": "", "changes": "{}",
+    "view": SIMPLE, "set_name": "", "word": "", "subject": CHARACTER, "class_set": "",
+    "memory": "", "checkpoint": "", "changes": "{}",
 }  # fmt: skip
 """Fields of the tab; ``changes`` holds options a person set, by name, as JSON text."""
 OWN_OPTIONS = PLACES - {"sample_prompts"}
@@ -98,8 +98,15 @@ def choice(form: Mapping[str, Any], studio: Studio, sets: TrainingSets) -> Choic
         values["pretrained_model_name_or_path"] = record.name
     if name:
         values["train_data_dir"] = str(sets.folder(name))
+        if form["class_set"] in class_choices(sets.names(), name):
+            values["reg_data_dir"] = str(sets.folder(form["class_set"]))
     reading = read_options({**values, **changes})
     return Choice(reading.options, name, reading.notices)
+
+
+def class_choices(names: Sequence[str], chosen: str | None) -> list[str]:
+    """Sets that may stand beside the chosen one as class pictures."""
+    return [name for name in names if name != chosen]
 
 
 def refuse_paths(changes: Mapping[str, Any], settings: Settings) -> None:

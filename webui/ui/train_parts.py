@@ -32,6 +32,7 @@ class TrainForm:
     set_name: gr.Dropdown
     word: gr.Textbox
     subject: gr.Radio
+    class_set: gr.Dropdown
     memory: gr.Radio
     checkpoint: gr.Dropdown
     changes: gr.Textbox
@@ -165,6 +166,10 @@ def _draw_wish() -> tuple[TrainForm, gr.File]:
         [(label(f"train_{name}"), name) for name in SUBJECTS], value=DEFAULTS["subject"],
         label=label("train_subject"), elem_id=_FIELDS.id("subject"), elem_classes="dq-big",
     )  # fmt: skip
+    class_set = gr.Dropdown(
+        [], value=None, label=label("train_class_set"), info=label("train_class_hint"),
+        elem_id=_FIELDS.id("class-set"), allow_custom_value=False, visible=False,
+    )  # fmt: skip
     memory = gr.Radio(
         [(label(f"train_memory_{name}"), name) for name in MEMORIES], value=None,
         label=label("train_memory"), elem_id=_FIELDS.id("memory"), elem_classes="dq-radio",
@@ -180,7 +185,8 @@ def _draw_wish() -> tuple[TrainForm, gr.File]:
             scale=2, min_width=150,
         )  # fmt: skip
     changes = gr.Textbox("{}", visible="hidden", elem_id=_FIELDS.id("changes"))
-    return TrainForm(view, set_name, word, subject, memory, checkpoint, changes), drop
+    form = TrainForm(view, set_name, word, subject, class_set, memory, checkpoint, changes)
+    return form, drop
 
 
 def _both(key: str) -> str:

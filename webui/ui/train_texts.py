@@ -22,6 +22,11 @@ TRAIN_LABELS: dict[str, tuple[str, str]] = {
     "train_character": ("A person or character", "人物 / 角色"),
     "train_style": ("A style", "画风"),
     "train_object": ("A thing", "物品"),
+    "train_class_set": ("Class pictures (optional)", "正则化图片（可选）"),
+    "train_class_hint": (
+        "A set of other things of its kind: what the model knows of them stays as it was",
+        "同类其他事物的图片集：避免模型遗忘原有概念",
+    ),
     "train_memory": ("Memory of the graphics card", "显存"),
     "train_memory_cpu": ("No card (slow)", "无显卡（慢）"),
     "train_memory_6": ("6 GB", "6 GB"),
@@ -49,6 +54,7 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
         "Teach it a person, a style or a thing from your photographs",
         "用自己的照片训练 LoRA：人物、画风或物品",
     ),
+    "train_class_none": ("none", "无"),
     "train_set_none": (
         "Drop some photographs first: 10 to 30 are good.",
         "请先放入照片，10～30 张为宜。",
