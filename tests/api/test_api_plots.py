@@ -110,3 +110,31 @@ def test_door_when_asked_for_the_axes_then_lists_names_and_choices(client: TestC
 
     assert "Euler a" in axes["Sampler"] and axes["Seed"] is None
     assert "Hires steps" not in axes and "Image CFG Scale" in axes
+
+
+def painted_prompts(client: TestClient, arguments: list[Any], **more: Any) -> dict[str, Any]:
+    scripts = {"Dynamic Prompts v2.17.1": {"args": arguments}}
+    body = {**SMALL, "prompt": "a {red|blue} {cat|dog}", "alwayson_scripts": scripts, **more}
+    answer = client.post("/sdapi/v1/txt2img", json=body)
+    assert answer.status_code == 200, answer.text
+    return json.loads(answer.json()["info"])
+
+
+def test_dynamic_prompts_when_combinatorial_then_paints_every_combination_once(
+    client: TestClient,
+) -> None:
+    told = painted_prompts(client, [True, True])
+
+    assert sorted(told["all_prompts"]) == ["a blue cat", "a blue dog", "a red cat", "a red dog"]
+
+
+def test_dynamic_prompts_when_off_or_unknown_parts_are_asked_for_then_says_so(
+    client: TestClient,
+) -> None:
+    off = painted_prompts(client, [False, True])
+    drawn = painted_prompts(client, [True, False, 1, True, False, False, 1.2], seed=3)
+
+    assert off["all_prompts"] == ["a {red|blue} {cat|dog}"]
+    assert drawn["all_prompts"][0].split()[1] in ("red", "blue")
+    assert [line for line in drawn["warnings"] if "Magic prompt" in line]
+    assert not [line for line in drawn["warnings"] if "attention" in line]

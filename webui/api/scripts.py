@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,8 @@ from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot
 
 TOLERATED_SCRIPTS = ("refiner", "extra options", "comments", "hypertile")
 """A1111's always-on scripts that clients mention out of habit; their arguments act nowhere."""
+
+_VERSION = re.compile(r" v\d[\w.]*$")
 
 DIRECTIONS = ("left", "right", "up", "down")
 
@@ -104,10 +107,40 @@ SOFT_INPAINTING = Script(
         Argument("difference_contrast", "Difference contrast", 2.0, "float", 0, 8, 0.25),
     ),
 )
+DYNAMIC_PROMPTS = Script(
+    "dynamic prompts",
+    is_alwayson=True,
+    is_img2img=False,
+    arguments=(
+        Argument("is_enabled", "Dynamic Prompts enabled", True, "bool"),
+        Argument("is_combinatorial", "Combinatorial generation", False, "bool"),
+        Argument("combinatorial_batches", "Combinatorial batches", 1, "int", 1, 10, 1),
+        Argument("is_magic_prompt", "Magic prompt", False, "bool"),
+        Argument("is_feeling_lucky", "I'm feeling lucky", False, "bool"),
+        Argument("is_attention_grabber", "Attention grabber", False, "bool"),
+        Argument("min_attention", "Minimum attention", 1.1, "float", -1, 2, 0.1),
+        Argument("max_attention", "Maximum attention", 1.5, "float", -1, 2, 0.1),
+        Argument("magic_length", "Max magic prompt length", 100, "int", 30, 300, 10),
+        Argument("magic_creativity", "Magic prompt creativity", 0.7, "float", 0.1, 3, 0.1),
+        Argument("use_fixed_seed", "Fixed seed", False, "bool"),
+        Argument("unlink_seed", "Unlink seed from prompt", False, "bool"),
+        Argument("disable_negative_prompt", "Don't apply to negative prompts", True, "bool"),
+        Argument("has_jinja", "Enable Jinja2 templates", False, "bool"),
+        Argument("no_images", "Don't generate images", False, "bool"),
+        Argument("max_generations", "Max generations", 0, "int", 0, 1000, 1),
+        Argument("magic_model", "Magic prompt model", "", "text"),
+        Argument("magic_blocklist", "Magic prompt blocklist regex", "", "text"),
+    ),
+)
+"""As of sd-dynamic-prompts 2.x, whose title ends with its version."""
 CONTROLNET = Script("controlnet", is_alwayson=True, is_img2img=False)
 """Its arguments are units, which ``control_units.py`` reads."""
 SCRIPTS = (
-    *(replace(CONTROLNET, is_img2img=is_img2img) for is_img2img in (False, True)),
+    *(
+        replace(script, is_img2img=is_img2img)
+        for is_img2img in (False, True)
+        for script in (CONTROLNET, DYNAMIC_PROMPTS)
+    ),
     *(Script(name, is_alwayson=True, is_img2img=False) for name in ("sampler", "seed")),
     *(Script(name, is_alwayson=True, is_img2img=True) for name in ("sampler", "seed")),
     SOFT_INPAINTING,
@@ -130,7 +163,7 @@ def check_scripts(body: PaintingBody) -> None:
     selected_script(body)
     known = {script.name: script for script in _scripts_for(body)}
     for name, entry in (body.alwayson_scripts or {}).items():
-        script = known.get(name.lower())
+        script = known.get(_without_version(name))
         if script is None and name.lower() not in TOLERATED_SCRIPTS:
             raise _not_found(name)
         if script is not None and not script.is_alwayson:
@@ -187,9 +220,13 @@ def script_entry(body: PaintingBody, script: Script) -> tuple[str, list[Any]]:
         ParamsError: Its entry is no object with a list ``args``.
     """
     for name, entry in (body.alwayson_scripts or {}).items():
-        if name.lower() == script.name:
+        if _without_version(name) == script.name:
             return name, _arguments_of(name, entry)
     return script.name, []
+
+
+def _without_version(name: str) -> str:
+    return _VERSION.sub("", name.lower())
 
 
 def _arguments_of(name: str, entry: Any) -> list[Any]:

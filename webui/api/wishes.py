@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webui.api.control_units import control_units
+from webui.api.dynamic_prompts import dynamic_notes, dynamic_overrides, is_combinatorial
 from webui.api.errors import ApiError
 from webui.api.other_checkpoints import refiner_values
 from webui.api.schemas import PaintingBody, SomeBody
@@ -86,8 +87,11 @@ def read_wish(
         CheckpointNotFoundError: There is nothing to paint with.
     """
     check_scripts(body)
-    overrides = {**(extra_overrides or {}), **(body.override_settings or {})}
+    overrides = {
+        **(extra_overrides or {}), **(body.override_settings or {}), **dynamic_overrides(body),
+    }  # fmt: skip
     overrides, notes = _known_overrides(studio, overrides)
+    notes.extend(dynamic_notes(body))
     notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
     try:
         request = make_request(studio, body, overrides).model_copy(update={"user": user})
@@ -158,6 +162,7 @@ def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any])
         "save": body.value("save_images"),
         "grid": None if body.value("save_images") else False,
         "overrides": overrides,
+        "combinatorial": is_combinatorial(body),
         "control": control_units(studio, body),
         **refiner_values(studio, body),
     }
