@@ -13,7 +13,7 @@ from webui.jobs.supervisor import Supervisor
 from webui.params import AnyParams, from_json
 from webui.services.forms.drafts import Drafts
 from webui.services.plots.plots import Plots
-from webui.services.resolve import AnyRequest
+from webui.services.resolve import AnyRequest, PaintingRequest
 from webui.services.training.jobs import PAUSABLE, not_pausable
 
 EDITING = "queue"
@@ -131,21 +131,25 @@ class JobControl:
         self.pause_job(job_id)
         self.drafts.save(client, EDITING, {"edited": job_id})
 
-    def replace(self, request: AnyRequest, client: str) -> bool:
+    def replace(self, request: AnyRequest | AnyParams, client: str) -> bool:
         """Let the job this browser edits ask for this instead, in its old place.
 
         Returns:
-            False when it edits none, or that one waits no more or was let go on.
+            False when it edits none, or one of another kind, or that one waits no more or was
+            let go on.
         Raises:
             WebUIError: As ``resolve``.
         """
         edited = self.drafts.load(client, EDITING).get("edited")
         if edited is None:
             return False
-        if not self.jobs.get(edited).is_paused:
+        job = self.jobs.get(edited)
+        if not job.is_paused:
             self.drafts.save(client, EDITING, {})
             return False
-        params: Any = self.resolve(request)
+        if job.kind != request.kind:
+            return False
+        params: Any = self.resolve(request) if isinstance(request, PaintingRequest) else request
         self.drafts.save(client, EDITING, {})
         is_replaced = self.jobs.replace_params(edited, params.kind, params.to_json())
         self.resume_job(edited)

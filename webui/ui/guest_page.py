@@ -90,7 +90,9 @@ def _connect(page: GuestPage, blocks: gr.Blocks, studio: Studio) -> None:
     img2img.connect(page.img2img, studio, page.browser, page.quick)
     connect_img2img_draft(page.img2img, page.browser, studio)
     queue_tab.connect(page.queue, studio, page.browser)
-    queue_tab.connect_editing(page.queue, studio, page.browser, page.txt2img, page.tabs)
+    queue_tab.connect_editing(
+        page.queue, studio, page.browser, page.tabs, [page.txt2img, page.img2img]
+    )
     targets = picture_buttons.connect_painting(
         page.txt2img, page.img2img, [], page.tabs, page.quick, page.browser, studio
     )

@@ -6,10 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import JobError
-from webui.params import TextToImage
 from webui.services.costs.queue_times import QueueTimes
-from webui.ui import cards
-from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
+from webui.ui import cards, job_forms
 from webui.ui.session import Visitor
 from webui.ui.texts import say
 
@@ -75,59 +73,27 @@ def drop(studio: Studio, job_id: int, before: str, visitor: Visitor) -> None:
 
 
 def can_edit(job: Job, visitor: Visitor) -> bool:
-    """True for the visitor's waiting jobs of txt2img."""
+    """True for the visitor's waiting jobs that a form of the page asks for."""
     is_own = visitor.owns(job.client, job.user)
-    return is_own and job.state == "queued" and job.kind == "txt2img" and job.parent is None
+    return is_own and job.state == "queued" and job.kind in job_forms.TABS and job.parent is None
 
 
-def edit(studio: Studio, job_id: int, visitor: Visitor) -> dict[str, Any]:
-    """Hold a waiting job, so that the next Generate of this browser replaces it.
+def edit(studio: Studio, job_id: int, visitor: Visitor) -> tuple[str, dict[str, Any]]:
+    """Hold a waiting job, so that the next request of this browser for the same kind of work
+    takes its place.
 
     Returns:
-        What stood in its form, by field.
+        Its tab, and what stood in the tab's form, by field.
     Raises:
         JobError: It waits no more, or is not one that can be edited.
+        LibraryError: One of its pictures is gone.
     """
     job = studio.jobs.get(job_id)
-    params = studio.params_of(job)
-    if not can_edit(job, visitor) or not isinstance(params, TextToImage):
+    if not can_edit(job, visitor):
         raise JobError("This job cannot be edited any more.", "Ask for a new one.")
+    values = job_forms.form_values(studio.params_of(job), studio)
     studio.control.edit(job_id, visitor.client)
-    return form_values(params)
-
-
-def form_values(params: TextToImage) -> dict[str, Any]:
-    """The fields of txt2img that make this request again."""
-    hires = params.hires
-    names = (
-        "prompt", "negative_prompt", "sampler", "schedule", "steps", "width", "height",
-        "batch_count", "batch_size", "cfg_scale", "subseed_strength", "seed_resize_from_w",
-        "seed_resize_from_h", "tiling",
-    )  # fmt: skip
-    values: dict[str, Any] = {name: getattr(params, name) for name in names}
-    has_extra = bool(params.subseed_strength or params.seed_resize_from_w)
-    values |= {
-        "styles": [], "seed": str(params.seed), "subseed": str(params.subseed),
-        "has_extra": has_extra, "has_hires": hires is not None, "script": "None",
-        "has_refiner": params.refiner is not None,
-    }  # fmt: skip
-    if params.refiner is not None:
-        values |= {
-            "refiner_checkpoint": params.refiner.checkpoint,
-            "refiner_switch_at": params.refiner.switch_at,
-        }
-    if hires is None:
-        return values
-    return values | {
-        "hires_upscaler": hires.upscaler, "hires_steps": hires.steps,
-        "hires_denoising": hires.denoising_strength, "hires_scale": hires.scale,
-        "hires_resize_x": hires.resize_x, "hires_resize_y": hires.resize_y,
-        "hires_sampler": hires.sampler or SAME_SAMPLER,
-        "hires_schedule": hires.schedule or SAME_SCHEDULE,
-        "hires_checkpoint": hires.checkpoint or SAME_CHECKPOINT,
-        "hires_cfg": hires.cfg_scale or 0.0, "hires_prompt": hires.prompt,
-        "hires_negative": hires.negative_prompt,
-    }  # fmt: skip
+    return job_forms.TABS[job.kind], values
 
 
 def total_told(times: QueueTimes, language: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from webui.jobs.store import Job
     from webui.studio import JobView, Studio
     from webui.ui.painting_tab import PaintingTab
+    from webui.ui.restore import Restore
 
 TICK_SECONDS = 1.0
 FINISHED_SHOWN = 12
@@ -119,23 +121,31 @@ def connect(parts: QueueTab, studio: Studio, browser: gr.BrowserState) -> None:
 
 
 def connect_editing(
-    parts: QueueTab, studio: Studio, browser: gr.BrowserState, painting: PaintingTab, tabs: gr.Tabs
-) -> None:
-    """A waiting job that is edited stands in the form of txt2img."""
+    parts: QueueTab, studio: Studio, browser: gr.BrowserState, tabs: gr.Tabs,
+    painting: Sequence[PaintingTab], restoring: Restore | None = None,
+) -> None:  # fmt: skip
+    """A waiting job that is edited stands in the form of its tab."""
+    forms = {each.tab: each.form for each in painting}
 
     def on_act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         if event._data["act"] != "edit":
             return {tabs: gr.skip()}
         visitor = visitor_of(values[browser], request)
-        given = queue_deeds.edit(studio, int(event._data["job"]), visitor)
+        tab, given = queue_deeds.edit(studio, int(event._data["job"]), visitor)
         tell("queue_edited", request)
+        if tab not in forms:
+            assert restoring is not None
+            return {**restoring.form.write(given), tabs: gr.Tabs(selected=tab)}
+        chips = given["overrides"]
         return {
-            **painting.form.write(given),
-            painting.form.overrides: gr.update(value=[], visible=False),
-            tabs: gr.Tabs(selected=painting.tab),
+            **forms[tab].write(given),
+            forms[tab].overrides: gr.update(value=chips, choices=chips, visible=bool(chips)),
+            tabs: gr.Tabs(selected=tab),
         }
 
-    wire(parts.jobs.act, on_act, [browser], [tabs, *painting.form.components()], for_guests=True)
+    fields = [field for form in forms.values() for field in form.components()]
+    fields += restoring.form.components() if restoring else []
+    wire(parts.jobs.act, on_act, [browser], [tabs, *fields], for_guests=True)
 
 
 def act(studio: Studio, deed: str, job_id: int, visitor: Visitor) -> None:

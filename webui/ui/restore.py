@@ -105,6 +105,11 @@ class RestoreForm:
         """What the fields hold, by name."""
         return {name: values[component] for name, component in self.by_name().items()}
 
+    def write(self, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Changes that put values into the fields."""
+        parts = self.by_name()
+        return {parts[name]: gr.update(value=value) for name, value in values.items()}
+
 
 @dataclass(frozen=True)
 class Restore:
@@ -513,7 +518,8 @@ def _connect_asking(parts: Restore, studio: Studio, browser: gr.BrowserState) ->
         if skipped:
             show_warning(say("batch_skipped", language, names="; ".join(skipped)))
         for wish in wishes:
-            studio.submit(wish, client=client)
+            if not studio.control.replace(wish, client):
+                studio.submit(wish, client=client)
         studio.drafts.save(client, TAB, given)
         return {stage.picked: None}
 
