@@ -46,7 +46,15 @@ ALLOWED: dict[str, set[str]] = {
     "describing": MODEL_ROOMS,
     "merging": MODEL_ROOMS,
     "model_process": MODEL_ROOMS
-    | {"pipelines", "preprocessors", "restoration", "training", "describing", "merging", "extensions"},
+    | {
+        "pipelines",
+        "preprocessors",
+        "restoration",
+        "training",
+        "describing",
+        "merging",
+        "extensions",
+    },
     "jobs": {"words"},
     "recipes": {"words"},
     "library": {"words", "recipes"},

@@ -67,7 +67,8 @@ class FormField(BaseModel):
         name: Under which its value travels.
         label, help: Words beside it and behind its question mark.
         infotext: Recipe key under which a picture tells the value; empty = it tells none. It is
-            written only where the value is another than ``default``, and put back on paste.
+            written where the form is switched on; where it has no switch, when the value is
+            another than ``default``. Pasting the recipe puts it back.
         visible_if: None = always in sight. A field out of sight keeps its value.
     """
 
@@ -315,12 +316,18 @@ def _checked(owner: str, field: FormField, value: Any) -> Value:
         ) from err
 
 
-def values_in_recipe(fields: Mapping[str, AnyField], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Recipe keys and values of what is not as usual."""
+def values_in_recipe(
+    fields: Mapping[str, AnyField], values: Mapping[str, Any], *, with_usual: bool
+) -> dict[str, Any]:
+    """Recipe keys and values.
+
+    Args:
+        with_usual: Those that are as usual, too: they tell that a form was switched on.
+    """
     return {
         field.infotext: values[name]
         for name, field in fields.items()
-        if field.infotext and name in values and values[name] != field.usual
+        if field.infotext and name in values and (with_usual or values[name] != field.usual)
     }
 
 

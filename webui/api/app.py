@@ -13,8 +13,10 @@ from starlette.routing import Match
 
 from webui import __version__
 from webui.api.controlnet import controlnet_routes
+from webui.api.body_limit import BodyLimit
 from webui.api.downloads import download_routes
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
+from webui.api.extensions import ExtensionDoors, extension_routes
 from webui.api.extra_networks import extra_networks_routes
 from webui.api.extras import extras_routes
 from webui.api.fence import make_fenced_route
@@ -89,6 +91,10 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(download_routes(studio, fenced))
         app.include_router(gallery_routes(studio, fenced))
         app.include_router(controlnet_routes(studio, fenced))
+    doors = ExtensionDoors(studio)
+    app.state.answer_extension = doors.answer  # for the page, behind its own login
+    if settings.api:
+        app.include_router(extension_routes(doors, fenced))
     app.include_router(_schema_routes(app, fenced))
     app.include_router(task_routes(studio, fenced))
     app.include_router(internal_routes(studio, fenced))
@@ -131,6 +137,7 @@ def _add_layers(app: FastAPI, studio: Studio) -> None:
     """Layers around everything, the page included; the last one added is the outermost."""
     settings = studio.settings
     app.add_middleware(Guard, trust=Trust.from_settings(settings), access=studio.access)
+    app.add_middleware(BodyLimit, access=studio.access)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     if settings.cors_origins or settings.cors_origins_regex:
         app.add_middleware(

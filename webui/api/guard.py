@@ -27,7 +27,7 @@ from webui.settings import Settings, is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 SHARE_SUFFIX = ".gradio.live"
-API_ROOTS = ("sdapi", "internal", "danqing", "controlnet")
+API_ROOTS = ("sdapi", "internal", "danqing", "controlnet", "extensions")
 """First parts of the paths that the API answers, besides /openapi.json."""
 NO_ORIGIN = "null"
 """What browsers send for files, sandboxed frames and some redirects."""

@@ -6,6 +6,7 @@ differ from the present ones.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -89,10 +90,13 @@ def fill_from_infotext(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[s
         auto_backcompat=bool(studio.options["auto_backcompat"]),
         skip=studio.options["infotext_skip_pasting"] or (),
     )
+    pairs, told = studio.extensions.read_recipe(found.params)
+    found = replace(found, params=pairs)
     values = {
         **_field_values(written, found),
         **_mask_values(written, found),
         **_prompts_and_styles(studio, found),
+        **({"alwayson_scripts": {k: {"args": v} for k, v in told.items()}} if told else {}),
     }
     open_fields = {k: v for k, v in values.items() if k not in body.model_fields_set}
     for name, value in open_fields.items():

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from webui.api.extension_wishes import extension_infos, extension_titles
 from webui.api.scripts import script_infos, script_titles
 from webui.checkpoints.catalog import EmbeddingFacts, Record
 from webui.checkpoints.known_weights import (
@@ -26,13 +27,13 @@ from webui.studio import Studio
 def list_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
     """All lists, and the requests to look through the folders again."""
     routes = APIRouter(prefix="/sdapi/v1", route_class=route_class, tags=["lists"])
-    _add_name_lists(routes)
+    _add_name_lists(routes, studio)
     _add_model_lists(routes, studio)
     _add_refreshes(routes, studio)
     return routes
 
 
-def _add_name_lists(routes: APIRouter) -> None:
+def _add_name_lists(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/samplers")
     @for_guests
     def samplers() -> list[dict[str, Any]]:
@@ -63,7 +64,8 @@ def _add_name_lists(routes: APIRouter) -> None:
     @routes.get("/scripts")
     def scripts() -> dict[str, list[str]]:
         """Script titles in lower case."""
-        return script_titles()
+        added = extension_titles(studio)
+        return {tab: [*titles, *added[tab]] for tab, titles in script_titles().items()}
 
     @routes.get("/extensions")
     def extensions() -> list[dict[str, Any]]:
@@ -101,7 +103,7 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/script-info")
     def script_info() -> list[dict[str, Any]]:
         """Scripts with their arguments."""
-        return script_infos(studio.weights.upscaler_names())
+        return [*script_infos(studio.weights.upscaler_names()), *extension_infos(studio)]
 
     @routes.get("/face-restorers")
     def face_restorers() -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -153,9 +153,11 @@ SCRIPTS = (
 """All scripts there are. As in A1111, plain request fields do the work of «sampler» and «seed»."""
 
 
-def check_scripts(body: PaintingBody) -> None:
+def check_scripts(body: PaintingBody, others: Container[str] = ()) -> None:
     """Refuse scripts that do not exist, before anything is painted without them.
 
+    Args:
+        others: Names that are somebody else's to read: those of extensions.
     Raises:
         ApiError: 422, in A1111's words.
         ParamsError: An entry of ``alwayson_scripts`` that is no object with a list ``args``.
@@ -163,6 +165,8 @@ def check_scripts(body: PaintingBody) -> None:
     selected_script(body)
     known = {script.name: script for script in _scripts_for(body)}
     for name, entry in (body.alwayson_scripts or {}).items():
+        if name.lower() in others:
+            continue
         script = known.get(_without_version(name))
         if script is None and name.lower() not in TOLERATED_SCRIPTS:
             raise _not_found(name)

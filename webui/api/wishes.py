@@ -9,8 +9,9 @@ from typing import Any
 from webui.api.control_units import control_units
 from webui.api.dynamic_prompts import dynamic_notes, dynamic_overrides, is_combinatorial
 from webui.api.errors import ApiError
+from webui.api.extension_wishes import extension_forms, extension_wishes
 from webui.api.other_checkpoints import refiner_values
-from webui.api.schemas import PaintingBody, SomeBody
+from webui.api.schemas import ImageToImageBody, PaintingBody, SomeBody
 from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.option_values import checked_value
@@ -86,7 +87,8 @@ def read_wish(
         ParamsError: A value out of range, under the client's name for it.
         CheckpointNotFoundError: There is nothing to paint with.
     """
-    check_scripts(body)
+    tab = "img2img" if isinstance(body, ImageToImageBody) else "txt2img"
+    check_scripts(body, extension_forms(studio, tab))
     overrides = {
         **(extra_overrides or {}), **(body.override_settings or {}), **dynamic_overrides(body),
     }  # fmt: skip
@@ -163,6 +165,7 @@ def common_values(studio: Studio, body: PaintingBody, overrides: dict[str, Any])
         "grid": None if body.value("save_images") else False,
         "overrides": overrides,
         "combinatorial": is_combinatorial(body),
+        "extensions": extension_wishes(studio, body),
         "control": control_units(studio, body),
         **refiner_values(studio, body),
     }

@@ -14,6 +14,8 @@ from webui.ui import (
     batch_panel,
     canvas,
     cards,
+    control_panel,
+    extension_panels,
     img2img_panels,
     input_history,
     painting_tab,
@@ -90,12 +92,14 @@ def draw(studio: Studio) -> Img2Img:
             seed_fields, seed_buttons, extra_panel = painting_tab.draw_seed(_FIELDS)
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
             tile_fields = painting_tab.draw_tiles(_FIELDS)
+            control_field = control_panel.draw(_FIELDS)
+            extension_fields = extension_panels.draw(_FIELDS)
             scripts, script_fields = img2img_panels.draw_scripts(_FIELDS, studio)
         stage = painting_tab.draw_out(ask)
     form = Img2ImgForm(
         denoising=denoising, image_cfg=image_cfg, resize_mode=resize_mode,
         **ask.fields, **canvases, **fields, **size["fields"], **seed_fields, **refiner_fields,
-        **tile_fields, **panel_fields, **script_fields,
+        **tile_fields, **control_field, **extension_fields, **panel_fields, **script_fields,
     )  # fmt: skip
     buttons = Buttons(
         **ask.buttons, swap=size["swap"], aspects=size["aspects"], **seed_buttons,

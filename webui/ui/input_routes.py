@@ -46,8 +46,11 @@ def make_input_routes(studio: Studio) -> APIRouter:
     async def recipe(request: Request) -> JSONResponse:
         data = await read_upload(request)
         found = await asyncio.to_thread(_recipe, data)
+        keys = studio.extensions.recipe_keys()
         return JSONResponse(
-            {"text": found.text, "left_out": pasting.left_out(found)} if found else {"text": ""}
+            {"text": found.text, "left_out": pasting.left_out(found, keys)}
+            if found
+            else {"text": ""}
         )
 
     @router.get("/input/{key}")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from webui.errors import ParamsError
 from webui.params import TiledDiffusion, params_error
+from webui.ui import control_panel, extension_panels
 from webui.ui.wiring import Values
 
 NO_SCRIPT = "None"
@@ -50,6 +51,8 @@ PAINTING_DEFAULTS: dict[str, Any] = {
     "plot_xyz": "",
     "plot_matrix": "",
     "plot_list": "",
+    "control": "",
+    "extensions": "",
 }
 
 
@@ -109,6 +112,8 @@ class PaintingForm:
     plot_xyz: gr.HTML
     plot_matrix: gr.HTML
     plot_list: gr.HTML
+    control: gr.HTML
+    extensions: gr.HTML
 
     def file_menus(self, there: FilesThere) -> dict[gr.Dropdown, list[Any]]:
         """What the form's menus of files offer while these files are there."""
@@ -232,6 +237,8 @@ def painting_values(
         "refiner_switch_at": value("refiner_switch_at"),
         "tiled_diffusion": _tiled_diffusion(form) if form["has_tiles"] else None,
         "combinatorial": bool(form["combinatorial"]),
+        "control": control_panel.read(form),
+        "extensions": extension_panels.read(form),
         "user": user,
         "overrides": {**top_row, **overrides},
     }

@@ -5,8 +5,8 @@ No Gradio here: text in, plain values out. Key meanings: A1111's paste fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError, WebUIError
@@ -19,7 +19,7 @@ from webui.recipes import Recipe, read_text
 from webui.services.plots.recipe import NEGATIVE as SHEET_NEGATIVE
 from webui.services.plots.recipe import PROMPT as SHEET_PROMPT
 from webui.services.resolve import known_sampler
-from webui.ui import plots
+from webui.ui import control_panel, extension_panels, plots
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from webui.ui.img2img_form import (
     CURVES,
@@ -99,7 +99,7 @@ _ELSEWHERE = frozenset(
 """Keys that have a meaning of their own in this module, or that check what others name."""
 _SAYS_NO_MORE = frozenset(
     {
-        "Version", "User", "App", "Init image hash", "Hypernet", "Hypernet strength", "Template",
+        "Version", "User", "App", "Lora layers", "Init image hash", "Hypernet", "Hypernet strength", "Template",
         "Negative Template",
     }
 )  # fmt: skip
@@ -128,16 +128,20 @@ def has_recipe(text: str) -> bool:
     return read_text(text).has_more_than_a_prompt
 
 
-def left_out(recipe: Recipe) -> list[str]:
-    """What a recipe says that has no place here, each as ``name: value``."""
-    known = {*_NUMBERS, *_PICTURE_NUMBERS, *_TEXTS, *OPTION_OF_INFOTEXT_KEY}
+def left_out(recipe: Recipe, of_extensions: Set[str] = frozenset()) -> list[str]:
+    """What a recipe says that has no place here, each as ``name: value``.
+
+    Args:
+        of_extensions: Keys that fields of extensions have.
+    """
+    known = {*of_extensions, *_NUMBERS, *_PICTURE_NUMBERS, *_TEXTS, *OPTION_OF_INFOTEXT_KEY}
     known |= _ELSEWHERE | _SAYS_NO_MORE
     script = plots.of_sheet(recipe.infotext.params)
     known |= script.keys if script else set()
     unknown = [
         f"{key}: {value}"
         for key, value in recipe.infotext.params.items()
-        if key not in known and not key.startswith(_INTO_OTHERS)
+        if key not in known and not key.startswith(_INTO_OTHERS) and not control_panel.is_told(key)
     ]
     return [*recipe.left_out, *unknown]
 
@@ -151,12 +155,18 @@ def paste(text: str, studio: Studio) -> Pasted:
         auto_backcompat=bool(options["auto_backcompat"]),
         skip=options["infotext_skip_pasting"] or [],
     )
-    params = read.params
+    params, told = studio.extensions.read_recipe(read.params)
+    read = replace(read, params=params)
     others, others_missing = _other_checkpoints(params, studio)
     values = {**_prompts(read, studio), **_fields(params), **_switches(params), **others}
-    missing = _missing(params, studio) + others_missing
+    keys = studio.extensions.recipe_keys()
+    if keys:
+        values |= extension_panels.pasted(told)
+    control, controlnets_missing = control_panel.pasted(params, studio)
+    values |= control
+    missing = _missing(params, studio) + others_missing + controlnets_missing
     chips = [*_chips(params, studio), *as_painted(values, studio)]
-    return Pasted(values, list(dict.fromkeys(chips)), missing, left_out(recipe))
+    return Pasted(values, list(dict.fromkeys(chips)), missing, left_out(recipe, keys))
 
 
 def as_painted(values: Mapping[str, Any], studio: Studio) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,25 +48,34 @@ def draw(_studio: Studio) -> PngInfo:
     return PngInfo(picture, targets, info, gr.State(""))
 
 
-def connect(parts: PngInfo, _studio: Studio) -> None:
+def connect(parts: PngInfo, studio: Studio) -> None:
     """A new picture is read at once."""
 
     def show(values: Values, request: gr.Request) -> dict:
         path = values[parts.picture]
         recipe = read_picture(Path(path)) if path else None
-        return present(parts, recipe, bool(path), language_of(request))
+        keys = studio.extensions.recipe_keys()
+        return present(parts, recipe, bool(path), language_of(request), keys)
 
     wire(parts.picture.change, show, [parts.picture], parts.gives())
 
 
 def present(
-    parts: PngInfo, recipe: Recipe | None, has_picture: bool, language: str
+    parts: PngInfo,
+    recipe: Recipe | None,
+    has_picture: bool,
+    language: str,
+    of_extensions: Set[str] = frozenset(),
 ) -> dict[Any, Any]:
-    """The recipe as a table and as A1111 writes it."""
+    """The recipe as a table and as A1111 writes it.
+
+    Args:
+        of_extensions: Recipe keys that fields of extensions have.
+    """
     text = recipe.text if recipe else ""
     return {
         parts.text: text,
-        parts.info: render(recipe, has_picture, language),
+        parts.info: render(recipe, has_picture, language, of_extensions),
         **{
             button: gr.update(interactive=bool(text) if key == "txt2img" else has_picture)
             for key, button in parts.targets.items()
@@ -74,7 +83,9 @@ def present(
     }
 
 
-def render(recipe: Recipe | None, has_picture: bool, language: str) -> str:
+def render(
+    recipe: Recipe | None, has_picture: bool, language: str, of_extensions: Set[str] = frozenset()
+) -> str:
     """HTML for a recipe, or for its absence."""
     if recipe is None:
         key = "png_info_none" if has_picture else "png_info_empty"
@@ -85,13 +96,14 @@ def render(recipe: Recipe | None, has_picture: bool, language: str) -> str:
         facts.append((say("negative_prompt", language), read.negative_prompt))
     facts += joined_sizes(read.params)
     raw = cards.heading(say("png_info_raw", language)) + cards.infotext_view(recipe.text, language)
-    return cards.facts_table(facts) + _origin(recipe, language) + raw
+    return cards.facts_table(facts) + _origin(recipe, language, of_extensions) + raw
 
 
-def _origin(recipe: Recipe, language: str) -> str:
+def _origin(recipe: Recipe, language: str, of_extensions: Set[str]) -> str:
     """Whose recipe it is, and what of it has no place here."""
     said = f"<p>{cards.esc(say('recipe_of', language, program=recipe.program))}</p>"
-    lost = "".join(f"<li>{cards.esc(line)}</li>" for line in pasting.left_out(recipe))
+    left = pasting.left_out(recipe, of_extensions)
+    lost = "".join(f"<li>{cards.esc(line)}</li>" for line in left)
     if lost:
         said += cards.heading(say("recipe_left_out", language)) + f'<ul class="dq-lost">{lost}</ul>'
     return f'<div class="dq-soft">{said}</div>'

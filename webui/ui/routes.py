@@ -20,6 +20,8 @@ from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.pictures import load_upright, open_image
 from webui.roles import for_guests, is_for_guests, may_see
 from webui.services.follow_ups import input_of
+from webui.ui.control_panel import make_control_routes
+from webui.ui.extension_panels import make_extension_routes
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.gallery_routes import make_gallery_routes
 from webui.ui.input_routes import make_input_routes
@@ -49,9 +51,7 @@ OPEN_PATH = "/ui/ping"
 """The one route that answers strangers: an open page asks whether the program is back."""
 
 
-def make_routes(
-    studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab]
-) -> APIRouter:
+def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab]) -> APIRouter:
     """The page's own routes. What one login painted is not there for another.
 
     Every one of them, whichever file it stands in, is behind ``check``: it answers those who are
@@ -149,6 +149,8 @@ def make_routes(
         make_train_routes(studio, login, lambda job, user: _find_job(studio, job, user))
     )
     router.include_router(make_plot_routes(studio))
+    router.include_router(make_extension_routes(studio))
+    router.include_router(make_control_routes(studio))
     router.include_router(make_words_routes(studio))
     router.include_router(make_card_routes(studio, painted))
     router.include_router(make_gallery_routes(studio, login))

@@ -10,6 +10,8 @@ import gradio as gr
 from gradio.i18n import I18nData
 from starlette.requests import HTTPConnection
 
+from webui.ui.control_texts import CONTROL_TEXTS
+from webui.ui.extension_texts import EXTENSION_TEXTS
 from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.gallery_texts import GALLERY_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
@@ -32,6 +34,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     **MODELS_TEXTS,
     **TOOLS_TEXTS,
     **PLOTS_TEXTS,
+    **EXTENSION_TEXTS,
+    **CONTROL_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),
     "tab_img2img": ("img2img", "图生图"),

@@ -38,16 +38,17 @@ TITLES = {
 """Buttons that show only a sign, and the text that names them."""
 STYLES = (
     "style.css", "canvas.css", "extra_networks.css", "gallery.css", "train.css", "plots.css",
-    "words.css", "settings.css",
+    "extension_panels.css", "control_panel.css", "words.css", "settings.css",
 )  # fmt: skip
 SCRIPTS = (
     "texts.js", "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js",
-    "extra_networks.js", "gallery.js", "gallery_view.js", "plots.js",
+    "extra_networks.js", "gallery.js", "gallery_view.js", "plots.js", "extension_panels.js",
+    "control_panel.js",
     "words.js", "kit.js", "settings.js", "train.js", "page.js", "dropping.js",
 )  # fmt: skip
 """In the order in which they build upon each other."""
 _OF_SCRIPTS = (
-    "canvas_", "net_", "gal_", "send_to_", "plot_", "words_", "kit_", "settings_",
+    "canvas_", "net_", "gal_", "send_to_", "plot_", "ext_", "ctl_", "words_", "kit_", "settings_",
 )  # fmt: skip
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(_OF_SCRIPTS))
 

@@ -11,7 +11,15 @@ import gradio as gr
 from webui.params import LATENT_UPSCALE_MODES
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.resolve import TextToImageRequest
-from webui.ui import cards, painting_tab, pasting, plots, quicksettings
+from webui.ui import (
+    cards,
+    control_panel,
+    extension_panels,
+    painting_tab,
+    pasting,
+    plots,
+    quicksettings,
+)
 from webui.ui.form import (
     DEFAULTS,
     SAME_CHECKPOINT,
@@ -56,12 +64,14 @@ def draw(studio: Studio) -> Txt2Img:
             hires_fields, hires_panel, hires_size = _draw_hires(studio)
             refiner_fields, refiner_panel = painting_tab.draw_refiner(_FIELDS, studio)
             tile_fields = painting_tab.draw_tiles(_FIELDS)
+            control_field = control_panel.draw(_FIELDS)
+            extension_fields = extension_panels.draw(_FIELDS)
             script = painting_tab.draw_script(_FIELDS)
             script_columns, plot_fields = plots.draw(_FIELDS)
         stage = painting_tab.draw_out(ask)
     form = Form(
         **ask.fields, **fields, **size_fields, **seed_fields, **hires_fields, **refiner_fields,
-        **tile_fields, script=script, **plot_fields,
+        **tile_fields, **control_field, **extension_fields, script=script, **plot_fields,
     )  # fmt: skip
     buttons = Buttons(
         **ask.buttons, swap=swap, aspects=aspects, **seed_buttons,

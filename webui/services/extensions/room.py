@@ -426,7 +426,10 @@ class ExtensionRoom:
         pairs: dict[str, Any] = {}
         for name, values in acting.items():
             if name in loaded:
-                pairs |= values_in_recipe(loaded[name].all_fields, values)
+                form = loaded[name].forms.get(params.kind)
+                has_switch = form is not None and form.has_switch
+                fields = loaded[name].all_fields
+                pairs |= values_in_recipe(fields, values, with_usual=has_switch)
         files = {n: self._files(loaded[n], v) for n, v in acting.items() if n in loaded}
         told = {"wanted": [_facts(k.extension) for k in wanted], "infotext": pairs, "files": files}
         return {"extensions": told}

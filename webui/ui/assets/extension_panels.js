@@ -1,0 +1,221 @@
+/* Blocks of extensions on the painting tabs (extension_panels.py reads their values).
+
+   The value is a JSON text: {extension: {on, values}}; fields that stand as usual are left out. */
+(() => {
+  'use strict';
+  const {isChinese, say} = window.danqingTexts;
+  const words = (text) => (isChinese && text.zh) || text.en || '';
+  const panels = new Set();
+  const make = (tag, className = '', attributes = {}, text = '') => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    if (text) made.textContent = text;
+    return made;
+  };
+
+  class Panels {
+    constructor(element, props) {
+      this.props = props;
+      this.root = element.querySelector('.dq-exts');
+      this.tab = this.root.dataset.tab;
+      this.state = this.parsed();
+      this.open = new Set();
+      this.load();
+    }
+
+    parsed() {
+      try { return JSON.parse(this.props.value || '{}'); } catch { return {}; }
+    }
+
+    json() { return Object.keys(this.state).length ? JSON.stringify(this.state) : ''; }
+
+    follow() {
+      if ((this.props.value || '') === this.json()) return;
+      this.state = this.parsed();
+      this.draw();
+    }
+
+    async load() {
+      try {
+        const answer = await fetch(`ui/extensions/forms/${this.tab}`);
+        if (!answer.ok) throw new Error(answer.status);
+        this.forms = await answer.json();
+      } catch {
+        this.root.replaceChildren(make('p', 'dq-soft', {role: 'status'}, say('ext_unread')));
+        return;
+      }
+      for (const form of this.forms) if (form.is_open) this.open.add(form.name);
+      this.draw();
+    }
+
+    draw() {
+      if (!this.forms) return;
+      const again = make('button', 'dq-btn dq-chip dq-ext-again', {type: 'button', title: say('ext_refresh_hint')}, say('ext_refresh'));
+      again.addEventListener('click', () => this.refresh(again));
+      this.root.replaceChildren(...this.forms.map((form) => this.block(form)), again);
+    }
+
+    async refresh(button) {
+      button.disabled = true;
+      try {
+        const answer = await fetch('ui/extensions/refresh', {method: 'POST'});
+        if (!answer.ok) throw new Error(answer.status);
+        for (const panel of panels) await panel.load();
+      } catch { this.root.append(make('p', 'dq-soft', {role: 'status'}, say('ext_unread'))); }
+      button.disabled = false;
+    }
+
+    // One extension
+
+    isOn(form) { return form.has_switch ? (this.state[form.name]?.on ?? form.is_on) : true; }
+
+    value(form, field) { return this.state[form.name]?.values?.[field.name] ?? this.usual(field); }
+
+    usual(field) {
+      if (field.kind === 'choice') return field.default || field.choices[0];
+      return field.default ?? '';
+    }
+
+    write(form, change) {
+      const before = this.state[form.name] || {};
+      const block = {on: this.isOn(form), values: {...before.values}, ...change};
+      const isUsual = block.on === (form.has_switch ? form.is_on : true) && !Object.keys(block.values).length;
+      if (isUsual && !form.is_on) delete this.state[form.name]; else this.state[form.name] = block;
+      this.props.value = this.json();
+    }
+
+    set(form, field, value) {
+      const values = {...this.state[form.name]?.values};
+      if (value === this.usual(field)) delete values[field.name]; else values[field.name] = value;
+      this.write(form, {values});
+      this.show(form);
+    }
+
+    block(form) {
+      const box = make('details', 'dq-ext', {'data-name': form.name});
+      box.open = this.open.has(form.name);
+      box.addEventListener('toggle', () => this.open[box.open ? 'add' : 'delete'](form.name));
+      const head = make('summary', 'dq-ext-head');
+      head.append(make('span', '', {}, words(form.title)));
+      if (form.has_switch) {
+        const flip = make('input', 'dq-ext-switch', {type: 'checkbox', role: 'switch', 'aria-label': words(form.title)});
+        flip.checked = this.isOn(form);
+        flip.addEventListener('click', (event) => event.stopPropagation());
+        flip.addEventListener('change', () => {
+          this.write(form, {on: flip.checked});
+          if (flip.checked && form.fields.length) box.open = true;
+        });
+        head.append(flip);
+      }
+      const body = make('div', 'dq-plot dq-ext-body');
+      body.append(...form.fields.map((field) => this.field(form, field)));
+      box.append(head, body);
+      requestAnimationFrame(() => this.show(form));
+      return box;
+    }
+
+    show(form) {
+      for (const field of form.fields) {
+        const wish = field.visible_if;
+        const part = this.root.querySelector(`[data-name="${form.name}"] [data-field="${field.name}"]`);
+        if (!part || !wish) continue;
+        const other = form.fields.find((one) => one.name === wish.field);
+        part.hidden = !other || !wish.values.includes(this.value(form, other));
+      }
+    }
+
+    field(form, field) {
+      const part = make('label', `dq-plot-field dq-ext-field dq-ext-${field.kind}`, {'data-field': field.name});
+      const help = words(field.help);
+      if (help) part.title = help;
+      const name = make('span', 'dq-ext-name', {}, words(field.label) || field.name);
+      const inputs = this[`draw_${field.kind}`](form, field);
+      if (field.kind === 'switch') part.append(...inputs, name); else part.append(name, ...inputs);
+      if (help) part.append(make('small', 'dq-soft', {}, help));
+      return part;
+    }
+
+    // Kinds of fields
+
+    draw_switch(form, field) {
+      const box = make('input', '', {type: 'checkbox', name: field.name});
+      box.checked = this.value(form, field);
+      box.addEventListener('change', () => this.set(form, field, box.checked));
+      return [box];
+    }
+
+    draw_whole(form, field) { return this.numbers(form, field, (text) => Math.round(Number(text))); }
+
+    draw_number(form, field) { return this.numbers(form, field, Number); }
+
+    numbers(form, field, read) {
+      const limits = {min: field.minimum, max: field.maximum, step: field.step};
+      const slider = make('input', 'dq-ext-slider', {type: 'range', ...limits, 'aria-label': words(field.label)});
+      const box = make('input', '', {type: 'number', ...limits, name: field.name});
+      const write = (text) => {
+        const value = Math.min(field.maximum, Math.max(field.minimum, read(text) || 0));
+        slider.value = box.value = value;
+        this.set(form, field, value);
+      };
+      slider.value = box.value = this.value(form, field);
+      slider.addEventListener('input', () => write(slider.value));
+      box.addEventListener('change', () => write(box.value));
+      return [slider, box];
+    }
+
+    draw_choice(form, field) {
+      const shown = (index, value) => (field.words[index] ? words(field.words[index]) : value);
+      return [this.menu(form, field, field.choices.map((value, index) => [value, shown(index, value)]))];
+    }
+
+    draw_file(form, field) {
+      const there = form.files[field.name] || [];
+      const chosen = this.value(form, field);
+      const names = chosen && !there.includes(chosen) ? [chosen, ...there] : there;
+      return [this.menu(form, field, [['', say('ext_no_file')], ...names.map((name) => [name, name])])];
+    }
+
+    menu(form, field, entries) {
+      const box = make('select', '', {name: field.name});
+      for (const [value, text] of entries) box.append(make('option', '', {value}, text));
+      box.value = this.value(form, field);
+      box.addEventListener('change', () => this.set(form, field, box.value));
+      return box;
+    }
+
+    draw_text(form, field) {
+      const isBox = field.lines > 1;
+      const box = make(isBox ? 'textarea' : 'input', '', isBox ? {rows: field.lines, name: field.name} : {type: 'text', name: field.name});
+      box.value = this.value(form, field);
+      box.addEventListener('input', () => this.set(form, field, box.value));
+      return [box];
+    }
+
+    draw_picture(form, field) {
+      const shown = make('img', 'dq-ext-picture', {alt: words(field.label)});
+      const clear = make('button', 'dq-btn dq-chip', {type: 'button'}, say('ext_no_picture'));
+      const file = make('input', '', {type: 'file', accept: 'image/*', name: field.name});
+      const show = () => {
+        const key = this.value(form, field);
+        shown.hidden = clear.hidden = !key;
+        if (key) shown.src = `ui/input/${key}?small=true`;
+      };
+      file.addEventListener('change', async () => {
+        if (!file.files.length) return;
+        const answer = await fetch('ui/input', {method: 'POST', body: file.files[0]});
+        file.value = '';
+        if (answer.ok) this.set(form, field, (await answer.json()).key);
+        show();
+      });
+      clear.addEventListener('click', (event) => { event.preventDefault(); this.set(form, field, ''); show(); });
+      show();
+      return [file, shown, clear];
+    }
+  }
+  window.danqingExtensions = (element, props, watch) => {
+    const panel = new Panels(element, props);
+    panels.add(panel);
+    watch('value', () => panel.follow());
+  };
+})();
