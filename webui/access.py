@@ -76,6 +76,8 @@ class Access:
     Attributes:
         page, api: The logins of the two doors.
         brake: Counts wrong passwords of both.
+        cookie: Name of the cookie that holds a session's token; servers on one host do not take
+            each other's.
         shared_ports: Ports of this machine behind which the public tunnel lies.
     """
 
@@ -86,6 +88,8 @@ class Access:
         self.brake = Brake(clock)
         self.shared_ports: set[int] = set()
         self.has_guests = bool(guests)
+        folder = str(settings.folders.data).encode("utf-8", "replace")
+        self.cookie = f"danqing-{hashlib.sha256(folder).hexdigest()[:8]}"
         self._asks_here = settings.asks_here
         self._asks_api_here = bool(settings.api_logins) or settings.asks_here
         self._clock = clock

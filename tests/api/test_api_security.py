@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from tests.api.clients import BASE_URL, QUICK, MakeStudio, client_of
-from webui.api import fence
+from webui.api import body_limit
 from webui.api.app import build_api
 from webui.api.guard import Trust, is_api_path
 from webui.brake import Brake
@@ -288,7 +288,7 @@ def test_api_log_when_on_writes_one_line_for_a_request(
 
 
 def test_body_when_too_large_is_413(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fence, "MAX_BODY_BYTES", 2000)
+    monkeypatch.setattr(body_limit, "MAX_BODY_BYTES", 2000)
 
     def in_pieces() -> Any:
         for _ in range(10):

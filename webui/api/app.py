@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from webui import __version__
-from webui.api.controlnet import controlnet_routes
 from webui.api.body_limit import BodyLimit
+from webui.api.controlnet import controlnet_routes
 from webui.api.downloads import download_routes
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.api.extensions import ExtensionDoors, extension_routes

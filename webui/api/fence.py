@@ -16,13 +16,12 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
 from webui.access import LOCAL, Access, Person
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.roles import is_for_guests, is_guest
 
-MAX_BODY_BYTES = 512 * 2**20
 MADE_ANEW = ("content-length", "content-type")
 CHALLENGE = 'Basic realm="Danqing API", charset="UTF-8"'
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -61,7 +60,7 @@ def make_fenced_route(access: Access | None = None, told: Told | None = None) ->
                         person = await _check_peer(request, access)
                         _check_role(person, self)
                         request.scope["danqing_person"] = person
-                    return await handle(_limited(request))
+                    return await handle(request)
                 except _Unauthorized as err:
                     response = answer_error(err)
                     response.headers["WWW-Authenticate"] = CHALLENGE
@@ -184,28 +183,3 @@ def _decode(encoded: str) -> tuple[bytes, bytes]:
     except (binascii.Error, ValueError):
         raise _Unauthorized(401, "Not authenticated") from None
     return user, password
-
-
-def _limited(request: Request) -> Request:
-    """The request, with a body that may not grow past MAX_BODY_BYTES."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
-        raise _too_large()
-    received = 0
-
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > MAX_BODY_BYTES:
-            raise _too_large()
-        return message
-
-    return Request(request.scope, receive)
-
-
-def _too_large() -> ApiError:
-    return ApiError(
-        413,
-        f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Send smaller pictures.",
-    )

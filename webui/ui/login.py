@@ -6,7 +6,6 @@ nothing of Gradio is reached before this one.
 
 from __future__ import annotations
 
-import hashlib
 import html
 from collections.abc import Mapping
 from string import Template
@@ -39,13 +38,11 @@ class Cookie:
     """The cookie that holds a session's token: for this server alone, out of scripts' reach.
 
     Args:
-        studio: Its data folder names the cookie (servers on one host do not take each other's),
-            its sub-path is where the cookie is sent.
+        studio: Its sub-path is where the cookie is sent.
     """
 
     def __init__(self, studio: Studio) -> None:
-        folder = str(studio.settings.folders.data)
-        self.name = f"danqing-{hashlib.sha256(folder.encode('utf-8', 'replace')).hexdigest()[:8]}"
+        self.name = studio.access.cookie
         self.path = f"{studio.settings.subpath}/"
 
     def read(self, connection: HTTPConnection) -> str | None:

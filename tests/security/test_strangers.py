@@ -1,0 +1,215 @@
+"""Who has not logged in: every route refuses, passwords cannot be guessed, sessions end."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.security.conftest import OWNER, SHARED_PORT, Open
+from tests.security.routes import all_routes, api_routes, filled
+from webui import brake as brake_module
+from webui.access import SESSION_SECONDS, Access
+from webui.brake import Brake
+from webui.passwords import hash_password, is_hashed, is_right, make_password
+from webui.settings import read_settings
+
+API_OPEN = {("GET", "/internal/ping")}
+PAGE_OPEN = {
+    ("GET", "/ui/ping"), ("GET", "/login"), ("GET", "/login/"), ("POST", "/login"),
+    ("POST", "/login/"), ("GET", "/logout"), ("POST", "/logout"),
+}  # fmt: skip
+UNKNOWN = ("/sdapi/{rest:path}", "/internal/{rest:path}", "/danqing/{rest:path}")
+"""They answer paths that do not exist with 404."""
+
+
+def test_api_when_a_stranger_calls_every_route_answers_nothing(opened: Open) -> None:
+    stranger = opened.program()
+    routes = api_routes(opened.app)
+    answers = {r: stranger.request(r[0], filled(r[1])).status_code for r in routes}
+
+    assert len(routes) > 60
+    assert {route for route, status in answers.items() if status != 401} == API_OPEN
+
+
+def test_everything_else_when_a_stranger_calls_every_route_answers_nothing(opened: Open) -> None:
+    """Our own routes, and all that Gradio brings along on both pages."""
+    stranger = opened.client(raise_server_exceptions=False)
+    outer = set(all_routes(opened.app)) - set(api_routes(opened.app))
+    gradio = set(all_routes(opened.gradio))
+    routes = {route for route in outer | gradio if route[1] not in UNKNOWN}
+    answers = {r: stranger.request(r[0], filled(r[1])).status_code for r in routes}
+
+    assert len(outer) > 40 and len(gradio) > 60
+    assert {route for route, status in answers.items() if status != 401} == PAGE_OPEN
+    for path in UNKNOWN:
+        assert stranger.get(filled(path)).status_code == 404
+
+
+def test_page_when_a_stranger_opens_it_shows_the_login_alone(opened: Open) -> None:
+    stranger = opened.client(follow_redirects=False)
+    sent = stranger.get("/", headers={"Accept": "text/html"})
+    page = stranger.get("/login", headers={"Accept-Language": "zh-CN"})
+
+    assert (sent.status_code, sent.headers["location"]) == (303, "/login")
+    assert 'lang="zh-CN"' in page.text and "登录" in page.text
+    assert (
+        "script" not in page.text
+        and "default-src 'none'" in page.headers["content-security-policy"]
+    )
+
+
+@pytest.mark.parametrize("token", ["", "x", "../../secret", "\x7f", "a" * 4000])
+def test_session_when_the_cookie_is_made_up_is_none(opened: Open, token: str) -> None:
+    stranger = opened.client(cookies={opened.studio.access.cookie: token})
+    assert stranger.get("/config").status_code == 401
+
+
+def test_cookie_when_given_is_out_of_scripts_and_foreign_pages_reach(opened: Open) -> None:
+    form = {"username": "ann", "password": "one"}
+    plain = opened.client().post("/login", data=form).headers["set-cookie"]
+    secure = opened.client(base_url="https://127.0.0.1").post("/login", data=form)
+
+    assert "HttpOnly" in plain and "SameSite=lax" in plain and "Secure" not in plain
+    assert "Secure" in secure.headers["set-cookie"]
+    opened.studio.access.shared_ports.add(SHARED_PORT)
+    try:
+        tunnel = opened.client(base_url=f"http://127.0.0.1:{SHARED_PORT}")
+        assert "Secure" in tunnel.post("/login", data=form).headers["set-cookie"]
+    finally:
+        opened.studio.access.shared_ports.clear()
+
+
+def test_logout_when_asked_for_ends_the_session_itself(opened: Open) -> None:
+    ann = opened.client(OWNER, follow_redirects=False)
+    token = ann.cookies[opened.studio.access.cookie]
+    assert ann.get("/config").status_code == 200
+    left = ann.post("/logout")
+
+    assert left.status_code == 303 and opened.studio.access.cookie not in ann.cookies
+    stolen = opened.client(cookies={opened.studio.access.cookie: token})
+    assert stolen.get("/config").status_code == 401
+
+
+def test_session_when_old_is_none(opened: Open) -> None:
+    now = [0.0]
+    access = Access(opened.studio.settings, clock=lambda: now[0])
+    token = access.begin_session("ann")
+    assert access.person(token, None) is not None
+    now[0] = SESSION_SECONDS + 1
+    assert access.person(token, None) is None
+
+
+def test_session_when_begun_anew_ends_the_one_before(opened: Open) -> None:
+    """Nobody can foist a session upon others that they know: each login makes a new one."""
+    ann = opened.client(OWNER)
+    first = ann.cookies[opened.studio.access.cookie]
+    ann.post("/login", data={"username": "ann", "password": "one"})
+
+    assert ann.cookies[opened.studio.access.cookie] != first
+    assert opened.studio.access.person(first, None) is None
+
+
+# Guessing
+
+
+def test_login_when_guessed_from_one_address_has_to_wait_at_both_doors(opened: Open) -> None:
+    client = opened.client()
+    wrong, right = ({"username": "ann", "password": word} for word in ("x", "one"))
+    assert [client.post("/login", data=wrong).status_code for _ in range(5)] == [400] * 5
+
+    braked = client.post("/login", data=right)
+    assert braked.status_code == 429 and int(braked.headers["Retry-After"]) >= 1
+    api = opened.program()
+    assert api.get("/sdapi/v1/samplers", auth=("ann", "one")).status_code == 429
+
+
+def test_login_when_guessed_from_many_addresses_has_to_wait_all_the_same(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brake_module, "MAX_TOTAL_FAILURES", 12)
+    opened.studio.access.brake = Brake()
+    answers = []
+    for number in range(13):
+        client = TestClient(opened.app, base_url="http://127.0.0.1", client=(f"10.0.0.{number}", 9))
+        form = {"username": "ann", "password": "x"}
+        answers.append(client.post("/login", data=form).status_code)
+
+    assert answers == [400] * 12 + [429]
+
+
+def test_login_when_an_address_is_claimed_is_not_believed(opened: Open) -> None:
+    """X-Forwarded-For is anybody's word unless --forwarded-allow-ips names the proxy."""
+    client = opened.client()
+    answers = [
+        client.post(
+            "/login",
+            data={"username": "ann", "password": "x"},
+            headers={"X-Forwarded-For": f"203.0.113.{number}"},
+        ).status_code
+        for number in range(6)
+    ]
+    assert answers == [400] * 5 + [429]
+    assert read_settings([], {}).trusted_proxies == ""
+    assert read_settings(["--forwarded-allow-ips", "10.0.0.1"], {}).trusted_proxies == "10.0.0.1"
+
+
+def test_login_when_many_guesses_come_at_once_counts_them_before_it_looks(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    brake = opened.studio.access.brake
+
+    def look(_name: str, _password: str) -> bool:
+        seen.append(len(brake._failures["testclient"]))
+        return False
+
+    monkeypatch.setattr(opened.studio.access.page, "check", look)
+    opened.client().post("/login", data={"username": "ann", "password": "x"})
+    assert seen == [1]
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"username": "ann"}, {"password": "one"}, {"username": "", "password": ""}]
+)
+def test_login_when_incomplete_is_wrong(opened: Open, form: dict[str, str]) -> None:
+    assert opened.client().post("/login", data=form).status_code == 400
+
+
+def test_login_when_the_form_is_huge_or_broken_is_refused(opened: Open) -> None:
+    client = opened.client(raise_server_exceptions=False)
+    assert client.post("/login", content=b"username=" + b"a" * 20_000).status_code == 413
+    assert client.post("/login", content=b"\xff\x00&=&=%%%").status_code == 400
+    assert client.post("/login", content=b"a=1&" * 100).status_code == 400
+
+
+def test_password_when_made_is_readable_and_long_enough() -> None:
+    made = {make_password() for _ in range(200)}
+    assert len(made) == 200
+    for password in made:
+        groups = password.split("-")
+        assert len(groups) == 5 and all(len(g) == 4 and g.isalpha() for g in groups)
+    assert (16 * 5) ** 10 > 2**60
+
+
+def test_password_when_kept_is_a_salted_scrypt_hash() -> None:
+    first, second = hash_password("one"), hash_password("one")
+    assert first != second and first.startswith("scrypt$32768$8$1$") and "one" not in first
+    assert is_right("one", first) and not is_right("two", first)
+    assert is_hashed(first) and not is_hashed("one") and not is_hashed("scrypt$x$8$1$a$b")
+
+
+def test_password_when_hashed_already_is_taken_from_the_file(tmp_path) -> None:
+    file = tmp_path / "logins"
+    file.write_text(f"ann:{hash_password('one')}\n", encoding="utf-8")
+    settings = read_settings(["--gradio-auth-path", str(file)], {})
+    assert Access(settings).page.check("ann", "one")
+    assert not Access(settings).page.check("ann", settings.page_logins[0][1])
+
+
+# Nobody is asked at home
+
+
+def test_page_when_nobody_else_reaches_it_asks_for_nothing(tmp_path) -> None:
+    access = Access(read_settings(["--data-dir", str(tmp_path)], {}))
+    person = access.person(None, 7860)
+    assert person is not None and not person.is_guest and not access.asks_api(7860)

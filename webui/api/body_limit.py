@@ -1,0 +1,62 @@
+"""How much may be sent: bodies are counted as they come in, and cut off before they fill memory."""
+
+from __future__ import annotations
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from webui.access import Access
+from webui.api.errors import ApiError, answer_error
+from webui.api.guard import is_api_path
+
+MAX_BODY_BYTES = 512 * 2**20
+MAX_STRANGERS_BYTES = 2**20
+"""Of who has not logged in: enough for a login and to be refused."""
+
+
+class BodyLimit:
+    """ASGI layer that refuses larger bodies with 413, whether they announce their size or not.
+
+    The API looks at logins before it reads a body; elsewhere who is not logged in may send little.
+
+    Args:
+        app: What is guarded.
+        access: Knows who is logged in.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        most = self._most(connection)
+        announced = connection.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > most:
+            await answer_error(_too_large(most))(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > most:
+                raise _too_large(most)  # the application answers it as it answers its own
+            return message
+
+        await self._app(scope, receive_some, send)
+
+    def _most(self, connection: HTTPConnection) -> int:
+        server = connection.scope.get("server")
+        token = connection.cookies.get(self._access.cookie)
+        person = self._access.person(token, server[1] if server else None)
+        is_known = is_api_path(connection.scope) or person is not None
+        return MAX_BODY_BYTES if is_known else MAX_STRANGERS_BYTES
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"The request is larger than {most // 2**20} MiB. Send smaller pictures.")
