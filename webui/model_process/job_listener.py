@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -58,6 +59,16 @@ class JobListener:
         self._step = 0
         self._next_preview = 0.0
 
+    def of(self, params: TextToImage | ImageToImage, more: Any) -> JobListener:
+        """The same for another request of this job.
+
+        Args:
+            more: Whose ``infotext`` adds to its recipes; None = as here.
+        """
+        other = copy(self)
+        other._params, other._joined = params, more or self._joined
+        return other
+
     def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
         self._batch, self._step = batch, step
         self._send(
@@ -102,9 +113,16 @@ class JobListener:
         self._next_preview = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
 
     def finished(self, picture: Picture) -> None:
-        params = self._params
+        self.hand_over(picture, self.recipe(picture, self._params))
+
+    def recipe(self, picture: Picture, params: TextToImage | ImageToImage) -> str:
+        """A picture's infotext.
+
+        Args:
+            params: The request that painted it.
+        """
         is_outpainted = isinstance(params, ImageToImage) and params.outpaint is not None
-        infotext = write_recipe(
+        return write_recipe(
             params,
             self._facts,
             index=picture.index,
@@ -116,6 +134,10 @@ class JobListener:
             networks=self.networks(params.of_picture(picture.index)),
             more=self._joined.infotext(picture.index) if self._joined else {},
         )
+
+    def hand_over(self, picture: Picture, infotext: str) -> None:
+        """Send a finished picture with its recipe."""
+        params = self._params
         output = params.output
         data = encode(
             picture.image,
@@ -152,6 +174,7 @@ class JobListener:
         tells_loras, tells = (self._show.get(f"{kind}_hashes", True) for kind in ("lora", "ti"))
         return {
             "Lora hashes": self._supplies.loras.hashes(named) if tells_loras else "",
+            "Lora layers": self._supplies.put_on.counts(named) if tells_loras else "",
             "Hypernet hashes": self._supplies.hypernetworks.hashes(named) if tells_loras else "",
             "TI hashes": self._supplies.embeddings.hashes() if tells else "",
             **unit_pairs(params.control, self._titles),

@@ -34,6 +34,7 @@ from webui.model_process.peak_memory import PeakMemory
 from webui.model_process.plot_run import PlotRun
 from webui.model_process.repainting import repaint
 from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
+from webui.model_process.script_job import A1111, ScriptJob, ScriptProcess
 from webui.model_process.train_run import TrainRun
 from webui.model_process.video_restorer import VideoRun
 from webui.params import ImageToImage, TextToImage
@@ -97,6 +98,7 @@ class Painter:
         self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
         self.extensions: Extensions | None = None
+        self._scripts: ScriptProcess | None = None
         self._runs: tuple[tuple[type, Callable[..., dict[str, Any]]], ...] = (
             (requests.FetchWeights, self._fetch),
             (requests.FindFaces, self._find_faces),
@@ -152,6 +154,7 @@ class Painter:
         if self.extensions is None:
             note = Path(self._settings["extensions_note"])
             self.extensions = Extensions(note, self._sender.send)
+            self._scripts = ScriptProcess(self.extensions.fence, self.facts())
         job = message["job"]
         progress = JobProgress(job, "extension", self._sender, self._asked)
         context = JobContext(
@@ -222,6 +225,7 @@ class Painter:
         facts_of_others = {name: self._facts_of(files) for name, files in others.items()}
         listener = JobListener(self, message, params, supplies, facts, facts_of_others)
         joined: JobExtensions | None = message.get("joined")
+        added: dict[str, Any] = {}
         try:
             runs = BasicRun if basic is not None else run_class(params)
             run = runs(params, supplies, listener)
@@ -232,7 +236,12 @@ class Painter:
                         repaint, params, supplies, listener, joined.context
                     )
                 joined.begin()
-            run.paint(message.get("have", ()))
+            scripts = self._script_job(params, message, supplies, listener)
+            if scripts is not None and basic is None:
+                scripts.paint(message.get("have", ()))
+                added = scripts.extra_params
+            else:
+                run.paint(message.get("have", ()))
         finally:
             if joined is not None:
                 joined.end()
@@ -246,11 +255,27 @@ class Painter:
                 k: v
                 for k, v in extra_pairs(params, facts_of_others, listener.networks(params)).items()
                 if v is not None
-            },
+            }
+            | added,
             "face_restoration_model": params.restore_faces.model if params.restore_faces else None,
             "is_using_inpainting_conditioning": mask_weight(params, facts.purpose) is not None,
             "interrupted": self._asked.interrupted,
         }
+
+    def _script_job(
+        self,
+        params: TextToImage | ImageToImage,
+        message: Message,
+        supplies: JobSupplies,
+        listener: JobListener,
+    ) -> ScriptJob | None:
+        """The job as A1111 scripts drive it; None where no A1111 folder is wanted."""
+        if A1111 not in message or self._scripts is None:
+            return None
+        return ScriptJob(
+            self._scripts.host_for(message[A1111], params.checkpoint), params, message, supplies,
+            listener.of, message.get("joined"), self._asked, partial(self._warn, message["job"]),
+        )  # fmt: skip
 
     def _facts_of(self, files: dict[str, Any]) -> ModelFacts:
         return _model_facts(files, is_small=self.models.small_weights(files) is not None)

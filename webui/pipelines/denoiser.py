@@ -143,7 +143,8 @@ class CfgDenoiser:
         if self._blend is None:
             return self._guided(latents, sigma, cond)
         denoised, uncond = self._guided(self._blend.shown(latents, sigma), sigma, cond)
-        self._last = denoised = self._blend.estimated(denoised, sigma)
+        mixed = self._blend.estimated(denoised, sigma)
+        self._last = denoised = self._moments.blended(self._blend, denoised, mixed, sigma)
         return denoised, uncond
 
     def _guided(self, latents: Tensor, sigma: Tensor, cond: Conditioning) -> tuple[Tensor, Tensor]:

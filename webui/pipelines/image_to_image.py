@@ -241,7 +241,9 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
             t_enc=t_enc,
             extra_noise=params.extra_noise,
         )
-        return latents if blend is None else blend.finished(latents)
+        if blend is None:
+            return latents
+        return self.moments.blended(blend, latents, blend.finished(latents), None)
 
     def _image_cfg_scale(self) -> float:
         scale = self.params.image_cfg_scale

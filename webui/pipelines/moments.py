@@ -17,6 +17,7 @@ from webui.hookspecs import Pass
 
 if TYPE_CHECKING:
     from webui.pipelines.conditioning import Conditioning
+    from webui.pipelines.latent_blend import Blend
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,19 @@ class Moments:
 
     def after_decode(self, images: list[Image.Image]) -> list[Image.Image]:
         return images
+
+    def after_faces(self, images: list[Image.Image]) -> list[Image.Image]:
+        """Faces are restored where that was asked for; masks are not pasted back yet."""
+        return images
+
+    def blended(self, blend: Blend, latents: Tensor, mixed: Tensor, sigma: Tensor | None) -> Tensor:
+        """What is kept of the original was laid over the latents (B, 4, h, w) that the network
+        estimated, or, without ``sigma``, over those that the walk came to.
+
+        Returns:
+            ``mixed``, or what shall take its place.
+        """
+        return mixed
 
     def picture_finished(self, image: Image.Image, index: int, seed: int) -> Image.Image:
         return image

@@ -27,7 +27,7 @@ from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.errors import DeviceMemoryError
 from webui.hookspecs import Pass
 from webui.networks.tiling import set_tiling
-from webui.params import FaceRestoration, Painting
+from webui.params import DrawnTexts, FaceRestoration, Painting
 from webui.pipelines.conditioning import Conditioning, Interrupted, PassFacts, PromptEncoder
 from webui.pipelines.control import ControlledPass, JobControl, PassControl, WhichPass
 from webui.pipelines.control_maps import Beneath
@@ -217,6 +217,10 @@ class PaintingRun(ABC, Generic[SomeParams]):
             for picture in self.batch(batch, indices):
                 self.listener.finished(picture)
 
+    def use_texts(self, drawn: DrawnTexts) -> None:
+        """Paint with other texts from the next batch on."""
+        self.params = self._request = self._request.model_copy(update={"drawn": drawn})
+
     @abstractmethod
     def images(self, batch: int, indices: list[int]) -> list[Image.Image]:
         """Make the pictures of (a part of) one batch, in inference mode.
@@ -334,8 +338,11 @@ class PaintingRun(ABC, Generic[SomeParams]):
     def with_clear_faces(self, batch: int, images: list[Image.Image]) -> list[Image.Image]:
         """Pictures as decoded, their faces restored when the request asks for it; as they were
         from where the person stopped."""
+        return self.moments.after_faces(self._mended(batch, images)) if images else images
+
+    def _mended(self, batch: int, images: list[Image.Image]) -> list[Image.Image]:
         wish = self.params.restore_faces
-        if wish is None or not images:
+        if wish is None:
             return images
         mender = self.supplies.face_mender(wish)
         self.say(batch, self.total_steps, self.total_steps, "faces")

@@ -1,0 +1,256 @@
+"""A1111 scripts in painting jobs: every method in its order, and what they can change."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import STARTER
+from webui.errors import ExtensionError
+from webui.extensions.a1111.folder import A1111Folder
+from webui.extensions.a1111.script import JOB_METHODS
+from webui.infotext import parse_infotext
+from webui.options import OPTION_DEFAULTS
+from webui.params import build
+from webui.torch_setup import prepare_torch
+
+prepare_torch()
+
+from webui.model_process.painter import Painter  # noqa: E402
+
+Drop = Callable[[str], A1111Folder]
+SMALL = {
+    "checkpoint": "starter", "width": 64, "height": 64, "steps": 2, "seed": 5, "subseed": 7,
+    "sampler": "Euler", "prompt": "a frog",
+}  # fmt: skip
+
+
+class Worker:
+    """A painter, and what it sends."""
+
+    def __init__(self, place: Path) -> None:
+        self.sent: list[dict[str, Any]] = []
+        asked = SimpleNamespace(
+            interrupted=False, should_stop=False, paused=False, clear_skip=lambda: None
+        )
+        sender: Any = SimpleNamespace(send=self._keep)
+        settings = {"extensions_note": str(place / "note"), "device": "cpu"}
+        self.painter = Painter(settings, sender, asked)  # type: ignore[arg-type]
+        self.place = place
+
+    def _keep(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    def paint(
+        self,
+        *folders: A1111Folder,
+        selected: str = "",
+        arguments: dict[str, list[Any]] | None = None,
+        kind: str = "txt2img",
+        inputs: dict[str, str] | None = None,
+        **values: Any,
+    ) -> dict[str, Any]:
+        """Run a job; answers with its result."""
+        said = {"selected": selected, "arguments": json.dumps(arguments or {})}
+        params = build(kind, {**SMALL, **values, "extensions": {"a1111": said}})
+        self.sent.clear()
+        place = str(self.place)
+        return self.painter.run(
+            {
+                "job": 1, "params": params.to_json(), "inputs": inputs or {},
+                "checkpoint": {"path": str(STARTER), "stem": "starter"},
+                "preview": {"enabled": False},
+                "extensions": {"wanted": [], "infotext": {}, "files": {}},
+                "a1111": {
+                    "folders": [[str(folder.path), "1"] for folder in folders],
+                    "options": OPTION_DEFAULTS, "output": place,
+                    "places": dict.fromkeys(("program", "data", "models", "extensions"), place),
+                },
+            }
+        )  # fmt: skip
+
+    @property
+    def pictures(self) -> list[Image.Image]:
+        events = [event for event in self.sent if event["type"] == "image"]
+        return [Image.open(io.BytesIO(event["image"])) for event in events]
+
+    @property
+    def recipes(self) -> list[dict[str, str]]:
+        events = [event for event in self.sent if event["type"] == "image"]
+        return [parse_infotext(event["infotext"]).params for event in events]
+
+    def module(self, name: str) -> Any:
+        """A loaded script."""
+        scripts: Any = self.painter._scripts
+        return scripts._host.modules[name]
+
+    def told(self, name: str = "recorder/recorder.py") -> list[Any]:
+        """What a script wrote down."""
+        return self.module(name).TOLD
+
+    @property
+    def troubles(self) -> list[tuple[str, str]]:
+        found = [event["trouble"] for event in self.sent if event["type"] == "extension"]
+        return [(trouble["plugin"], trouble["moment"]) for trouble in found]
+
+
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
+    """A worker for all tests of this file: its model is loaded once."""
+    return Worker(tmp_path_factory.mktemp("worker"))
+
+
+@pytest.fixture
+def worker(one_worker: Worker) -> Iterator[Worker]:
+    """A worker without any folder loaded."""
+    yield one_worker
+    if one_worker.painter._scripts is not None:
+        one_worker.painter._scripts.close()
+    one_worker.painter.extensions = None
+
+
+def names(told: list[Any]) -> list[str]:
+    return [entry[0] for entry in told]
+
+
+def test_methods_when_a_job_has_two_batches_then_are_called_in_the_documented_order(
+    worker: Worker, example: Drop
+) -> None:
+    worker.paint(example("recorder"), arguments={"job recorder": [False, "w", 1]}, batch_count=2)
+    batch = [
+        "before_process_batch", "after_extra_networks_activate", "process_batch",
+        "process_before_every_sampling", "post_sample", "postprocess_batch",
+        "postprocess_batch_list", "postprocess_image", "postprocess_image_after_composite",
+    ]  # fmt: skip
+    told = worker.told()
+    wanted = ["setup", "before_process", "process", *batch, *batch, "postprocess"]
+    assert names(told) == wanted
+    assert [JOB_METHODS.index(n) for n in batch] == sorted(JOB_METHODS.index(n) for n in batch)
+    assert ("before_process", (False, "w", 1)) in told
+    assert ("process", [5, 6], ["a frog", "a frog"]) in told
+    assert ("process_before_every_sampling", (1, 4, 8, 8)) in told
+    assert ("postprocess_batch", (1, 3, 64, 64)) in told and ("postprocess", 2) in told
+
+
+def test_methods_when_there_is_a_second_pass_then_before_hr_comes_between(
+    worker: Worker, example: Drop
+) -> None:
+    hires = {"scale": 1.25, "upscaler": "Latent", "steps": 1}
+    worker.paint(example("recorder"), arguments={"job recorder": [False, "w", 1]}, hires=hires)
+    told = names(worker.told())
+    first = told.index("process_before_every_sampling")
+    assert told[first : first + 6] == [
+        "process_before_every_sampling", "before_hr", "after_extra_networks_activate",
+        "process_before_every_sampling", "post_sample", "postprocess_batch",
+    ]  # fmt: skip
+
+
+def test_job_when_a_script_changes_it_then_is_painted_and_told_so(
+    worker: Worker, example: Drop
+) -> None:
+    said = {"job recorder": [True, "green", 1]}
+    result = worker.paint(example("recorder"), arguments=said, batch_size=2)
+    assert result["extra_generation_params"]["Recorder word"] == "green"
+    assert [r["Recorder each"] for r in worker.recipes] == ["n0", "n1"]
+    assert {r["Steps"] for r in worker.recipes} == {"3"}
+    texts = [e["infotext"].split("\n")[0] for e in worker.sent if e["type"] == "image"]
+    assert texts == ["a frog, green"] * 2
+    assert worker.pictures[0].getpixel((2, 2)) == (255, 0, 0)
+
+
+def test_job_when_no_script_acts_on_it_then_is_the_same_picture(
+    worker: Worker, example: Drop
+) -> None:
+    worker.paint(example("callbacks"))
+    one = worker.pictures[0].tobytes()
+    worker.paint()
+    assert worker.pictures[0].tobytes() == one
+
+
+def test_callbacks_when_painting_then_are_told_of_every_call(worker: Worker, example: Drop) -> None:
+    worker.paint(example("callbacks"))
+    told = worker.told("callbacks/a_first.py")
+    assert told[0] == "model_loaded"
+    calls = ["cfg_denoiser {}/2", "cfg_denoised", "cfg_after_cfg"]
+    assert told[1:7] == [text.format(step) for step in (0, 1) for text in calls]
+    assert worker.recipes[0]["seen"] == "yes"
+    assert ("callbacks", "on_model_loaded") in worker.troubles
+
+
+def test_script_when_it_fails_in_every_moment_then_the_job_goes_on(
+    worker: Worker, example: Drop
+) -> None:
+    worker.paint(
+        example("crasher"), example("recorder"), arguments={"job recorder": [False, "", 0]}
+    )
+    assert len(worker.pictures) == 1 and names(worker.told())[-1] == "postprocess"
+    assert worker.troubles == [("crasher", m) for m in ("setup", "before_process", "process")]
+
+
+def test_run_when_it_paints_tile_by_tile_then_its_picture_is_the_job_s(
+    worker: Worker, example: Drop, tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64), "green").save(tmp_path / "in.png")
+    key = "ab" * 32
+    worker.paint(
+        example("redoer"), example("recorder"), selected="Redo in tiles", kind="img2img",
+        arguments={"redo in tiles": [64, 0, False], "job recorder": [False, "", 0]},
+        init_images=(key,), inputs={key: str(tmp_path / "in.png")}, denoising_strength=0.5,
+    )  # fmt: skip
+    assert [picture.size for picture in worker.pictures] == [(128, 128)]
+    assert worker.recipes[0]["Redo tile"] == "64" and worker.recipes[0]["Seed"] == "5"
+    told = names(worker.told())
+    assert told.count("process") == 4 and told.count("setup") == 1
+    assert "on_mask_blend" in told
+
+
+def test_run_when_it_fails_then_the_job_says_whose_it_is(
+    worker: Worker, script: Callable[..., A1111Folder]
+) -> None:
+    text = (
+        "from modules import scripts\n"
+        "class Bad(scripts.Script):\n"
+        "    def title(self):\n        return 'Bad'\n"
+        "    def run(self, p):\n        raise SystemExit\n"
+    )
+    with pytest.raises(ExtensionError, match="«Bad» of the extension small"):
+        worker.paint(script(text), selected="bad")
+
+
+def test_p_when_a_script_makes_one_of_its_own_then_it_is_painted_inside_the_job(
+    worker: Worker, script: Callable[..., A1111Folder]
+) -> None:
+    text = """
+from modules import scripts
+from modules.processing import StableDiffusionProcessingImg2Img, process_images
+SEEN = []
+class Again(scripts.Script):
+    def title(self):
+        return "Again"
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+    def postprocess_image(self, p, pp, *args):
+        if getattr(p, "is_inner", False):
+            return
+        inner = StableDiffusionProcessingImg2Img(
+            sd_model=p.sd_model, prompt="a red ball", negative_prompt=p.negative_prompt,
+            sampler_name="Euler a", steps=2, seed=p.seeds[0], width=64, height=64, cfg_scale=3,
+            init_images=[pp.image], denoising_strength=0.9, restore_faces=False, tiling=False,
+        )
+        inner.is_inner = True
+        inner.scripts, inner.script_args = p.scripts, p.script_args
+        done = process_images(inner)
+        SEEN.append((pp.image.tobytes() != done.images[0].tobytes(), done.infotexts[0]))
+        pp.image = done.images[0]
+"""
+    worker.paint(script(text))
+    differs, recipe = worker.module("small/main.py").SEEN[0]
+    assert differs and recipe.startswith("a red ball") and "Sampler: Euler a" in recipe
+    assert worker.recipes[0]["Sampler"] == "Euler" and worker.troubles == []

@@ -1,0 +1,453 @@
+"""A painting job as A1111 scripts drive it: ``process_images``, and a script's own ``run``.
+
+The host of the folders lives as long as the process; a job lends it hands for its own length.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from torch import Tensor
+
+from webui.errors import ExtensionError
+from webui.extensions.a1111.folder import A1111Folder
+from webui.extensions.a1111.host import Host, Names, Places
+from webui.extensions.a1111.mapping import (
+    job_of,
+    params_of,
+    picture_key,
+    texts_of,
+    without_effect,
+)
+from webui.extensions.a1111.processing import Processed
+from webui.extensions.a1111.runner import ScriptArguments, ScriptRunner
+from webui.extensions.fence import PASSES, Fence
+from webui.infotext import add_pairs
+from webui.model_process.job_listener import JobListener
+from webui.model_process.job_supplies import JobSupplies
+from webui.model_process.script_moments import ScriptMoments
+from webui.params import ImageToImage, Painting, TextToImage
+from webui.pipelines.painting import Picture
+from webui.pipelines.runs import run_class
+from webui.progress import Asked
+from webui.prompts.attention import parse_attention
+from webui.prompts.schedule import schedule_prompt
+from webui.samplers.names import SAMPLERS, SCHEDULES, resolve_sampler
+from webui.samplers.steps import image_seeds
+
+if TYPE_CHECKING:
+    from webui.model_process.extensions import JobExtensions
+
+logger = logging.getLogger(__name__)
+A1111 = "a1111"
+"""Under which requests carry scripts' arguments, and messages their folders."""
+RUN_SECONDS = 7 * 24 * 3600.0
+"""How long a script's own ``run`` may take: it paints, and people can stop it."""
+MakeListener = Callable[[TextToImage | ImageToImage, Any], JobListener]
+"""A listener for a request, whose recipes are added to by somebody's ``infotext``."""
+
+
+class _JobOptions:
+    """Options as they were when the job was asked for."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(self._values)
+
+
+class ScriptProcess:
+    """The A1111 folders of this process: loaded at the first job that wants them.
+
+    Args:
+        fence: Around all that scripts do.
+        facts: ``device`` and ``dtype``, as the painter tells them.
+    """
+
+    def __init__(self, fence: Fence, facts: Mapping[str, Any]) -> None:
+        self._fence = fence
+        self._facts = facts
+        self._loaded: list[tuple[str, str]] = []
+        self._host: Host | None = None
+
+    def host_for(self, told: Mapping[str, Any], checkpoint: str) -> Host:
+        """The host with the folders of a message loaded, and its options.
+
+        Args:
+            told: What the web process says: ``folders`` (path and print), ``options``,
+                ``places``, ``names``, ``flags``.
+            checkpoint: Catalog name of the job's.
+        """
+        wanted = [(str(path), str(mark)) for path, mark in told["folders"]]
+        options = _JobOptions(told["options"])
+        if self._host is None or wanted != self._loaded:
+            self.close()
+            self._host = self._open(told, options)
+            self._loaded = wanted
+            self._host.load(A1111Folder(Path(path)) for path, _ in wanted)
+        host = self._host
+        host.options.begin_job(options)
+        is_another = host.facts.get("checkpoint") != checkpoint
+        host.facts |= {**self._facts, "checkpoint": checkpoint, **told.get("facts", {})}
+        if is_another:
+            model = importlib.import_module("modules.sd_models").model_data.get_sd_model()
+            host.callbacks.call("model_loaded", model)
+        return host
+
+    def _open(self, told: Mapping[str, Any], options: _JobOptions) -> Host:
+        names = told.get("names", {})
+        places = {name: Path(path) for name, path in told["places"].items()}
+        host = Host(
+            "worker",
+            Places(**places),
+            self._fence,
+            options=options,
+            flags=Namespace(**told.get("flags", {})),
+            names=Names(
+                checkpoints=lambda: names.get("checkpoints", []),
+                vaes=lambda: names.get("vaes", []),
+                upscalers=lambda: names.get("upscalers", []),
+                face_restorers=lambda: names.get("face_restorers", []),
+                loras=lambda: names.get("loras", []),
+                styles=lambda: {k: tuple(v) for k, v in names.get("styles", {}).items()},
+                **sampler_names(),
+            ),
+        )
+        host.facts |= {"parse_attention": parse_attention, "parse_schedule": _schedule}
+        host.open()
+        return host
+
+    def close(self) -> None:
+        """Let the folders go."""
+        if self._host is not None:
+            self._host.close()
+        self._host, self._loaded = None, []
+
+
+def sampler_names() -> dict[str, Any]:
+    """Samplers and schedules, as ``Names`` lists them."""
+    return {
+        "samplers": [{"name": one.name, "aliases": list(one.aliases)} for one in SAMPLERS],
+        "schedules": [
+            {"name": one.name, "label": one.label, "aliases": list(one.spellings)}
+            for one in SCHEDULES
+        ],
+    }
+
+
+@dataclass
+class ScriptJob:
+    """One job; what the host asks to paint while it lasts (``host.Painting``).
+
+    Attributes:
+        params: The job's request. message: The supervisor's ``run`` message.
+        joined: Our own extensions of the job.
+        asked: What the person asked.
+    """
+
+    host: Host
+    params: TextToImage | ImageToImage
+    message: Mapping[str, Any]
+    supplies: JobSupplies
+    make_listener: MakeListener
+    joined: JobExtensions | None
+    asked: Asked
+    warn: Callable[[str], None]
+    _told: set[str] = field(default_factory=set[str])
+    _depth: int = 0
+    extra_params: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def paint(self, have: Collection[int] = ()) -> None:
+        """Do the job.
+
+        Args:
+            have: Numbers of pictures that exist already.
+        Raises:
+            WebUIError: It cannot be painted. Exception: The selected script's own.
+        """
+        params, host = self.params, self.host
+        runner = host.runners[params.kind]
+        p: Any = job_of(params, self.supplies.input)
+        p.outpath_samples = p.outpath_grids = self.message[A1111]["output"]
+        said = arguments_in(params)
+        p.scripts, p.script_args = runner, runner.list_of(said)
+        host.painting = self
+        host.state.follow(self.asked)
+        host.state.begin(params.kind)
+        try:
+            runner.call("setup", p)
+            p.scripts_setup_complete = True
+            processed = self._selected(runner, said, p)
+            if processed is None:
+                self._process(p, runner, _Shown(self, have))
+            else:
+                self._hand_over_all(processed, p, have)
+        finally:
+            self.extra_params = {
+                k: str(v) for k, v in p.extra_generation_params.items() if not callable(v)
+            }
+            self._end_networks(p)
+            host.painting = None
+            host.state.end()
+
+    def _selected(self, runner: ScriptRunner, said: ScriptArguments, p: Any) -> Processed | None:
+        """What the selected script made of the job; None when there is none."""
+        if not said.selected:
+            return None
+        script = runner.find(said.selected, is_alwayson=False)
+        failure: list[BaseException] = []
+
+        def run() -> Any:
+            try:
+                return runner.run(p, *p.script_args)
+            except PASSES:
+                raise
+            except (Exception, SystemExit) as err:  # told below, as what ended the job
+                failure.append(err)
+                return None
+
+        core = self.host.fence.core
+        processed = core.call(script.extension, "run", RUN_SECONDS, run)
+        if failure:
+            told = self.host.fence.report(script.extension, "run", failure[0])
+            raise ExtensionError(
+                f"The script «{script.title()}» of the extension {script.extension} failed: {told}",
+                "The log has more; choose no script, or another one.",
+                plugin=script.extension,
+                hook="run",
+            ) from failure[0]
+        return processed
+
+    def _end_networks(self, p: Any) -> None:
+        importlib.import_module("modules.extra_networks").deactivate(p, p.extra_network_data or {})
+
+    # host.Painting
+
+    def process_images(self, p: Any) -> Processed:
+        """See ``host.Painting``."""
+        runner = p.scripts if isinstance(p.scripts, ScriptRunner) else ScriptRunner(self.host.fence)
+        return self._process(p, runner, _Collected(self))
+
+    def upscale(self, image: Image.Image, name: str, width: int, height: int) -> Image.Image:
+        """See ``host.Painting``."""
+        upscaler = self.supplies.upscaler(name)
+        return upscaler.enlarge(image, width, height, should_stop=lambda: self.should_stop)
+
+    @property
+    def should_stop(self) -> bool:
+        return self.asked.should_stop or self.host.state.should_stop
+
+    # Painting
+
+    def _process(self, p: Any, runner: ScriptRunner, results: _Results) -> Processed:
+        """Paint ``p`` with its scripts, in A1111's order."""
+        self._depth += 1
+        try:
+            runner.call("before_process", p)
+            self._work_out(p)
+            runner.call("process", p)
+            self._tell_without_effect(p)
+            is_top = self._depth == 1
+            moments = ScriptMoments(self.host, p, runner, self.joined if is_top else None)
+            params = params_of(p, self.params, self._put, resolve_sampler)
+            p.sd_model_name = p.sd_model_name or Path(self.params.checkpoint).stem
+            self._paint(p, params, moments, results)
+            processed = results.processed(p)
+            runner.call("postprocess", p, processed)
+            results.added(processed)
+            for text in p.comments:
+                self._warn(text)
+            return processed
+        finally:
+            self._depth -= 1
+
+    def _paint(self, p: Any, params: Painting, moments: ScriptMoments, results: _Results) -> None:
+        assert isinstance(params, TextToImage | ImageToImage)
+        results.listener = self.make_listener(params, moments)
+        results.moments = moments
+        run = run_class(params)(params, self.supplies, results)
+        run.moments, moments.run, results.run = moments, run, run
+        count = params.image_count
+        if len(p.all_seeds) == len(p.all_subseeds) == count:
+            run.seeds, run.subseeds = list(map(int, p.all_seeds)), list(map(int, p.all_subseeds))
+        self.host.state.job_count = max(self.host.state.job_count, params.batch_count)
+        run.paint(results.have)
+
+    def _work_out(self, p: Any) -> None:
+        """Seeds and prompts of all pictures."""
+        own = p.base if isinstance(p.base, Painting) else None
+        p.setup_prompts()
+        told: dict[str, Any] = getattr(p, "told", {})
+        count = len(p.all_prompts)
+        if own is not None and p.prompt == told["prompt"]:
+            p.all_prompts = texts_of(own, count)[0]
+        if own is not None and p.negative_prompt == told["negative_prompt"]:
+            p.all_negative_prompts = texts_of(own, count)[1]
+        p.main_prompt, p.main_negative_prompt = p.all_prompts[0], p.all_negative_prompts[0]
+        processing = importlib.import_module("modules.processing")
+        if isinstance(p.seed, list):
+            p.all_seeds = [int(seed) for seed in p.seed]
+            p.all_subseeds = [int(p.subseed) for _ in p.seed]
+            return
+        processing.fix_seed(p)
+        p.all_seeds, p.all_subseeds = image_seeds(p.seed, p.subseed, p.subseed_strength, count)
+
+    def _put(self, image: Image.Image) -> str:
+        key = picture_key(image)
+        is_ready = image.mode in ("RGB", "RGBA")
+        self.supplies.pictures[key] = image if is_ready else image.convert("RGB")
+        return key
+
+    def _tell_without_effect(self, p: Any) -> None:
+        for key in without_effect(p):
+            self._warn(f"A script wanted to change the setting {key} for one job; it was left.")
+
+    def _warn(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.warn(text)
+
+    def _hand_over_all(self, processed: Processed, p: Any, have: Collection[int]) -> None:
+        """The pictures of a script's own ``run`` as those of the job."""
+        listener = self.make_listener(self.params, None)
+        for number, image in enumerate(processed.images):
+            if number in have or not isinstance(image, Image.Image):
+                continue
+            seeds, subseeds = processed.all_seeds, processed.all_subseeds
+            seed = int(seeds[number % len(seeds)]) if seeds else int(p.seed)
+            subseed = int(subseeds[number % len(subseeds)]) if subseeds else 0
+            picture = Picture(number, image.convert("RGB"), max(seed, 0), max(subseed, 0))
+            text = processed.infotext(p, number) or listener.recipe(picture, self.params)
+            listener.hand_over(*saved_as_wished(self.host, picture, text, p))
+
+
+def arguments_in(params: Painting) -> ScriptArguments:
+    """What a request says to scripts."""
+    own = params.extensions.get(A1111, {})
+    try:
+        arguments = json.loads(str(own.get("arguments") or "{}"))
+    except ValueError:
+        arguments = {}
+    return ScriptArguments(str(own.get("selected") or ""), arguments)
+
+
+def saved_as_wished(host: Host, picture: Picture, text: str, p: Any) -> tuple[Picture, str]:
+    """A picture and its recipe after ``on_before_image_saved``."""
+    if not host.callbacks.has("before_image_saved"):
+        return picture, text
+    classes = importlib.import_module("modules.script_callbacks")
+    name = str(Path(p.outpath_samples or "") / f"{picture.index:05}-{picture.seed}.png")
+    wish = classes.ImageSaveParams(picture.image, p, name, {"parameters": text})
+    host.callbacks.call("before_image_saved", wish)
+    image = wish.image.convert("RGB") if isinstance(wish.image, Image.Image) else picture.image
+    added = {k: v for k, v in wish.pnginfo.items() if k != "parameters"}
+    told = str(wish.pnginfo.get("parameters") or text)
+    if added:
+        told = add_pairs(told, added.items())
+    return Picture(picture.index, image, picture.seed, picture.subseed), told
+
+
+class _Results:
+    """Listens to a painting and keeps its pictures.
+
+    Attributes:
+        have: Numbers of pictures that need not be painted.
+    """
+
+    listener: JobListener
+    moments: ScriptMoments
+    run: Any
+
+    def __init__(self, job: ScriptJob, have: Collection[int] = ()) -> None:
+        self.job = job
+        self.have = frozenset(have)
+        self.pictures: list[Picture] = []
+        self.texts: list[str] = []
+        self._batch = -1
+
+    def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
+        state = self.job.host.state
+        state.sampling_step, state.sampling_steps = step, steps
+        self.listener.progress(batch, batches, step, steps, stage)
+
+    def preview(self, latents: Tensor) -> None:
+        self.job.host.state.current_latent = latents
+        self.listener.preview(latents)
+
+    def warn(self, message: str) -> None:
+        self.listener.warn(message)
+
+    def should_stop(self) -> bool:
+        return self.job.should_stop
+
+    def takes_next_batch(self) -> bool:
+        """See ``Listener``; the batch's scripts are called here."""
+        state, size = self.job.host.state, self.run.params.batch_size
+        if self.job.asked.interrupted or state.interrupted or state.stopping_generation:
+            return False
+        state.skipped = False
+        self._batch += 1
+        while all(i in self.have for i in range(self._batch * size, (self._batch + 1) * size)):
+            self._batch += 1
+        self.moments.batch_begins(self._batch)
+        return True
+
+    def finished(self, picture: Picture) -> None:
+        text = self.listener.recipe(picture, self.run.params)
+        self.pictures.append(picture)
+        self.texts.append(text)
+        self.job.host.state.job_no = self._batch + 1
+
+    def processed(self, p: Any) -> Processed:
+        """What became of the painting."""
+        return Processed(
+            p, [picture.image for picture in self.pictures], p.all_seeds[0],
+            self.texts[0] if self.texts else "", subseed=p.all_subseeds[0],
+            infotexts=self.texts,
+        )  # fmt: skip
+
+    def added(self, processed: Processed) -> None:
+        """Scripts may have added pictures at the end."""
+
+
+class _Collected(_Results):
+    """Of a painting that a script asked for."""
+
+
+class _Shown(_Results):
+    """Of the job itself: pictures go to whoever waits for them as soon as they are done."""
+
+    def finished(self, picture: Picture) -> None:
+        super().finished(picture)
+        p = self.moments.p
+        self.listener.hand_over(*saved_as_wished(self.job.host, picture, self.texts[-1], p))
+
+    def added(self, processed: Processed) -> None:
+        """Pictures that scripts added come behind the job's own."""
+        known = {id(picture.image) for picture in self.pictures}
+        more = [(image, 0) for image in processed.images if id(image) not in known]
+        number = self.run.params.image_count
+        for image, beside in (*self.moments.more, *more):
+            if not isinstance(image, Image.Image):
+                continue
+            of = self.pictures[min(beside, len(self.pictures) - 1)] if self.pictures else None
+            seed, subseed = (of.seed, of.subseed) if of else (0, 0)
+            picture = Picture(number, image.convert("RGB"), seed, subseed)
+            self.listener.hand_over(picture, self.texts[0] if self.texts else "")
+            number += 1
+
+
+def _schedule(text: str, steps: int) -> list[tuple[int, str]]:
+    return [(int(end), str(part)) for end, part in schedule_prompt(text, steps)]
