@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +66,7 @@ def test_lora_when_named_is_in_the_picture_the_recipe_and_the_facts(
 
     assert not np.array_equal(plain["pixels"], found["pixels"]) and not found["warnings"]
     assert f'Lora hashes: "starter-hedgehog: {HASH}"' in found["infotext"]
+    assert re.search(r'Lora layers: "starter-hedgehog: ([1-9]\d*) of \1"', found["infotext"])
     assert found["result"]["extra_generation_params"]["Lora hashes"] == f"starter-hedgehog: {HASH}"
     assert np.array_equal(plain["pixels"], after["pixels"])
 
@@ -141,7 +143,7 @@ def test_hashes_when_the_option_is_off_are_not_told(
     prompt = "a hedgehog <lora:starter-hedgehog:1>"
     found = run(painter, starter_checkpoint, prompt, lora_hashes=False)
 
-    assert "Lora hashes" not in found["infotext"]
+    assert "Lora" not in found["infotext"].partition("\n")[2]
 
 
 def test_loras_when_they_cannot_be_used_are_told_about_and_the_picture_is_painted(

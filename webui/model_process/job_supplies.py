@@ -31,6 +31,7 @@ class JobSupplies:
 
     Attributes:
         pictures: Input pictures that are no files, by key.
+        loras, hypernetworks: The files that came with the job. put_on: The LoRAs in its models.
     """
 
     def __init__(self, painter: Painter, message: dict[str, Any], checkpoint: str) -> None:
@@ -45,13 +46,14 @@ class JobSupplies:
         self.embeddings = painter.embeddings(message)
         self.loras = NetworkFiles("LoRA", message.get("loras", {}))
         self.hypernetworks = NetworkFiles("hypernetwork", message.get("hypernetworks", {}))
+        self.put_on = JobLoras(
+            lambda name: painter.models.lora(self.loras.path(name)),
+            self._warn,
+            painter.models.make_room,
+        )
         self.networks = JobNetworks(
             [
-                JobLoras(
-                    lambda name: painter.models.lora(self.loras.path(name)),
-                    self._warn,
-                    painter.models.make_room,
-                ),
+                self.put_on,
                 JobHypernetworks(
                     lambda name: read_hypernetwork(self.hypernetworks.path(name)), self._warn
                 ),

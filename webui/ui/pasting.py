@@ -99,8 +99,8 @@ _ELSEWHERE = frozenset(
 """Keys that have a meaning of their own in this module, or that check what others name."""
 _SAYS_NO_MORE = frozenset(
     {
-        "Version", "User", "App", "Lora layers", "Init image hash", "Hypernet", "Hypernet strength", "Template",
-        "Negative Template",
+        "Version", "User", "App", "Init image hash", "Hypernet", "Hypernet strength", "Template",
+        "Negative Template", "Lora layers",
     }
 )  # fmt: skip
 """Nothing is lost without them, or they were put into the prompt."""
