@@ -21,7 +21,7 @@ from webui.training.config import (
 )
 from webui.training.network_args import read_network_args
 from webui.training.optimizer_names import optimizer_name
-from webui.training.samples import read_prompts
+from webui.training.samples import pictures_of, read_prompts
 
 SEED_FILE = """
 pretrained_model_name_or_path = "models/base15.safetensors"
@@ -149,6 +149,7 @@ BAD = [
     ({"resume": "/nowhere"}, "resume", "does not exist"),
     ({"sample_prompts": "missing.txt"}, "sample_prompts", "cannot be read"),
     ({"sample_prompts": "a cat --zz 3"}, "sample_prompts", '"--zz"'),
+    ({"sample_prompts": "a cat", "sample_sampler": "x"}, "sample_sampler", '"x" is unknown'),
     ({"network_args": ["conv_dims=3"]}, "network_args", 'Did you mean "conv_dim"?'),
     ({"network_args": ["conv_dim"]}, "network_args", "not of the form name=value"),
     ({"network_args": ["block_dims=1,2"]}, "network_args", "25 are needed"),
@@ -273,6 +274,17 @@ def test_prompts_when_in_every_form_then_the_same(tmp_path: Path) -> None:
     assert (expected[0].width, expected[0].sampler, expected[0].cfg_scale) == (512, "euler_a", 7.0)
     for ending in ("txt", "json", "toml"):
         assert read_prompts(str(tmp_path / f"p.{ending}")) == expected
+
+
+def test_samples_when_several_weights_are_wished_then_each_prompt_at_each_with_one_seed() -> None:
+    options = read_options(
+        {"sample_prompts": "a cat\na dog --d 7", "sample_weights": "1, 0.5", "seed": 3}
+    ).options
+    found = [(one.prompt, one.weight, one.seed) for one in pictures_of(options)]
+    drawn = found[0][2]
+    assert found == [("a cat", 1.0, drawn), ("a cat", 0.5, drawn), ("a dog", 1.0, 7),
+                     ("a dog", 0.5, 7)]  # fmt: skip
+    assert read_options({"text_encoder_lr": ["1e-5,2e-5"]}).options.text_encoder_lr == (1e-5, 2e-5)
 
 
 def test_request_when_stored_in_a_job_then_reads_back_with_its_seed(seed_file: Path) -> None:

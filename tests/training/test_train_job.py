@@ -111,6 +111,7 @@ def test_command_when_run_then_file_samples_and_log_are_there(
     words += [
         "--cache_latents", "--network_train_unet_only", f"--output_dir={folder}", "--device=cpu",
         f"--logging_dir={log}", "--max_train_steps=2", "--sample_every_n_steps=2", "--no-such=1",
+        "--sample_weights=1,-4",
         "--sample_prompts=a zork --w 64 --h 64 --s 2 --d 9",
     ]  # fmt: skip
     assert main(words) == 0, capsys.readouterr().err
@@ -120,6 +121,8 @@ def test_command_when_run_then_file_samples_and_log_are_there(
     (sample,) = (folder / "sample").glob("佐克_000002_00_*_9.png")
     with Image.open(sample) as image:
         assert image.size == (64, 64)
+    (other,) = (folder / "sample").glob("佐克_000002_01_*_9.png")
+    assert other.read_bytes() != sample.read_bytes(), "painted at another weight of the LoRA"
     (events,) = log.glob("*/network_train/events.out.tfevents.*")
     assert b"loss/average" in events.read_bytes() and b"lr/unet" in events.read_bytes()
     assert main(words) == 2, "the file would be overwritten"

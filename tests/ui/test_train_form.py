@@ -21,7 +21,15 @@ from webui.jobs.store import Job
 from webui.params import CaptionPictures, TrainingOptions, TrainLora
 from webui.services.training.jobs import states_folder
 from webui.services.training.states import state_place
-from webui.services.training.trainings import KIND, files_of, foresee, go_on, history_of, losses_of
+from webui.services.training.trainings import (
+    KIND,
+    files_of,
+    foresee,
+    go_on,
+    history_of,
+    losses_of,
+    samples_in,
+)
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.training.dataset_doctor import examine
@@ -109,6 +117,22 @@ def test_class_pictures_when_another_set_is_chosen_then_all_of_them_join_in_unde
     told = class_field(["小明 set", "dogs"], "小明 set", "gone", "zh")
     assert told["choices"] == [("无", ""), "dogs"] and told["value"] == "" and told["visible"]
     assert not class_field(["小明 set"], "小明 set", "", "en")["visible"]
+
+
+def test_sheet_when_prompts_are_known_then_each_row_is_named_and_else_it_is_shown_as_well(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sample").mkdir()
+    for row in ("00", "01"):
+        (tmp_path / f"sample/a_e000002_{row}_20260101000000_1.png").touch()
+    options = TrainingOptions(sample_prompts=f"a {EVIL}", sample_weights=(1.0, 0.6))
+    rows = train_stage.sheet_rows(options)
+    assert rows == [f"a {EVIL} × 1", f"a {EVIL} × 0.6"]
+    html = train_stage.sheet(1, samples_in(tmp_path), rows, "en")
+    assert html.count("dq-trn-row-title") == 2 and EVIL not in html and "× 0.6" in html
+    gone = train_stage.sheet_rows(TrainingOptions(sample_prompts=str(tmp_path / "gone.txt")))
+    assert gone == []
+    assert train_stage.sheet(1, samples_in(tmp_path), gone, "en").count("<img") == 2
 
 
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])

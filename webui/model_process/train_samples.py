@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -25,10 +23,8 @@ from webui.pipelines.painting import Picture
 from webui.pipelines.runs import run_class
 from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.prompts.tokenizer import ClipTokenizer
-from webui.training.samples import SAMPLERS, SamplePrompt, read_prompts
+from webui.training.samples import SAMPLERS, SamplePrompt, pictures_of, sampler_word
 from webui.training.watching import Watcher
-
-MOST_SEED: Final = 2**32 - 1
 
 
 class SamplePainter:
@@ -44,15 +40,16 @@ class SamplePainter:
     ) -> None:
         self._model, self._options, self._watcher = model, options, watcher
         self._folder = folder / "sample"
-        self._prompts = [_seeded(p, options.seed or 0, i) for i, p in enumerate(_asked(options))]
+        self._prompts = pictures_of(options)
         self._tokenizer = ClipTokenizer.load()
 
-    def __call__(self, epoch: int, step: int) -> None:
-        """Paint all pictures of an epoch (0: of a step)."""
+    def __call__(self, epoch: int, step: int, set_weight: Callable[[float], None]) -> None:
+        """Paint all pictures of an epoch (0: of a step); the LoRA is left at the last weight."""
         for index, prompt in enumerate(self._prompts):
             if self._watcher.wants_stop() or self._watcher.wants_pause():
                 return
             self._watcher.stage("sampling", index, len(self._prompts))
+            set_weight(prompt.weight)
             image = self._painted(prompt)
             if image is not None:
                 path = self._write(image, prompt, index, epoch, step)
@@ -70,7 +67,7 @@ class SamplePainter:
             cfg_scale=prompt.cfg_scale,
             steps=prompt.steps,
             clip_skip=self._options.clip_skip or 1,
-            sampler=SAMPLERS[prompt.sampler or _plain(self._options.sample_sampler)],
+            sampler=SAMPLERS[prompt.sampler or sampler_word(self._options.sample_sampler)],
         )
         ear = _Ear(self._watcher.warn)
         shelf = _OneModel(self._model, PromptEncoder(self._model, self._tokenizer), ear.warn)
@@ -90,29 +87,6 @@ class SamplePainter:
         self._folder.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(image, format="png", infotext=text))
         return path
-
-
-def _asked(options: TrainingOptions) -> Sequence[SamplePrompt]:
-    return read_prompts(options.sample_prompts) if options.sample_prompts else ()
-
-
-def _plain(sampler: str) -> str:
-    word = re.sub(r"^k_", "", sampler.lower())
-    if word not in SAMPLERS:
-        raise ParamsError(
-            f'sample_sampler: "{sampler}" is unknown.',
-            f"Choose one of {', '.join(SAMPLERS)}.",
-            field="sample_sampler",
-        )
-    return word
-
-
-def _seeded(prompt: SamplePrompt, seed: int, index: int) -> SamplePrompt:
-    """A prompt with a seed of its own that stays the same over all epochs."""
-    if prompt.seed is not None:
-        return prompt
-    drawn = random.Random(f"{seed}/{index}").randrange(MOST_SEED)
-    return SamplePrompt(**{**prompt.__dict__, "seed": drawn})
 
 
 class _Ear:
@@ -163,6 +137,9 @@ class _OneModel:
 
     def upscaler(self, name: str) -> Upscaler:
         return PLAIN[name]
+
+    def controlnet(self, name: str, *, waits: bool) -> Any:
+        raise ParamsError("Sample pictures have no ControlNet.")
 
     def face_mender(self, wish: Any) -> Any:
         raise ParamsError("Sample pictures are not repaired.")

@@ -20,7 +20,12 @@ from webui.params.without_painting import WithoutPainting
 
 
 def _number_list(value: Any) -> Any:
-    return (value,) if isinstance(value, (int, float, str)) and value != "" else value
+    """``0.5``, ``"1,0.5"`` and ``["1,0.5"]`` as a list of numbers or of texts that may be ones."""
+    parts: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]  # pyright: ignore[reportUnknownArgumentType]
+    split: list[list[Any]] = [
+        one.replace(",", " ").split() if isinstance(one, str) else [one] for one in parts
+    ]
+    return [part for some in split for part in some]
 
 
 def _text_list(value: Any) -> Any:
@@ -260,11 +265,13 @@ class SampleOptions(Params):
     Attributes:
         sample_prompts: A ``.txt``, ``.toml`` or ``.json`` file, or the prompts themselves,
             one a line.
+        sample_weights: Every prompt is painted with the LoRA at each of these weights; () = at 1.
         sample_every_n_epochs: Wins over ``sample_every_n_steps``.
         logging_dir: Where TensorBoard's files go; "" = none.
     """
 
     sample_prompts: str = ""
+    sample_weights: Annotated[tuple[Number, ...], BeforeValidator(_number_list)] = ()
     sample_every_n_epochs: int | None = None
     sample_every_n_steps: int | None = None
     sample_at_first: bool = False

@@ -21,7 +21,7 @@ from webui.training.network_args import BlockPlan, nearest, read_network_args
 from webui.training.notices import Notice
 from webui.training.optimizer_names import KINDS, optimizer_name
 from webui.training.rates import rate_factor
-from webui.training.samples import read_prompts
+from webui.training.samples import read_prompts, sampler_word
 from webui.training.steps import file_stem
 
 MODULES: Final = ("networks.lora", "lycoris.kohya")
@@ -266,6 +266,7 @@ def _loss(options: TrainingOptions, family: str) -> Iterator[Problem]:
 def _samples(options: TrainingOptions, family: str) -> Iterator[Problem]:
     if options.sample_prompts:
         read_prompts(options.sample_prompts)
+        sampler_word(options.sample_sampler)
     for name in ("sample_every_n_epochs", "sample_every_n_steps"):
         value = getattr(options, name)
         if value is not None and value <= 0:

@@ -91,6 +91,7 @@ def _memory(wish: Wish) -> dict[str, Any]:
     usual: dict[str, Any] = {"resolution": side, "train_batch_size": 1}
     if wish.memory == "cpu":
         return {**usual, "mixed_precision": "no", "network_dim": 16, "network_alpha": 8.0}
+    usual["sample_weights"] = (1.0, 0.6)
     if wish.memory == "6":
         own = {"optimizer_type": "AdamW8bit", "network_train_unet_only": True}
         return {**usual, **_SMALL_CARD, **own, "network_dim": 16, "network_alpha": 8.0}

@@ -5,6 +5,7 @@ Source: lora-training.md, section 3.12.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from webui.errors import ParamsError
+from webui.params.training import TrainingOptions
 from webui.training.written import read_text, read_values
 
 SAMPLERS: Final = {
@@ -32,6 +34,7 @@ _WORDS: Final = {
 }  # fmt: skip
 _IGNORED: Final = ("g", "cn")
 FIELD: Final = "sample_prompts"
+MOST_SEED: Final = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class SamplePrompt:
 
     Attributes:
         seed: None = drawn. sampler: kohya's word; "" = the training's.
+        weight: Of the LoRA.
     """
 
     prompt: str
@@ -50,6 +54,43 @@ class SamplePrompt:
     cfg_scale: float = 7.5
     steps: int = 30
     sampler: str = ""
+    weight: float = 1.0
+
+
+def pictures_of(options: TrainingOptions) -> list[SamplePrompt]:
+    """The pictures of one painting in the order of their files: each prompt at every weight.
+
+    Every prompt has a seed: its own, or one that stays the same over all epochs.
+
+    Raises:
+        ParamsError: As ``read_prompts``.
+    """
+    asked = read_prompts(options.sample_prompts) if options.sample_prompts else []
+    weights = options.sample_weights or (1.0,)
+    seeded = [_seeded(prompt, options.seed or 0, at) for at, prompt in enumerate(asked)]
+    return [replace(prompt, weight=weight) for prompt in seeded for weight in weights]
+
+
+def _seeded(prompt: SamplePrompt, seed: int, index: int) -> SamplePrompt:
+    if prompt.seed is not None:
+        return prompt
+    return replace(prompt, seed=random.Random(f"{seed}/{index}").randrange(MOST_SEED))
+
+
+def sampler_word(sampler: str) -> str:
+    """A key of ``SAMPLERS``.
+
+    Raises:
+        ParamsError: There is none of this name.
+    """
+    word = re.sub(r"^k_", "", sampler.lower())
+    if word not in SAMPLERS:
+        raise ParamsError(
+            f'sample_sampler: "{sampler}" is unknown.',
+            f"Choose one of {', '.join(SAMPLERS)}.",
+            field="sample_sampler",
+        )
+    return word
 
 
 def names_a_file(given: str) -> bool:

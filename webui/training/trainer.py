@@ -50,8 +50,9 @@ from webui.training.watching import (
 logger = logging.getLogger(__name__)
 MOST_BAD_LOSSES: Final = 3
 """So many steps in a row whose loss is no number end a training."""
-Paint = Callable[[int, int], None]
-"""Paints the sample pictures of an epoch (0 = by step) and a step."""
+Paint = Callable[[int, int, Callable[[float], None]], None]
+"""Paints the sample pictures of an epoch (0 = by step) and a step; the third sets the LoRA's
+weight."""
 
 
 @dataclass(frozen=True)
@@ -356,8 +357,11 @@ class Trainer:
         if self._paint is None or not self._processes.is_first:
             return
         self._watcher.stage("sampling", 0, 0)
-        with self._updates.as_saved(), torch.no_grad():
-            self._paint(epoch, step)
+        try:
+            with self._updates.as_saved(), torch.no_grad():
+                self._paint(epoch, step, self._network.set_multiplier)
+        finally:
+            self._network.set_multiplier(1.0)
 
     def _validate(self, epoch: int) -> None:
         """The loss of pictures that were kept back: it rises when a LoRA learns by heart."""

@@ -196,6 +196,10 @@ OPTION_TEXTS: dict[str, tuple[str, str]] = {
     "trigger_words": ("Words that call it up", "触发词"),
     # Samples and log
     "sample_prompts": ("Prompts of sample pictures, one a line", "预览图提示词，每行一个"),
+    "sample_weights": (
+        "Weights of the LoRA they are painted at: 1,0.6",
+        "预览图使用的 LoRA 权重，如 1,0.6",
+    ),
     "sample_every_n_epochs": ("Paint them every so many epochs", "每 N 轮生成一次预览图"),
     "sample_every_n_steps": ("Paint them every so many steps", "每 N 步生成一次预览图"),
     "sample_at_first": ("Also before the first step", "训练开始前生成预览图"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import WebUIError
 from webui.jobs.live import LiveJob
-from webui.params import TrainLora
+from webui.params import TrainingOptions, TrainLora
 from webui.services.training.trainings import (
     KIND,
     TrainedFile,
@@ -22,6 +22,7 @@ from webui.services.training.trainings import (
     samples_in,
     state_of,
 )
+from webui.training.samples import pictures_of
 from webui.ui import cards
 from webui.ui.cards import action, esc
 from webui.ui.session import Visitor
@@ -89,7 +90,8 @@ def _training(studio: Studio, view: JobView, language: str) -> str:
     if view.job.state == "failed":
         parts.append(cards.failure_card(view.job.error or {}, view.job.id, language))
     parts.append(chart(losses_of(history), _validations(history), language))
-    parts.append(sheet(view.job.id, samples_in(folder), language))
+    rows = sheet_rows(params.options)
+    parts.append(sheet(view.job.id, samples_in(folder), rows, language))
     files = files_of(folder, params.options, history)
     parts.append(_files(view.job.id, files, language))
     parts.append(cards.warnings_list(view.job.warnings, language))
@@ -234,8 +236,23 @@ def _validations(history: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
 # Pictures and files
 
 
-def sheet(job_id: int, samples: Sequence[Path], language: str) -> str:
-    """Sample pictures: a row for each prompt, a column for each epoch."""
+def sheet_rows(options: TrainingOptions) -> list[str]:
+    """What each row of the sheet shows: the prompt, and the LoRA's weight where there are several;
+    nothing when a file of prompts is gone."""
+    try:
+        pictures = pictures_of(options)
+    except WebUIError:
+        return []
+    tells = len(options.sample_weights) > 1
+    return [f"{one.prompt} × {one.weight:g}" if tells else one.prompt for one in pictures]
+
+
+def sheet(job_id: int, samples: Sequence[Path], titles: Sequence[str], language: str) -> str:
+    """Sample pictures: a row for each prompt at each weight, a column for each epoch.
+
+    Args:
+        titles: Of the rows, as far as they are known.
+    """
     table: dict[str, dict[str, Path]] = {}
     columns: dict[str, None] = {}
     for path in samples:
@@ -250,14 +267,21 @@ def sheet(job_id: int, samples: Sequence[Path], language: str) -> str:
     order = sorted(columns, key=lambda name: int(name.lstrip("e")))
     head = "".join(f"<th>{esc(_moment(name, language))}</th>" for name in order)
     rows = "".join(
-        f"<tr>{''.join(_sample(job_id, cells.get(name)) for name in order)}</tr>"
-        for _, cells in sorted(table.items())
+        f"{_row_title(titles, int(row), len(order))}<tr>"
+        f"{''.join(_sample(job_id, cells.get(name)) for name in order)}</tr>"
+        for row, cells in sorted(table.items())
     )
     title = esc(say("run_samples", language))
     return (
         f'<h4>{title}</h4><div class="dq-trn-sheet"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _row_title(titles: Sequence[str], row: int, columns: int) -> str:
+    if row >= len(titles):
+        return ""
+    return f'<tr><th class="dq-trn-row-title" colspan="{columns}">{esc(titles[row])}</th></tr>'
 
 
 def _moment(name: str, language: str) -> str:
