@@ -70,7 +70,7 @@ Process = Literal["web", "worker"]
 Answer = Literal["told", "listed", "changed"]
 SomeHook = TypeVar("SomeHook", bound=Callable[..., Any])
 NO_WORDS = Words()
-WEB_SECONDS, STEP_SECONDS, LONG_SECONDS = 5.0, 60.0, 600.0
+WEB_SECONDS, STEP_SECONDS, LONG_SECONDS, JOB_SECONDS = 5.0, 60.0, 600.0, 86400.0
 
 
 @dataclass(frozen=True)
@@ -528,7 +528,7 @@ class Hooks:
         """
         ...
 
-    @_moment("worker", "listed", LONG_SECONDS)
+    @_moment("worker", "listed", JOB_SECONDS)
     def run_job(self, kind: str, job: Job) -> Sequence[Mapping[str, Any]]:
         """Run a job of the extension's own; asked of its owner alone.
 

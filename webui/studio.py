@@ -40,6 +40,7 @@ from webui.library.videos import Videos
 from webui.options import Options
 from webui.params import (
     AnyParams,
+    Extras,
     FetchWeights,
     FileTool,
     TextToImage,
@@ -396,6 +397,9 @@ class Studio:
         params = self.resolve(request, told.append) if is_wish else request
         if isinstance(params, TrainLora):
             params = params.with_seed()
+        if isinstance(params, Extras):
+            acting = self.extensions.acting("extras", params.extensions, told.append)
+            params = params.model_copy(update={"extensions": acting})
         self.guests.check(params.user, [params])
         job = self.jobs.submit(
             params.kind,

@@ -41,12 +41,18 @@ def _begin(studio: Studio, body: InterrogateBody) -> Job:
     """
     if not body.image:
         raise ApiError(404, "Image not found")
-    kind = OF_API.get(body.model or "")
+    name = _describer(studio, body.model or "")
+    image = keep_picture(studio, body.image, "image")
+    return studio.submit(Interrogate(describer=name, image=image), origin="api")
+
+
+def _describer(studio: Studio, model: str) -> str:
+    if model in studio.extensions.offered("taggers"):
+        return model
+    kind = OF_API.get(model)
     if kind is None:
         raise ApiError(404, "Model not found")
-    describer = first_of(studio.settings.folders, kind)
-    image = keep_picture(studio, body.image, "image")
-    return studio.submit(Interrogate(describer=describer.name, image=image), origin="api")
+    return first_of(studio.settings.folders, kind).name
 
 
 def _answer(job: Job) -> Response:

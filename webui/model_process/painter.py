@@ -21,7 +21,8 @@ from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
-from webui.errors import CheckpointError, UnknownArchitectureError
+from webui.describing.open import Describing
+from webui.errors import CheckpointError, ExtensionError, UnknownArchitectureError
 from webui.model_process.describer import caption_pictures, interrogate, opened
 from webui.model_process.extensions import Extensions, JobContext, JobExtensions
 from webui.model_process.face_finder import faces_in
@@ -177,11 +178,23 @@ class Painter:
     def _caption(self, params: requests.CaptionPictures, message: Message) -> dict[str, Any]:
         job = message["job"]
         progress = JobProgress(job, "describing", self._sender, self._asked)
-        describer = opened(message, self._shelf)
+        describer = self._describer(message)
         return caption_pictures(params, describer, progress, partial(self._warn, job))
 
     def _interrogate(self, params: requests.Interrogate, message: Message) -> dict[str, Any]:
-        return interrogate(params, opened(message, self._shelf), message)
+        return interrogate(params, self._describer(message), message)
+
+    def _describer(self, message: Message) -> Describing:
+        facts = message["describer"]
+        if facts["kind"] != "extension":
+            return opened(message, self._shelf)
+        offered = self.extensions.taggers.get(facts["name"]) if self.extensions else None
+        if offered is None:
+            raise ExtensionError(
+                f"The tagger {facts['name']!r} comes from an extension that could not be loaded.",
+                "Look at its errors, or choose another tagger.",
+            )
+        return offered
 
     def _warn(self, job: int, text: str) -> None:
         self._sender.send({"type": "warning", "job": job, "message": text})

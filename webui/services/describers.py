@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from webui.checkpoints.describers import (
     Describer,
     DescriberKind,
@@ -14,11 +17,18 @@ from webui.settings import Folders
 
 OF_API: dict[str, DescriberKind] = {"clip": "captioner", "deepdanbooru": "tagger"}
 """What A1111's API calls them."""
+OF_EXTENSIONS = Path()
+"""Stands for the folder of a tagger that an extension brings."""
 
 
-def describers(folders: Folders) -> tuple[Describer, ...]:
-    """Those that are there now."""
-    return find_describers((folders.own_models, *folders.models))
+def describers(folders: Folders, offered: Sequence[str] = ()) -> tuple[Describer, ...]:
+    """Those that are there now.
+
+    Args:
+        offered: Names of taggers that extensions bring.
+    """
+    found = find_describers((folders.own_models, *folders.models))
+    return (*found, *(Describer(name, "tagger", OF_EXTENSIONS) for name in offered))
 
 
 def first_of(folders: Folders, kind: DescriberKind) -> Describer:
@@ -33,13 +43,17 @@ def first_of(folders: Folders, kind: DescriberKind) -> Describer:
     return found
 
 
-def describer_message(params: Describing, folders: Folders) -> dict[str, str]:
+def describer_message(
+    params: Describing, folders: Folders, offered: Sequence[str] = ()
+) -> dict[str, str]:
     """What the model process is told of the describer that a job names.
 
+    Args:
+        offered: As for ``describers``.
     Raises:
         CheckpointNotFoundError: It is not there any more.
     """
-    there = describers(folders)
+    there = describers(folders, offered)
     found = next((one for one in there if one.name == params.describer), None)
     if found is None:
         raise CheckpointNotFoundError(
@@ -47,4 +61,6 @@ def describer_message(params: Describing, folders: Folders) -> dict[str, str]:
             f"There are: {', '.join(one.name for one in there) or 'none'}.",
             wanted=params.describer,
         )
+    if found.folder == OF_EXTENSIONS:
+        return {"kind": "extension", "name": found.name}
     return {"kind": found.kind, "folder": str(found.folder)}

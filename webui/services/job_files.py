@@ -89,7 +89,8 @@ class JobFiles:
         if isinstance(params, Plot):
             return {"plot": plot_message(job, params, self.jobs, self.library)}
         if isinstance(params, Describing):
-            return {"describer": describer_message(params, folders)}
+            offered = self.extensions.offered("taggers")
+            return {"describer": describer_message(params, folders, offered)}
         return {}
 
     def _for_painting(self, job: Job, params: Painting) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def ask(
 
 def tools_view(studio: Studio, language: str) -> str:
     """The fields to change words with."""
-    there = describers(studio.settings.folders)
+    there = describers(studio.settings.folders, studio.extensions.offered("taggers"))
     return f'<div class="dq-trn-tools">{_describing(there, language)}{_tags(language)}</div>'
 
 

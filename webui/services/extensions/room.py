@@ -357,7 +357,7 @@ class ExtensionRoom:
         """
         loaded = self.loaded()
         for name in set(wished) - {known.name for known in loaded}:
-            warn(f"The extension {name} is not here, or switched off; it was left out.")
+            warn(self._missing(name))
         found: ExtensionValues = {}
         for known in loaded:
             form = known.forms.get(tab)
@@ -372,6 +372,10 @@ class ExtensionRoom:
                 values = checked_values(known.name, fields, given)
                 found[known.name] = {**values, **self.settings_of(known)}
         return found
+
+    def _missing(self, name: str) -> str:
+        why = self.fence.left_out(name) or "it is not here, or switched off"
+        return f"The extension {name} was left out: {why}."
 
     def rewrite(self, values: ExtensionValues, text: str, which: str) -> str:
         """A prompt as extensions want it; see ``hookspecs.rewrite_prompt``."""
@@ -412,8 +416,7 @@ class ExtensionRoom:
         loaded = {known.name: known for known in self.loaded()}
         for name in acting:
             if name not in loaded:
-                why = self.fence.left_out(name) or "it is not here, or switched off"
-                warn(f"The extension {name} was left out: {why}.")
+                warn(self._missing(name))
         wanted = [
             known for known in loaded.values()
             if known.extension.model is not None
