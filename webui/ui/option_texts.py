@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from webui.options import Option
 from webui.ui.texts import CHINESE
 
 FILE = Path(__file__).with_name("option_texts.json")
@@ -34,3 +35,8 @@ def option_texts() -> dict[str, OptionText]:
     """Texts by option key."""
     read: dict[str, list[str]] = json.loads(FILE.read_text(encoding="utf-8"))
     return {key: OptionText(*texts) for key, texts in read.items()}
+
+
+def text_of(option: Option) -> OptionText:
+    """An option's texts; its English name alone where it has none yet."""
+    return option_texts().get(option.key, OptionText("", option.label, ""))

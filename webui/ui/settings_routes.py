@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from webui.errors import WebUIError
 from webui.options import OPTION_BY_KEY, Option
-from webui.ui.option_texts import option_texts
+from webui.ui.option_texts import text_of
 from webui.ui.settings_tab import GROUPS, MODEL_PLACES, group_of, shown
 from webui.ui.start_fields import StartField, checked_starts, fields_of, usable_values
 from webui.ui.texts import CHINESE, language_of, say
@@ -126,11 +126,10 @@ def _state(studio: Studio, tabs: Sequence[PaintingTab]) -> dict[str, Any]:
 def _option_groups(studio: Studio, language: str) -> list[dict[str, Any]]:
     options = _shown(studio)
     groups = {group: [o for o in options if group_of(o.key) == group] for group in GROUPS}
-    texts = option_texts()
     return [
         {
             "title": say(group, language),
-            "items": [_item(o, _label(o, language), texts[o.key].told(language), ()) for o in own],
+            "items": [_item(o, _label(o, language), text_of(o).told(language), ()) for o in own],
         }
         for group, own in groups.items()
         if own
@@ -176,7 +175,7 @@ def _kind(option: Option) -> str:
 
 
 def _label(option: Option, language: str) -> str:
-    return option_texts()[option.key].chinese_label if language == CHINESE else option.label
+    return text_of(option).chinese_label if language == CHINESE else option.label
 
 
 def _labels(studio: Studio, fields: Sequence[StartField], language: str) -> dict[str, str]:
