@@ -237,10 +237,10 @@ def test_the_next_number_of_a_missing_folder_is_zero(tmp_path: Path) -> None:
 def test_a_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = NumberBook()
     assert book.next_number(tmp_path) == 0
-    book.took(tmp_path, 0)
+    book.note(tmp_path / "00000-a hill.png")
     monkeypatch.setattr(NumberBook, "_read", lambda *_: pytest.fail("read again"))
     assert book.next_number(tmp_path) == 1
-    book.took(tmp_path, 5)
+    book.note(tmp_path / "00005.png")
     assert book.next_number(tmp_path) == 6
 
 

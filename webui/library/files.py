@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from webui.errors import LibraryError
@@ -134,3 +134,13 @@ def explain(err: OSError) -> tuple[str, str]:
     if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "it is not writable", "Make that folder writable"
     return (err.strerror or str(err)), "Check that folder"
+
+
+@contextlib.contextmanager
+def removed_on_failure(path: Path) -> Generator[None, None, None]:
+    """Leave no half or empty file behind."""
+    try:
+        yield
+    except BaseException:
+        remove(path)
+        raise

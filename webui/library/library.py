@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
-import threading
 import time
-import zipfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +29,9 @@ from webui.library.names import (
     stems,
     subfolder,
 )
+from webui.library.save_button import SaveButton
 from webui.library.small_copy import SmallCopyRule, make_small_copy
+from webui.library.zips import Read, Zips
 from webui.params import Output
 from webui.pictures import encode, open_image
 
@@ -46,12 +44,6 @@ RESULTS_MAX_BYTES = 2 * 2**30
 RESULTS_MIN_AGE_SECONDS = 600.0
 """A picture that was handed back only now is never thrown away, whatever its size."""
 PURGE_EVERY = 25
-ZIP_MAX_AGE_SECONDS = 3600.0
-
-_CSV_COLUMNS = (
-    "prompt", "seed", "width", "height", "sampler", "cfgs", "steps", "filename",
-    "negative_prompt", "sd_model_name", "sd_model_hash",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +53,21 @@ class _Place:
     root: Path
     folder: Path
     is_fallback: bool = False
+
+
+@dataclass(frozen=True)
+class _New:
+    """A picture that is to be written; see ``Library.save_image``."""
+
+    kind: str
+    job_id: int
+    index: int
+    data: bytes
+    facts: PictureFacts
+    output: Output
+    folder: Path
+    client: str = ""
+    has_long_name: bool = True
 
 
 class Library:
@@ -88,13 +95,13 @@ class Library:
     ) -> None:
         self._data_dir = Path(os.path.abspath(data_dir))
         self._results = self._data_dir / "cache" / "results"
-        self._zips = self._data_dir / "cache" / "zips"
-        self._save_folder = save_folder or self._data_dir / "log" / "images"
+        self._zips = Zips(self._data_dir / "cache" / "zips")
         self._rules = name_rules or NameRules()
         self._has_history = has_history
         self._index = PictureIndex(database_path)
         self._numbers = NumberBook()
-        self._csv_lock = threading.Lock()
+        copies = save_folder or self._data_dir / "log" / "images"
+        self._copies = SaveButton(copies, self._rules, self._numbers)
         self._last_resort: Path | None = None
         self._saves_until_purge = 0
 
@@ -130,7 +137,8 @@ class Library:
         Raises:
             LibraryError: It could be written nowhere, or could not be listed (``path``).
         """
-        saved = self._save("image", job_id, index, data, facts, output, folder, client)
+        new = _New("image", job_id, index, data, facts, output, folder, client)
+        saved = self._save(new)
         if saved.is_saved and small_copy is not None:
             note = self._write_small_copy(saved, data, small_copy)
             saved = replace(saved, warning=_joined(saved.warning, note))
@@ -179,7 +187,9 @@ class Library:
             lossless=output.lossless,
         )
         facts = replace(facts, infotext=infotext, width=sheet.width, height=sheet.height, pixels="")
-        return self._save("grid", job_id, 0, data, facts, output, folder, client, has_long_name)
+        return self._save(
+            _New("grid", job_id, 0, data, facts, output, folder, client, has_long_name)
+        )
 
     def save_sheet(
         self,
@@ -198,7 +208,9 @@ class Library:
         Raises:
             LibraryError: As ``save_image``.
         """
-        return self._save("grid", job_id, index, data, facts, output, folder, client, has_long_name)
+        return self._save(
+            _New("grid", job_id, index, data, facts, output, folder, client, has_long_name)
+        )
 
     def take_in(
         self, made: Path, extension: str, facts: PictureFacts, output: Output, folder: Path
@@ -213,15 +225,16 @@ class Library:
         Raises:
             LibraryError: It could be moved nowhere; it stays where it is (``path``).
         """
+        video = _New("video", 0, 0, b"", facts, output, folder)
         failures: list[tuple[_Place, OSError]] = []
         for place in self._places(facts, output, folder):
             try:
                 place.folder.mkdir(parents=True, exist_ok=True)
-                names, _ = self._names("video", 0, 0, facts, output, place.folder, True)
+                names, _ = self._names(video, place.folder)
                 path = files.reserve(place.folder, names, extension)
-                with _removed_on_failure(path):
+                with files.removed_on_failure(path):
                     shutil.move(made, path)
-                self._note_number(path)
+                self._numbers.note(path)
             except OSError as err:
                 logger.warning("%s cannot be written: %s", place.folder, err)
                 failures.append((place, err))
@@ -236,33 +249,23 @@ class Library:
             logger.warning("The grid is drawn without %s: %s", picture.path, err)
             return None
 
-    def _save(
-        self,
-        kind: str,
-        job_id: int,
-        index: int,
-        data: bytes,
-        facts: PictureFacts,
-        output: Output,
-        folder: Path,
-        client: str,
-        has_long_name: bool = True,
-    ) -> SavedPicture:
-        picture_format, size = files.sniff_format(data), _size(data, facts)
-        facts = self._completed(facts, job_id, size, data, output)
-        before = self._index.of_picture(job_id, index, kind)
+    def _save(self, new: _New) -> SavedPicture:
+        data, output = new.data, new.output
+        picture_format, size = files.sniff_format(data), _size(data, new.facts)
+        facts = self._completed(new.facts, new.job_id, size, data, output)
+        before = self._index.of_picture(new.job_id, new.index, new.kind)
         shown_before = self._index.get(before.id) if before is not None else None
         failures: list[tuple[_Place, OSError]] = []
-        for place in self._places(facts, output, folder):
+        for place in self._places(facts, output, new.folder):
             row = new_row(
-                job_id=job_id, index=index, kind=kind, path=place.folder, root=place.root,
-                picture_format=picture_format, size=size, size_bytes=len(data), seed=facts.seed,
-                infotext=facts.infotext, facts=_for_row(facts), user=facts.user, client=client,
-                is_saved=output.save,
+                job_id=new.job_id, index=new.index, kind=new.kind, path=place.folder,
+                root=place.root, picture_format=picture_format, size=size, size_bytes=len(data),
+                seed=facts.seed, infotext=facts.infotext, facts=_for_row(facts), user=facts.user,
+                client=new.client, is_saved=output.save,
             )  # fmt: skip
-            names = self._names(kind, job_id, index, facts, output, place.folder, has_long_name)
+            names = self._names(replace(new, facts=facts), place.folder)
             try:
-                saved = self._write_at(place, row, data, names, before, output)
+                saved = self._write_at(place, row, data, names, before)
             except OSError as err:
                 logger.warning("%s cannot be written: %s", place.folder, err)
                 failures.append((place, err))
@@ -271,7 +274,7 @@ class Library:
             note = self._write_text(saved) if output.save_text and output.save else None
             self._purge_now_and_then(output)
             return replace(saved, warning=_joined(warning, note))
-        self._put_back(job_id, index, kind, shown_before)
+        self._put_back(new, shown_before)
         raise _nowhere(failures)
 
     def _completed(
@@ -308,19 +311,11 @@ class Library:
     def _rules_for(self, output: Output) -> NameRules:
         return replace(self._rules, prompt_words=output.prompt_words)
 
-    def _names(
-        self,
-        kind: str,
-        job_id: int,
-        index: int,
-        facts: PictureFacts,
-        output: Output,
-        folder: Path,
-        has_long_name: bool,
-    ) -> tuple[Iterator[str], str | None]:
+    def _names(self, new: _New, folder: Path) -> tuple[Iterator[str], str | None]:
         """Names to try; the second value is the one that may be replaced, if any."""
+        output, facts, kind = new.output, new.facts, new.kind
         if not output.save:
-            return stems(None, f"{job_id:08d}-{kind}-{index:04d}"), None
+            return stems(None, f"{new.job_id:08d}-{kind}-{new.index:04d}"), None
         if output.file_stem and kind == "image":
             limit = name_limit(folder if folder.is_dir() else self._data_dir)
             return stems(None, sanitize(output.file_stem) or "picture", max_bytes=limit), None
@@ -333,7 +328,7 @@ class Library:
         limit = name_limit(folder if folder.is_dir() else self._data_dir)
         if kind == "grid":
             number = self._numbers.next_number(folder, "grid-")
-            text = text if has_long_name else ""
+            text = text if new.has_long_name else ""
             return stems(number, text, prefix="grid-", max_bytes=limit), None
         if output.add_number or not text:
             return stems(self._numbers.next_number(folder), text, max_bytes=limit), None
@@ -346,7 +341,6 @@ class Library:
         data: bytes,
         names: tuple[Iterator[str], str | None],
         before: SavedPicture | None,
-        output: Output,
     ) -> SavedPicture:
         """Write in one place: take a name, note it, write the file, show the row.
 
@@ -377,7 +371,7 @@ class Library:
             if is_new:
                 files.remove(path)
             raise
-        self._note_number(path)
+        self._numbers.note(path)
         return self._index.mark_ready(picture_id)
 
     def _may_replace(self, path: Path, job_id: object) -> bool:
@@ -385,18 +379,10 @@ class Library:
         other = self._index.by_path(path)
         return other is None or other.job_id != job_id
 
-    def _note_number(self, path: Path) -> None:
-        prefix = "grid-" if path.stem.startswith("grid-") else ""
-        head = path.stem[len(prefix) :].split("-")[0]
-        if head.isascii() and head.isdecimal():
-            self._numbers.took(path.parent, int(head), prefix)
-
-    def _put_back(
-        self, job_id: int, index: int, kind: str, shown_before: SavedPicture | None
-    ) -> None:
+    def _put_back(self, new: _New, shown_before: SavedPicture | None) -> None:
         """Undo the reserved row of a picture that could be written nowhere."""
         try:
-            row = self._index.of_picture(job_id, index, kind)
+            row = self._index.of_picture(new.job_id, new.index, new.kind)
             if shown_before is not None:
                 self._index.put_back(shown_before)
             elif row is not None:
@@ -521,100 +507,18 @@ class Library:
 
         return self.zip_files([partial(read, number) for number in dict.fromkeys(picture_ids)])
 
-    def zip_files(self, reads: Sequence[Callable[[], tuple[str, bytes]]]) -> Path:
-        """Pack files into one, which is kept for an hour.
-
-        Args:
-            reads: Each gives a name and the bytes. Those that fail with a LibraryError are named
-                in ``missing.txt`` inside.
-        Raises:
-            LibraryError: None of them could be read, or the zip could not be written.
-        """
-        self._clear_old_zips()
-        stem = time.strftime("pictures-%Y%m%d-%H%M%S")
-        try:
-            path = files.reserve(self._zips, stems(None, stem), ".zip")
-            with _removed_on_failure(path):
-                self._pack(path, reads)
-            return path
-        except OSError as err:
-            reason, hint = files.explain(err)
-            raise LibraryError(
-                f"A zip was to be written to {self._zips}, but {reason}.",
-                f"{hint}, or download the pictures one by one.",
-                path=str(self._zips),
-            ) from err
-
-    def _pack(self, path: Path, reads: Iterable[Callable[[], tuple[str, bytes]]]) -> None:
-        packed: set[str] = set()
-        missing: list[str] = []
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for read in reads:
-                try:
-                    name, data = read()
-                except LibraryError as err:
-                    missing.append(err.message)
-                    continue
-                archive.writestr(_free_name(name, packed), data)
-            if missing and packed:
-                archive.writestr("missing.txt", "\n".join(missing))
-        if not packed:
-            raise LibraryError(
-                f"{len(missing)} pictures were to be packed, none could be read.",
-                missing[0] if missing else "Choose at least one picture.",
-            )
-
-    def _clear_old_zips(self) -> None:
-        oldest = time.time() - ZIP_MAX_AGE_SECONDS
-        for path in self._zips.glob("*.zip"):
-            try:
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
-            except OSError:
-                continue
+    def zip_files(self, reads: Sequence[Read]) -> Path:
+        """Pack files into one; see ``Zips.pack``."""
+        return self._zips.pack(reads)
 
     def save_copy(self, picture_id: int) -> Path:
-        """The Save button: copy a picture to the Save folder and add a line to log.csv there.
+        """The Save button; see ``SaveButton.copy``.
 
-        Returns:
-            Where the copy lies.
         Raises:
             LibraryError: The picture is gone, or the folder cannot be written.
         """
         picture = self.get(picture_id)
-        data = self._bytes_of(picture)
-        facts = _from_row(picture)
-        folder = self._save_folder
-        text = decoration("", facts, has_folders=False, rules=self._rules)
-        try:
-            number = self._numbers.next_number(folder)
-            names = stems(number, text, max_bytes=name_limit(folder))
-            path = files.reserve(folder, names, files.EXTENSIONS[picture.format])
-            with _removed_on_failure(path):
-                files.write_whole(path, data)
-            self._note_number(path)
-            self._add_csv_line(picture, facts, path.name)
-        except OSError as err:
-            reason, hint = files.explain(err)
-            raise LibraryError(
-                f"The picture was to be copied to {folder}, but {reason}.",
-                f"{hint} and press Save again; the picture itself is safe at {picture.path}.",
-                path=str(folder),
-            ) from err
-        return path
-
-    def _add_csv_line(self, picture: SavedPicture, facts: PictureFacts, name: str) -> None:
-        path = self._save_folder / "log.csv"
-        values = (
-            facts.prompt, picture.seed, picture.width, picture.height, facts.sampler,
-            facts.cfg_scale, facts.steps, name, facts.negative_prompt, facts.model_name,
-            facts.model_hash,
-        )  # fmt: skip
-        with self._csv_lock, open(path, "a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            if file.tell() == 0:
-                writer.writerow(_CSV_COLUMNS)
-            writer.writerow(values)
+        return self._copies.copy(picture, self._bytes_of(picture))
 
     # Pictures that were not to be saved
 
@@ -657,16 +561,6 @@ class Library:
         return len(going)
 
 
-@contextlib.contextmanager
-def _removed_on_failure(path: Path) -> Generator[None, None, None]:
-    """Leave no half or empty file behind."""
-    try:
-        yield
-    except BaseException:
-        files.remove(path)
-        raise
-
-
 def _size(data: bytes, facts: PictureFacts) -> tuple[int, int]:
     """Width and height in pixels, as told or else as the file's head says.
 
@@ -691,12 +585,6 @@ def _is_see_through(sheet: Image.Image) -> bool:
 
 def _for_row(facts: PictureFacts) -> dict[str, object]:
     return {name: value for name, value in asdict(facts).items() if name != "infotext"}
-
-
-def _from_row(picture: SavedPicture) -> PictureFacts:
-    known = {k: v for k, v in picture.facts.items() if k in PictureFacts.__dataclass_fields__}
-    known["styles"] = tuple(known.get("styles", ()))
-    return PictureFacts(**{**known, "infotext": picture.infotext})
 
 
 def _joined(*notes: str | None) -> str | None:
@@ -730,14 +618,3 @@ def _unlisted(path: Path, err: LibraryError) -> LibraryError:
         err.hint,
         path=str(path),
     )
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    """A name that no file in the zip has yet, in any case of letters; it is taken then."""
-    stem, dot, extension = name.rpartition(".")
-    candidate, number = name, 1
-    while candidate.lower() in taken:
-        number += 1
-        candidate = f"{stem} ({number}){dot}{extension}"
-    taken.add(candidate.lower())
-    return candidate

@@ -288,9 +288,13 @@ class NumberBook:
             return known
         return self._read(folder, prefix)
 
-    def took(self, folder: Path, number: int, prefix: str = "") -> None:
-        """Note that a file of that number exists now."""
-        self._next[folder, prefix] = max(number + 1, self._next.get((folder, prefix), 0))
+    def note(self, path: Path) -> None:
+        """A file exists now; it may begin with a number."""
+        prefix = "grid-" if path.stem.startswith("grid-") else ""
+        head = path.stem[len(prefix) :].split("-")[0]
+        if head.isascii() and head.isdecimal():
+            key = path.parent, prefix
+            self._next[key] = max(int(head) + 1, self._next.get(key, 0))
 
     def _read(self, folder: Path, prefix: str) -> int:
         highest = -1
