@@ -10,7 +10,7 @@ from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
     {
-        "access", "brake", "database", "database_rescue", "errors", "extension_forms", "file_lock",
+        "access", "brake", "content_disposition", "database", "database_rescue", "errors", "extension_forms", "file_lock",
         "hookspecs", "infotext",
         "lenient", "option_values", "options", "params", "passwords", "pictures", "progress",
         "roles", "settings", "video", "wire",

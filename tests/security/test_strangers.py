@@ -9,6 +9,7 @@ from tests.security.conftest import OWNER, SHARED_PORT, Open
 from tests.security.routes import all_routes, api_routes, filled
 from webui import brake as brake_module
 from webui.access import SESSION_SECONDS, Access
+from webui.api.guard import API_ROOTS
 from webui.brake import Brake
 from webui.passwords import hash_password, is_hashed, is_right, make_password
 from webui.settings import read_settings
@@ -18,7 +19,7 @@ PAGE_OPEN = {
     ("GET", "/ui/ping"), ("GET", "/login"), ("GET", "/login/"), ("POST", "/login"),
     ("POST", "/login/"), ("GET", "/logout"), ("POST", "/logout"),
 }  # fmt: skip
-UNKNOWN = ("/sdapi/{rest:path}", "/internal/{rest:path}", "/danqing/{rest:path}")
+UNKNOWN = tuple(f"/{root}/{{rest:path}}" for root in API_ROOTS)
 """They answer paths that do not exist with 404."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Body, HTTPException
 from fastapi.responses import FileResponse, JSONResponse, Response
 
+from webui.content_disposition import content_disposition
 from webui.errors import WebUIError
 from webui.roles import for_guests
 from webui.ui.extra_networks_routes import NEVER_KEPT
@@ -90,9 +91,9 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
             picture, data = deeds.picture(picture_id, user)
         except WebUIError as err:
             raise HTTPException(404, str(err)) from err
-        name = picture.path.name.encode("ascii", "ignore").decode().replace('"', "") or "picture"
         how = "attachment" if download else "inline"
-        headers = {**FOR_EVER, "Content-Disposition": f'{how}; filename="{name}"'}
+        shown = content_disposition(how, picture.path.name)
+        headers = {**FOR_EVER, "Content-Disposition": shown}
         return Response(data, media_type=MIMES[picture.format], headers=headers)
 
     @router.get("/zip/{token}")

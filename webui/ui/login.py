@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 MAX_FORM_BYTES = 10_000
 NEVER_KEPT = {"Cache-Control": "no-store"}
+GRADIO_FILES = ("/assets/", "/static/", "/svelte/", "/custom_component/")
+GRADIO_PATHS = (
+    "/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json",
+    "/gradio_api/info", "/gradio_api/theme.css", "/gradio_api/startup-events",
+    "/gradio_api/app_id", "/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/upload",
+    "/gradio_api/upload_progress", "/gradio_api/queue/join", "/gradio_api/queue/data",
+    "/gradio_api/queue/status", "/gradio_api/run/predict", "/gradio_api/api/predict",
+)  # fmt: skip
+GRADIO_BEGINNINGS = (*GRADIO_FILES, "/gradio_api/file=", "/gradio_api/heartbeat/", "/pwa_icon")
+"""What the page needs of Gradio. Its further routes (fetching for other sites, editing by language
+model, monitoring, deep links, developers' reloading, another login) are not there at all."""
 LOGIN_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
@@ -101,7 +112,9 @@ class PageDoor:
             await self._owners(scope, receive, send)
             return
         person = self._visitors.of(HTTPConnection(scope))
-        if person is not None and not person.is_guest:
+        if person is not None and not is_needed(scope):
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+        elif person is not None and not person.is_guest:
             await self._owners(scope, receive, send)
         elif person is not None and self._guests is not None:
             await self._guests(scope, receive, send)
@@ -115,6 +128,12 @@ class PageDoor:
         if is_look:
             return RedirectResponse(f"{self._root}login", 303, NEVER_KEPT)
         return JSONResponse({"detail": "Not authenticated"}, 401, NEVER_KEPT)
+
+
+def is_needed(scope: Scope) -> bool:
+    """True for the paths of Gradio that the page uses."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path in GRADIO_PATHS or path.startswith(GRADIO_BEGINNINGS)
 
 
 def make_login_routes(studio: Studio, visitors: Visitors) -> APIRouter:

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import ExifTags, Image
 
+from webui.content_disposition import content_disposition
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.pictures import load_upright, open_image
 from webui.roles import for_guests, is_for_guests, may_see
@@ -97,8 +98,8 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
     async def picture(picture_id: int, user: str = login) -> Response:
         found = await asyncio.to_thread(_find, studio, picture_id, user)
         data = await asyncio.to_thread(_open, studio, found)
-        name = found.path.name.encode("ascii", "ignore").decode() or "picture"
-        headers = {**FOR_A_DAY, "Content-Disposition": f'inline; filename="{name}"'}
+        shown = content_disposition("inline", found.path.name)
+        headers = {**FOR_A_DAY, "Content-Disposition": shown}
         return Response(data, media_type=MIMES[found.format], headers=headers)
 
     @router.get("/thumb/{picture_id}")
