@@ -28,7 +28,7 @@ _OLD_FIELDS: Final = {
 }  # fmt: skip
 _NUMBERED: Final = re.compile(rf"{KEY}(?: (\d+))?$")
 _PAIR: Final = re.compile(r"\s*([^:,]+):\s*(\([^)]*\)|[^,]*)")
-_ENUM: Final = re.compile(r"\w+\.(\w+)$")
+_ENUM: Final = re.compile(r"[A-Z]\w+\.(\w+)$")
 _OLD_NAMES: Final = {
     "RESIZE": "Just Resize", "INNER_FIT": "Crop and Resize", "OUTER_FIT": "Resize and Fill",
     "BALANCED": "Balanced", "PROMPT": "My prompt is more important",

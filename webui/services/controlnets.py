@@ -53,6 +53,14 @@ class ControlNets:
             raise not_found("ControlNet", name, records)
         return found
 
+    def named_so(self, title: str) -> tuple[Record | None, bool]:
+        """What a recipe names ``stem [hash8]``: the ControlNet of that stem, and whether it is the
+        same file; of several the same one."""
+        stem = title.rpartition(" [")[0] or title
+        alike = [r for r in self._catalog.records(KIND) if r.stem.lower() == stem.lower()]
+        same = [r for r in alike if self.title(r).lower() == title.lower()]
+        return next(iter(same or alike), None), bool(same)
+
     def message(self, params: Painting) -> dict[str, dict[str, Any]]:
         """What the model process must know of those that a request names.
 

@@ -138,6 +138,11 @@ GALLERY_TEXTS: dict[str, tuple[str, str]] = {
     "gal_why_lacks_checkpoint": ("the checkpoint {name} is missing", "缺少模型 {name}"),
     "gal_why_lacks_vae": ("the VAE {name} is missing", "缺少 VAE {name}"),
     "gal_why_lacks_lora": ("the LoRA {name} is missing", "缺少 LoRA {name}"),
+    "gal_why_lacks_controlnet": ("the ControlNet {name} is missing", "缺少 ControlNet {name}"),
+    "gal_why_other_controlnet": (
+        "the ControlNet {name} is another file ({here})",
+        "ControlNet {name} 是另一个文件（{here}）",
+    ),
     "gal_why_other_vae": (
         "the VAE {name} is another file ({here})",
         "VAE {name} 是另一个文件（{here}）",

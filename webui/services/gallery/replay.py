@@ -17,6 +17,8 @@ from webui.checkpoints.catalog import Catalog, Record
 from webui.errors import CheckpointError
 from webui.infotext import Infotext, parse_infotext
 from webui.library.library import Library
+from webui.preprocessors.recipe import read_units
+from webui.services.controlnets import ControlNets
 from webui.services.lora_files import lora_names
 
 EXACT, CLOSE, CANNOT = "exact", "close", "cannot"
@@ -33,7 +35,8 @@ class Reason:
 
     Attributes:
         key: ``lacks_checkpoint``, ``lacks_vae``, ``lacks_lora``, ``unnamed_checkpoint``,
-            ``other_vae``, ``other_lora``, ``other_embedding``, ``other_device``, ``other_dtype``,
+            ``lacks_controlnet``, ``other_controlnet``, ``other_vae``, ``other_lora``,
+            ``other_embedding``, ``other_device``, ``other_dtype``,
             ``other_torch``, ``other_program``, ``unhashed``, ``unrecorded`` or ``gpu_noise``.
         name: The file, or what it was made on.
         here: What stands for it on this machine; empty where nothing does.
@@ -110,6 +113,7 @@ def judge(
         *_vae(params, catalog),
         *_loras(infotext, catalog),
         *_embeddings(params, catalog),
+        *_controlnets(params, catalog),
         *_machine(params, made_on, here),
     ):
         (missing if reason.key.startswith("lacks_") else others).append(reason)
@@ -158,6 +162,19 @@ def _embeddings(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]
             yield Reason("other_embedding", name)
         else:
             yield from _same_file("embedding", name, wanted, found)
+
+
+def _controlnets(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
+    controlnets = ControlNets(catalog)
+    for told in read_units(params).values():
+        name = str(told["model"])
+        found, is_same = controlnets.named_so(name)
+        if found is None:
+            yield Reason("lacks_controlnet", name)
+        elif "[" not in name:
+            yield Reason("unhashed", name)
+        elif not is_same:
+            yield Reason("other_controlnet", name, controlnets.title(found))
 
 
 def _same_file(kind: str, name: str, wanted: str, record: Record) -> Iterator[Reason]:

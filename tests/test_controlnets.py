@@ -1,0 +1,209 @@
+"""ControlNets from the catalog to a picture's recipe and back: names, memory, verdicts, pasting."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.checkpoints.model_files import SomeFolders, write_raw
+from webui.checkpoints.catalog import Catalog
+from webui.errors import CheckpointNotFoundError, ParamsError
+from webui.infotext import parse_infotext
+from webui.params import ControlUnit, TextToImage
+from webui.preprocessors.recipe import read_units, unit_pairs
+from webui.services.controlnets import ControlNets
+from webui.services.gallery.replay import judge
+from webui.torch_setup import prepare_torch
+from webui.ui import control_panel
+
+prepare_torch()
+
+from tests.control_files import controlnet_for, write  # noqa: E402
+from tests.test_painter import Heard  # noqa: E402
+from webui.checkpoints.load import load_part  # noqa: E402
+from webui.checkpoints.memory import Key  # noqa: E402
+from webui.model_process.loaded_models import CONTROLNET, file_mark  # noqa: E402
+from webui.model_process.painter import Painter  # noqa: E402
+
+KEY = hashlib.sha256(b"sketch").hexdigest()
+CANNY = "control_v11p_sd15_canny"
+
+
+@pytest.fixture(scope="module")
+def file(starter_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    control = controlnet_for(load_part(starter_checkpoint, "unet"))
+    return write(control, tmp_path_factory.mktemp("control") / f"{CANNY}.safetensors")
+
+
+@pytest.fixture
+def catalog(file: Path, tmp_path: Path) -> Any:
+    folder = tmp_path / "models" / "ControlNet"
+    (folder / "xl").mkdir(parents=True)
+    shutil.copy(file, folder)
+    write_raw(folder / "xl" / "diffusers_xl_depth.safetensors", {})
+    tiny = {"lllite_unet_x": {"dtype": "F16", "shape": [1], "data_offsets": [0, 2]}}
+    write_raw(folder / "kohya_lllite_xl.safetensors", tiny, b"\0\0")
+    made = Catalog(SomeFolders((tmp_path / "models",)), tmp_path / "facts.sqlite3")
+    yield made
+    made.close()
+
+
+def test_names_when_asked_in_any_form_then_mean_the_file(catalog: Catalog) -> None:
+    nets = ControlNets(catalog)
+    record = nets.find(CANNY)
+    title = nets.title(record)
+    assert title == f"{CANNY} [{catalog.with_old_hash(record).old_hash}]"
+    for name in (title, title.upper(), CANNY.upper(), f"{CANNY}.safetensors", "canny",
+                 f"{CANNY} [00000000]"):  # fmt: skip
+        assert nets.find(name).path == record.path
+    assert nets.find("xl_depth").name == "xl/diffusers_xl_depth.safetensors"
+    with pytest.raises(CheckpointNotFoundError, match="openpose"):
+        nets.find("openpose")
+
+
+def test_file_when_looked_into_then_says_what_it_is_for(catalog: Catalog) -> None:
+    found = {r.stem: catalog.inspect(r) for r in catalog.records("controlnet")}
+    assert (found[CANNY].family, found[CANNY].contents) == ("sd1", "a ControlNet for SD 1.x")
+    assert "a ControlLLLite" in found["kohya_lllite_xl"].problem
+    assert CANNY in " ".join(ControlNets(catalog).titles())
+    assert "lllite" not in " ".join(ControlNets(catalog).titles())
+
+
+def unit(**values: Any) -> ControlUnit:
+    return ControlUnit(model=f"{CANNY}.safetensors", image=KEY, **values)
+
+
+def test_units_when_written_then_are_read_back() -> None:
+    mine = unit(
+        module="canny", weight=0.75, guidance_start=0.1, guidance_end=0.9, threshold_a=50.0,
+        threshold_b=-1, processor_res=768, control_mode="My prompt is more important",
+        resize_mode="Resize and Fill", pixel_perfect=True, hr_option="Low res only",
+    )  # fmt: skip
+    pairs = unit_pairs((unit(), mine), {mine.model: f"{CANNY} [d14c016b]"})
+    read = parse_infotext(
+        f"a\nSteps: 1, Seed: 1, ControlNet 1: {json.dumps(pairs['ControlNet 1'])}"
+    )
+    (told,) = read_units(read.params).values()
+    assert told["model"] == f"{CANNY} [d14c016b]"
+    again = ControlUnit.model_validate({**told, "model": mine.model, "image": KEY})
+    assert again == mine
+    assert "Hr Option" not in pairs["ControlNet 0"] and "Threshold A" not in pairs["ControlNet 0"]
+
+
+def test_units_when_in_the_old_form_then_are_read_too() -> None:
+    old = (
+        "preprocessor: canny, model: control_sd15_canny [fef5e48e], weight: 1, starting/ending: "
+        "(0.1, 0.8), resize mode: Crop and Resize, pixel perfect: False, control mode: Balanced, "
+        "preprocessor params: (512, 100, 200)"
+    )
+    (told,) = read_units({"ControlNet": old}).values()
+    assert told["model"] == "control_sd15_canny [fef5e48e]"
+    assert (told["guidance_start"], told["guidance_end"]) == (0.1, 0.8)
+    assert (told["processor_res"], told["threshold_b"]) == (512, 200)
+    assert read_units({"ControlNet 0": "nonsense", "ControlNet x": "Model: a"}) == {}
+
+
+def test_verdict_when_a_controlnet_differs_or_lacks_then_says_so(catalog: Catalog) -> None:
+    title = ControlNets(catalog).title(ControlNets(catalog).find(CANNY))
+    for model, wanted in (
+        (title, set()),
+        (f"{CANNY} [00000000]", {"other_controlnet"}),
+        (CANNY, {"unhashed"}),
+        ("control_openpose [00000000]", {"lacks_controlnet"}),
+    ):
+        text = f'a\nSteps: 1, Seed: 1, RNG: CPU, ControlNet 0: "Module: canny, Model: {model}"'
+        found = judge(parse_infotext(text), {}, catalog, {})
+        kinds = {reason.key for reason in found.reasons}
+        assert kinds - {"unnamed_checkpoint", "unrecorded"} == wanted
+        assert (found.level == "cannot") == (wanted == {"lacks_controlnet"})
+
+
+# The panel
+
+
+def test_panel_when_read_then_gives_the_units_that_are_on() -> None:
+    given = [{"on": True, "model": "a", "image": KEY, "type": "Canny", "mask": ""}, {"model": "b"}]
+    assert control_panel.read({"control": json.dumps(given)}) == (
+        ControlUnit(model="a", image=KEY),
+    )
+    assert control_panel.read({"control": ""}) == control_panel.read({}) == ()
+    for wrong in ("[1", "[1]", json.dumps([{"on": True}]), json.dumps([{**given[0], "weight": 9}])):
+        with pytest.raises(ParamsError):
+            control_panel.read({"control": wrong})
+
+
+def test_panel_when_a_recipe_is_pasted_then_holds_its_units(catalog: Catalog) -> None:
+    studio: Any = SimpleNamespace(controlnets=ControlNets(catalog))
+    pairs = {
+        "ControlNet 1": f"Module: canny, Model: {CANNY} [00000000], Weight: 0.5, Threshold A: 90",
+        "ControlNet 2": "Module: none, Model: gone [00000000], Weight: 1",
+    }
+    values, missing = control_panel.pasted(pairs, studio)
+    first, second, third = json.loads(values["control"])
+    assert (first, third, missing) == ({}, {}, ["gone [00000000]"])
+    assert second == {
+        "on": True, "model": f"{CANNY}.safetensors", "module": "canny", "weight": 0.5,
+        "threshold_a": 90.0, "threshold_b": 200, "processor_res": 512,
+    }  # fmt: skip
+    assert control_panel.pasted({}, studio) == ({"control": ""}, [])
+    assert control_panel.is_told("ControlNet 0") and not control_panel.is_told("Model")
+
+
+# The model process
+
+
+def test_job_when_it_has_a_unit_then_loads_keeps_and_tells_its_controlnet(
+    file: Path, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    asked = SimpleNamespace(interrupted=False, should_stop=False, clear_skip=lambda: None)
+    painter = Painter({"device": "cpu"}, heard, asked)  # type: ignore[arg-type]
+    copy = Path(shutil.copy(file, tmp_path))
+    sketch = tmp_path / "sketch.png"
+    Image.effect_noise((64, 64), 90).convert("RGB").save(sketch)
+    small = {"prompt": "a cat", "width": 64, "height": 64, "steps": 2, "seed": 3}
+
+    def run(*units: ControlUnit) -> dict[str, Any]:
+        heard.messages.clear()
+        facts = {"path": str(copy), "title": f"{CANNY} [12345678]"}
+        checkpoint = {"path": str(starter_checkpoint), "name": "a", "stem": "a", "sha256": None}
+        return painter.run(
+            {
+                "job": 1, "params": TextToImage(**small, control=units).to_json(), "vae": None,
+                "checkpoint": checkpoint, "inputs": {KEY: str(sketch)},
+                "controlnets": {unit.model: facts for unit in units},
+            }
+        )  # fmt: skip
+
+    def pixels() -> bytes:
+        (picture,) = heard.of("image")
+        return Image.open(io.BytesIO(picture["image"])).tobytes()
+
+    run()
+    plain, before = pixels(), painter.models.memory.used
+    result = run(unit(module="none", processor_res=-1))
+    controlled = pixels()
+    assert controlled != plain
+    told = result["extra_generation_params"]["ControlNet 0"]
+    assert told.startswith(f"Module: none, Model: {CANNY} [12345678], Weight: 1.0")
+    assert "ControlNet 0" in heard.of("image")[0]["infotext"]
+    key = Key(CONTROLNET, file_mark(copy))
+    assert key in painter.models.memory
+    grown = painter.models.memory.used.device - before.device
+    assert grown == pytest.approx(copy.stat().st_size, rel=0.01)
+    run(unit(module="none", processor_res=-1))
+    assert pixels() == controlled
+    assert "loading" not in [m["stage"] for m in heard.of("progress")]
+    copy.touch()  # another file under its name
+    run(unit(module="none", processor_res=-1, low_vram=True))
+    assert key not in painter.models.memory and pixels() == controlled
+    run()
+    assert pixels() == plain
