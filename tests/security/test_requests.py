@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.security.conftest import OWNER, URL, Open
+from tests.security.conftest import OWNER, Open
 from tests.security.routes import all_routes, api_routes, filled
 from webui.access import Access
 from webui.api.guard import Guard, Trust
