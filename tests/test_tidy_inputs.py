@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.ui.serve import FAKE_WORKER
 from webui.errors import LibraryError
-from webui.jobs import store
+from webui.jobs import looking
 from webui.library.inputs import UNUSED_DAYS
 from webui.pictures import encode
 from webui.services.resolve import ImageToImageRequest
@@ -60,7 +60,7 @@ def test_tidy_when_a_finished_job_names_a_picture_then_it_stays(studio: Studio) 
 def test_tidy_when_there_are_many_jobs_then_all_are_asked(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(looking, "ROWS_AT_ONCE", 2)
     keys = [old_input(studio, shade) for shade in range(5)]
     for key in keys:
         studio.submit(ImageToImageRequest(init_images=(key,)), forever=True)

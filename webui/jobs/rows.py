@@ -6,10 +6,11 @@ import json
 import random
 import sqlite3
 import string
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from webui.errors import JobNotFoundError
+from webui.errors import JobNotFoundError, ParamsError
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 FINISHED = ("done", "failed", "cancelled")
@@ -63,6 +64,28 @@ class Job:
         return self.state in FINISHED
 
 
+@dataclass(frozen=True)
+class NewJob:
+    """A job that is to be put into the line; its fields mean what those of ``Job`` do.
+
+    Attributes:
+        task_id: None = one is made.
+    """
+
+    kind: str
+    params_json: str
+    task_id: str | None = None
+    priority: int = 0
+    origin: str = "page"
+    user: str = ""
+    client: str = ""
+    repeat_json: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.origin not in ("page", "api"):
+            raise ValueError(f"origin is 'page' or 'api', not {self.origin!r}")
+
+
 def new_task_id(kind: str) -> str:
     """A task id of A1111's shape: ``task(txt2img-`` and seven of A–Z 0–9, then ``)``."""
     letters = random.SystemRandom().choices(string.ascii_uppercase + string.digits, k=7)
@@ -112,3 +135,30 @@ def unused_task_id(db: sqlite3.Connection, kind: str) -> str:
         task_id = new_task_id(kind)
         if not db.execute("SELECT 1 FROM jobs WHERE task_id = ?", (task_id,)).fetchone():
             return task_id
+
+
+def insert(db: sqlite3.Connection, new: NewJob) -> Job:
+    """Put a job at the end of the line.
+
+    Raises:
+        ParamsError: The task id belongs to a job that has not ended (``field``).
+    """
+    task_id = new.task_id or unused_task_id(db, new.kind)
+    if db.execute(
+        "SELECT 1 FROM jobs WHERE task_id = ? AND state IN ('queued', 'running')", (task_id,)
+    ).fetchone():
+        raise ParamsError(
+            f"The task id {task_id!r} belongs to a job that has not ended.",
+            "Leave force_task_id out, or wait until that job has ended.",
+            field="force_task_id",
+        )
+    row = db.execute(
+        "INSERT INTO jobs (task_id, kind, params, state, priority, position, created_at,"
+        " origin, user, client, repeat) VALUES (?, ?, ?, 'queued', ?,"
+        " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, ?, ?, ?, ?) RETURNING *",
+        (
+            task_id, new.kind, new.params_json, new.priority, time.time(), new.origin, new.user,
+            new.client, new.repeat_json,
+        ),
+    ).fetchone()  # fmt: skip
+    return job_of(row)

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from webui.database import Database, Migration
-from webui.errors import JobError, JobNotFoundError, ParamsError
+from webui.database import Database
+from webui.errors import JobError
 from webui.jobs import line
-from webui.jobs.line import NEXT_WAITING, PLACE_IN_LINE, WAITING_IN_ORDER
-from webui.jobs.rows import FINISHED, STATES, Job, dumps, job_of, row_of, unused_task_id
+from webui.jobs.line import NEXT_WAITING
+from webui.jobs.looking import JobLooks
+from webui.jobs.rows import (
+    FINISHED,
+    STATES,
+    Job,
+    NewJob,
+    dumps,
+    insert,
+    job_of,
+    row_of,
+    unused_task_id,
+)
+from webui.jobs.schema import MIGRATIONS
 
-__all__ = ["FINISHED", "MAX_ATTEMPTS", "MAX_WARNINGS", "STATES", "Job", "JobStore"]
+__all__ = [
+    "FINISHED",
+    "MAX_ATTEMPTS",
+    "MAX_WARNINGS",
+    "MIGRATIONS",
+    "STATES",
+    "Job",
+    "JobStore",
+    "NewJob",
+]
 
 MAX_ATTEMPTS = 3
 MAX_WARNINGS = 50
@@ -25,62 +46,8 @@ ALLOWED_CHANGES: Mapping[str, tuple[str, ...]] = {
     "running": ("queued", *FINISHED),
 }
 
-MIGRATIONS: tuple[Migration, ...] = (
-    (
-        "jobs-0001-table",
-        """
-        CREATE TABLE jobs (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            task_id TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            params TEXT NOT NULL,
-            state TEXT NOT NULL
-                CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
-            priority INTEGER NOT NULL,
-            position INTEGER NOT NULL,
-            attempts INTEGER NOT NULL DEFAULT 0,
-            owner TEXT,
-            cancel_requested INTEGER NOT NULL DEFAULT 0,
-            created_at REAL NOT NULL,
-            started_at REAL,
-            finished_at REAL,
-            origin TEXT NOT NULL,
-            user TEXT NOT NULL,
-            client TEXT NOT NULL,
-            repeat TEXT,
-            error TEXT,
-            warnings TEXT NOT NULL DEFAULT '[]',
-            result TEXT
-        );
-        CREATE INDEX jobs_waiting ON jobs (priority DESC, position) WHERE state = 'queued';
-        CREATE INDEX jobs_by_state ON jobs (state, id);
-        CREATE INDEX jobs_by_client ON jobs (client, id);
-        CREATE INDEX jobs_by_position ON jobs (position);
-        CREATE INDEX jobs_by_task ON jobs (task_id, id);
-        CREATE UNIQUE INDEX jobs_unfinished_task ON jobs (task_id)
-            WHERE state IN ('queued', 'running')
-        """,
-    ),
-    ("jobs-0002-paused", "ALTER TABLE jobs ADD COLUMN is_paused INTEGER NOT NULL DEFAULT 0"),
-    (
-        "jobs-0003-parts",
-        """
-        ALTER TABLE jobs ADD COLUMN parent INTEGER;
-        CREATE INDEX jobs_by_parent ON jobs (parent, id) WHERE parent IS NOT NULL
-        """,
-    ),
-    (
-        "jobs-0004-line",
-        """
-        CREATE TABLE line (is_paused INTEGER NOT NULL);
-        INSERT INTO line VALUES (0)
-        """,
-    ),
-    ("jobs-0005-turns", "CREATE INDEX jobs_by_user ON jobs (user, started_at)"),
-)
 
-
-class JobStore:
+class JobStore(JobLooks):
     """Jobs in SQLite; used by all threads of the web process, and by several processes.
 
     Submitting and finishing are flushed to the disk before they return (a power cut loses
@@ -93,7 +60,7 @@ class JobStore:
     """
 
     def __init__(self, database_path: Path) -> None:
-        self._db = Database(database_path, JobError)
+        super().__init__(Database(database_path, JobError))
         self._db.migrate(MIGRATIONS)
 
     def close(self) -> None:
@@ -106,25 +73,18 @@ class JobStore:
         self,
         kind: str,
         params_json: str,
-        *,
-        task_id: str | None = None,
-        priority: int = 0,
-        origin: str = "page",
-        user: str = "",
-        client: str = "",
-        repeat_json: str | None = None,
+        **who: Any,
     ) -> Job:
         """Put a job at the end of its priority's line; it is on the disk when this returns.
 
+        Args:
+            who: Further fields of ``NewJob``.
         Raises:
             ParamsError: The task id was used before (``field``).
             JobError: The database cannot be written.
         """
         with self._db.write(durable=True) as db:
-            return _insert(
-                db, kind, params_json, task_id=task_id, priority=priority, origin=origin,
-                user=user, client=client, repeat_json=repeat_json,
-            )  # fmt: skip
+            return insert(db, NewJob(kind, params_json, **who))
 
     def submit_with_parts(
         self, parts: Sequence[tuple[str, str]], kind: str, params_json: str, **who: Any
@@ -135,16 +95,20 @@ class JobStore:
 
         Args:
             parts: Kind and params of each, in the order in which they run.
-            who: Further arguments of ``submit``; task id and repeating are the whole's alone.
+            who: Further fields of ``NewJob``; task id and repeating are the whole's alone.
         Returns:
             The whole; its parts are what ``parts`` lists.
         Raises:
             ParamsError, JobError: As ``submit``.
         """
-        shared = {k: v for k, v in who.items() if k not in ("task_id", "repeat_json")}
+        new = NewJob(kind, params_json, **who)
+        part_of_it = replace(new, task_id=None, repeat_json=None)
         with self._db.write(durable=True) as db:
-            made = [_insert(db, *part, **shared).id for part in parts]
-            whole = _insert(db, kind, params_json, **who)
+            made = [
+                insert(db, replace(part_of_it, kind=part_kind, params_json=text)).id
+                for part_kind, text in parts
+            ]
+            whole = insert(db, new)
             db.executemany("UPDATE jobs SET parent = ? WHERE id = ?", [(whole.id, i) for i in made])
             return whole
 
@@ -344,33 +308,6 @@ class JobStore:
                 "UPDATE jobs SET repeat = NULL WHERE client = ? AND repeat IS NOT NULL", (client,)
             )
 
-    def repeats_for(self, client: str) -> bool:
-        """True while a browser's "Generate forever" goes on."""
-        return bool(
-            self._db.read(
-                "SELECT 1 FROM jobs WHERE client = ? AND repeat IS NOT NULL"
-                " AND state IN ('queued', 'running') LIMIT 1",
-                (client,),
-            )
-        )
-
-    def chain_of(self, job: Job) -> tuple[Job, ...]:
-        """The jobs of the "Generate forever" that a job belongs to, oldest first."""
-        rows = self._db.read(
-            "SELECT * FROM jobs WHERE client = ? AND repeat = ? ORDER BY id",
-            (job.client, job.repeat_json),
-        )
-        return tuple(job_of(row) for row in rows)
-
-    def broken_chains(self) -> tuple[Job, ...]:
-        """Jobs that are done, repeat, and have no successor though nothing came after them: the
-        program ended between the two."""
-        rows = self._db.read(
-            "SELECT * FROM jobs WHERE id IN (SELECT MAX(id) FROM jobs GROUP BY client)"
-            " AND repeat IS NOT NULL AND state = 'done'"
-        )
-        return tuple(job_of(row) for row in rows)
-
     def submit_next(self, job_id: int, params_json: str) -> Job | None:
         """Put the successor of a repeating job into the queue, if it still repeats.
 
@@ -408,156 +345,10 @@ class JobStore:
         with self._db.write(durable=True) as db:
             db.execute("UPDATE line SET is_paused = ?", (int(is_paused),))
 
-    def is_line_paused(self) -> bool:
-        """Whether no job is to be begun."""
-        return bool(self._db.read("SELECT is_paused FROM line")[0]["is_paused"])
-
     def prefer(self, job_id: int, priority: int) -> bool:
         """Give a waiting job, and its parts, another priority; False when it does not wait."""
         with self._db.write() as db:
             return line.prefer(db, job_id, priority)
-
-    # Looking
-
-    def parts(self, job_id: int) -> tuple[Job, ...]:
-        """The jobs a job is made of, in the order they were given; usually none."""
-        rows = self._db.read("SELECT * FROM jobs WHERE parent = ? ORDER BY id", (job_id,))
-        return tuple(job_of(row) for row in rows)
-
-    def part_states(self, job_id: int) -> dict[str, int]:
-        """How many of a job's parts are in each state; empty when it has none."""
-        rows = self._db.read(
-            "SELECT state, COUNT(*) AS n FROM jobs WHERE parent = ? GROUP BY state", (job_id,)
-        )
-        return {row["state"]: row["n"] for row in rows}
-
-    def newest_done(self, kinds: Sequence[str]) -> int:
-        """The highest number of a job of these kinds that is done; 0 before any is."""
-        rows = self._db.read(
-            "SELECT id FROM jobs WHERE state = 'done' AND kind IN"
-            f" ({', '.join('?' * len(kinds))}) ORDER BY id DESC LIMIT 1",
-            tuple(kinds),
-        )
-        return rows[0]["id"] if rows else 0
-
-    def get(self, job_id: int) -> Job:
-        """One job.
-
-        Raises:
-            JobNotFoundError: No such job.
-        """
-        return self._one("id = ?", job_id, f"No job has the number {job_id}.")
-
-    def by_task(self, task_id: str) -> Job:
-        """One job by its task id.
-
-        Raises:
-            JobNotFoundError: No such job.
-        """
-        return self._one("task_id = ?", task_id, f"No job has the task id {task_id!r}.")
-
-    def _one(self, where: str, value: Any, missing: str) -> Job:
-        rows = self._db.read(f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT 1", (value,))
-        if not rows:
-            raise JobNotFoundError(missing, "Look at the list of jobs for those that exist.")
-        return job_of(rows[0])
-
-    def list(
-        self,
-        states: Iterable[str] | None = None,
-        limit: int = 100,
-        client: str | None = None,
-        newest_first: bool = True,
-        kinds: Iterable[str] | None = None,
-        has_parts: bool = True,
-    ) -> tuple[Job, ...]:
-        """Jobs in the order they were submitted.
-
-        Args:
-            states: Only these; None = all.
-            limit: At most so many, counted from the newest or the oldest.
-            client: Only this browser's or session's.
-            kinds: Only these, such as ``txt2img``; None = all.
-            has_parts: Also those that are parts of another job.
-        """
-        wanted = tuple(STATES if states is None else states)
-        marks = ", ".join("?" * len(wanted))
-        sql = f"SELECT * FROM jobs WHERE state IN ({marks})"
-        values: list[Any] = [*wanted]
-        if client is not None:
-            sql += " AND client = ?"
-            values.append(client)
-        if kinds is not None:
-            named = tuple(kinds)
-            sql += f" AND kind IN ({', '.join('?' * len(named))})"
-            values += named
-        if not has_parts:
-            sql += " AND parent IS NULL"
-        sql += f" ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?"
-        return tuple(job_of(row) for row in self._db.read(sql, [*values, limit]))
-
-    def current(self, client: str, kinds: Sequence[str] | None = None) -> Job | None:
-        """The job a browser should show: the one that runs, else its next, else its newest.
-
-        Args:
-            kinds: Only jobs of these kinds; None = all.
-        """
-        running = self.list(states=("running",), client=client, kinds=kinds, limit=1)
-        waiting = (
-            job
-            for job in self.waiting()
-            if job.client == client and (kinds is None or job.kind in kinds)
-        )
-        newest = self.list(client=client, kinds=kinds, limit=1, newest_first=True)
-        return next(iter((*running, *waiting, *newest)), None)
-
-    def waiting(self) -> tuple[Job, ...]:
-        """The waiting jobs in the order they will run."""
-        return tuple(job_of(row) for row in self._db.read(WAITING_IN_ORDER))
-
-    def next_waiting(self) -> Job | None:
-        """The job that would be claimed now, left where it is."""
-        rows = self._db.read(f"SELECT * FROM jobs WHERE {NEXT_WAITING}")
-        return job_of(rows[0]) if rows else None
-
-    def pending_task_ids(self) -> tuple[str, ...]:
-        """Task ids of the waiting jobs in the order they will run."""
-        return tuple(row["task_id"] for row in self._db.read(WAITING_IN_ORDER))
-
-    def position(self, job_id: int) -> int | None:
-        """Place in the line, 1 = next; None when the job does not wait (any more)."""
-        rows = self._db.read(PLACE_IN_LINE, (job_id,))
-        return rows[0]["place"] if rows else None
-
-    def requests(self) -> Iterator[str]:
-        """What every job in the list asks for, and asks for again, as JSON; a few at a time."""
-        last = 0
-        while rows := self._db.read(
-            "SELECT id, params, repeat FROM jobs WHERE id > ? ORDER BY id LIMIT ?",
-            (last, ROWS_AT_ONCE),
-        ):
-            last = rows[-1]["id"]
-            for row in rows:
-                yield row["params"]
-                yield row["repeat"] or ""
-
-    def ended_before(self, newest: int, but: Sequence[str] = ()) -> tuple[int, ...]:
-        """Ids of ended jobs that are not among so many newest ones, the oldest first; no parts of
-        others, and nothing of a "Generate forever" that goes on.
-
-        Args:
-            but: Kinds that are left out.
-        """
-        kinds = ", ".join("?" * len(but))
-        rows = self._db.read(
-            "SELECT id FROM (SELECT id, kind, client, repeat FROM jobs WHERE parent IS NULL"
-            "  AND state IN ('done', 'failed', 'cancelled') ORDER BY id DESC LIMIT -1 OFFSET ?)"
-            f" AS old WHERE kind NOT IN ({kinds}) AND (repeat IS NULL OR NOT EXISTS"
-            "  (SELECT 1 FROM jobs AS next WHERE next.state IN ('queued', 'running')"
-            "   AND next.client = old.client AND next.repeat = old.repeat)) ORDER BY id",
-            (newest, *but),
-        )
-        return tuple(row["id"] for row in rows)
 
     def forget(self, job_id: int) -> bool:
         """Delete the row of an ended job and those of its parts; False when it has not ended."""
@@ -575,53 +366,12 @@ class JobStore:
         )
         return rows[0]["n"]
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs are in each state; every state is named."""
-        rows = self._db.read("SELECT state, COUNT(*) AS n FROM jobs GROUP BY state")
-        return {**dict.fromkeys(STATES, 0), **{row["state"]: row["n"] for row in rows}}
-
-
-ROWS_AT_ONCE = 500
-
 
 @dataclass(frozen=True)
 class _Sql:
     """A column value that SQLite computes."""
 
     text: str
-
-
-def _insert(
-    db: sqlite3.Connection,
-    kind: str,
-    params_json: str,
-    *,
-    task_id: str | None = None,
-    priority: int = 0,
-    origin: str = "page",
-    user: str = "",
-    client: str = "",
-    repeat_json: str | None = None,
-) -> Job:
-    """One row at the end of the line; see ``JobStore.submit``."""
-    if origin not in ("page", "api"):
-        raise ValueError(f"origin is 'page' or 'api', not {origin!r}")
-    task_id = task_id or unused_task_id(db, kind)
-    if db.execute(
-        "SELECT 1 FROM jobs WHERE task_id = ? AND state IN ('queued', 'running')", (task_id,)
-    ).fetchone():
-        raise ParamsError(
-            f"The task id {task_id!r} belongs to a job that has not ended.",
-            "Leave force_task_id out, or wait until that job has ended.",
-            field="force_task_id",
-        )
-    row = db.execute(
-        "INSERT INTO jobs (task_id, kind, params, state, priority, position, created_at,"
-        " origin, user, client, repeat) VALUES (?, ?, ?, 'queued', ?,"
-        " (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, ?, ?, ?, ?) RETURNING *",
-        (task_id, kind, params_json, priority, time.time(), origin, user, client, repeat_json),
-    ).fetchone()
-    return job_of(row)
 
 
 def _change_state(
