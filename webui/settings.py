@@ -225,6 +225,7 @@ def _add_folder_flags(group: Any) -> None:
         add(f"--{flag}-dir", default=None, metavar="DIR", help=f"an extra {flag} folder")
     add("--lyco-dir-backcompat", default=None, metavar="DIR", help="an extra lora folder")
     add("--vae-path", default=None, metavar="FILE", help="what «Automatic» means as VAE")
+    add("--controlnet-dir", default=None, metavar="DIR", help="an extra ControlNet folder")
     add("--esrgan-models-path", default=None, metavar="DIR", help="an extra upscaler folder")
     for flag in (*_UPSCALER_FLAGS, *_FACE_FLAGS):
         add(f"--{flag}-models-path", default=None, metavar="DIR")
@@ -397,7 +398,10 @@ def _folders(flags: argparse.Namespace) -> Folders:
         embeddings=(data / "embeddings", *extra(flags.embeddings_dir)),
         hypernetworks=extra(flags.hypernetwork_dir),
         upscalers=extra(flags.esrgan_models_path, *_paths(flags, _UPSCALER_FLAGS)),
-        others=tuple(("face", str(path)) for path in extra(*_paths(flags, _FACE_FLAGS))),
+        others=(
+            *(("face", str(path)) for path in extra(*_paths(flags, _FACE_FLAGS))),
+            *(("controlnet", str(path)) for path in extra(flags.controlnet_dir)),
+        ),
         programs=extra(*(place for places in flags.models_from or () for place in places)),
     )
 

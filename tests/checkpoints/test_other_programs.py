@@ -127,6 +127,14 @@ def test_comfy_file_when_it_cannot_be_understood_says_where(
     assert "extra_model_paths.yaml" in caught.value.message and caught.value.hint
 
 
+def test_a1111_when_its_extension_holds_controlnets_then_they_are_listed(tmp_path: Path) -> None:
+    home = tmp_path / "stable-diffusion-webui"
+    own = put(home / "extensions" / "sd-webui-controlnet" / "models" / "canny.safetensors")
+    other = put(home / "models" / "ControlNet" / "depth.safetensors")
+    found = listed([home], tmp_path, "controlnet")
+    assert found == {"canny.safetensors": own, "depth.safetensors": other}
+
+
 def test_places_when_one_is_wrong_leave_the_others_usable(tmp_path: Path) -> None:
     put(tmp_path / "good" / "Lora" / "a.safetensors")
     (tmp_path / "empty").mkdir()
@@ -141,9 +149,10 @@ def test_flags_when_other_programs_give_them_name_the_same_places(tmp_path: Path
         "--extra-model-paths-config", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"),
         "--forge-ref-a1111-home", str(tmp_path / "c"), "--models-from", str(tmp_path / "d"),
         "--lyco-dir-backcompat", str(tmp_path / "e"), "--gfpgan-models-path", str(tmp_path / "f"),
+        "--controlnet-dir", str(tmp_path / "g"),
     ]  # fmt: skip
     folders = read_settings(flags, {}).folders
 
     assert [place.name for place in folders.programs] == ["a.yaml", "b.yaml", "c", "d"]
     assert folders.loras == (tmp_path / "e",)
-    assert folders.others == (("face", str(tmp_path / "f")),)
+    assert folders.others == (("face", str(tmp_path / "f")), ("controlnet", str(tmp_path / "g")))

@@ -17,6 +17,8 @@ from webui.errors import SettingsError
 COMFY_FILE: Final = "extra_model_paths.yaml"
 LORA_SCRIPTS: Final = (("checkpoint", "sd-models"), ("lora", "output"))
 """Folders of lora-scripts: what is trained upon, and what came out."""
+CONTROLNET_EXTENSION: Final = Path("extensions", "sd-webui-controlnet", "models")
+"""Where the ControlNet extension of A1111 keeps its own."""
 ANSWERS: Final = "base_path", "is_default"
 """Keys of a YAML section that name no kind of model."""
 
@@ -48,6 +50,8 @@ def roots_of(place: Path) -> list[Root]:
         )
     roots = [*model_roots(place), *model_roots(place / "models")]
     roots += [(kind, str(place / name)) for kind, name in LORA_SCRIPTS if _is_trainer(place)]
+    if (place / CONTROLNET_EXTENSION).is_dir():
+        roots.append(("controlnet", str(place / CONTROLNET_EXTENSION)))
     if (place / COMFY_FILE).is_file():
         roots += _roots_of_yaml(place / COMFY_FILE)
     if not roots:
