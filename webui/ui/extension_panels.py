@@ -29,9 +29,13 @@ MOUNT_JS = "window.danqingExtensions(element, props, watch);"
 NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
-def draw(fields: FieldMaker) -> dict[str, Any]:
-    """The element of one painting tab, under its field's name. Guests see none of it."""
-    template = f'<div class="dq-exts" data-tab="{fields.tab}"></div>'
+def draw(fields: FieldMaker, tab: str = "") -> dict[str, Any]:
+    """The element of one tab, under its field's name. Guests see none of it.
+
+    Args:
+        tab: What forms call the tab; '' = as the page does.
+    """
+    template = f'<div class="dq-exts" data-tab="{tab or fields.tab}"></div>'
     is_drawn = not draws_for_guests()
     drawn = gr.HTML(
         "", html_template=template if is_drawn else "", js_on_load=MOUNT_JS if is_drawn else None,

@@ -19,6 +19,7 @@ from webui.ui import (
     canvas,
     cards,
     draft,
+    extension_panels,
     restore_cards,
     restore_videos,
     results,
@@ -88,6 +89,7 @@ class RestoreForm:
     scratch_repair: gr.Slider
     keep_grey: gr.Checkbox
     scratch_drawing: gr.HTML
+    extensions: gr.HTML
 
     def by_name(self) -> dict[str, Any]:
         """Every component under its field name."""
@@ -253,6 +255,7 @@ def _draw_settings(studio: Studio) -> dict[str, Any]:
             fields["keep_grey"] = _FIELDS.check("keep_grey")
             gr.HTML(f'<p class="dq-soft">{_both("scratch_draw")}</p>')
             fields["scratch_drawing"] = canvas.draw(_FIELDS.id("canvas_scratches"), "mask")
+        fields |= extension_panels.draw(_FIELDS, "extras")
     return fields
 
 

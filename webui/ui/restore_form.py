@@ -16,7 +16,7 @@ from webui.checkpoints.known_weights import (
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.params import Extras, FetchWeights, RestoreVideo, build
 from webui.services.resolve import output_of_extras
-from webui.ui import canvas
+from webui.ui import canvas, extension_panels
 from webui.ui.batch import BatchFile, files_of, output_folder, read_uploads
 from webui.ui.img2img_form import FOLDER
 from webui.ui.restore_videos import needed_programs, videos_of
@@ -69,10 +69,11 @@ DEFAULTS: dict[str, Any] = {
     "scratch_repair": 0.0,
     "keep_grey": True,
     "scratch_drawing": "",
+    "extensions": "",
 }
 _NOT_IN_A_REQUEST = {
     "what", "batch_source", "batch_files", "video_files", "batch_input_dir", "batch_output_dir",
-    "scratch_drawing",
+    "scratch_drawing", "extensions",
 }  # fmt: skip
 
 
@@ -183,6 +184,7 @@ def make_requests(
         _video({**values, "output": output, "video": file.key, "name": file.stem})
         for file in videos
     ]
+    values["extensions"] = extension_panels.read(form)
     folder = output_folder(form, studio.settings, language)
     if folder:  # each under its own name, never over a file that is there: one job each
         own = {"folder": folder, "directory_pattern": ""}

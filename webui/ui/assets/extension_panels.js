@@ -53,7 +53,8 @@
       if (!this.forms) return;
       const again = make('button', 'dq-btn dq-chip dq-ext-again', {type: 'button', title: say('ext_refresh_hint')}, say('ext_refresh'));
       again.addEventListener('click', () => this.refresh(again));
-      this.root.replaceChildren(...this.forms.map((form) => this.block(form)), again);
+      const blocks = this.forms.map((form) => this.block(form));
+      this.root.replaceChildren(...blocks, ...(blocks.length || this.tab !== 'extras' ? [again] : []));
     }
 
     async refresh(button) {
