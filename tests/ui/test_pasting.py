@@ -211,8 +211,9 @@ def test_paste_when_a_sheet_has_axes_of_elsewhere_then_says_what_is_left_out(
     assert found.left_out == [
         "Y Type: [ControlNet] Model", "Y Values: a, b", 'Script options: {"margin": "wide"}',
     ]  # fmt: skip
-    other = paste(recipe("Script: ADetailer"), studio)
-    assert other.left_out == ["Script: ADetailer"] and other.values["script"] == "None"
+    for name in ("ADetailer", "Prompts from file or textbox"):
+        other = paste(recipe(f"Script: {name}"), studio)
+        assert other.left_out == [f"Script: {name}"] and other.values["script"] == "None"
 
 
 @pytest.mark.parametrize("place", ["prompt", "negative", "hires"])

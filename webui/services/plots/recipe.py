@@ -57,11 +57,13 @@ def pairs_of(
 
 
 def read_script(params: Mapping[str, str]) -> ReadScript | None:
-    """The script of a sheet; None for a recipe of something else."""
+    """The script of a sheet; None for a recipe of something else, or one that cannot be told."""
     name = params.get("Script", "")
     if name not in KINDS:
         return None
     values, keys = _options(params), {"Script", OPTIONS, PROMPT, NEGATIVE}
+    if name == PROMPT_LIST and OPTIONS not in params:
+        return None  # its list was too long to be written down
     if name == XYZ_PLOT:
         for letter in LETTERS:
             axis, understood = _axis(params, letter.upper())
