@@ -223,7 +223,8 @@ def _say_of_subset(subset: Subset, entries: list[Entry], found: Findings) -> Non
         _say_other_extension(subset, entries, folder, found)
     told = [entry for entry in entries if entry.has_caption]
     if subset.shuffle_caption and subset.keep_tokens and told:
-        full = [e for e in told if _tag_count(e, subset) <= subset.keep_tokens]
+        # of a single tag nothing could be shuffled, whatever is kept
+        full = [e for e in told if 1 < _tag_count(e, subset) <= subset.keep_tokens]
         if len(full) * 2 > len(told):
             found.say("keep_tokens_all", keep_tokens=subset.keep_tokens)
 

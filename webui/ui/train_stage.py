@@ -27,7 +27,7 @@ from webui.ui import cards
 from webui.ui.cards import action, esc
 from webui.ui.session import Visitor
 from webui.ui.texts import say
-from webui.ui.train_view import size_text, time_text
+from webui.ui.train_view import in_language, size_text, time_text
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -94,7 +94,8 @@ def _training(studio: Studio, view: JobView, language: str) -> str:
     parts.append(sheet(view.job.id, samples_in(folder), rows, language))
     files = files_of(folder, params.options, history)
     parts.append(_files(view.job.id, files, language))
-    parts.append(cards.warnings_list(view.job.warnings, language))
+    said = [in_language(sentence, language) for sentence in view.job.warnings]
+    parts.append(cards.warnings_list(said, language))
     return f'<div class="dq-card dq-trn-card" data-state="{view.job.state}">{"".join(parts)}</div>'
 
 

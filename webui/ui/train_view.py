@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +18,7 @@ from webui.services.training.trainings import Foresight
 from webui.training.config import SECTIONS, plain_types
 from webui.training.dataset_doctor import Report
 from webui.training.estimates import Estimate, TimeGuess
-from webui.training.notices import Notice
+from webui.training.notices import SENTENCES, Notice
 from webui.ui.cards import action, esc, note
 from webui.ui.texts import CHINESE, say
 from webui.ui.train_option_texts import OPTION_TEXTS
@@ -62,6 +64,29 @@ def notice_text(notice: Notice, language: str) -> str:
     if language == CHINESE:
         return NOTICES_ZH[notice.code].format_map(notice.values)
     return str(notice)
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Each notice's sentence with its gaps."""
+    found = []
+    for code, sentence in SENTENCES.items():
+        parts = re.split(r"\{(\w+)\}", sentence)
+        gaps = [f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts)]
+        if any(part.strip() for part in parts[::2]):
+            found.append((code, re.compile("".join(gaps), re.DOTALL)))
+    return tuple(found)
+
+
+def in_language(sentence: str, language: str) -> str:
+    """A sentence that a training said while it ran, in a language; as it is where it is none of
+    the notices: the worker speaks English alone.
+    """
+    if language == CHINESE:
+        for code, pattern in _patterns():
+            if said := pattern.fullmatch(sentence):
+                return NOTICES_ZH[code].format_map(said.groupdict())
+    return sentence
 
 
 # What it will come to
