@@ -29,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_PACKED: Final = 64 * 64
 """Weights with fewer elements are not worth a layout of their own."""
-PIECE: Final = 1 << 18
-"""Elements that are compared at a time."""
+PIECE, PIECE_EVERY = 64, 512
+"""Elements that are compared, and the distance of such pieces."""
+SMALLEST_COMPARED: Final = 1 << 14
+"""Weights with fewer elements are compared whole."""
 _BITS: Final = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Whole numbers as wide as so many bytes."""
 
@@ -235,21 +237,28 @@ def put_back(layer: nn.Module, held: HeldLayer) -> None:
 
 
 def has_weight(layer: nn.Module, wanted: Tensor) -> bool:
-    """Whether a layer's weight is this one, bit for bit; it is unpacked for that.
+    """Whether a layer's weight is this one; it is unpacked for that.
+
+    Large weights are compared in an eighth of their numbers, in pieces spread evenly over all rows:
+    whoever changes a weight changes it whole, and comparing all costs as much as a LoRA.
 
     Args:
         wanted: Of any number format and device, with as many elements.
     """
     present: Tensor = layer.weight.detach()  # type: ignore[operator,assignment]
     bits = _BITS[present.element_size()]
-    pieces = zip(_pieces(present), _pieces(wanted.reshape(present.shape)), strict=True)
-    return all(torch.equal(p.view(bits), w.to(p).view(bits)) for p, w in pieces)
+    wanted = wanted.reshape(present.shape)
+    if present.is_contiguous() and wanted.is_contiguous():
+        present, wanted = _spread(present), _spread(wanted)
+    return torch.equal(present.view(bits), wanted.to(present).view(bits))
 
 
-def _pieces(weight: Tensor) -> tuple[Tensor, ...]:
-    """Rows together, few enough that a copy of them stays in the processor's cache."""
-    rows = max(1, PIECE * len(weight) // max(1, weight.numel())) if weight.ndim else 1
-    return weight.split(rows) if weight.ndim else (weight,)
+def _spread(weight: Tensor) -> Tensor:
+    """Pieces of a large weight, whole small ones."""
+    if weight.numel() < SMALLEST_COMPARED:
+        return weight
+    whole = weight.numel() // PIECE_EVERY * PIECE_EVERY
+    return weight.reshape(-1)[:whole].view(-1, PIECE_EVERY)[:, :PIECE]
 
 
 def write_weight(layer: nn.Module, own: Tensor) -> None:
