@@ -21,6 +21,7 @@ from webui.prompts.wildcards import WildcardFiles
 from webui.services.forms.completion import Completion
 from webui.services.forms.presets import Presets
 from webui.services.forms.tag_index import TagIndex
+from webui.ui.presets_routes import make_presets_routes
 from webui.ui.words_routes import make_words_routes
 
 TAGS = """\
@@ -102,6 +103,7 @@ def studio(tags: TagIndex, tmp_path: Path) -> Any:
 def client(studio: Any) -> TestClient:
     app = FastAPI()
     app.include_router(make_words_routes(studio))
+    app.include_router(make_presets_routes(studio))
     return TestClient(app)
 
 

@@ -148,3 +148,24 @@ def test_pattern_means_what_its_regular_expression_means(pattern: str, name: str
     expression = "".join(signs.get(piece, re.escape(piece)) for piece in pieces)
 
     assert list(names_like(pattern, [name])) == [name] * bool(re.fullmatch(expression, name))
+
+
+def test_files_of_other_encodings_are_read_and_what_is_no_text_is_told(folder: Path) -> None:
+    put(folder / "notepad.txt", "red\r\n蓝\r\n".encode("utf-16"))
+    put(folder / "chinese.txt", "\ufeff红\r\n# x\r\n\r\n蓝".encode())
+    put(folder / "binary.txt", b"a\0b\n\0\x07\n\x1bc")
+    put(folder / "torn.txt", b"\xff\xfea\0b")
+    put(folder / "huge.txt", "")
+    os.truncate(folder / "huge.txt", 100_000_000)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.txt")  # reading it would never end
+
+    files = WildcardFiles([folder])
+
+    assert held(folder, "notepad") == {"red": 1, "蓝": 1} and held(folder, "chinese") == {
+        "红": 1, "蓝": 1,
+    }  # fmt: skip
+    assert files.names() == ["binary", "chinese", "notepad", "torn"]
+    assert held(folder, "torn") == {"a\ufffd": 1}
+    assert held(folder, "binary") == {"ab": 1, "c": 1}
+    assert ["huge" in told for told in files.problems()] == [True]

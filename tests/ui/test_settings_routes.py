@@ -23,6 +23,7 @@ from webui.ui import draft
 from webui.ui.option_texts import option_texts
 from webui.ui.page import Page, build_page
 from webui.ui.settings_routes import make_settings_routes
+from webui.ui.start_fields import fitting
 
 OF_ONE_JOB = OWN_TO_A_PICTURE - {"seed", "subseed", "has_extra", "mode"} | {"overrides"}
 """Pictures, folders, and what is otherwise than in the settings."""
@@ -202,3 +203,16 @@ def test_settings_when_frozen_cannot_be_changed(tmp_path: Path) -> None:
     assert answer.status_code >= 400 and "--freeze-settings" in answer.json()["detail"]
     assert hidden.status_code == 422 and studio.options["jpeg_quality"] == 80
     studio.stop()
+
+
+def test_values_of_a_preset_of_another_version_are_taken_as_far_as_they_fit(
+    studio: Studio, page: Page
+) -> None:
+    foreign = {
+        "sampler": "Euler z", "schedule": "Karras", "steps": 10_000, "cfg_scale": float("nan"),
+        "styles": [{}], "width": "640", "gone": 1, "script": ["None"], "plot_xyz": "{}",
+    }  # fmt: skip
+
+    assert fitting(page.txt2img, studio, foreign) == {
+        "schedule": "Karras", "width": 640, "gone": 1, "plot_xyz": "{}",
+    }  # fmt: skip

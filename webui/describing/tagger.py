@@ -21,6 +21,8 @@ from webui.errors import CheckpointError
 
 SIDE: Final = 448
 """Of the square picture that every WD tagger looks at, in pixels."""
+MOST_SIDE: Final = 4096
+"""Larger pictures are made smaller before they are put on a square."""
 GENERAL, CHARACTER = "0", "4"
 """Categories in the list of tags; the others (ratings) say nothing of what is shown."""
 
@@ -87,6 +89,9 @@ class Tagger:
 
 def squared(image: Image.Image) -> NDArray[np.float32]:
     """A picture as the taggers take it: on a white square, (1, 448, 448, 3), BGR, 0–255."""
+    if max(image.size) > MOST_SIDE:  # a square around a long strip would fill the memory
+        image = image.copy()
+        image.thumbnail((MOST_SIDE, MOST_SIDE))
     image = image.convert("RGBA")
     side = max(image.size)
     square = Image.new("RGBA", (side, side), "white")

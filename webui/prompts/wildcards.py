@@ -13,10 +13,12 @@ Source:
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +43,8 @@ ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
 """Tried in this order; the last one reads anything."""
 
 _WEIGHT = re.compile(r"\s*(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})::")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+"""Signs that no prompt and no recipe can hold."""
 _STARS = re.compile(r"(\*\*/|\*\*|\*|\?)")
 _FOLDERS = "**/"
 """Any folders, which are a sign that leads to the two behind it, or past them."""
@@ -151,7 +155,7 @@ def read_wildcards(file: Path, folder: Path) -> Iterator[Found]:
     text = decoded(file.read_bytes())
     name = file.relative_to(folder).with_suffix("").as_posix()
     if file.suffix.lower() == ".txt":
-        entries = [line.strip() for line in text.splitlines()]
+        entries = [_CONTROL.sub("", line).strip() for line in text.splitlines()]
         lists = [(name, [line for line in entries if line and not line.startswith("#")])]
     else:
         data = json.loads(text) if file.suffix.lower() == ".json" else yaml.load(text, _LOADER)
@@ -173,11 +177,16 @@ def _files_in(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
                     state = file.stat()
                 except OSError:
                     continue
-                yield file, (state.st_mtime_ns, state.st_size)
+                if stat.S_ISREG(state.st_mode):  # reading a pipe would never end
+                    yield file, (state.st_mtime_ns, state.st_size)
 
 
 def decoded(data: bytes) -> str:
-    """Text of a file that somebody wrote somewhere: UTF-8, else GB18030, else anything."""
+    """Text of a file that somebody wrote somewhere: UTF-8, UTF-16 that says so, else GB18030,
+    else anything.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
     for encoding in ENCODINGS[:-1]:
         try:
             return data.decode(encoding)

@@ -19,6 +19,7 @@ from webui.services.lora_files import lora_names
 from webui.ui import quicksettings
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.session import client_name, user_of
+from webui.ui.start_fields import fitting
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
 from webui.ui.wiring import Values, draws_for_guests, show_warning, tell, wire_then_press
@@ -98,7 +99,11 @@ def connect(
 
     def put(values: Mapping[str, Any]) -> dict[Any, Any]:
         kept = {k: v for k, v in values.items() if v or k not in LEFT_WHEN_EMPTY}
-        return {**form.write(kept), **put_top_row(kept, studio, quick)}
+        changes = form.write(fitting(parts, studio, kept))
+        if form.overrides in changes:
+            chips = [chip for chip in kept["overrides"] if isinstance(chip, str)]
+            changes[form.overrides] = gr.update(value=chips, choices=chips, visible=bool(chips))
+        return {**changes, **put_top_row(kept, studio, quick)}
 
     acts: dict[str, Act] = {
         "preset": use_preset, "save": save_preset, "start": keep_start,
@@ -163,7 +168,7 @@ def of_checkpoint(
     tell("kit_checkpoint_applied", request, name=record.stem)
     changes = put_vae_and_clip_skip(kept, studio, quick)
     for parts in tabs:
-        changes |= parts.form.write(kept)
+        changes |= parts.form.write(fitting(parts, studio, kept))
     return changes
 
 

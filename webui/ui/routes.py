@@ -27,6 +27,7 @@ from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.gallery_routes import make_gallery_routes
 from webui.ui.input_routes import make_input_routes
 from webui.ui.plots import make_plot_routes
+from webui.ui.presets_routes import make_presets_routes
 from webui.ui.settings_routes import make_settings_routes
 from webui.ui.texts import language_of, say
 from webui.ui.train_routes import make_train_routes
@@ -153,6 +154,7 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
     router.include_router(make_extension_routes(studio))
     router.include_router(make_control_routes(studio))
     router.include_router(make_words_routes(studio))
+    router.include_router(make_presets_routes(studio))
     router.include_router(make_card_routes(studio, painted))
     router.include_router(make_gallery_routes(studio, login))
     router.include_router(make_settings_routes(studio, tabs))

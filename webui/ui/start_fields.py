@@ -59,17 +59,22 @@ def first_values(parts: PaintingTab, studio: Studio) -> dict[str, Any]:
 
 
 def usable_values(parts: PaintingTab, studio: Studio) -> dict[str, Any]:
-    """The start values that are kept and fit their fields; the others are left out, for
-    people may write what they like into the file."""
+    """The start values that are kept and fit their fields; people may write what they like into
+    the file."""
     kept = start_values(studio.settings.folders.data, parts.tab)
-    if not kept:
-        return {}
+    return fitting(parts, studio, kept) if kept else {}
+
+
+def fitting(parts: PaintingTab, studio: Studio, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of values by field name, those that their fields take, as they take them. A menu that is
+    given what it does not list could not be asked with. Names without such a field stay."""
     fields = {field.option.key: field.option for field in fields_of(parts, studio)}
     found: dict[str, Any] = {}
-    for name, value in kept.items():
+    for name, value in values.items():
+        option = fields.get(f"{parts.tab}/{name}")
         try:
-            found[name] = checked(fields[f"{parts.tab}/{name}"], value)
-        except (KeyError, ParamsError):
+            found[name] = value if option is None or value is None else checked(option, value)
+        except ParamsError:
             continue
     return found
 

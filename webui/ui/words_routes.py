@@ -1,13 +1,14 @@
-"""What the page asks while people write prompts: completion, tokens, combinations, presets."""
+"""What the page asks while people write prompts: completion, tokens, combinations."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from webui.errors import WebUIError
@@ -15,10 +16,9 @@ from webui.params import MAX_PROMPT_CHARACTERS
 from webui.prompts.comments import cut_comments
 from webui.prompts.drawing import MANY, Drawer
 from webui.prompts.templates import is_template
+from webui.prompts.token_view import SeenText
 from webui.roles import for_guests
 from webui.services.forms.drawn_texts import MOST_COMBINATIONS
-from webui.services.forms.presets import MOST_CHARACTERS
-from webui.ui.input_routes import read_upload
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -39,14 +39,8 @@ class Written(BaseModel):
     steps: int = Field(20, ge=1, le=1000)
 
 
-class Named(BaseModel):
-    """A preset's name."""
-
-    name: str = Field(max_length=500)
-
-
 def make_words_routes(studio: Studio) -> APIRouter:
-    """``/words/…`` reads along with a prompt, ``/presets`` lists, exports, imports, deletes."""
+    """``/words/…`` reads along with a prompt."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/words/keys")
@@ -82,57 +76,27 @@ def make_words_routes(studio: Studio) -> APIRouter:
             )
         except WebUIError as err:
             raise HTTPException(422, str(err)) from err
-        shown: list[dict[str, Any]] = []
-        left = MOST_TOKENS_SHOWN
-        for one in seen:
-            chunks = []
-            for chunk in one.chunks:
-                rows = [
-                    [t.text, t.number, round(t.weight, 4), t.ends_word, t.is_embedding]
-                    for t in chunk[:left]
-                ]
-                left -= len(rows)
-                chunks.append(rows)
-            shown.append({"until": one.until, "chunks": chunks})
-        return JSONResponse(
-            {"texts": shown, "drawn": is_template(written.text)}, headers=NEVER_KEPT
-        )
-
-    @router.get("/presets")
-    def presets() -> JSONResponse:
-        record = studio.current_checkpoint()
-        answer = {
-            "presets": studio.presets.names(),
-            "checkpoint": record.stem if record else "",
-            "is_kept": bool(record and studio.presets.of_checkpoint(record.name)),
-        }
+        answer = {"texts": _rows(seen), "drawn": is_template(written.text)}
         return JSONResponse(answer, headers=NEVER_KEPT)
 
-    @router.get("/presets/export")
-    def export() -> Response:
-        return Response(
-            studio.presets.export(), media_type="application/json",
-            headers={"Content-Disposition": 'attachment; filename="presets.json"', **NEVER_KEPT},
-        )  # fmt: skip
-
-    @router.post("/presets/import")
-    async def bring_in(request: Request) -> JSONResponse:
-        data = await read_upload(request)
-        try:
-            text = data[: MOST_CHARACTERS * 4 + 1].decode("utf-8-sig", "replace")
-            return JSONResponse({"names": studio.presets.bring_in(text)})
-        except WebUIError as err:
-            raise HTTPException(422, str(err)) from err
-
-    @router.post("/presets/delete")
-    def delete(named: Named) -> JSONResponse:
-        try:
-            studio.presets.delete(named.name)
-        except WebUIError as err:
-            raise HTTPException(409, str(err)) from err
-        return JSONResponse({})
-
     return router
+
+
+def _rows(seen: Sequence[SeenText]) -> list[dict[str, Any]]:
+    """Texts with their tokens as the script draws them, ``MOST_TOKENS_SHOWN`` in all."""
+    shown: list[dict[str, Any]] = []
+    left = MOST_TOKENS_SHOWN
+    for one in seen:
+        chunks = []
+        for chunk in one.chunks:
+            rows = [
+                [t.text, t.number, round(t.weight, 4), t.ends_word, t.is_embedding]
+                for t in chunk[:left]
+            ]
+            left -= len(rows)
+            chunks.append(rows)
+        shown.append({"until": one.until, "chunks": chunks})
+    return shown
 
 
 def _looked_at(studio: Studio, text: str) -> dict[str, Any]:
