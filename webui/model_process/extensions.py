@@ -97,10 +97,16 @@ class Extensions:
         self._warn = warn
         try:
             self._load_all(told["wanted"])
-            acting = {n: v for n, v in params.extensions.items() if n in self.plugins.names}
+            values: Mapping[str, Any] = getattr(params, "extensions", {})  # some kinds have none
+            acting = {n: v for n, v in values.items() if n in self.plugins.names}
             yield JobExtensions(self, params, acting, told, context)
         finally:
             self._warn = None
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        self._load_all(())
+        self._note.close()
 
     def _load_all(self, wanted: Sequence[Mapping[str, Any]]) -> None:
         names = {facts["name"] for facts in wanted}
@@ -151,13 +157,13 @@ class Extensions:
                     self.fence.record(name, kind, err)
 
     def _take_sampler(self, plugin: str, offered: Any) -> list[Callable[[], None]]:
-        add_rule(offered.name, Rule(self.named(plugin, offered.name, offered.step)))
         add_sampler(SamplerInfo(offered.name, ()))
+        add_rule(offered.name, Rule(self.named(plugin, offered.name, offered.step)))
         return [partial(remove_rule, offered.name), partial(remove_sampler, offered.name)]
 
     def _take_schedule(self, plugin: str, offered: Any) -> list[Callable[[], None]]:
-        add_formula(offered.name, self.named(plugin, offered.name, offered.sigmas))
         add_schedule(ScheduleInfo(offered.name.lower().replace(" ", "_"), offered.name))
+        add_formula(offered.name, self.named(plugin, offered.name, offered.sigmas))
         return [partial(remove_formula, offered.name), partial(remove_schedule, offered.name)]
 
     def _take_named(
