@@ -108,6 +108,8 @@ class Database:
         with self._read_lock:
             try:
                 return self._reader.execute(sql, values).fetchall()
+            except OverflowError:  # a number of more than 64 bits, which no row has
+                return []
             except sqlite3.Error as err:
                 raise self._translated(err) from err
 

@@ -29,6 +29,7 @@ from webui.errors import (
     JobNotFoundError,
     WebUIError,
 )
+from webui.extensions.a1111.host import Places
 from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
@@ -54,11 +55,13 @@ from webui.prompts.styles import StyleFiles
 from webui.prompts.token_view import SeenText, look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.prompts.wildcards import WildcardFiles
+from webui.roles import is_guest
 from webui.services.controlnets import ControlNets
 from webui.services.costs.estimates import Estimates
 from webui.services.downloads import Downloads
 from webui.services.embedding_list import EmbeddingList
 from webui.services.extensions.room import ExtensionRoom, Refreshed
+from webui.services.extensions.scripts import ScriptRoom, script_names, script_words
 from webui.services.extensions.watch import WorkerWatch
 from webui.services.forever import Forever
 from webui.services.forms.completion import Completion, tag_folders
@@ -182,6 +185,8 @@ class Studio:
             switched_off=_extensions_off(settings),
         )
         self.weights = NamedWeights(self.catalog, self.extensions.offered)
+        self.extensions.scripts = self._scripts()
+        self.extensions.scripts.refresh()
         self.controlnets = ControlNets(self.catalog)
         self.job_files = JobFiles(
             settings, self.options, self.catalog, self.weights, self.jobs, self.live, self.library,
@@ -222,6 +227,19 @@ class Studio:
             self.supervisor.wake,
         )  # fmt: skip
 
+    def _scripts(self) -> ScriptRoom:
+        """The A1111 folders among the extensions."""
+        folders = self.settings.folders
+        return ScriptRoom(
+            self.extensions,
+            self.options,
+            Places(PROJECT_DIR, folders.data, folders.own_models, folders.data / "extensions"),
+            script_names(self.catalog, self.weights, self.styles.by_name),
+            self.settings.flags,
+            script_words(),
+            {"count_tokens": self.count_tokens},
+        )
+
     def refresh_extensions(self) -> Refreshed:
         """Look for extensions that came, changed or went; the worker is started anew, once no job
         runs, when it has loaded one that changed."""
@@ -248,6 +266,9 @@ class Studio:
         self.announce_closing()
         self.supervisor.stop(grace_seconds=5)
         self.extension_watch.stop()
+        self.extensions.close()
+        if self.extensions.scripts is not None:
+            self.extensions.scripts.close()
         self._ahead.stop()
         if self._tidier.is_alive():
             self._tidier.join(TIDY_STOP_SECONDS)
@@ -387,7 +408,8 @@ class Studio:
             request: A wish (resolved here) or complete params.
             origin: Which door asked: page or api.
             client: Whose browser asked; empty for the API.
-            forever: When it is done, ask for the same again with new seeds, until cancelled.
+            forever: When it is done, ask for the same again with new seeds, until cancelled; not
+                for guests.
         Raises:
             WebUIError: As ``resolve``.
         """
@@ -401,6 +423,7 @@ class Studio:
             acting = self.extensions.acting("extras", params.extensions, told.append)
             params = params.model_copy(update={"extensions": acting})
         self.guests.check(params.user, [params])
+        is_repeated = forever and not is_guest(params.user)
         job = self.jobs.submit(
             params.kind,
             params.to_json(),
@@ -409,7 +432,7 @@ class Studio:
             origin=origin,
             user=params.user,
             client=client,
-            repeat_json=wish.model_dump_json() if forever and wish else None,
+            repeat_json=wish.model_dump_json() if is_repeated and wish else None,
         )
         for text in told:
             self.jobs.add_warning(job.id, text)

@@ -25,7 +25,7 @@ from webui.ui.results import Results
 from webui.ui.session import client_name
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, show_warning, tell, wire, wire_then_press
+from webui.ui.wiring import Values, draws_for_guests, show_warning, tell, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -201,7 +201,7 @@ def _draw_actions(tab: str) -> dict[str, Any]:
     with gr.Row(elem_classes="dq-tools"):
         forever = gr.Checkbox(
             False, label=label("forever"), elem_id=elem_id(tab, "forever"), container=False,
-            min_width=120,
+            min_width=120, visible=not draws_for_guests(),
         )  # fmt: skip
         four = gr.Checkbox(
             False, label=label("four"), elem_id=elem_id(tab, "four"), container=False,
