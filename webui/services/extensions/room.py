@@ -266,6 +266,12 @@ class ExtensionRoom:
         forget(name)
         self._known[name] = Known(known.extension)
 
+    def close(self) -> None:
+        """Let go of all extensions, and of the names they added to lists of the program."""
+        with self._lock:
+            for name in list(self._known):
+                self._unload(name)
+
     # Switching on and off
 
     def is_enabled(self, extension: Extension) -> bool:
