@@ -46,6 +46,16 @@ def test_document_when_it_shows_a_command_then_command_and_flags_exist(document:
                 assert flag in known, f"{document.name} shows {flag}"
 
 
+def test_security_document_when_it_names_a_test_then_the_test_is_there() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    promises = [line for line in text.splitlines() if line.startswith("|") and "tests/" in line]
+
+    assert len(named) > 30 and len(promises) > 12
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
+
+
 def test_readme_when_read_then_shows_how_to_start_and_how_to_test() -> None:
     commands = launch_commands(ROOT / "README.md")
     assert [] in commands and ["test"] in commands
