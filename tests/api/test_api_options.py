@@ -9,6 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from webui.errors import ParamsError
+from webui.option_values import checked_value
 from webui.options import OPTIONS as DECLARED
 from webui.studio import Studio
 
@@ -77,6 +79,7 @@ def test_options_when_one_is_wrong_change_nothing(
 LIMITS = [
     (option.key, limit, step)
     for option in DECLARED
+    if not option.api_restricted
     for limit, step in ((option.minimum, -1), (option.maximum, 1))
     if limit is not None
 ]
@@ -91,6 +94,14 @@ def test_number_when_at_its_limit_is_taken_and_beyond_it_is_refused(
 
     assert at.status_code == 200, at.text
     assert beyond.status_code == 422 and key in beyond.json()["detail"]
+
+
+def test_number_that_requests_may_not_change_has_its_limits_too() -> None:
+    for option in DECLARED:
+        if option.api_restricted and option.minimum is not None:
+            assert checked_value(option.key, option.minimum) == option.minimum
+            with pytest.raises(ParamsError, match=option.key):
+                checked_value(option.key, option.minimum - 1)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
