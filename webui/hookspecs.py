@@ -240,6 +240,7 @@ class Tab:
     """A tab of the extension's own.
 
     Attributes:
+        title: A plain text or a pair (English, Chinese) will do.
         page: An HTML file of the extension's folder, shown in a frame; what it links lies beside
             it. It may call the extension's routes, and those of the API.
     """
@@ -247,18 +248,24 @@ class Tab:
     title: Words
     page: str = "page.html"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", Words.model_validate(self.title))
+
 
 @dataclass(frozen=True)
 class JobKind:
     """Work of the extension's own that goes through the queue.
 
     Attributes:
-        name: Unique in the extension. title: In the queue. fields: What it is asked with.
+        name: Unique in the extension. title: As of a ``Tab``. fields: What it is asked with.
     """
 
     name: str
     title: Words = NO_WORDS
     fields: tuple[AnyField, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", Words.model_validate(self.title))
 
 
 @dataclass(frozen=True)
