@@ -8,7 +8,6 @@ from typing import Any
 from PIL import Image
 
 from webui.checkpoints.catalog import Catalog, Record
-from webui.checkpoints.lookups import not_found
 from webui.library.inputs import Inputs
 from webui.params import CONTROL_RESIZE_MODES, ControlUnit, ImageToImage, Painting
 
@@ -49,9 +48,7 @@ class ControlNets:
         if found is None:
             within = [r for r in records if name.lower() in r.stem.lower()]
             found = min(within, key=lambda r: len(r.stem), default=None)
-        if found is None:
-            raise not_found("ControlNet", name, records)
-        return found
+        return found or self._catalog.find(KIND, name)
 
     def named_so(self, title: str) -> tuple[Record | None, bool]:
         """What a recipe names ``stem [hash8]``: the ControlNet of that stem, and whether it is the
