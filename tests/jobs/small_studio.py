@@ -28,6 +28,7 @@ class SmallStudio:
     on_image: Callable[[dict[str, Any]], None] = lambda event: None
     prepare: Callable[[Job], dict[str, Any]] = lambda job: {}
     idle: float = 0.0
+    blame: Callable[[], str] = lambda: ""
     flags: dict[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = (sys.executable, str(FAKE_WORKER))
     _made: Supervisor | None = None
@@ -40,7 +41,7 @@ class SmallStudio:
             self._made = Supervisor(
                 self.store, self.command, env=env, prepare=lambda job: self.prepare(job),
                 on_event=self.hear, log_path=self.folder / "log" / "worker.log",
-                idle_seconds=lambda: self.idle,
+                idle_seconds=lambda: self.idle, blame=lambda: self.blame(),
             )  # fmt: skip
         return self._made
 
