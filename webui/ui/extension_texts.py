@@ -10,5 +10,6 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
         "查找新放入、已更改或已移除的扩展",
     ),
     "ext_no_file": ("None", "无"),
+    "ext_choose_picture": ("Choose a picture…", "选择图片…"),
     "ext_no_picture": ("No picture", "不用图片"),
 }

@@ -211,7 +211,9 @@
       });
       clear.addEventListener('click', (event) => { event.preventDefault(); this.set(form, field, ''); show(); });
       show();
-      return [file, shown, clear];
+      const choose = make('span', 'dq-btn dq-chip dq-plot-file dq-ext-choose', {}, say('ext_choose_picture'));
+      choose.append(file);
+      return [choose, shown, clear];
     }
   }
   window.danqingExtensions = (element, props, watch) => {
