@@ -35,8 +35,9 @@ BADGES: Final = {
 """A family in a word or two. The first three are A1111's, which notes them as «sd version»."""
 
 _BASES: Final = (
-    ("sdxl_", "sdxl"), ("sd_v1", "sd1"), ("sd_v2", "sd2"), ("sd3", "sd3"), ("flux", "flux"),
-    ("chroma", "chroma"), ("lumina", "lumina"), ("hunyuan", "hunyuan-dit"),
+    ("sdxl_", "sdxl"), ("sd_v1", "sd1"), ("sd_v2", "sd2"), ("sd_1", "sd1"), ("sd_2", "sd2"),
+    ("sd3", "sd3"), ("flux", "flux"), ("chroma", "chroma"), ("lumina", "lumina"),
+    ("hunyuan", "hunyuan-dit"),
 )  # fmt: skip
 _ARCHITECTURES: Final = (
     ("stable-diffusion-v1", "sd1"), ("stable-diffusion-v2", "sd2"),
@@ -44,7 +45,8 @@ _ARCHITECTURES: Final = (
     ("stable-diffusion-3", "sd3"), ("flux", "flux"), ("chroma", "chroma"), ("lumina", "lumina"),
     ("qwen-image", "qwen-image"), ("hunyuan", "hunyuan-dit"),
 )  # fmt: skip
-"""Beginnings of ss_base_model_version and of modelspec.architecture, and whose they are."""
+"""Beginnings of ss_base_model_version (kohya: sd_v1; ai-toolkit: sd_1.5) and of
+modelspec.architecture, and whose they are."""
 
 
 @dataclass(frozen=True)
