@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.security.conftest import OWNER, Open
+from tests.security.conftest import GUEST, OWNER, Open
 from tests.security.routes import all_routes, api_routes, filled
 from webui.access import Access
 from webui.api.guard import Guard, Trust
@@ -209,6 +209,8 @@ def test_upload_when_too_large_is_refused_before_it_is_kept(
     assert owner.post("/ui/input", content=b"x" * 6000).status_code == 413
     for path in ("/ui/input", "/gradio_api/upload", "/ui/words/look"):
         assert stranger.post(path, content=b"x" * 4000).status_code == 413, path
+    monkeypatch.setattr(body_limit, "MAX_GUESTS_BYTES", 3500)
+    assert opened.client(GUEST).post("/ui/input", content=b"x" * 4000).status_code == 413
     monkeypatch.setattr(body_limit, "MAX_BODY_BYTES", 8000)
     pieces = (b"x" * 1000 for _ in range(20))
     assert owner.post("/gradio_api/upload", content=pieces).status_code in (400, 413)

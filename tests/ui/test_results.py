@@ -53,7 +53,7 @@ def seen(studio: Studio, client: str, picked: int | None = None) -> Look:
 
 
 def request_of(user: str = "") -> Any:
-    return SimpleNamespace(username=user, headers={}, client=None)
+    return SimpleNamespace(username=user, headers={}, cookies={}, client=None)
 
 
 # The stage

@@ -10,6 +10,7 @@ from webui.api.errors import ApiError, answer_error
 from webui.api.guard import is_api_path
 
 MAX_BODY_BYTES = 512 * 2**20
+MAX_GUESTS_BYTES = 64 * 2**20
 MAX_STRANGERS_BYTES = 2**20
 """Of who has not logged in: enough for a login and to be refused."""
 
@@ -54,6 +55,8 @@ class BodyLimit:
         server = connection.scope.get("server")
         token = connection.cookies.get(self._access.cookie)
         person = self._access.person(token, server[1] if server else None)
+        if person is not None and person.is_guest:
+            return MAX_GUESTS_BYTES
         is_known = is_api_path(connection.scope) or person is not None
         return MAX_BODY_BYTES if is_known else MAX_STRANGERS_BYTES
 

@@ -96,9 +96,10 @@
       Object.assign(cell, {type: 'range', min: 96, max: 320, step: 8, value: this.cell, title: say('gal_cell')});
       cell.setAttribute('aria-label', say('gal_cell'));
       cell.addEventListener('input', () => { this.cell = Number(cell.value); remember('cell', cell.value); this.show(true); });
-      const refresh = button('dq-btn dq-sign dq-refresh', 'gal_refresh', '');
-      refresh.addEventListener('click', () => this.run(async () => { await act('look'); this.look(); }));
-      top.append(this.sideButton, this.search, this.drawHelp(), sort, cell, refresh);
+      this.refresh = button('dq-btn dq-sign dq-refresh', 'gal_refresh', '');
+      this.refresh.hidden = true;
+      this.refresh.addEventListener('click', () => this.run(async () => { await act('look'); this.look(); }));
+      top.append(this.sideButton, this.search, this.drawHelp(), sort, cell, this.refresh);
       return top;
     }
 
@@ -139,9 +140,10 @@
         this.placeRow(say('gal_all'), 'all', places.all), this.placeRow(`★ ${say('gal_starred')}`, 'starred', null),
         this.head('gal_boards', 'gal_new_board', () => this.newBoard()),
         ...places.boards.map((board) => this.placeRow(board.name, `board:${board.id}`, board.count, this.boardTools(board))),
-        this.head('gal_folders', places.may_add && 'gal_add_folder', () => this.addFolder()),
+        ...(places.roots.length ? [this.head('gal_folders', places.may_add && 'gal_add_folder', () => this.addFolder())] : []),
         ...this.folderRows(), this.placeRow(say('gal_trash'), 'trash', places.trash),
       ];
+      this.refresh.hidden = !places.roots.length; // guests are told of no folders
       this.side.replaceChildren(...rows);
     }
 
