@@ -20,6 +20,7 @@ from webui.infotext import parse_infotext
 from webui.params import ControlUnit, TextToImage
 from webui.preprocessors.recipe import read_units, unit_pairs
 from webui.services.controlnets import ControlNets
+from webui.services.costs.job_work import CONTROL_SHARE, work_of
 from webui.services.gallery.replay import judge
 from webui.torch_setup import prepare_torch
 from webui.ui import control_panel
@@ -155,6 +156,20 @@ def test_panel_when_a_recipe_is_pasted_then_holds_its_units(catalog: Catalog) ->
     }  # fmt: skip
     assert control_panel.pasted({}, studio) == ({"control": ""}, [])
     assert control_panel.is_told("ControlNet 0") and not control_panel.is_told("Model")
+
+
+def test_panel_when_a_waiting_job_is_edited_then_holds_its_units_and_pictures() -> None:
+    units = (unit(weight=0.5, module="canny"), unit(guidance_end=0.4, mask=KEY, low_vram=True))
+    values = control_panel.of_request(units)
+    assert control_panel.read(values) == units
+    assert control_panel.of_request(()) == {"control": ""}
+
+
+def test_work_when_units_act_then_it_is_foretold() -> None:
+    plain, much = TextToImage(), TextToImage(control=(unit(guidance_end=0.5), unit(weight=0)))
+    ratio = work_of(much).network / work_of(plain).network
+    assert ratio == pytest.approx(1 + CONTROL_SHARE / 2)
+    assert work_of(much).pixels == work_of(plain).pixels
 
 
 # The model process

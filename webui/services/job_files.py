@@ -16,6 +16,7 @@ from webui.library.library import Library
 from webui.library.videos import Videos
 from webui.options import Options
 from webui.params import AnyParams, Describing, FileTool, Painting, Plot, TrainLora, from_json
+from webui.services.controlnets import KIND as CONTROLNET_KIND
 from webui.services.controlnets import ControlNets
 from webui.services.describers import describer_message
 from webui.services.embedding_list import EmbeddingList
@@ -159,6 +160,8 @@ class JobFiles:
             record = self.catalog.find_checkpoint(name)
             vae = self._chosen_vae(params.vae, record).record
             found.update(dict.fromkeys([record.path, *([vae.path] if vae else [])]))
+        for unit in params.control:
+            found[self.catalog.find(CONTROLNET_KIND, unit.model).path] = None
         loras = lora_files(params, self.catalog, has_hashes=False).values()
         found.update({Path(lora["path"]): None for lora in loras if "path" in lora})
         return tuple(found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -97,9 +97,19 @@ def pasted(pairs: Mapping[str, str], studio: Studio) -> tuple[dict[str, str], li
             unit = complete(ControlUnit.model_validate(told))
         except (ValidationError, ParamsError):
             continue
-        usual = {"model", "module"} | {n for n, v in unit if v != _USUAL[n]}
-        units[number] = {"on": True, **unit.model_dump(include=usual)}
+        units[number] = _shown(unit)
     return {FIELD: json.dumps(units) if any(units) else ""}, missing
+
+
+def of_request(units: Sequence[ControlUnit]) -> dict[str, str]:
+    """The panel that makes a request's units again, their pictures among them."""
+    return {FIELD: json.dumps([_shown(unit) for unit in units]) if units else ""}
+
+
+def _shown(unit: ControlUnit) -> dict[str, Any]:
+    """A unit as the panel holds it: what stands as usual is left out."""
+    told = {"model", "module"} | {name for name, value in unit if value != _USUAL[name]}
+    return {"on": True, **unit.model_dump(include=told)}
 
 
 _USUAL = dict(ControlUnit.model_construct(model=""))

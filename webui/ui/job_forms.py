@@ -13,7 +13,7 @@ from PIL import Image
 from webui.errors import CheckpointNotFoundError, JobError
 from webui.options import OPTION_BY_KEY
 from webui.params import Extras, ImageToImage, Inpaint, Outpaint, Painting, TextToImage
-from webui.ui import canvas, pasting, restore_form
+from webui.ui import canvas, control_panel, pasting, restore_form
 from webui.ui.batch import BatchFile, write_uploads
 from webui.ui.form import DEFAULTS as TEXT_DEFAULTS
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
@@ -87,6 +87,7 @@ def _shared(params: Painting, studio: Studio) -> dict[str, Any]:
         ),
         "combinatorial": False, "script": NO_SCRIPT,
         "has_refiner": refiner is not None, "has_tiles": tiles is not None,
+        **control_panel.of_request(params.control),
     }  # fmt: skip
     if refiner is not None:
         values["refiner_checkpoint"] = _title(refiner.checkpoint, studio)

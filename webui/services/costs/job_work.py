@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from webui.params import ImageToImage, Painting, TextToImage
+from webui.params import ControlUnit, ImageToImage, Painting, TextToImage
 from webui.samplers.names import SAMPLERS_BY_NAME, model_calls_per_step
 from webui.services.plots.plots import painted_size
 
@@ -32,6 +32,8 @@ class Pass:
 
 
 FEATURES = 6
+CONTROL_SHARE = 0.45
+"""What a ControlNet takes of a U-Net's time: it is the U-Net's way down and its middle."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,23 @@ class Work:
 def work_of(params: Painting) -> Work:
     """Count the work of a request."""
     rounds, passes = params.batch_count, list(_passes(params))
+    networks = rounds * (1 + CONTROL_SHARE * sum(map(_acting, params.control)))
     width, height = painted_size(params)
     decoded = sum(one.width * one.height * one.pictures for one in passes) / 1e6
     return Work(
         rounds=rounds,
         calls=rounds * sum(one.calls for one in passes),
-        network=rounds * sum(one.calls * one.megapixels for one in passes),
-        attention=rounds
+        network=networks * sum(one.calls * one.megapixels for one in passes),
+        attention=networks
         * sum(one.calls * one.megapixels * one.width * one.height / 1e6 for one in passes),
         pixels=rounds * max(decoded, width * height * params.batch_size / 1e6),
         largest=max(one.width * one.height * one.pictures for one in passes) / 1e6,
     )
+
+
+def _acting(unit: ControlUnit) -> float:
+    """In which share of the steps a unit acts."""
+    return unit.guidance_end - unit.guidance_start if unit.weight > 0 else 0.0
 
 
 def _passes(params: Painting) -> Iterator[Pass]:
