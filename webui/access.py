@@ -10,8 +10,9 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from webui.brake import Brake
 from webui.passwords import hash_password, is_right, make_password
@@ -160,6 +161,12 @@ class Access:
     def _keyed(self, login: str, password: str) -> bytes:
         said = f"{len(login)}:{login}{password}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._secret, said, "sha256")
+
+
+def server_port(scope: Mapping[str, Any]) -> int | None:
+    """The port of ours at which a request came in, by its ASGI scope."""
+    server = scope.get("server")
+    return server[1] if server else None
 
 
 def _digest(token: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from webui.access import Access
+from webui.access import Access, server_port
 from webui.api.errors import ApiError, answer_error
 from webui.api.guard import is_api_path
 
@@ -52,9 +52,8 @@ class BodyLimit:
         await self._app(scope, receive_some, send)
 
     def _most(self, connection: HTTPConnection) -> int:
-        server = connection.scope.get("server")
         token = connection.cookies.get(self._access.cookie)
-        person = self._access.person(token, server[1] if server else None)
+        person = self._access.person(token, server_port(connection.scope))
         if person is not None and person.is_guest:
             return MAX_GUESTS_BYTES
         is_known = is_api_path(connection.scope) or person is not None

@@ -16,9 +16,8 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
-from starlette.types import Scope
 
-from webui.access import LOCAL, Access, Person
+from webui.access import LOCAL, Access, Person, server_port
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.roles import is_for_guests, is_guest
 
@@ -142,12 +141,6 @@ def _check_role(person: Person, route: APIRoute) -> None:
         raise ApiError(
             403, "Guests paint and look at their own pictures; this is for the owner alone."
         )
-
-
-def server_port(scope: Scope) -> int | None:
-    """The port of ours at which a request came in."""
-    server = scope.get("server")
-    return server[1] if server else None
 
 
 def user_of(request: Request) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from webui.access import Access
+from webui.access import Access, server_port
 from webui.api.errors import ApiError, answer_error
 from webui.settings import Settings, is_loopback
 
@@ -162,8 +162,7 @@ class Guard:
         )
 
     def _is_shared(self, scope: Scope) -> bool:
-        server = scope.get("server")
-        return bool(self._access and server and self._access.is_shared(server[1]))
+        return self._access is not None and self._access.is_shared(server_port(scope))
 
 
 def is_api_path(scope: Scope) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from webui.api import a1111_scripts
 from webui.api.extension_wishes import extension_infos, extension_titles
 from webui.api.scripts import script_infos, script_titles
 from webui.checkpoints.catalog import EmbeddingFacts, Record
@@ -65,7 +66,10 @@ def _add_name_lists(routes: APIRouter, studio: Studio) -> None:
     def scripts() -> dict[str, list[str]]:
         """Script titles in lower case."""
         added = extension_titles(studio)
-        return {tab: [*titles, *added[tab]] for tab, titles in script_titles().items()}
+        return {
+            tab: [*titles, *added[tab], *a1111_scripts.titles(studio, tab)]
+            for tab, titles in script_titles().items()
+        }
 
     @routes.get("/extensions")
     def extensions() -> list[dict[str, Any]]:
@@ -103,7 +107,8 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/script-info")
     def script_info() -> list[dict[str, Any]]:
         """Scripts with their arguments."""
-        return [*script_infos(studio.weights.upscaler_names()), *extension_infos(studio)]
+        ours = script_infos(studio.weights.upscaler_names())
+        return [*ours, *extension_infos(studio), *a1111_scripts.infos(studio)]
 
     @routes.get("/face-restorers")
     def face_restorers() -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from webui.api.a1111_scripts import take_scripts
 from webui.api.answer import answer_of, plot_answer
 from webui.api.errors import SafeJSONResponse
 from webui.api.infotext_fields import fill_from_infotext
@@ -63,7 +64,8 @@ def _begin(
         WebUIError, ApiError: It cannot be done; nothing was changed.
     """
     body, extra_overrides = fill_from_infotext(studio, body)
-    wish = read_wish(studio, body, make_request, extra_overrides, user)
+    body, scripts = take_scripts(studio, body)
+    wish = read_wish(studio, body, make_request, extra_overrides, user, scripts)
     script, who = plot_script(body), {"origin": "api", "task_id": body.force_task_id or None}
     try:
         plots = studio.plots

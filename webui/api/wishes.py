@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from webui.api.control_units import control_units
@@ -75,6 +76,7 @@ def read_wish(
     make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
     extra_overrides: dict[str, Any] | None = None,
     user: str = "",
+    scripts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Wish:
     """Translate a client's request into complete params.
 
@@ -82,6 +84,7 @@ def read_wish(
         make_request: (studio, body, overrides) to our request.
         extra_overrides: From the request's infotext; the request's own overrides win.
         user: The guest who asks; '' = the owner.
+        scripts: What it says to A1111 scripts; the body does not name them any more.
     Raises:
         ApiError: An unknown sampler, upscaler, script or override, or a part that is not here.
         ParamsError: A value out of range, under the client's name for it.
@@ -96,7 +99,9 @@ def read_wish(
     notes.extend(dynamic_notes(body))
     notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
     try:
-        request = make_request(studio, body, overrides).model_copy(update={"user": user})
+        request = make_request(studio, body, overrides)
+        said = {"user": user, "extensions": {**request.extensions, **scripts}}
+        request = request.model_copy(update=said)
         params = studio.resolve(request)
     except ParamsError as err:
         raise in_client_words(err) from err

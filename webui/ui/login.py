@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from webui.access import SESSION_SECONDS, Access, Person
+from webui.access import SESSION_SECONDS, Access, Person, server_port
 from webui.ui.login_texts import LOGIN_PAGE, LOGIN_TEXTS
 from webui.ui.texts import CHINESE, language_of
 
@@ -178,12 +178,6 @@ def make_login_routes(studio: Studio, visitors: Visitors) -> APIRouter:
         return response
 
     return router
-
-
-def server_port(scope: Scope) -> int | None:
-    """The port of ours at which a request came in."""
-    server = scope.get("server")
-    return server[1] if server else None
 
 
 def _is_secure(request: Request, access: Access) -> bool:

@@ -1,0 +1,47 @@
+"""A guest in a real browser: logs in, paints, finds the picture in the gallery, logs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import READY, Served
+
+pytestmark = pytest.mark.browser
+
+
+def test_guest_when_logged_in_paints_under_the_security_headers(
+    browser: Any, make_served: Callable[..., Served]
+) -> None:
+    """No script, style or picture of the page is refused by what the answers allow."""
+    served = make_served("--gradio-auth", "ann:one", "--guest-auth", "gil:two")
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    context.set_default_timeout(60_000)
+    page, errors = context.new_page(), []
+    page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+    page.on("pageerror", lambda err: errors.append(str(err)))
+
+    page.goto(served.url)
+    assert page.url.endswith("/login")
+    page.fill("input[name=username]", "gil")
+    page.fill("input[name=password]", "two")
+    page.click("button[type=submit]")
+    page.wait_for_selector(READY)
+    page.fill("#dq-prompt textarea", "a red fox")
+    page.click("#dq-generate")
+    page.wait_for_selector("#dq-stage .dq-stagebox[data-state=done] img")
+    assert page.get_by_role("tab").all_inner_texts()[:4] == [
+        "txt2img", "img2img", "Gallery", "Queue",
+    ]  # fmt: skip
+    page.get_by_role("tab", name="Gallery").click()
+    page.wait_for_selector("#dq-gallery .dq-gal-item img")
+    for owners in ("#dq-folder", "#dq-save", "#dq-refresh", ".dq-kit-open"):
+        assert page.locator(owners).count() == 0, owners
+    page.click("#dq-logout")
+    page.wait_for_selector("input[name=password]")
+    context.close()
+
+    assert errors == []
+    assert served.studio.jobs.list(limit=1)[0].user == "gil~"
