@@ -433,3 +433,18 @@ def test_colours_when_fixed_then_the_broad_ones_are_the_picture_s(
     fixed = control.corrected(latents, [True, False])
     assert abs(float(fixed.mean()) - 2.0) < 0.2
     assert torch.allclose(fixed - fixed.mean(), latents - latents.mean(), atol=1.5)
+
+
+def test_picture_when_only_the_mask_is_painted_then_the_rest_is_the_picture_s(
+    nets: dict[str, Any], paint: Any
+) -> None:
+    unit = {"module": "inpaint_only", "mask": MASK}
+    found = np.asarray(only(paint(wish(unit))), int)
+    own, inside = np.asarray(INPUTS[A], int), np.zeros((64, 64), bool)
+    inside[16:40, 16:48] = True
+    near = np.zeros((64, 64), bool)
+    near[10:46, 10:54] = True
+    assert (found[~near] == own[~near]).all()
+    assert np.abs(found[inside] - own[inside]).mean() > 10
+    free = np.asarray(only(paint(wish({**unit, "module": "inpaint_global_harmonious"}))), int)
+    assert (free[~near] != own[~near]).any()

@@ -18,8 +18,9 @@ from typing import Literal, Protocol
 
 import torch
 from PIL import Image
+from PIL.ImageFilter import BoxBlur, MaxFilter
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, max_pool2d, pad, pixel_shuffle, pixel_unshuffle
 
 from webui.checkpoints.control_specs import CELL, MAP_CHANNELS
 from webui.checkpoints.load import LoadedModel
@@ -33,11 +34,14 @@ from webui.pipelines.named_files import ToldOnce
 from webui.pipelines.network_call import Added, call_network, told_beside
 from webui.pipelines.placement import on_device
 from webui.preprocessors.names import module_of
+from webui.preprocessors.units import UnitMap
 
 SOFTENING = 0.825
 MAP_DEPTH = MAP_CHANNELS * CELL * CELL
 """Channels of a map folded to the size of latents."""
 LATENTS = 4
+SEAM = 7
+"""Pixels over which what is painted and what is kept are joined."""
 WhichPass = Literal["only", "first", "second"]
 """Which pass of how many: of one, or of hires fix's two."""
 _ACTS_IN: dict[str, tuple[str, ...]] = {
@@ -160,11 +164,24 @@ class JobControl:
         is_pooled = self._controlnet(unit).spec.is_pooled
         return is_pooled or unit.control_mode == "ControlNet is more important"
 
-    def map(self, number: int, size: tuple[int, int], passed: ControlledPass) -> Tensor:
-        """(B or 1, 3, H, W): a unit's maps for the pictures of a batch."""
-        return torch.cat(
-            [as_tensor(self._maps.of(number, size, one)) for one in passed.beneath or [None]]
-        )
+    def maps(self, number: int, size: tuple[int, int], passed: ControlledPass) -> list[UnitMap]:
+        """A unit's maps for the pictures of a batch; one where all have the same."""
+        return [self._maps.of(number, size, one) for one in passed.beneath or [None]]
+
+    def with_rest_kept(self, image: Image.Image) -> Image.Image:
+        """A finished picture of txt2img with what units keep of their own pictures.
+
+        Source:
+            Width of the seam: inpaint_only of sd-webui-controlnet.
+        """
+        for number, unit in self._units.items():
+            if module_of(unit).keeps_rest:
+                found = self._maps.of(number, image.size, None)
+                if found.hidden is not None:
+                    grown = Image.fromarray(found.hidden).convert("L").filter(MaxFilter(SEAM))
+                    mask = grown.filter(BoxBlur(SEAM // 2))
+                    image = Image.composite(image, Image.fromarray(found.pixels), mask)
+        return image
 
 
 @dataclass(frozen=True)
@@ -229,7 +246,8 @@ class PassControl:
         return self._made[1]
 
     def _folded(self, number: int, rows: int, columns: int, batch: int) -> Tensor:
-        hint = self._job.map(number, (columns * CELL, rows * CELL), self._pass)
+        maps = self._job.maps(number, (columns * CELL, rows * CELL), self._pass)
+        hint = torch.cat([as_tensor(one) for one in maps])
         return pixel_unshuffle(hint.expand(batch, -1, -1, -1), CELL)
 
     def __call__(
@@ -272,10 +290,11 @@ class PassControl:
             tuple(_spread(part, is_prompt) for part in added.down), _spread(added.middle, is_prompt)
         )
 
-    # Colours
+    # What comes from units' own pictures
 
     def corrected(self, denoised: Tensor, is_prompt: Sequence[bool]) -> Tensor:
-        """Clean estimates with the broad colours of the units' own pictures, where they want that.
+        """Clean estimates with what units keep of their own pictures: broad colours, or all that
+        is not masked.
 
         Args:
             denoised: (N·B, 4, h, w).
@@ -283,9 +302,22 @@ class PassControl:
         """
         for number in self._active:
             unit = self._units[number]
-            if module_of(unit).reads_latents:
+            module = module_of(unit)
+            if module.fixes_colours:
                 denoised = self._colours_fixed(denoised, is_prompt, number, unit)
+            elif module.keeps_rest and not self._pass.beneath:
+                denoised = self._rest_kept(denoised, number, unit)
         return denoised
+
+    def _rest_kept(self, denoised: Tensor, number: int, unit: ControlUnit) -> Tensor:
+        """A cell is painted if anything within a pixel of it is masked."""
+        (found,) = self._job.maps(number, _size(denoised), self._pass)
+        if found.hidden is None:
+            return denoised
+        hidden = torch.from_numpy(found.hidden)[None, None].to(denoised)
+        painted = max_pool2d(hidden, CELL + 2, stride=CELL, padding=1)  # (1, 1, h, w)
+        kept = torch.lerp(self._encoded(number, denoised), denoised, painted)
+        return torch.lerp(denoised, kept, min(unit.weight, 1.0))
 
     def _colours_fixed(
         self, denoised: Tensor, is_prompt: Sequence[bool], number: int, unit: ControlUnit
@@ -307,9 +339,8 @@ class PassControl:
     def _encoded(self, number: int, like: Tensor) -> Tensor:
         """(N·B, 4, h, w): a unit's pictures as latents."""
         if number not in self._latents:
-            size = like.shape[-1] * CELL, like.shape[-2] * CELL
-            maps = self._job.map(number, size, self._pass)
-            pictures = [_picture(one) for one in maps]
+            maps = self._job.maps(number, _size(like), self._pass)
+            pictures = [Image.fromarray(one.pixels) for one in maps]
             self._latents[number] = torch.cat([self._pass.encode([p]) for p in pictures])
         own = self._latents[number].to(like)
         return own.repeat(len(like) // len(own), 1, 1, 1)
@@ -333,7 +364,6 @@ def _blurred(latents: Tensor, reach: int) -> Tensor:
     return avg_pool2d(around, 2 * reach + 1, stride=1)
 
 
-def _picture(values: Tensor) -> Image.Image:
-    """(3, H, W) of 0–1 as a picture."""
-    pixels = (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
-    return Image.fromarray(pixels.cpu().numpy())
+def _size(latents: Tensor) -> tuple[int, int]:
+    """Width and height in pixels."""
+    return latents.shape[-1] * CELL, latents.shape[-2] * CELL

@@ -13,6 +13,7 @@ from webui.errors import ParamsError
 from webui.params import ControlUnit, Painting, ResizeMode
 from webui.pipelines.masks import Region
 from webui.pipelines.resize import resize
+from webui.preprocessors.names import module_of
 from webui.preprocessors.units import UnitMap, unit_map
 
 HIDDEN = -1.0
@@ -93,7 +94,7 @@ class ControlMaps:
         mask = beneath.mask if beneath is not None else None
         if unit.mask is not None:
             mask = self._framed(unit.mask, unit, beneath)
-        elif not unit.module.startswith("inpaint"):
+        elif not module_of(unit).hides_mask:
             mask = None  # img2img's own says what is painted, not how
         return unit_map(unit, image, mask, size, self._first_size, self._seed)
 

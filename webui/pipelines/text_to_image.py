@@ -18,6 +18,9 @@ class TextToImageRun(PaintingRun[TextToImage]):
 
     def images(self, batch: int, indices: list[int]) -> list[Image.Image]:
         """See ``PaintingRun``."""
+        return [self._control.with_rest_kept(one) for one in self._images(batch, indices)]
+
+    def _images(self, batch: int, indices: list[int]) -> list[Image.Image]:
         hires = self.params.hires
         if hires is None:
             return self.walk_or_stop(batch, lambda: self._first_pass(batch, indices))

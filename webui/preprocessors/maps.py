@@ -170,4 +170,5 @@ _MAKERS: dict[str, Callable[[Pixels, Knobs], Pixels]] = {
     "recolor_luminance": _recolor_luminance,
     "recolor_intensity": _recolor_intensity,
     INPAINT: _as_it_is,
+    "inpaint_only": _as_it_is,
 }

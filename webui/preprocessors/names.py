@@ -46,12 +46,14 @@ class Preprocessor:
     Attributes:
         name: As it is listed and stored.
         short: The name API clients use besides; '' = the same.
-        types: Kinds of control it serves; the first is where it is the usual one if
-            ``is_usual``.
+        types: Kinds of control it serves. usual_for: Those for which it is chosen first.
         resolution: At which size it works; None = the picture's own.
         knobs: ``threshold_a`` and ``threshold_b``, as far as it has them.
         softens_second_pass: Its one-pixel lines act weaker in the second pass of hires fix.
-        reads_latents: It also steers colours by the picture's latents (tile_colorfix).
+        fixes_colours: Broad colours of what is painted come from the picture.
+        hides_mask: The ControlNet is told that nothing is known of what is masked.
+        keeps_rest: What is not masked stays the picture's own; in txt2img, as img2img sees to
+            that itself.
     """
 
     name: str
@@ -61,7 +63,9 @@ class Preprocessor:
     knobs: tuple[Knob, ...] = ()
     usual_for: tuple[str, ...] = field(default=())
     softens_second_pass: bool = False
-    reads_latents: bool = False
+    fixes_colours: bool = False
+    hides_mask: bool = False
+    keeps_rest: bool = False
 
 
 PREPROCESSORS: Final = (
@@ -111,14 +115,14 @@ PREPROCESSORS: Final = (
         ("Tile",),
         resolution=None,
         knobs=(Knob("Variation", 8.0, 3.0, 32.0, 1.0),),
-        reads_latents=True,
+        fixes_colours=True,
     ),
     Preprocessor(
         "tile_colorfix+sharp",
         ("Tile",),
         resolution=None,
         knobs=(Knob("Variation", 8.0, 3.0, 32.0, 1.0), Knob("Sharpness", 1.0, 0.0, 2.0, 0.01)),
-        reads_latents=True,
+        fixes_colours=True,
     ),
     Preprocessor("shuffle", ("Shuffle",), usual_for=("Shuffle",)),
     Preprocessor(
@@ -134,7 +138,15 @@ PREPROCESSORS: Final = (
         resolution=None,
         knobs=(Knob("Gamma Correction", 1.0, 0.1, 2.0, 0.001),),
     ),
-    Preprocessor(INPAINT, ("Inpaint",), short="inpaint", resolution=None, usual_for=("Inpaint",)),
+    Preprocessor(INPAINT, ("Inpaint",), short="inpaint", resolution=None, hides_mask=True),
+    Preprocessor(
+        "inpaint_only",
+        ("Inpaint",),
+        resolution=None,
+        usual_for=("Inpaint",),
+        hides_mask=True,
+        keeps_rest=True,
+    ),
 )
 BY_NAME: Final = {p.name: p for p in PREPROCESSORS} | {p.short: p for p in PREPROCESSORS if p.short}
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from webui.params import ControlUnit
 from webui.preprocessors.maps import Knobs, Pixels, make_map
-from webui.preprocessors.names import BY_NAME, INPAINT, NONE, module_of
+from webui.preprocessors.names import BY_NAME, NONE, module_of
 from webui.preprocessors.placing import placed, working_size
 
 WHITE = 127
@@ -56,13 +56,13 @@ def unit_map(
     """
     module, picture = module_of(unit), _pixels(image)
     hidden = _grey(mask, image.size)
-    if module.name != INPAINT and hidden is not None:
+    if not module.hides_mask and hidden is not None:
         if 0 < int((hidden > WHITE).sum()) < hidden.size:  # drawn by hand: that is the map
             picture, module = np.repeat(hidden[..., None], 3, axis=2), BY_NAME[NONE]
         hidden = None
     made = make_map(picture, module, _resolution(unit, picture, first_size), _knobs(unit, seed))
     pixels = placed(made, unit.resize_mode, *size)
-    if module.name != INPAINT or hidden is None:
+    if hidden is None:
         return UnitMap(pixels)
     rows = placed(np.repeat(hidden[..., None], 3, axis=2), unit.resize_mode, *size)
     return UnitMap(pixels, rows[..., 0] > WHITE)

@@ -10,6 +10,7 @@ from PIL import Image
 from webui.checkpoints.catalog import Catalog, Record
 from webui.library.inputs import Inputs
 from webui.params import CONTROL_RESIZE_MODES, ControlUnit, ImageToImage, Painting
+from webui.preprocessors.names import module_of
 
 KIND = "controlnet"
 
@@ -106,7 +107,7 @@ def map_of(unit: ControlUnit, params: Painting, inputs: Inputs) -> Image.Image:
     mask = inputs.image(unit.mask) if unit.mask else None
     image = inputs.image(unit.image) if unit.image else None
     if isinstance(params, ImageToImage):
-        if mask is None and params.inpaint is not None and unit.module.startswith("inpaint"):
+        if mask is None and params.inpaint is not None and module_of(unit).hides_mask:
             mask = inputs.image(params.inpaint.mask)
         if image is None:
             image = inputs.image(params.init_images[0])
