@@ -267,7 +267,6 @@ class Studio:
         self.supervisor.stop(grace_seconds=5)
         self.extension_watch.stop()
         self.extensions.close()
-        self.extensions.close()
         if self.extensions.scripts is not None:
             self.extensions.scripts.close()
         self._ahead.stop()

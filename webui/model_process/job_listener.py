@@ -175,7 +175,6 @@ class JobListener:
         return {
             "Lora hashes": self._supplies.loras.hashes(named) if tells_loras else "",
             "Lora layers": self._supplies.put_on.counts(named) if tells_loras else "",
-            "Lora layers": self._supplies.put_on.counts(named) if tells_loras else "",
             "Hypernet hashes": self._supplies.hypernetworks.hashes(named) if tells_loras else "",
             "TI hashes": self._supplies.embeddings.hashes() if tells else "",
             **unit_pairs(params.control, self._titles),

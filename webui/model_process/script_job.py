@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -182,7 +183,7 @@ class ScriptJob:
         p: Any = job_of(params, self.supplies.input)
         p.outpath_samples = p.outpath_grids = self.message[A1111]["output"]
         said = arguments_in(params)
-        p.scripts, p.script_args = runner, runner.list_of(said)
+        p.scripts, p.script_args = runner, [self._argument(v) for v in runner.list_of(said)]
         host.painting = self
         host.state.follow(self.asked)
         host.state.begin(params.kind)
@@ -201,6 +202,13 @@ class ScriptJob:
             self._end_networks(p)
             host.painting = None
             host.state.end()
+
+    def _argument(self, value: Any) -> Any:
+        """An argument as the script's field gave it: pictures are named by their keys."""
+        if not isinstance(value, dict) or set(value) != {"picture", "is_array"}:
+            return value
+        image = self.supplies.input(str(value["picture"]))
+        return np.asarray(image) if value["is_array"] else image
 
     def _selected(self, runner: ScriptRunner, said: ScriptArguments, p: Any) -> Processed | None:
         """What the selected script made of the job; None when there is none."""

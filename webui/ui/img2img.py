@@ -21,6 +21,7 @@ from webui.ui import (
     painting_tab,
     pasting,
     quicksettings,
+    script_fields,
 )
 from webui.ui.img2img_form import (
     CANVASES,
@@ -94,13 +95,15 @@ def draw(studio: Studio) -> Img2Img:
             tile_fields = painting_tab.draw_tiles(_FIELDS)
             control_field = control_panel.draw(_FIELDS)
             extension_fields = extension_panels.draw(_FIELDS)
-            scripts, script_fields = img2img_panels.draw_scripts(_FIELDS, studio)
+            own_scripts, own_fields = img2img_panels.draw_scripts(_FIELDS, studio)
+            scripts = script_fields.draw(studio, TAB, own_fields["script"])
         stage = painting_tab.draw_out(ask)
     form = Img2ImgForm(
         denoising=denoising, image_cfg=image_cfg, resize_mode=resize_mode,
         **ask.fields, **canvases, **fields, **size["fields"], **seed_fields, **refiner_fields,
-        **tile_fields, **control_field, **extension_fields, **panel_fields, **script_fields,
+        **tile_fields, **control_field, **extension_fields, **panel_fields, **own_fields,
     )  # fmt: skip
+    script_fields.tell_of_form(studio, scripts, TAB, form)
     buttons = Buttons(
         **ask.buttons, swap=size["swap"], aspects=size["aspects"], **seed_buttons,
         autosave=painting_tab.draw_autosave(TAB),
@@ -108,11 +111,11 @@ def draw(studio: Studio) -> Img2Img:
     return Img2Img(
         tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel, kit=ask.kit,
-        networks=ask.networks, cost=ask.cost, results=stage,
+        networks=ask.networks, cost=ask.cost, results=stage, scripts=scripts,
         copies=copies, earlier=earlier,
         measure=size["measure"], size_to=size["to"], size_by=size["by"],
         scaled_size=size["scaled"], batch=several,
-        panels=img2img_panels.Panels(inpaint_panel, scripts),
+        panels=img2img_panels.Panels(inpaint_panel, own_scripts),
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from webui.ui import (
+    a1111_page,
     cost,
     draft,
     gallery,
@@ -74,13 +75,15 @@ class Page:
 
 def build_page(studio: Studio) -> tuple[gr.Blocks, Page]:
     """Draw and wire the whole page for one studio."""
+    tabs_of_scripts = a1111_page.draw_tabs(studio)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
-        page = _draw(studio)
+        page = _draw(studio, tabs_of_scripts)
         _connect(page, blocks, studio)
+        a1111_page.connect(blocks, studio)
     return blocks, page
 
 
-def _draw(studio: Studio) -> Page:
+def _draw(studio: Studio, tabs_of_scripts: list[a1111_page.Tab]) -> Page:
     browser, quick = draw_head(studio)
     with gr.Tabs(elem_id="dq-tabs") as tabs:
         with gr.Tab(label("tab_txt2img"), id="txt2img"):
@@ -101,6 +104,7 @@ def _draw(studio: Studio) -> Page:
             queue = queue_tab.draw(studio)
         with gr.Tab(label("tab_settings"), id="settings"):
             settings_tab.draw()
+        a1111_page.place_tabs(tabs_of_scripts)
     open_tab = gr.Textbox("txt2img", visible="hidden", elem_id="dq-open-tab")
     return Page(
         browser, tabs, open_tab, quick, painting, repainting, restoring, pictures, training, info,
@@ -231,23 +235,32 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     blocks, page = build_page(studio)
     app.include_router(make_login_routes(studio, visitors))
     app.include_router(make_routes(studio, visitors, [page.txt2img, page.img2img]))
-    owners = _mount_blocks(app, blocks, studio, visitors, output_folders(studio))
+    owners = _mount_blocks(
+        app, blocks, studio, visitors, output_folders(studio), a1111_page.head(studio)
+    )
     guests = None
     if studio.access.has_guests:
         guests = _mount_blocks(app, build_guest_page(studio), studio, visitors, [])
         app.router.routes.pop()
     mounted: Any = app.router.routes[-1]
     mounted.app = FirstScript(PageDoor(owners, guests, visitors, f"{studio.settings.subpath}/"))
+    a1111_page.app_started(app, blocks, studio, visitors)
     return app
 
 
 def _mount_blocks(
-    app: FastAPI, blocks: gr.Blocks, studio: Studio, visitors: Visitors, folders: list[str]
+    app: FastAPI,
+    blocks: gr.Blocks,
+    studio: Studio,
+    visitors: Visitors,
+    folders: list[str],
+    more_head: str = "",
 ) -> Any:
     """Mount one of the pages; returns Gradio's application.
 
     Args:
         folders: What Gradio may serve files from, besides what was uploaded to it.
+        more_head: What else stands in the document's head.
     """
     settings = studio.settings
     gr.mount_gradio_app(
@@ -268,7 +281,7 @@ def _mount_blocks(
         i18n=I18N,
         theme=make_theme(),
         css=style_sheet(),
-        head=head(settings.theme),
+        head=head(settings.theme) + more_head,
     )
     blocks._queue.sleep_when_free = QUEUE_LOOKS_EVERY_SECONDS
     mounted: Any = app.router.routes[-1]

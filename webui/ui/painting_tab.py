@@ -15,13 +15,25 @@ import gradio as gr
 
 from webui.errors import CheckpointNotFoundError
 from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.services.extensions.scripts import A1111
 from webui.services.resolve import AnyRequest
-from webui.ui import cards, cost, extra_networks, kit, plots, prompt_box, quicksettings, results
+from webui.ui import (
+    cards,
+    cost,
+    extra_networks,
+    kit,
+    plots,
+    prompt_box,
+    quicksettings,
+    results,
+    script_fields,
+)
 from webui.ui.painting_form import ASPECTS, NO_SCRIPT, PaintingForm, aspect_size, corrections
 from webui.ui.pasting import Pasted
 from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.results import Results
+from webui.ui.script_fields import ScriptFields
 from webui.ui.session import client_name
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
@@ -68,6 +80,7 @@ class PaintingTab:
     cost: gr.HTML
     networks: gr.HTML
     results: Results
+    scripts: ScriptFields
     auto_size: gr.State
     is_restored: gr.State
 
@@ -405,6 +418,9 @@ def connect_asking(
         given = {**given, **corrected}
         script = plots.read(given)
         for wish in make_wishes(given, values, request):
+            wish = script_fields.asked(
+                parts.scripts, wish, {**values, A1111: given["script"]}, studio.inputs
+            )
             if script is None and studio.control.replace(wish, client):
                 continue
             if script is None:
@@ -425,7 +441,11 @@ def connect_asking(
         return {**changes, **(submit(values, request, prompt=prompt) if examples_paint else {})}
 
     kit.connect(parts, studio, browser, quick)
-    takes = [*form.components(), *quick.components(), buttons.forever, browser]
+    script_fields.connect(parts.scripts, form.script)
+    takes = [
+        *form.components(), *quick.components(), buttons.forever, browser,
+        *parts.scripts.components,
+    ]  # fmt: skip
     gives = [form.width, form.height, form.seed, form.subseed, stage.picked]
     wire_then_press(stage.wake, buttons.generate.click, generate, takes, gives, for_guests=True)
     gives += [form.prompt, parts.prompts.prompt_tokens]

@@ -21,6 +21,7 @@ from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.pictures import load_upright, open_image
 from webui.roles import for_guests, is_for_guests, may_see
 from webui.services.follow_ups import input_of
+from webui.ui.a1111_page import make_a1111_routes
 from webui.ui.control_panel import make_control_routes
 from webui.ui.extension_panels import make_extension_routes
 from webui.ui.extra_networks_routes import make_card_routes
@@ -152,6 +153,7 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
     )
     router.include_router(make_plot_routes(studio))
     router.include_router(make_extension_routes(studio))
+    router.include_router(make_a1111_routes(studio))
     router.include_router(make_control_routes(studio))
     router.include_router(make_words_routes(studio))
     router.include_router(make_presets_routes(studio))

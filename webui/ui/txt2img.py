@@ -19,6 +19,7 @@ from webui.ui import (
     pasting,
     plots,
     quicksettings,
+    script_fields,
 )
 from webui.ui.form import (
     DEFAULTS,
@@ -68,11 +69,13 @@ def draw(studio: Studio) -> Txt2Img:
             extension_fields = extension_panels.draw(_FIELDS)
             script = painting_tab.draw_script(_FIELDS)
             script_columns, plot_fields = plots.draw(_FIELDS)
+            scripts = script_fields.draw(studio, TAB, script)
         stage = painting_tab.draw_out(ask)
     form = Form(
         **ask.fields, **fields, **size_fields, **seed_fields, **hires_fields, **refiner_fields,
         **tile_fields, **control_field, **extension_fields, script=script, **plot_fields,
     )  # fmt: skip
+    script_fields.tell_of_form(studio, scripts, TAB, form)
     buttons = Buttons(
         **ask.buttons, swap=swap, aspects=aspects, **seed_buttons,
         autosave=painting_tab.draw_autosave(TAB),
@@ -81,7 +84,7 @@ def draw(studio: Studio) -> Txt2Img:
         tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel,
         script_columns=script_columns, hires_panel=hires_panel, hires_size=hires_size,
-        kit=ask.kit, networks=ask.networks, cost=ask.cost, results=stage,
+        kit=ask.kit, networks=ask.networks, cost=ask.cost, results=stage, scripts=scripts,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 

@@ -176,7 +176,8 @@ here = Path({str(tmp_path)!r})
 host = Host("web", Places(here, here, here, here), Fence(within_time), options=Options(here / "c"))
 assert not any("a1111/site" in path for path in sys.path)
 with host:
-    others = {{"ui", "ui_common", "ui_components", "older_gradio", "sd_unet", "__init__"}}
+    others = {{"ui", "ui_common", "ui_components", "older_gradio", "drawing"}}
+    others |= {{"sd_unet", "__init__"}}
     for file in sorted((SITE / "modules").glob("*.py")):
         if file.stem not in others:
             importlib.import_module(f"modules.{{file.stem}}")

@@ -50,12 +50,14 @@ class Fence:
         deed: Callable[..., Any],
         *args: Any,
         seconds: float = LONG_SECONDS,
+        is_fatal: bool = False,
         **kwargs: Any,
     ) -> tuple[bool, Any]:
         """Call something of an extension.
 
         Args:
             seconds: How long it may take.
+            is_fatal: The extension is left out when it fails.
         Returns:
             Whether it came to its end, and what it returned. Extensions that are left out are
             not called.
@@ -77,7 +79,7 @@ class Fence:
 
         answer = self.core.call(owner, hook, seconds, run)
         if failure:
-            self.report(owner, hook, failure[0])
+            self.report(owner, hook, failure[0], is_fatal=is_fatal)
         return (False, None) if answer is None else (True, answer[0])
 
     def report(self, owner: str, hook: str, err: BaseException, *, is_fatal: bool = False) -> str:

@@ -135,6 +135,7 @@ class Host:
         self.modules: dict[str, ModuleType] = {}
         self.painting: Painting | None = None
         self.facts: dict[str, Any] = {}
+        self.option_owners: dict[str, str] = {}
         self.upscalers: list[Any] = []
         self.extra_networks: dict[str, Any] = {}
         self.network_pages: list[Any] = []
@@ -211,16 +212,24 @@ class Host:
             done, module = self.fence.call(
                 name, file.path.name, self.imports.module, file.path, file.folder.path,
                 seconds=LOAD_SECONDS,
+                is_fatal=True,
             )  # fmt: skip
         loaded.seconds += time.perf_counter() - began
+        self.own_new_options(name)
         if not done:
-            loaded.problem = self.fence.core.troubles(name)[-1].message
+            troubles = self.fence.core.troubles(name)
+            loaded.problem = troubles[-1].message if troubles else self.fence.core.left_out(name)
             self._drop(name)
             return
         self.modules[file.canonical_name] = module
         for found in _classes_in(module, file):
             kind = self.steps if issubclass(found.made, ScriptPostprocessing) else self.classes
             kind.append(found)
+
+    def own_new_options(self, name: str) -> None:
+        """Settings that nobody has declared before are this extension's."""
+        for key in self.options.data_labels:
+            self.option_owners.setdefault(key, name)
 
     def unload(self, name: str) -> None:
         """Let one extension go; its scripts are told."""

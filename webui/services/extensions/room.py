@@ -26,6 +26,7 @@ from webui.extension_forms import (
     values_from_recipe,
     values_in_recipe,
 )
+from webui.extensions.a1111.reading import read_a1111
 from webui.extensions.fence import Fence, Trouble, within_time
 from webui.extensions.folders import Extension, find_extensions
 from webui.extensions.loading import forget, import_part
@@ -42,6 +43,7 @@ from webui.samplers.names import (
     remove_sampler,
     remove_schedule,
 )
+from webui.services.extensions.scripts import A1111, ScriptRoom
 
 logger = logging.getLogger(__name__)
 LOADING, LOADING_SECONDS = "loading", 10.0
@@ -132,6 +134,7 @@ class ExtensionRoom:
         self.plugins = Plugins("web", self.fence)
         self._known: dict[str, Known] = {}
         self._sent: dict[str, str] = {}
+        self.scripts: ScriptRoom | None = None
         self.on_use: Callable[[], None] = lambda: None
         self._blame_last_run()
         self.refresh()
@@ -153,7 +156,8 @@ class ExtensionRoom:
             tries_again: Those that were left out are given another chance.
         """
         with self._lock:
-            found = {e.name: e for e in find_extensions(self._built_in, self._folders)}
+            readers = (read_a1111,)
+            found = {e.name: e for e in find_extensions(self._built_in, self._folders, readers)}
             before = dict(self._known)
             gone = [name for name in before if name not in found]
             changed = [
@@ -166,9 +170,14 @@ class ExtensionRoom:
                 self.fence.forget(name)
             self._known = {n: self._known.get(n) or Known(e) for n, e in found.items()}
             self._load_wanted()
+            self._refresh_scripts()
             new = tuple(name for name in found if name not in before)
             in_use = (n for n in (*gone, *changed) if n in self._sent)
             return Refreshed(new, tuple(gone), tuple(changed), any(in_use))
+
+    def _refresh_scripts(self) -> None:
+        if self.scripts is not None:
+            self.scripts.refresh()
 
     def _load_wanted(self) -> None:
         wanted: list[Known] = []
@@ -295,6 +304,7 @@ class ExtensionRoom:
             if is_on:
                 self.fence.forget(name)
             self._load_wanted()
+            self._refresh_scripts()
 
     def set_settings(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Keep what was chosen in an extension's settings; answers with all of them.
@@ -362,7 +372,7 @@ class ExtensionRoom:
             ParamsError: A field that does not exist, or a value that does not fit.
         """
         loaded = self.loaded()
-        for name in set(wished) - {known.name for known in loaded}:
+        for name in set(wished) - {known.name for known in loaded} - {A1111}:
             warn(self._missing(name))
         found: ExtensionValues = {}
         for known in loaded:
@@ -377,7 +387,7 @@ class ExtensionRoom:
                 }  # fmt: skip
                 values = checked_values(known.name, fields, given)
                 found[known.name] = {**values, **self.settings_of(known)}
-        return found
+        return found | (self.scripts.acting(tab, wished.get(A1111, {})) if self.scripts else {})
 
     def _missing(self, name: str) -> str:
         why = self.fence.left_out(name) or "it is not here, or switched off"
@@ -421,7 +431,7 @@ class ExtensionRoom:
         acting: ExtensionValues = getattr(params, "extensions", {})
         loaded = {known.name: known for known in self.loaded()}
         for name in acting:
-            if name not in loaded:
+            if name not in loaded and name != A1111:
                 warn(self._missing(name))
         wanted = [
             known for known in loaded.values()
@@ -441,7 +451,8 @@ class ExtensionRoom:
                 pairs |= values_in_recipe(fields, values, with_usual=has_switch)
         files = {n: self._files(loaded[n], v) for n, v in acting.items() if n in loaded}
         told = {"wanted": [_facts(k.extension) for k in wanted], "infotext": pairs, "files": files}
-        return {"extensions": told}
+        more = self.scripts.message(params) if self.scripts and A1111 in acting else {}
+        return {"extensions": told, **more}
 
     def _files(self, known: Known, values: Mapping[str, Any]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -468,6 +479,8 @@ class ExtensionRoom:
     def read_recipe(self, pairs: Mapping[str, str]) -> tuple[dict[str, str], ExtensionValues]:
         """A recipe's pairs as extensions want them, and the values that stand in them."""
         changed = self.plugins.change("infotext_read", dict(pairs))
+        if self.scripts is not None:
+            changed = self.scripts.recipe_read(changed)
         found: ExtensionValues = {}
         for known in self.loaded():
             if values := values_from_recipe(known.fields, changed):
@@ -496,6 +509,8 @@ class ExtensionRoom:
         values: ExtensionValues = getattr(params, "extensions", {})
         if values:
             self.plugins.tell("after_save", _own(values), picture=picture)
+        if self.scripts is not None and A1111 in values:
+            self.scripts.image_saved(params, picture)
 
     def job_ended(self, params: AnyParams, job_id: int, state: str) -> None:
         """Tell that a job's row is final."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
-from gradio.component_meta import ComponentMeta, updateable
 
 RENAMED = {"Box": "Group", "Variable": "State", "Carousel": "Gallery", "StatusTracker": "HTML"}
 """Classes by their older names."""
@@ -76,8 +75,6 @@ def adapted(made: type[Any]) -> type[Any]:
         """Objects of the present class count as ours, too."""
 
         def __new__(mcls, name: str, bases: Any, parts: dict[str, Any]) -> Any:
-            if "__init__" in parts and issubclass(mcls, ComponentMeta):
-                parts["__init__"] = updateable(parts["__init__"])
             return ABCMeta.__new__(mcls, name, bases, parts)  # Gradio's writes .pyi files
 
         def __instancecheck__(cls, other: Any) -> bool:

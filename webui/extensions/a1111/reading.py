@@ -1,0 +1,73 @@
+"""A1111 folders among the program's extensions, and their settings as fields of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from webui.extension_forms import AnyField, Choice, Number, Switch, Text, Whole, Words
+from webui.extensions.a1111.folder import is_a1111_folder
+from webui.extensions.a1111.options import OptionInfo
+from webui.extensions.folders import Extension, fingerprint
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_MARKUP = re.compile(r"<[^>]+>")
+LARGEST = 1_000_000
+
+
+def read_a1111(path: Path) -> Extension | None:
+    """A folder of A1111's as one of our extensions; None when it is none."""
+    if not is_a1111_folder(path):
+        return None
+    files = [*path.rglob("*.py"), path / "metadata.ini", path / "style.css"]
+    return Extension(path.name.lower(), path, "a1111", prints=fingerprint(files))
+
+
+def setting_field(key: str, info: OptionInfo) -> AnyField | None:
+    """A setting as a field that our pages draw; None where no field of ours fits."""
+    if info.do_not_save or not _NAME.fullmatch(key):
+        return None
+    args: Any = info.component_args() if callable(info.component_args) else info.component_args
+    told = _MARKUP.sub("", f"{info.comment_before} {info.comment_after}").strip()
+    return field_of(key, info.label or key, info.default, args or {}, told)
+
+
+def field_of(
+    name: str, label: str, value: Any, args: Mapping[str, Any], told: str = ""
+) -> AnyField | None:
+    """A field of ours for a value.
+
+    Args:
+        args: ``choices``, ``minimum``, ``maximum``, ``step``, ``lines``, where there are such.
+        told: What more is said of it.
+    """
+    words: dict[str, Any] = {"name": name, "label": Words(en=label), "help": Words(en=told)}
+    choices = [_text_of(choice) for choice in args.get("choices") or ()]
+    if choices and not isinstance(value, (list, tuple)):
+        usual = str(value) if str(value) in choices else choices[0]
+        return Choice(choices=tuple(dict.fromkeys(choices)), default=usual, **words)
+    if isinstance(value, bool):
+        return Switch(default=value, **words)
+    if isinstance(value, (int, float)):
+        return _number(value, args, words)
+    if isinstance(value, str) or value is None:
+        return Text(default=value or "", lines=int(args.get("lines") or 1), **words)
+    return None
+
+
+def _number(value: float, args: Mapping[str, Any], words: dict[str, Any]) -> AnyField:
+    low, high = args.get("minimum"), args.get("maximum")
+    step = args.get("step") or (1 if isinstance(value, int) else 0.01)
+    low = min(0, value) if low is None else min(low, value)
+    high = max(LARGEST, value) if high is None else max(high, value)
+    if all(float(one).is_integer() for one in (value, low, high, step)):
+        whole = {"default": int(value), "minimum": int(low), "maximum": int(high)}
+        return Whole(**whole, step=max(1, int(step)), **words)
+    return Number(default=value, minimum=low, maximum=high, step=step, **words)
+
+
+def _text_of(choice: Any) -> str:
+    """A choice's value: Gradio's choices may be pairs of a label and a value."""
+    return str(choice[1] if isinstance(choice, (list, tuple)) and len(choice) > 1 else choice)

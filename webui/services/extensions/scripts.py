@@ -1,0 +1,353 @@
+"""A1111 folders in the web process: loaded, described, and what jobs carry for their scripts."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import shlex
+import threading
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webui.checkpoints.catalog import Catalog
+from webui.extensions.a1111.folder import A1111Folder
+from webui.extensions.a1111.host import Host, LoadedFolder, Names, Places
+from webui.extensions.a1111.mapping import job_of
+from webui.extensions.a1111.pieces import extra_flags, page_files, translations
+from webui.extensions.a1111.reading import setting_field
+from webui.extensions.a1111.runner import ScriptRunner
+from webui.extensions.fence import Fence
+from webui.extensions.folders import Extension
+from webui.hookspecs import SavedPicture
+from webui.infotext import write_infotext
+from webui.options import OPTION_BY_KEY, Options
+from webui.params import AnyParams, ExtensionValues, Painting
+from webui.pictures import load_upright
+from webui.prompts.styles import Style
+from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.services.named_weights import NamedWeights
+
+if TYPE_CHECKING:
+    from webui.services.extensions.room import ExtensionRoom
+
+logger = logging.getLogger(__name__)
+A1111 = "a1111"
+"""Under which requests carry scripts' arguments."""
+TABS = ("txt2img", "img2img")
+SEEN_AFTER_RESTART = "Its fields appear on the page after the program was started anew."
+
+
+class _Values:
+    """Our options, and the settings of A1111 folders, as scripts read them."""
+
+    def __init__(self, options: Options, own: Callable[[], dict[str, Any]]) -> None:
+        self._options, self._own = options, own
+
+    def __getitem__(self, key: str) -> Any:
+        own = self._own()
+        return own[key] if key in own else self._options[key]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self._options.as_dict(), **self._own()}
+
+
+class ScriptRoom:
+    """The A1111 folders that are switched on.
+
+    Args:
+        room: All extensions: which lie there, which are wanted, what is chosen in their settings.
+        places: Folders. names: What there is to choose from.
+        words: The command line, for flags of extensions.
+    """
+
+    def __init__(
+        self,
+        room: ExtensionRoom,
+        options: Options,
+        places: Places,
+        names: Names,
+        flags: Mapping[str, Any],
+        words: list[str],
+        facts: Mapping[str, Any],
+    ) -> None:
+        self._room = room
+        self._options = options
+        self._places = places
+        self._names = names
+        self._flags = dict(flags)
+        self._words = words
+        self._facts = dict(facts)
+        self._prints: dict[str, str] = {}
+        self._extra: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._drawn: set[str] = set()
+        self._is_page_drawn = False
+        self.host: Host | None = None
+
+    @property
+    def fence(self) -> Fence:
+        return self._room.fence
+
+    # Loading
+
+    def refresh(self) -> None:
+        """Load what is new or has changed among the folders that are switched on, and let go of
+        what is not."""
+        with self._lock:
+            wanted = {known.name: known.extension for known in self._wanted()}
+            if not wanted and self.host is None:
+                return
+            host = self.host or self._open()
+            for name in [n for n, p in self._prints.items() if not _is_same(wanted.get(n), p)]:
+                host.unload(name)
+                del self._prints[name]
+            new = [e for name, e in wanted.items() if name not in self._prints]
+            if not new:
+                return
+            self._prints |= {one.name: one.prints for one in new}
+            folders = [A1111Folder(one.path) for one in new]
+            self._flags |= extra_flags(folders, self._words, host.imports, host.fence)
+            vars(host.flags).update(self._flags)
+            host.load(folders)
+            self._drawn.clear()
+            self._take_in({one.name for one in new})
+
+    def _wanted(self) -> list[Any]:
+        return [known for known in self._room.loaded() if known.extension.kind == A1111]
+
+    def _open(self) -> Host:
+        self.host = Host(
+            "web", self._places, self.fence,
+            options=_Values(self._options, self._settings), keep=self._keep,
+            flags=Namespace(**self._flags), names=self._names,
+        )  # fmt: skip
+        self.host.facts |= self._facts
+        self.host.open()
+        return self.host
+
+    def _take_in(self, names: set[str]) -> None:
+        """Settings, how long loading took, and what people should know."""
+        assert self.host is not None
+        for callback, _ in self.host.callbacks.called("ui_settings"):
+            self.host.own_new_options(callback.owner)
+        for known in self._wanted():
+            loaded = self.host.folders.get(known.name)
+            if known.name not in names or loaded is None:
+                continue
+            known.seconds += loaded.seconds
+            declared = {
+                key: setting_field(key, info)
+                for key, info in self.host.options.data_labels.items()
+                if self.host.option_owners.get(key) == known.name
+            }
+            known.settings = {key: made for key, made in declared.items() if made is not None}
+            if self._is_page_drawn and any(o.owner == known.name for o in self.host.classes):
+                loaded.notes.append(SEEN_AFTER_RESTART)
+
+    def _settings(self) -> dict[str, Any]:
+        """What is chosen in the settings of all folders, by A1111's keys."""
+        chosen = (self._room.settings_of(known) for known in self._wanted())
+        return {**self._extra, **{k: v for values in chosen for k, v in values.items()}}
+
+    def _keep(self, key: str, value: Any) -> None:
+        for known in self._wanted():
+            if key in known.settings:
+                self._room.set_settings(known.name, {key: value})
+                return
+        if key in OPTION_BY_KEY:
+            logger.warning("A script wanted to change the setting %s, which it may not.", key)
+        else:
+            self._extra[key] = value
+
+    def notes(self, name: str) -> list[str]:
+        """What people should know of a folder beside its troubles."""
+        loaded = self.host.folders.get(name) if self.host else None
+        return loaded.notes if loaded else []
+
+    # The page
+
+    def runner(self, tab: str) -> ScriptRunner | None:
+        """A tab's scripts; None where no script is loaded."""
+        found = self.host.runners.get(tab) if self.host else None
+        return found if found and found.scripts else None
+
+    def drew(self, tab: str) -> None:
+        """A tab's fields stand on the page."""
+        self._drawn.add(tab)
+        self._is_page_drawn = True
+
+    def drawing(self) -> Any:
+        """What draws fields of scripts (``modules.drawing``); it needs Gradio."""
+        return importlib.import_module("modules.drawing")
+
+    def files(self) -> dict[str, Path]:
+        """JavaScript and styles for the page, by name."""
+        return page_files(loaded.folder for loaded in self._fine())
+
+    def translations(self) -> dict[str, dict[str, str]]:
+        """Tables of texts by language."""
+        return translations(loaded.folder for loaded in self._fine())
+
+    def _fine(self) -> list[LoadedFolder]:
+        loaded = self.host.folders.values() if self.host else ()
+        return [one for one in loaded if not one.problem]
+
+    # Jobs
+
+    def acting(self, tab: str, wished: Mapping[str, Any]) -> ExtensionValues:
+        """What a job carries for scripts: the selected one, and the arguments of all.
+
+        Args:
+            wished: ``selected`` and ``arguments`` (JSON) of a request; what it leaves out is as on
+                a fresh page.
+        """
+        if tab not in TABS or not any(loaded.folder.scripts for loaded in self._fine()):
+            return {}
+        runner = self.runner(tab)
+        selected = str(wished.get("selected") or "")
+        if selected and runner is not None:
+            runner.find(selected, is_alwayson=False)
+        usual = self.usual(tab)
+        given = json.loads(str(wished.get("arguments") or "{}"))
+        named = {s.name for s in runner.alwayson_scripts} if runner else set()
+        listed = {
+            name: _filled(list(given.get(name, ())), values)
+            for name, values in usual.items()
+            if name in named or name == selected.lower()
+        }
+        pictures = {key: value for key, value in wished.items() if key.startswith("picture_")}
+        own = {"selected": selected, "arguments": json.dumps(listed, ensure_ascii=False)}
+        return {A1111: {**own, **pictures}}
+
+    def usual(self, tab: str) -> dict[str, list[Any]]:
+        """What stands in scripts' fields on a fresh page, by script."""
+        runner = self.runner(tab)
+        if runner is None or self.host is None:
+            return {}
+        with self._lock:
+            if tab not in self._drawn:
+                self.drawing().draw_headless(self.host, runner)
+                self._drawn.add(tab)
+        return self.drawing().usual_values(runner)
+
+    def infos(self) -> list[dict[str, Any]]:
+        """All scripts as ``/sdapi/v1/script-info`` tells them."""
+        found: list[dict[str, Any]] = []
+        for tab in TABS:
+            runner = self.runner(tab)
+            if runner is None:
+                continue
+            self.usual(tab)
+            found += [
+                {
+                    "name": script.name,
+                    "is_alwayson": script.alwayson,
+                    "is_img2img": tab == "img2img",
+                    "args": [self.drawing().argument_facts(c) for c in script.controls or ()],
+                }
+                for script in runner.all_in_order
+            ]
+        return found
+
+    def message(self, params: Any) -> dict[str, Any]:
+        """What the worker is told beside a job's arguments."""
+        folder = params.output.folder or self._options[f"outdir_{params.kind}_samples"]
+        return {
+            A1111: {
+                "folders": [[str(one.folder.path), self._prints[name]] for name, one in (
+                    self.host.folders.items() if self.host else ()) if not one.problem],
+                "options": _Values(self._options, self._settings).as_dict(),
+                "flags": {k: v for k, v in self._flags.items() if _is_plain(v)},
+                "output": str(self._places.data / folder),
+                "places": {k: str(v) for k, v in vars(self._places).items()},
+                "names": {
+                    "checkpoints": [dict(one) for one in self._names.checkpoints()],
+                    "vaes": list(self._names.vaes()),
+                    "upscalers": list(self._names.upscalers()),
+                    "face_restorers": list(self._names.face_restorers()),
+                    "loras": list(self._names.loras()),
+                    "styles": {k: list(v) for k, v in self._names.styles().items()},
+                },
+            }
+        }  # fmt: skip
+
+    # What becomes of them
+
+    def recipe_read(self, pairs: dict[str, str]) -> dict[str, str]:
+        """A recipe's pairs as ``on_infotext_pasted`` wants them."""
+        if self.host is None or not self.host.callbacks.has("infotext_pasted"):
+            return pairs
+        changed: dict[str, Any] = dict(pairs)
+        self.host.callbacks.call("infotext_pasted", write_infotext("", "", pairs), changed)
+        return {str(key): str(value) for key, value in changed.items() if value is not None}
+
+    def image_saved(self, params: AnyParams, picture: SavedPicture) -> None:
+        """A picture is in the library: ``on_image_saved``."""
+        host = self.host
+        if host is None or picture.path is None or not host.callbacks.has("image_saved"):
+            return
+        classes = importlib.import_module("modules.script_callbacks")
+        image = load_upright(picture.path)
+        p = job_of(params, lambda key: None) if isinstance(params, Painting) else None
+        told = {"parameters": picture.infotext}
+        host.callbacks.call(
+            "image_saved", classes.ImageSaveParams(image, p, str(picture.path), told)
+        )
+
+    def close(self) -> None:
+        """Let the folders go."""
+        if self.host is not None:
+            self.host.close()
+            self.host = None
+
+
+def _is_same(extension: Extension | None, prints: str) -> bool:
+    return extension is not None and extension.prints == prints
+
+
+def _filled(given: list[Any], usual: list[Any]) -> list[Any]:
+    """Arguments that were given, then those of a fresh page."""
+    return [*given[: len(usual)], *usual[len(given) :]]
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def script_names(
+    catalog: Catalog, weights: NamedWeights, styles: Callable[[], Mapping[str, Style]]
+) -> Names:
+    """What scripts are told there is to choose from."""
+
+    def checkpoints() -> list[dict[str, Any]]:
+        return [
+            {"title": one.title, "name": one.name, "filename": str(one.path), "sha256": one.sha256}
+            for one in catalog.checkpoints()
+            if not one.problem
+        ]
+
+    def prompts() -> dict[str, tuple[str, str]]:
+        return {name: (one.prompt, one.negative_prompt) for name, one in styles().items()}
+
+    return Names(
+        checkpoints=checkpoints,
+        vaes=lambda: [one.path.name for one in catalog.vaes()],
+        samplers=[{"name": one.name, "aliases": list(one.aliases)} for one in SAMPLERS],
+        schedules=[
+            {"name": one.name, "label": one.label, "aliases": list(one.spellings)}
+            for one in SCHEDULES
+        ],
+        upscalers=weights.upscaler_names,
+        face_restorers=lambda: [one.name for one in weights.face_restorers()],
+        loras=lambda: [one.path.stem for one in catalog.loras()],
+        styles=prompts,
+    )
+
+
+def script_words() -> list[str]:
+    """Flags for extensions' ``preload.py``: ours are read before anything of them is loaded."""
+    return shlex.split(os.environ.get("DANQING_A1111_ARGS", ""))
