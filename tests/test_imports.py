@@ -58,7 +58,8 @@ def test_words_when_imported_then_load_no_framework_and_no_numpy() -> None:
 
 @pytest.mark.slow
 def test_every_module_when_imported_then_loads_without_an_error() -> None:
-    names = [name for name in modules() if name != "launch"]
+    needs_a_host = "a1111_modules"  # see tests/extensions/a1111/test_loading.py
+    names = [name for name in modules() if name != "launch" and room(name) != needs_a_host]
     assert set(names) <= loaded_by(names, first=PREPARE)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from PIL import Image
 
 from webui import params as requests
 from webui.checkpoints.basic_support import BasicModel, identify_any
@@ -35,7 +36,7 @@ from webui.model_process.peak_memory import PeakMemory
 from webui.model_process.plot_run import PlotRun
 from webui.model_process.repainting import repaint
 from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
-from webui.model_process.script_job import A1111, ScriptJob, ScriptProcess
+from webui.model_process.script_job import A1111, ScriptJob, ScriptProcess, extras_step
 from webui.model_process.train_run import TrainRun
 from webui.model_process.video_restorer import VideoRun
 from webui.params import ImageToImage, TextToImage
@@ -209,8 +210,19 @@ class Painter:
     def _restore(self, params: requests.Extras, message: Message) -> dict[str, Any]:
         extras = ExtrasRun(params, message, self.weights(message), self._sender, self._asked)
         if (joined := message.get("joined")) is not None:
-            extras.last_step = joined.extras_picture
+            extras.last_step = self._last_step(params, message, joined)
         return extras.run(message.get("have", ()))
+
+    def _last_step(
+        self, params: requests.Extras, message: Message, joined: JobExtensions
+    ) -> Callable[[Image.Image], Image.Image]:
+        """What extensions make of a picture: ours, then steps of A1111 folders."""
+        if A1111 not in message or self._scripts is None:
+            return joined.extras_picture
+        told = message[A1111]
+        host = self._scripts.host_for(told, "")
+        theirs = extras_step(host, told, params, partial(self._warn, message["job"]))
+        return lambda image: theirs(joined.extras_picture(image))
 
     def _restore_video(self, params: requests.RestoreVideo, message: Message) -> dict[str, Any]:
         video = VideoRun(params, message, self.weights(message), self._sender, self._asked)

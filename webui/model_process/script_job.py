@@ -28,6 +28,7 @@ from webui.extensions.a1111.mapping import (
     texts_of,
     without_effect,
 )
+from webui.extensions.a1111.postprocessing import ExtrasSteps
 from webui.extensions.a1111.processing import Processed
 from webui.extensions.a1111.runner import ScriptArguments, ScriptRunner
 from webui.extensions.fence import PASSES, Fence
@@ -89,7 +90,7 @@ class ScriptProcess:
         Args:
             told: What the web process says: ``folders`` (path and print), ``options``,
                 ``places``, ``names``, ``flags``.
-            checkpoint: Catalog name of the job's.
+            checkpoint: Catalog name of the job's; '' = it has none.
         """
         wanted = [(str(path), str(mark)) for path, mark in told["folders"]]
         options = _JobOptions(told["options"])
@@ -100,8 +101,8 @@ class ScriptProcess:
             self._host.load(A1111Folder(Path(path)) for path, _ in wanted)
         host = self._host
         host.options.begin_job(options)
-        is_another = host.facts.get("checkpoint") != checkpoint
-        host.facts |= {**self._facts, "checkpoint": checkpoint, **told.get("facts", {})}
+        is_another = checkpoint not in ("", host.facts.get("checkpoint"))
+        host.facts |= {**self._facts, **({"checkpoint": checkpoint} if is_another else {})}
         if is_another:
             model = importlib.import_module("modules.sd_models").model_data.get_sd_model()
             host.callbacks.call("model_loaded", model)
@@ -339,6 +340,33 @@ class ScriptJob:
             picture = Picture(number, image.convert("RGB"), max(seed, 0), max(subseed, 0))
             text = processed.infotext(p, number) or listener.recipe(picture, self.params)
             listener.hand_over(*saved_as_wished(self.host, picture, text, p))
+
+
+def extras_step(
+    host: Host, told: Mapping[str, Any], params: Any, warn: Callable[[str], None]
+) -> Callable[[Image.Image], Image.Image]:
+    """What steps of A1111 folders make of a picture of the Extras tab.
+
+    Args:
+        told: As in ``ScriptProcess.host_for``; ``steps`` names the fields of each argument.
+        warn: Told when steps add further pictures, which have no place in such a job.
+    """
+    arguments = {
+        step: {argument: values.get(name) for name, argument in table.items()}
+        for owner, steps in told["steps"].items()
+        for step, table in steps.items()
+        if (values := params.extensions.get(owner)) is not None
+    }
+    wanted = tuple(host.options.data.get("postprocessing_operation_order") or ())
+    steps = ExtrasSteps(host.fence, host.extras_steps(), wanted)
+
+    def run(image: Image.Image) -> Image.Image:
+        first, *others = steps.run(image, arguments)
+        if others:
+            warn(f"{len(others)} further pictures that an extension made were left out.")
+        return first.image.convert("RGB")
+
+    return run
 
 
 def arguments_in(params: Painting) -> ScriptArguments:

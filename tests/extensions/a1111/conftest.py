@@ -15,6 +15,7 @@ from webui.extensions.fence import Fence, Trouble, within_time
 from webui.options import Options
 
 EXAMPLES = Path(__file__).parent / "examples"
+Drop = Callable[[str], A1111Folder]
 MakeHost = Callable[..., Host]
 MakeFolder = Callable[..., A1111Folder]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.script import JOB_METHODS
 from webui.infotext import parse_infotext
 from webui.options import OPTION_DEFAULTS
-from webui.params import build
+from webui.params import Extras, build
 from webui.torch_setup import prepare_torch
 
 prepare_torch()
@@ -60,17 +60,27 @@ class Worker:
         """Run a job; answers with its result."""
         said = {"selected": selected, "arguments": json.dumps(arguments or {})}
         params = build(kind, {**SMALL, **values, "extensions": {"a1111": said}})
+        return self.run(params, folders, inputs or {})
+
+    def run(
+        self,
+        params: Any,
+        folders: Sequence[A1111Folder],
+        inputs: dict[str, str],
+        steps: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Run a request."""
         self.sent.clear()
         place = str(self.place)
         return self.painter.run(
             {
-                "job": 1, "params": params.to_json(), "inputs": inputs or {},
+                "job": 1, "params": params.to_json(), "inputs": inputs,
                 "checkpoint": {"path": str(STARTER), "stem": "starter"},
                 "preview": {"enabled": False},
                 "extensions": {"wanted": [], "infotext": {}, "files": {}},
                 "a1111": {
                     "folders": [[str(folder.path), "1"] for folder in folders],
-                    "options": OPTION_DEFAULTS, "output": place,
+                    "options": OPTION_DEFAULTS, "output": place, "steps": steps or {},
                     "places": dict.fromkeys(("program", "data", "models", "extensions"), place),
                 },
             }
@@ -254,3 +264,16 @@ class Again(scripts.Script):
     differs, recipe = worker.module("small/main.py").SEEN[0]
     assert differs and recipe.startswith("a red ball") and "Sampler: Euler a" in recipe
     assert worker.recipes[0]["Sampler"] == "Euler" and worker.troubles == []
+
+
+def test_steps_when_an_extras_job_wants_them_then_work_over_its_pictures(
+    worker: Worker, example: Drop, tmp_path: Path
+) -> None:
+    Image.new("RGB", (16, 16), "green").save(tmp_path / "in.png")
+    key = "cd" * 32
+    values = {"callbacks": {"f0_strength": 0.5}}
+    params = Extras(images=(key,), extensions=values)
+    steps = {"callbacks": {"Tint": {"f0_strength": "strength"}}}
+    worker.run(params, [example("callbacks")], {key: str(tmp_path / "in.png")}, steps)
+    (picture,) = worker.pictures
+    assert picture.getpixel((3, 3)) == (255, 0, 0) and picture.getpixel((3, 12)) == (0, 128, 0)

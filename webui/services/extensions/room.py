@@ -451,7 +451,9 @@ class ExtensionRoom:
                 pairs |= values_in_recipe(fields, values, with_usual=has_switch)
         files = {n: self._files(loaded[n], v) for n, v in acting.items() if n in loaded}
         told = {"wanted": [_facts(k.extension) for k in wanted], "infotext": pairs, "files": files}
-        more = self.scripts.message(params) if self.scripts and A1111 in acting else {}
+        scripts = self.scripts
+        acts = scripts is not None and (A1111 in acting or scripts.has_steps(acting))
+        more = scripts.message(params) if scripts and acts else {}
         return {"extensions": told, **more}
 
     def _files(self, known: Known, values: Mapping[str, Any]) -> dict[str, str]:

@@ -6,19 +6,21 @@ import importlib
 import json
 import logging
 import os
+import re
 import shlex
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.checkpoints.catalog import Catalog
+from webui.extension_forms import AnyField, Form, Words
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.host import Host, LoadedFolder, Names, Places
 from webui.extensions.a1111.mapping import job_of
 from webui.extensions.a1111.pieces import extra_flags, page_files, translations
-from webui.extensions.a1111.reading import setting_field
+from webui.extensions.a1111.reading import field_of, setting_field
 from webui.extensions.a1111.runner import ScriptRunner
 from webui.extensions.fence import Fence
 from webui.extensions.folders import Extension
@@ -32,7 +34,7 @@ from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.named_weights import NamedWeights
 
 if TYPE_CHECKING:
-    from webui.services.extensions.room import ExtensionRoom
+    from webui.services.extensions.room import ExtensionRoom, Known
 
 logger = logging.getLogger(__name__)
 A1111 = "a1111"
@@ -83,6 +85,7 @@ class ScriptRoom:
         self._facts = dict(facts)
         self._prints: dict[str, str] = {}
         self._extra: dict[str, Any] = {}
+        self._steps: dict[str, dict[str, dict[str, str]]] = {}
         self._lock = threading.RLock()
         self._drawn: set[str] = set()
         self._is_page_drawn = False
@@ -145,8 +148,35 @@ class ScriptRoom:
                 if self.host.option_owners.get(key) == known.name
             }
             known.settings = {key: made for key, made in declared.items() if made is not None}
+            self._add_steps(known)
             if self._is_page_drawn and any(o.owner == known.name for o in self.host.classes):
                 loaded.notes.append(SEEN_AFTER_RESTART)
+
+    def _add_steps(self, known: Known) -> None:
+        """A block of fields on the Extras tab for an extension that brings steps of it."""
+        assert self.host is not None
+        steps = [one for one in self.host.extras_steps() if one.extension == known.name]
+        if not steps:
+            return
+        drawn = self.drawing().draw_steps(self.host, steps)
+        table: dict[str, dict[str, str]] = {}
+        fields: dict[str, AnyField] = {}
+        for step, components in drawn.items():
+            for argument, component in components.items():
+                facts = self.drawing().argument_facts(component)
+                name = f"f{len(fields)}_{re.sub('[^a-z0-9_]', '_', argument.lower())[:30]}"
+                made = field_of(name, facts["label"] or argument, facts["value"], facts)
+                if made is not None:
+                    fields[name] = made
+                    table.setdefault(step, {})[name] = argument
+        title = Words(en=", ".join(step.name for step in steps))
+        form = Form(tabs=("extras",), title=title, fields=tuple(fields.values()))
+        known.forms, known.fields = {"extras": form}, fields
+        self._steps[known.name] = {step.name: table.get(step.name, {}) for step in steps}
+
+    def has_steps(self, names: Iterable[str]) -> bool:
+        """True when one of these extensions brings steps of Extras."""
+        return any(name in self._steps for name in names)
 
     def _settings(self) -> dict[str, Any]:
         """What is chosen in the settings of all folders, by A1111's keys."""
@@ -262,6 +292,7 @@ class ScriptRoom:
                     self.host.folders.items() if self.host else ()) if not one.problem],
                 "options": _Values(self._options, self._settings).as_dict(),
                 "flags": {k: v for k, v in self._flags.items() if _is_plain(v)},
+                "steps": self._steps,
                 "output": str(self._places.data / folder),
                 "places": {k: str(v) for k, v in vars(self._places).items()},
                 "names": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -10,6 +10,7 @@ from gradio.blocks import Block
 
 from webui.extensions.a1111.fences import LOAD_SECONDS
 from webui.extensions.a1111.host import Host
+from webui.extensions.a1111.postprocessing import ScriptPostprocessing
 from webui.extensions.a1111.runner import ScriptRunner
 from webui.extensions.a1111.script import OnComponent, Script
 
@@ -108,11 +109,11 @@ def draw_headless(host: Host, runner: ScriptRunner) -> None:
         draw_scripts(host, runner)
 
 
-def draw_steps(host: Host) -> dict[str, dict[str, Any]]:
+def draw_steps(host: Host, steps: Sequence[ScriptPostprocessing]) -> dict[str, dict[str, Any]]:
     """The fields of steps of Extras, by step and argument."""
     found: dict[str, dict[str, Any]] = {}
     with gr.Blocks(analytics_enabled=False):
-        for step in host.extras_steps():
+        for step in steps:
             done, controls = host.fence.call(step.extension, "ui", step.ui, seconds=LOAD_SECONDS)
             if done:
                 found[step.name] = dict(controls or {})

@@ -1,0 +1,89 @@
+"""A1111 folders in the web process: what jobs carry, what lists and settings tell, and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.extensions.a1111.conftest import Drop, MakeFolder
+from webui.services.extensions.listing import list_extensions
+from webui.services.resolve import TextToImageRequest
+from webui.settings import read_settings
+from webui.studio import Studio
+
+
+@pytest.fixture
+def studio(tmp_path: Path, example: Drop, script: MakeFolder) -> Iterator[Studio]:
+    """A studio whose extensions folder holds three good folders and a bad one."""
+    for name in ("recorder", "callbacks", "redoer"):
+        example(name)
+    script("import modules.made_up", "Broken")
+    settings = read_settings(["--data-dir", str(tmp_path), "--use-cpu", "all"])
+    made = Studio(settings, worker_command=["true"])
+    yield made
+    made.stop()
+
+
+def test_job_when_asked_then_carries_what_scripts_are_told(studio: Studio) -> None:
+    scripts = studio.extensions.scripts
+    assert scripts is not None
+    plain = studio.resolve(TextToImageRequest(prompt="a")).extensions["a1111"]
+    assert json.loads(str(plain["arguments"])) == {"job recorder": [False, "tail", 1]}
+    said = {"arguments": json.dumps({"job recorder": [True]})}
+    asked = studio.resolve(TextToImageRequest(prompt="a", extensions={"a1111": said}))
+    arguments = json.loads(str(asked.extensions["a1111"]["arguments"]))
+    assert arguments == {"job recorder": [True, "tail", 1]}
+    told = studio.extensions.message_for(asked, print)["a1111"]
+    assert [Path(path).name for path, _ in told["folders"]] == ["callbacks", "recorder", "redoer"]
+    assert told["options"]["recorder_suffix"] == "!" and told["options"]["first_option"] == 5
+
+
+def test_lists_when_folders_lie_there_then_tell_of_all_and_why_one_is_left_out(
+    studio: Studio,
+) -> None:
+    listed = {one["name"]: one for one in list_extensions(studio.extensions)}
+    assert listed["broken"]["state"] == "left out" and "modules.made_up" in listed["broken"]["why"]
+    assert listed["recorder"]["state"] == "on" and listed["recorder"]["seconds"] > 0
+    assert [one["name"] for one in listed["callbacks"]["settings"]] == ["first_option"]
+    scripts = studio.extensions.scripts
+    assert scripts is not None
+    infos = {(one["name"], one["is_img2img"]): one for one in scripts.infos()}
+    assert set(infos) == {
+        ("job recorder", False), ("job recorder", True), ("redo in tiles", True),
+    }  # fmt: skip
+    tile = infos["redo in tiles", True]["args"][0]
+    assert (tile["label"], tile["value"], tile["maximum"]) == ("Tile", 64, 256)
+
+
+def test_settings_when_changed_then_scripts_read_them(studio: Studio) -> None:
+    studio.extensions.set_settings("recorder", {"recorder_suffix": "?"})
+    scripts = studio.extensions.scripts
+    assert scripts is not None and scripts.host is not None
+    assert scripts.host.options.recorder_suffix == "?"
+    params = studio.resolve(TextToImageRequest(prompt="a"))
+    assert scripts.message(params)["a1111"]["options"]["recorder_suffix"] == "?"
+
+
+def test_recipe_when_read_then_on_infotext_pasted_may_change_it(studio: Studio) -> None:
+    assert studio.extensions.read_recipe({"Steps": "3"})[0]["Word"] == "pasted"
+
+
+def test_extras_when_an_extension_has_steps_then_has_a_block_of_their_fields(
+    studio: Studio,
+) -> None:
+    (known,) = [one for one in studio.extensions.loaded() if one.name == "callbacks"]
+    (field,) = known.forms["extras"].fields
+    assert (field.label.en, field.usual) == ("Tint strength", 0.5)
+    acting = studio.extensions.acting("extras", {"callbacks": {}}, print)
+    assert acting["callbacks"][field.name] == 0.5
+
+
+def test_folder_when_switched_off_then_nothing_of_it_acts(studio: Studio) -> None:
+    for name in ("recorder", "callbacks", "redoer"):
+        studio.extensions.enable(name, False)
+    assert "a1111" not in studio.resolve(TextToImageRequest(prompt="a")).extensions
+    studio.extensions.enable("recorder", True)
+    assert "a1111" in studio.resolve(TextToImageRequest(prompt="a")).extensions
