@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from app import build_app
 from tests.ui.serve import FAKE_WORKER
+from webui.api import server
 from webui.brake import Brake
 from webui.roles import guest_name
 from webui.settings import read_settings
@@ -73,9 +74,13 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     keep.setattr(page, "build_guest_page", _kept(guest_page.build_guest_page, made, "guests"))
     app = build_app(studio)
     keep.undo()
+    ended: list[object] = []
+    keep.setattr(server, "_soon", ended.append)  # a door left open must not end the tests
     studio.start()
     yield Open(studio, app, made["owners"][0], made["guests"])
     studio.stop()
+    keep.undo()
+    assert ended == [], "somebody could stop the server"
 
 
 def _kept(build: Callable[[Studio], Any], made: dict[str, Any], name: str) -> Callable[..., Any]:
