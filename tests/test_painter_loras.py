@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.test_painter import Heard
 from webui.checkpoints.memory import Budget, Bytes
+from webui.checkpoints.rules import VAE
 from webui.model_process.painter import Painter
 from webui.networks.lora.applying import held_bytes
 from webui.params import TextToImage
@@ -36,7 +38,9 @@ def painter() -> Painter:
     return Painter({"device": "cpu"}, Heard(), asked)  # type: ignore[arg-type]
 
 
-def run(painter: Painter, checkpoint: Path, prompt: str, **show: Any) -> dict[str, Any]:
+def run(
+    painter: Painter, checkpoint: Path, prompt: str, beside: Mapping[str, Any] = {}, **show: Any
+) -> dict[str, Any]:
     heard: Any = painter.sender
     heard.messages.clear()
     params = TextToImage(prompt=prompt, width=64, height=64, steps=2, seed=1)
@@ -46,7 +50,7 @@ def run(painter: Painter, checkpoint: Path, prompt: str, **show: Any) -> dict[st
             "path": str(checkpoint), "name": checkpoint.name, "stem": checkpoint.stem,
             "sha256": None, "size": 1,
         },
-        "loras": FILES, "infotext": show,
+        "loras": FILES, "infotext": show, **beside,
     }  # fmt: skip
     result = painter.run(message)
     (picture,) = heard.of("image")
@@ -120,6 +124,55 @@ def test_lora_when_memory_is_short_comes_off_and_goes_on_again(
     assert held(painter) == 0 and len(memory.values("checkpoint")) == 1
 
     assert np.array_equal(run(painter, pickled, prompt)["pixels"], first["pixels"])
+
+
+@pytest.fixture(scope="module")
+def beside(starter_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A VAE of its own and a hypernetwork, as a job's message names them."""
+    folder = tmp_path_factory.mktemp("beside")
+    vae, hypernetwork = folder / "dim.vae.safetensors", folder / "oil.pt"
+    tensors = load_file(starter_checkpoint).items()
+    save_file({n.removeprefix(VAE): t * 0.9 for n, t in tensors if n.startswith(VAE)}, vae)
+    pair = {"linear.0.weight": torch.eye(128) * 3, "linear.0.bias": torch.zeros(128)}
+    torch.save({128: (pair, pair), "layer_structure": [1, 1]}, hypernetwork)
+    return {
+        "vae": {"path": str(vae), "name": vae.name, "sha256": None, "size": 1},
+        "hypernetworks": {"oil": {"path": str(hypernetwork), "hash": None}},
+    }
+
+
+@pytest.mark.parametrize("tag", ["<lora:starter-hedgehog:1>", "<lora:starter-hedgehog:1:0>"])
+def test_lora_beside_another_vae_and_a_hypernetwork_leaves_both_and_the_model_as_they_were(
+    painter: Painter, starter_checkpoint: Path, pickled: Path, beside: dict[str, Any], tag: str
+) -> None:
+    prompt = "a hedgehog <hypernet:oil:0.5>"
+    alone = run(painter, starter_checkpoint, "a hedgehog")
+    plain = run(painter, starter_checkpoint, prompt, beside)
+    worn = run(painter, starter_checkpoint, f"{prompt} {tag}", beside)
+    own_vae = run(painter, starter_checkpoint, f"{prompt} {tag}", {**beside, "vae": None})
+    after = run(painter, starter_checkpoint, prompt, beside)
+    kept = run(painter, pickled, f"{prompt} {tag}", beside)
+
+    pictures = [alone, plain, worn, own_vae]
+    assert not any(found["warnings"] for found in (*pictures, after, kept))
+    assert len({found["pixels"].tobytes() for found in pictures}) == 4
+    assert np.array_equal(after["pixels"], plain["pixels"])
+    assert np.array_equal(kept["pixels"], worn["pixels"])
+    assert np.array_equal(run(painter, starter_checkpoint, "a hedgehog")["pixels"], alone["pixels"])
+
+
+def test_lora_on_a_checkpoint_with_a_vae_baked_in_is_that_of_the_same_vae_chosen(
+    painter: Painter, starter_checkpoint: Path, tmp_path: Path, beside: dict[str, Any]
+) -> None:
+    chosen = {"vae": beside["vae"]}
+    baked = tmp_path / "baked.safetensors"
+    own = load_file(starter_checkpoint)
+    save_file({n: t * 0.9 if n.startswith(VAE) else t for n, t in own.items()}, baked)
+    for prompt in ("a hedgehog <lora:starter-hedgehog:1>", "a hedgehog"):
+        found = run(painter, baked, prompt)
+        assert held(painter) == 0
+        wanted = run(painter, starter_checkpoint, prompt, chosen)
+        assert np.array_equal(found["pixels"], wanted["pixels"])
 
 
 def the_model(painter: Painter) -> Any:

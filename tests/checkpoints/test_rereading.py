@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from webui.networks.lora.applying import (
 )
 from webui.networks.lora.changes import Difference, LayerChange, LowRank
 from webui.networks.small_weights import SmallWeights
+from webui.pipelines import placement
 from webui.pipelines.placement import NetworkPart
 
 
@@ -240,6 +242,57 @@ def test_changes_that_take_no_memory_stay_when_memory_is_short(file: Path) -> No
     set_changes(unet, [changes(unet, 1)])
 
     assert part.bytes().ram == 0 and not part.slim() and changes_in(unet)
+
+
+class Device:
+    """A device that is not in this machine: networks sent there, or away from it, get memory of
+    their own each time, and are where they were sent to last."""
+
+    def __init__(self, *networks: nn.Module) -> None:
+        self.places = {id(network): torch.device("cuda") for network in networks}
+        for network in networks:
+            network.to = partial(self._send, network)  # type: ignore[assignment]
+
+    def _send(self, network: nn.Module, place: Any) -> nn.Module:
+        self.places[id(network)] = torch.device(place)
+        return network._apply(torch.clone)
+
+    def home(self, network: nn.Module) -> torch.device:
+        return self.places[id(network)]
+
+
+@pytest.mark.parametrize("name", ["unet", "text_encoder"])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_network_that_leaves_its_device_and_comes_back_keeps_its_changes_and_its_own_weights(
+    file: Path, name: str, is_packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [load_checkpoint(file, for_painting=is_packed) for _ in range(3)]
+    kept, read, fresh = (getattr(model, name) for model in models)
+    kept.__dict__["_can_be_read_again"].open = lambda: None
+    before = weights(fresh)
+    device = Device(kept, read)
+    monkeypatch.setattr(placement, "_home", device.home)
+    set_changes(fresh, [changes(fresh, 1)])
+    worn = weights(fresh)
+    for network in (kept, read):
+        part = NetworkPart(network, torch.device("cuda"))
+        set_changes(network, [changes(network, 1)])
+        assert part.wait() and device.home(network).type == "cpu"
+        assert same(weights(network), worn)
+        assert part.missing() > 0
+        part.come()
+        assert device.home(network).type == "cuda" and same(weights(network), worn)
+        set_changes(network, [changes(network, 2)])
+        assert part.wait()
+        set_changes(network, [])  # while it is away
+        assert same(weights(network), before)
+        part.come()
+        set_changes(network, [changes(network, 1)])
+        assert same(weights(network), worn)
+        part.wait()
+        part.come()
+        set_changes(network, [])
+        assert same(weights(network), before) and held_bytes(network) == 0
 
 
 @pytest.mark.gpu

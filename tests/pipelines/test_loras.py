@@ -15,8 +15,9 @@ from tests.pipelines.conftest import Ear, Shelf, networks
 from tests.pipelines.two_models import TwoModels
 from webui.checkpoints.lora_file import read_lora
 from webui.errors import CheckpointNotFoundError
-from webui.networks.lora.applying import changes_in
+from webui.networks.lora.applying import NetworkChange, changes_in, set_changes
 from webui.networks.lora.files import LoraFile, read_layers
+from webui.networks.lora.matching import match_layers, text_layers, unet_layers
 from webui.params import Hires, Refiner, build
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.runs import run_class
@@ -190,6 +191,45 @@ def test_merged_weights_give_what_calculating_beside_them_gives(
         for handle in handles:
             handle.remove()
     assert np.abs(merged - calculated).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["unet", "text_encoder"])
+def test_merged_network_answers_within_a_thousandth_of_calculating_beside_it(
+    starter: Any, hedgehog: LoraFile, name: str
+) -> None:
+    network = getattr(starter, name)
+    table = (unet_layers if name == "unet" else text_layers)(network)
+    layers = match_layers(hedgehog, {name: table}).layers[name]
+
+    def answer() -> torch.Tensor:
+        with torch.inference_mode():
+            if name == "text_encoder":
+                return network(torch.arange(77)[None]).last_hidden_state.clone()
+            generator = torch.Generator().manual_seed(0)
+            inputs = [
+                torch.randn(shape, generator=generator) for shape in ((2, 4, 8, 8), (2, 77, 128))
+            ]
+            return network(inputs[0], torch.tensor([500]), inputs[1]).sample.clone()
+
+    plain = answer()
+    set_changes(network, [NetworkChange("hedgehog", layers, 1.0)])
+    try:
+        merged = answer()
+    finally:
+        set_changes(network, [])
+    handles = [
+        network.get_submodule(path).register_forward_hook(beside(change.weight))
+        for path, change in layers.items()
+    ]
+    try:
+        calculated = answer()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    assert float((merged - plain).abs().max()) > 0.1
+    assert float((merged - calculated).abs().max()) <= 1e-3
+    assert torch.equal(answer(), plain)
 
 
 def beside(low: Any) -> Any:
