@@ -4,7 +4,7 @@
    is opened for the first time, and its lists are asked for then. */
 (() => {
   'use strict';
-  const {isChinese, say} = window.danqingTexts;
+  const {isChinese, say, make} = window.danqingTexts;
   const USUAL = {
     on: false, type: 'All', image: '', mask: '', module: 'none', model: '', weight: 1, guidance_start: 0,
     guidance_end: 1, control_mode: 'Balanced', resize_mode: 'Crop and Resize', processor_res: -1,
@@ -29,13 +29,6 @@
       }).catch((error) => { lists = null; throw error; });
     }
     return lists;
-  };
-  const make = (tag, className = '', attributes = {}, text = '') => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    if (text) made.textContent = text;
-    return made;
   };
   const option = (value, text, attributes = {}) => make('option', '', {value, ...attributes}, text);
   const button = (text, deed, className = 'dq-btn dq-chip') => {

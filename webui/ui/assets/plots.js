@@ -3,7 +3,7 @@
    A panel's value is a JSON text of its fields; fields that stand at their defaults are left out. */
 (() => {
   'use strict';
-  const {isChinese, say} = window.danqingTexts;
+  const {isChinese, say, make} = window.danqingTexts;
   const LETTERS = ['x', 'y', 'z'];
   const NOTHING = 'Nothing';
   const axesOf = {};            // by tab: a promise of the list
@@ -14,13 +14,6 @@
       return answer.json();
     }).catch((error) => { delete axesOf[tab]; throw error; });
     return axesOf[tab];
-  };
-  const make = (tag, className = '', attributes = {}, text = '') => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    if (text) made.textContent = text;
-    return made;
   };
   const quoted = (value) => (/[,"\n]|^\s|\s$/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
 

@@ -1,4 +1,4 @@
-/* The page's language and its texts, for all other scripts.
+/* The page's language, its texts and what they are put into, for all other scripts.
 
    A language that a person chose is kept in a cookie, so that the server says what it says in the
    same language (texts.py language_of). */
@@ -32,5 +32,14 @@
     line.textContent = message;
   };
 
-  window.danqingTexts = {isChinese, say, choose, announce};
+  /* An element that a script draws. */
+  const make = (tag, className = '', attributes = {}, text = '') => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    if (text) made.textContent = text;
+    return made;
+  };
+
+  window.danqingTexts = {isChinese, say, choose, announce, make};
 })();
