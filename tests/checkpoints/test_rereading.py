@@ -272,23 +272,26 @@ def test_network_that_leaves_its_device_and_comes_back_keeps_its_changes_and_its
     before = weights(fresh)
     device = Device(kept, read)
     monkeypatch.setattr(placement, "_home", device.home)
-    set_changes(fresh, [changes(fresh, 1)])
-    worn = weights(fresh)
+    worn = {}
+    for seed in (1, 2):
+        set_changes(fresh, [changes(fresh, seed)])
+        worn[seed] = weights(fresh)
     for network in (kept, read):
         part = NetworkPart(network, torch.device("cuda"))
         set_changes(network, [changes(network, 1)])
         assert part.wait() and device.home(network).type == "cpu"
-        assert same(weights(network), worn)
+        assert same(weights(network), worn[1])
         assert part.missing() > 0
         part.come()
-        assert device.home(network).type == "cuda" and same(weights(network), worn)
+        assert device.home(network).type == "cuda" and same(weights(network), worn[1])
         set_changes(network, [changes(network, 2)])
+        assert same(weights(network), worn[2])
         assert part.wait()
         set_changes(network, [])  # while it is away
         assert same(weights(network), before)
         part.come()
         set_changes(network, [changes(network, 1)])
-        assert same(weights(network), worn)
+        assert same(weights(network), worn[1])
         part.wait()
         part.come()
         set_changes(network, [])
