@@ -36,7 +36,7 @@ from webui.training.dataset_doctor import examine
 from webui.training.notices import SENTENCES, Notice
 from webui.training.presets import MEMORIES, SUBJECTS, Wish, preset
 from webui.training.steps import STATE_FACTS
-from webui.ui import queue_tab, train_faces, train_stage, train_use, train_view, train_words
+from webui.ui import queue_tab, said, train_faces, train_stage, train_use, train_view, train_words
 from webui.ui.session import Visitor
 from webui.ui.train_foretell import class_field
 from webui.ui.train_form import (
@@ -86,9 +86,9 @@ def test_texts_when_said_then_exist_in_both_languages_with_the_same_names() -> N
 def test_notice_when_the_worker_said_it_then_chinese_pages_have_it_in_chinese(code: str) -> None:
     values = {name: f"a.b (c) {at}" for at, name in enumerate(sorted(_names(SENTENCES[code])))}
     notice = Notice(code, values)
-    assert train_view.in_language(str(notice), "en") == str(notice)
-    assert train_view.in_language(str(notice), "zh") == train_view.notice_text(notice, "zh")
-    assert train_view.in_language(f"{notice} And more.", "zh") == f"{notice} And more."
+    assert said.in_language(str(notice), "en") == str(notice)
+    assert said.in_language(str(notice), "zh") == train_view.notice_text(notice, "zh")
+    assert said.in_language(f"{notice} And more.", "zh") == f"{notice} And more."
 
 
 def test_texts_when_made_then_are_all_used() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webui.jobs.live import LiveJob
+from webui.ui.said import failure_in_language, in_language
 from webui.ui.texts import CHINESE, say
 
 ACTIONS_JS = """
@@ -175,7 +176,7 @@ def waiting_card(position: int, job_id: int, reason: str, language: str) -> str:
 
 def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
     """A failed job: what happened, what to do, a short id to report."""
-    hint = error.get("hint", "")
+    message, hint = failure_in_language(error, language)
     colon = "：" if language == CHINESE else ":"
     advice = say("failed_what_to_do", language) + colon
     advice = f"<p><b>{esc(advice)}</b> {esc(hint)}</p>" if hint else ""
@@ -183,7 +184,7 @@ def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
     retry = action("retry", say("retry", language), job=job_id) if can_retry(error) else ""
     return (
         f'<div class="dq-card dq-failed" role="alert"><h3>{esc(say("failed", language))}</h3>'
-        f"<p>{esc(error.get('message', ''))}</p>{advice}"
+        f"<p>{esc(message)}</p>{advice}"
         f'<div class="dq-line"><span class="dq-soft">{esc(say("failed_id", language))} '
         f"<code>{esc(report_id)}</code></span>{retry}</div></div>"
     )
@@ -204,7 +205,7 @@ def stopped_card(language: str) -> str:
 
 def warnings_list(warnings: Iterable[str], language: str) -> str:
     """Sentences a job has for the person."""
-    items = "".join(f"<li>{esc(text)}</li>" for text in warnings)
+    items = "".join(f"<li>{esc(in_language(text, language))}</li>" for text in warnings)
     return (
         f'<ul class="dq-notes" aria-label="{esc(say("warning", language))}">{items}</ul>'
         if items
@@ -459,10 +460,8 @@ def job_line(line: JobLine, language: str) -> str:
     )
     error = ""
     if line.error:
-        error = (
-            f'<p class="dq-joberror">{esc(line.error.get("message", ""))} '
-            f"<span>{esc(line.error.get('hint', ''))}</span></p>"
-        )
+        message, hint = failure_in_language(line.error, language)
+        error = f'<p class="dq-joberror">{esc(message)} <span>{esc(hint)}</span></p>'
     state = say("state_held" if line.is_held else f"state_{line.state}", language)
     drag = ' draggable="true"' if line.state == "queued" and line.can_change else ""
     facts = " · ".join(filter(None, (line.facts, _priority(line, language), line.when)))

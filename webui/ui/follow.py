@@ -14,6 +14,7 @@ from webui.services.follow_ups import input_of
 from webui.settings import Folders
 from webui.ui import cards, restore_cards, restore_videos
 from webui.ui.cards import Before, Shot, Thumb
+from webui.ui.said import failure_in_language
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _why_waiting(studio: Studio, language: str) -> str:
         return say("waiting_paused", language)
     if supervisor.worker_state == "crashed" and supervisor.worker_error:
         error = supervisor.worker_error
-        return f"{error.get('message', '')} {error.get('hint', '')}"
+        return " ".join(failure_in_language(error, language))
     if supervisor.worker_state in ("starting", "stopped"):
         return say("waiting_worker", language)
     return ""

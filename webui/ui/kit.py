@@ -22,7 +22,7 @@ from webui.ui.session import client_name, user_of
 from webui.ui.start_fields import fitting
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
-from webui.ui.wiring import Values, draws_for_guests, show_warning, tell, wire_then_press
+from webui.ui.wiring import Values, draws_for_guests, show_error, tell, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -135,7 +135,7 @@ def put_top_row(values: Mapping[str, Any], studio: Studio, quick: Quicksettings)
         try:
             studio.choose_checkpoint(str(title))
         except CheckpointNotFoundError as err:
-            show_warning(str(err))
+            show_error(err)
         changes |= quicksettings.present_checkpoint(quick, studio)
     return {**changes, **put_vae_and_clip_skip(values, studio, quick)}
 

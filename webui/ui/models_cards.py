@@ -15,6 +15,7 @@ from webui.checkpoints.known_weights import KNOWN, KnownWeights
 from webui.services.downloads import Download
 from webui.ui import cards
 from webui.ui.cards import action, esc
+from webui.ui.said import failure_in_language
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def downloads(found: Sequence[Download], language: str) -> str:
 def _download(one: Download, language: str) -> str:
     error = ""
     if one.error:
-        told = f"{one.error.get('message', '')} {one.error.get('hint', '')}".strip()
+        told = " ".join(failure_in_language(one.error, language)).strip()
         error = f'<p class="dq-geterror">{esc(told)}</p>{_kinds(one, language)}'
     if one.path:
         error = f'<code class="dq-path">{esc(say("get_lies", language, path=one.path))}</code>'

@@ -12,6 +12,7 @@ from webui.checkpoints.foreign_text import parse_json, spelt
 from webui.params import AnyFileTool
 from webui.ui import cards
 from webui.ui.cards import esc
+from webui.ui.said import in_language
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _done(view: JobView, language: str) -> str:
         f'<code class="dq-path">{esc(path)}</code>'
         for path in files
     )
-    notes = "".join(f"<li>{esc(text)}</li>" for text in view.job.warnings)
+    notes = "".join(f"<li>{esc(in_language(text, language))}</li>" for text in view.job.warnings)
     notes = f'<ul class="dq-notes">{notes}</ul>' if notes else ""
     return (
         f'<div class="dq-card" role="status"><h3>{esc(say("tool_done", language))}</h3>{told}'
@@ -100,8 +101,8 @@ def report_card(report: FileReport, language: str) -> str:
         (say("info_path", language), record.path),
     ]
     told = wishes_card(report.wishes, language)  # says all that the problem does, and in order
-    problem = "" if told else esc(report.problem)
-    hint = f"<p>{esc(report.hint)}</p>" if report.hint else ""
+    problem = "" if told else esc(in_language(report.problem, language))
+    hint = f"<p>{esc(in_language(report.hint, language))}</p>" if report.hint else ""
     note = f'<div class="dq-note">{problem}{hint}</div>' if problem or hint else ""
     return (
         f"{told}{note}{cards.facts_table(facts)}"

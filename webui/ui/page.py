@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from webui.ui import (
     a1111_page,
@@ -40,6 +41,7 @@ from webui.ui.quicksettings import Quicksettings
 from webui.ui.restore import Restore
 from webui.ui.results import Results
 from webui.ui.routes import make_routes
+from webui.ui.said import error_answer
 from webui.ui.session import client_name, new_browser_id
 from webui.ui.texts import I18N, label, language_of
 from webui.ui.theme import head, make_theme, style_sheet
@@ -233,6 +235,10 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """
     visitors = Visitors(studio)
     blocks, page = build_page(studio)
+    app.add_exception_handler(
+        HTTPException,
+        error_answer(app.exception_handlers[HTTPException]),  # pyright: ignore
+    )
     app.include_router(make_login_routes(studio, visitors))
     app.include_router(make_routes(studio, visitors, [page.txt2img, page.img2img]))
     owners = _mount_blocks(

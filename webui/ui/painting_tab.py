@@ -37,7 +37,15 @@ from webui.ui.script_fields import ScriptFields
 from webui.ui.session import client_name
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, draws_for_guests, show_warning, tell, wire, wire_then_press
+from webui.ui.wiring import (
+    Values,
+    draws_for_guests,
+    show_error,
+    show_warning,
+    tell,
+    wire,
+    wire_then_press,
+)
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -508,7 +516,7 @@ def connect_checkpoint(tabs: Sequence[PaintingTab], studio: Studio, quick: Quick
         try:
             record = studio.choose_checkpoint(title)
         except CheckpointNotFoundError as err:
-            show_warning(str(err))
+            show_error(err)
             return quicksettings.present_checkpoint(quick, studio)
         is_news = before is None or before.path != record.path
         if is_news and studio.catalog.inspected(record).has_basic_support:

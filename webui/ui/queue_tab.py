@@ -34,6 +34,7 @@ from webui.ui.cards import JobLine
 from webui.ui.follow import cells_told, thumb_url
 from webui.ui.models_tools_view import tool_title
 from webui.ui.results import cancel, retry
+from webui.ui.said import in_language
 from webui.ui.session import Visitor, visitor_of
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, tell, wire, wire_then_press
@@ -304,7 +305,7 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
     try:
         params = studio.params_of(job)
     except WebUIError as err:
-        return err.message
+        return in_language(err.message, language)
     if isinstance(params, Plot):
         return cells_told(studio.jobs.part_states(job.id), language)
     if isinstance(params, FetchWeights):

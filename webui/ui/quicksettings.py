@@ -13,7 +13,7 @@ from webui.errors import CheckpointNotFoundError
 from webui.ui.painting_form import FilesThere, PaintingForm
 from webui.ui.prompt_box import icon_button
 from webui.ui.texts import label
-from webui.ui.wiring import Values, show_warning, wire
+from webui.ui.wiring import Values, show_error, show_warning, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -70,7 +70,7 @@ def connect(parts: Quicksettings, studio: Studio, forms: Sequence[PaintingForm] 
             if name not in NO_FILE:
                 studio.catalog.find_vae(name)
         except CheckpointNotFoundError as err:
-            show_warning(str(err))
+            show_error(err)
             return {parts.vae: gr.update(value=chosen_vae(studio))}
         studio.options.set("sd_vae", name)
         studio.options.save()

@@ -11,6 +11,7 @@ from webui.errors import DatasetError, ParamsError
 from webui.services.training.trainings import device_of, family_of, foresee
 from webui.training.checks import find_problems
 from webui.ui import cards, train_view
+from webui.ui.said import error_in_language, in_language
 from webui.ui.session import user_of
 from webui.ui.texts import language_of, say
 from webui.ui.train_form import (
@@ -36,7 +37,7 @@ def foretell(
         chosen = choice(form, studio, sets_of(studio, user))
     except ParamsError as err:
         return {
-            parts.plan: train_view.problem_view([str(err)], language),
+            parts.plan: train_view.problem_view([error_in_language(err, language)], language),
             parts.toml: gr.skip(),
             parts.toml_link: gr.skip(),
         }
@@ -53,14 +54,17 @@ def _plan(studio: Studio, form: Mapping[str, Any], chosen: Choice, language: str
     options = chosen.options
     family = family_of(studio, checkpoint_of(form, studio))
     found = find_problems(options, family=family, device=device_of(studio))
-    errors = [problem.message for problem in found if problem.is_error]
-    warnings = [*chosen.notices, *(p.message for p in found if not p.is_error)]
+    errors = [in_language(problem.message, language) for problem in found if problem.is_error]
+    warnings = [
+        *chosen.notices,
+        *(in_language(p.message, language) for p in found if not p.is_error),
+    ]
     if not (options.train_data_dir or options.in_json or options.dataset_config):
         return train_view.problem_view(errors, language) if errors else ""
     try:
         foresight = foresee(studio, options)
     except (ParamsError, DatasetError) as err:
-        return train_view.problem_view([*errors, str(err)], language)
+        return train_view.problem_view([*errors, error_in_language(err, language)], language)
     return train_view.plan_view(foresight, errors, warnings, language)
 
 
@@ -98,7 +102,7 @@ def options_html(studio: Studio, form: Mapping[str, Any], user: str, language: s
     try:
         chosen = choice(form, studio, sets_of(studio, user))
     except ParamsError as err:
-        return train_view.problem_view([str(err)], language)
+        return train_view.problem_view([error_in_language(err, language)], language)
     problems = [problem.field for problem in find_problems(chosen.options)]
     return train_view.options_view(
         chosen.options, read_changes(form["changes"]), problems, language

@@ -25,9 +25,10 @@ from webui.services.training.trainings import (
 from webui.training.samples import pictures_of
 from webui.ui import cards
 from webui.ui.cards import action, esc
+from webui.ui.said import in_language
 from webui.ui.session import Visitor
 from webui.ui.texts import say
-from webui.ui.train_view import in_language, size_text, time_text
+from webui.ui.train_view import size_text, time_text
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -69,7 +70,7 @@ def render(studio: Studio, visitor: Visitor, picked: int | None, language: str) 
     try:
         body = _training(studio, studio.view(job.id), language)
     except WebUIError as err:  # a row of another version: listed all the same
-        body = cards.note(err.message)
+        body = cards.note(in_language(err.message, language))
     others = [one for one in trainings(studio, visitor) if one.id != job.id][:MOST_IN_HISTORY]
     return f'<div class="dq-trn-run">{body}{_history(studio, others, language)}</div>'
 
@@ -94,8 +95,7 @@ def _training(studio: Studio, view: JobView, language: str) -> str:
     parts.append(sheet(view.job.id, samples_in(folder), rows, language))
     files = files_of(folder, params.options, history)
     parts.append(_files(view.job.id, files, language))
-    said = [in_language(sentence, language) for sentence in view.job.warnings]
-    parts.append(cards.warnings_list(said, language))
+    parts.append(cards.warnings_list(view.job.warnings, language))
     return f'<div class="dq-card dq-trn-card" data-state="{view.job.state}">{"".join(parts)}</div>'
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -18,8 +16,9 @@ from webui.services.training.trainings import Foresight
 from webui.training.config import SECTIONS, plain_types
 from webui.training.dataset_doctor import Report
 from webui.training.estimates import Estimate, TimeGuess
-from webui.training.notices import SENTENCES, Notice
+from webui.training.notices import Notice
 from webui.ui.cards import action, esc, note
+from webui.ui.said import in_language
 from webui.ui.texts import CHINESE, say
 from webui.ui.train_option_texts import OPTION_TEXTS
 from webui.ui.train_texts import NOTICES_ZH
@@ -66,29 +65,6 @@ def notice_text(notice: Notice, language: str) -> str:
     return str(notice)
 
 
-@cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Each notice's sentence with its gaps."""
-    found = []
-    for code, sentence in SENTENCES.items():
-        parts = re.split(r"\{(\w+)\}", sentence)
-        gaps = [f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts)]
-        if any(part.strip() for part in parts[::2]):
-            found.append((code, re.compile("".join(gaps), re.DOTALL)))
-    return tuple(found)
-
-
-def in_language(sentence: str, language: str) -> str:
-    """A sentence that a training said while it ran, in a language; as it is where it is none of
-    the notices: the worker speaks English alone.
-    """
-    if language == CHINESE:
-        for code, pattern in _patterns():
-            if said := pattern.fullmatch(sentence):
-                return NOTICES_ZH[code].format_map(said.groupdict())
-    return sentence
-
-
 # What it will come to
 
 
@@ -101,7 +77,7 @@ def plan_view(
     if found is not None:
         rows.append(_foretold(found, foresight, language))
     said = [*warnings, *_notices(foresight.plan.notices, language)]
-    said += [err.message for err in foresight.plan.broken]
+    said += [in_language(err.message, language) for err in foresight.plan.broken]
     if found is not None and foresight.device == "cpu":
         said.insert(0, say("plan_slow", language))
     items = "".join(f"<li>{esc(text)}</li>" for text in dict.fromkeys(said))
@@ -248,7 +224,7 @@ def _marks(report: Report, language: str) -> dict[str, list[tuple[str, str]]]:
 def report_view(report: Report, language: str) -> str:
     """What a look over the pictures came to: sentences, sizes, tags."""
     said = _notices(report.notices, language)
-    said += [err.message for err in report.broken]
+    said += [in_language(err.message, language) for err in report.broken]
     items = "".join(f"<li>{esc(text)}</li>" for text in said)
     looked = say("doctor_looked", language, count=len(report.pictures))
     good = "" if items else f"<p>{esc(say('doctor_good', language))}</p>"

@@ -25,6 +25,7 @@ from gradio.context import LocalContext
 from webui.errors import WebUIError
 from webui.roles import for_guests as mark_for_guests
 from webui.roles import is_for_guests, is_guest
+from webui.ui.said import error_in_language
 from webui.ui.session import user_of
 from webui.ui.texts import language_of, say
 
@@ -134,7 +135,7 @@ def fence(handler: Handler) -> Handler:
                 raise WebUIError(say("owner_only", language_of(request)))
             return handler(*args, **kwargs)
         except WebUIError as err:
-            said = str(err)
+            said = error_in_language(err, language_of(LocalContext.request.get(None)))
             show_warning(told(_user_here(), said) if told else said)
         except Exception:
             report_id = secrets.token_hex(3)
@@ -154,6 +155,11 @@ def _user_here() -> str:
 def show_warning(text: str) -> None:
     """A message in the page's corner; the text is shown as it is, never as HTML."""
     gr.Warning(html.escape(text), duration=10)
+
+
+def show_error(err: WebUIError) -> None:
+    """As ``show_warning``, for a failure that a handler deals with; in the browser's language."""
+    show_warning(error_in_language(err, language_of(LocalContext.request.get(None))))
 
 
 def show_info(text: str) -> None:

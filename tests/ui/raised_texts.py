@@ -1,0 +1,90 @@
+"""Every sentence for people that the program raises or warns with, read out of its source.
+
+A text with values becomes a template with numbers: ``f"{name} is gone."`` is ``{0} is gone.``
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import webui
+from webui.errors import WebUIError
+
+ROOT = Path(webui.__file__).parent
+ELSEWHERE = ("api", "launcher", "built_in_extensions", "extensions/a1111/site", "train_command.py",
+             "models_command.py", "doctor.py", "settings.py", "command_line.py",
+             "hookspecs.py")  # fmt: skip
+"""What speaks to terminals and programs, in English."""
+WARNERS = ("warn", "_warn", "add_warning")
+SLOT = "\0"
+
+
+def raised_texts() -> set[str]:
+    """All templates that hold a word of their own."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in sorted(ROOT.rglob("*.py"))}
+    errors = _error_names(trees.values())
+    found: set[str] = set()
+    for path, tree in trees.items():
+        if not path.relative_to(ROOT).as_posix().startswith(ELSEWHERE):
+            found |= {_numbered(text) for text in _texts_of(tree, errors)}
+    return {
+        text for text in found if any(len(word) > 2 and word.isalpha() for word in text.split())
+    }
+
+
+def _error_names(trees: Iterable[ast.Module]) -> set[str]:
+    names = {WebUIError.__name__}
+    classes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    for _ in range(6):
+        names |= {c.name for c in classes if names & {ast.unparse(base) for base in c.bases}}
+    return names
+
+
+def _texts_of(tree: ast.Module, errors: set[str]) -> Iterator[str]:
+    known: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            known.setdefault(node.targets[0].id, []).append(node.value)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+        if name in errors:
+            said = [
+                *node.args[:2],
+                *(k.value for k in node.keywords if k.arg in ("message", "hint")),
+            ]
+        elif name in WARNERS:
+            said = node.args[-1:]
+        else:
+            continue
+        for expression in said:
+            yield from _read(expression, known)
+
+
+def _read(node: ast.expr, known: dict[str, list[ast.expr]]) -> Iterator[str]:
+    """The texts that an expression can be, values as ``SLOT``."""
+    if isinstance(node, ast.Constant):
+        yield node.value if isinstance(node.value, str) else SLOT
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(v.value if isinstance(v, ast.Constant) else SLOT for v in node.values)  # type: ignore[misc]
+    elif isinstance(node, ast.IfExp):
+        yield from _read(node.body, known)
+        yield from _read(node.orelse, known)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        sides = [list(_read(side, known)) for side in (node.left, node.right)]
+        yield from ("".join(pair) for pair in itertools.product(*sides))
+    elif isinstance(node, ast.Name) and node.id in known:
+        for value in known[node.id]:
+            yield from _read(value, {})
+    else:
+        yield SLOT
+
+
+def _numbered(text: str) -> str:
+    numbers = itertools.count()
+    text = text.strip()
+    return "".join(f"{{{next(numbers)}}}" if sign == SLOT else sign for sign in text)

@@ -1,0 +1,86 @@
+"""What rooms say in English, on Chinese pages: the table against the source, and the lookup."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.testclient import TestClient
+
+from tests.ui.raised_texts import raised_texts
+from webui.errors import ParamsError
+from webui.ui import cards, said
+from webui.ui.said import error_in_language, in_language
+
+ENGLISH_STILL = Path(__file__).parents[1] / "data" / "said_in_english.txt"
+"""Templates that have no Chinese yet, one a line; the list may only become shorter."""
+
+
+def _table() -> dict[str, str]:
+    return said.json.loads(said.FILE.read_text("utf-8"))
+
+
+def test_texts_when_raised_then_have_chinese_or_are_listed_as_missing() -> None:
+    raised, table = raised_texts(), _table()
+    still = set(ENGLISH_STILL.read_text("utf-8").splitlines())
+    assert raised - set(table) - still == set(), "add their Chinese to webui/ui/said_zh.json"
+    assert set(table) - raised == set(), "nobody says these any more"
+    assert still - raised == set() and still & set(table) == set(), "take these out of the list"
+
+
+def test_templates_when_chinese_then_hold_the_same_values_and_no_other() -> None:
+    for english, chinese in _table().items():
+        gaps = re.compile(r"\{\d\}")
+        assert sorted(gaps.findall(english)) == sorted(gaps.findall(chinese)), english
+        assert re.search(r"[\u4e00-\u9fff，。：]", chinese), english
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("Choose another picture.", "请选择另一张图片。"),
+        ("There is no board {0} {x}.", "没有画板 {0} {x}。"),
+        ("ControlNet 2: There is no board a: b.", "ControlNet 2：没有画板 a: b。"),
+        ("[Errno 13] Permission denied: '/x'", "[Errno 13] Permission denied: '/x'"),
+    ],
+)
+def test_sentence_when_known_is_said_in_chinese_with_its_own_values(
+    english: str, chinese: str
+) -> None:
+    assert in_language(english, "zh") == chinese
+    assert in_language(english, "en") == english
+
+
+def test_failed_job_is_told_in_chinese_from_its_row_and_its_values_are_escaped() -> None:
+    error = {"message": "There is no board <b>.", "hint": "Choose one.", "code": "library"}
+    html = cards.failure_card(error, 1, "zh")
+    assert "没有画板 &lt;b&gt;。" in html and "Choose one." not in html
+    assert "训练正在等待。" in cards.warnings_list(["The training waits."], "zh")
+
+
+def test_refused_request_when_of_the_page_is_answered_in_its_language() -> None:
+    app = FastAPI()
+
+    @app.exception_handler(HTTPException)
+    async def before(_request: object, err: HTTPException) -> said.Response:
+        return said.Response(str(err.detail), err.status_code)
+
+    app.add_exception_handler(HTTPException, said.error_answer(before))  # type: ignore[arg-type]
+
+    @app.get("/ui/x")
+    @app.get("/sdapi/x")
+    def refuse() -> None:
+        try:
+            raise ParamsError("There is no board a.", "Choose one.")
+        except ParamsError as err:
+            raise HTTPException(422, str(err)) from err
+
+    client = TestClient(app)
+    zh, en = {"Accept-Language": "zh-CN"}, {"Accept-Language": "en"}
+    assert client.get("/ui/x", headers=zh).text == "没有画板 a。 请选择一张图片。"
+    assert client.get("/ui/x", headers=en).text == "There is no board a. Choose one."
+    assert client.get("/sdapi/x", headers=zh).text == "There is no board a. Choose one."
+    assert error_in_language(ParamsError("Own words."), "zh") == "Own words."
