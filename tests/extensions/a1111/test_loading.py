@@ -132,6 +132,7 @@ def test_gradio_when_imported_by_a_script_then_older_ways_work_there_alone(
 
     module = loaded.modules["small/main.py"]
     assert gr.update(value="c", visible=False) == module.CHANGE
+    assert module.box.get_config()["label"] == "b" and module.box.get_config()["value"] == "a"
     assert module.IS_ONE and isinstance(module.box, gr.Textbox) and module.box.container is False
     assert not hasattr(gr, "Box") and not hasattr(gr.Textbox, "style")
 
@@ -186,3 +187,12 @@ assert "torch" not in sys.modules and "modules" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_script_when_it_never_comes_to_an_end_then_is_given_up(
+    script: MakeFolder, host: MakeHost, example: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.extensions.a1111.host.LOAD_SECONDS", 0.3)
+    loaded = host(script("while True:\n    pass"))
+    assert "longer than 0.3 s" in loaded.folders["small"].problem
+    assert loaded.classes == []

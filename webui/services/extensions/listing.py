@@ -15,7 +15,8 @@ def list_extensions(room: ExtensionRoom) -> list[dict[str, Any]]:
         For each: ``name``, ``title``, ``description``, ``version``, ``path``, ``is_built_in``,
         ``kind``; ``state`` (``on``, ``off``, ``broken``: it cannot be loaded, ``left out``: it
         failed too often) with ``why``; ``enabled``; ``seconds`` that loading took; ``troubles``;
-        ``settings`` with their ``values``; ``tabs``; ``has_worker_part``.
+        ``notes`` and ``wants_install`` of A1111 folders; ``settings`` with their ``values``;
+        ``tabs``; ``has_worker_part``.
     """
     return [_listed(room, known) for known in room.all()]
 
@@ -34,6 +35,8 @@ def _listed(room: ExtensionRoom, known: Known) -> dict[str, Any]:
         "state": state[0],
         "why": state[1],
         "seconds": round(known.seconds, 4),
+        "notes": room.scripts.notes(known.name) if room.scripts else [],
+        "wants_install": room.scripts.wants_install(known.name) if room.scripts else False,
         "troubles": [trouble.to_json() for trouble in room.fence.troubles(known.name)],
         "has_worker_part": extension.model is not None,
         "settings": [one.to_page() for one in known.settings.values()],

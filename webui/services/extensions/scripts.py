@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.checkpoints.catalog import Catalog
+from webui.errors import ParamsError
 from webui.extension_forms import AnyField, Form, Words
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.host import Host, LoadedFolder, Names, Places
+from webui.extensions.a1111.installing import Consents, Installed, install
 from webui.extensions.a1111.mapping import job_of
 from webui.extensions.a1111.pieces import extra_flags, page_files, translations
 from webui.extensions.a1111.reading import field_of, setting_field
@@ -85,6 +87,7 @@ class ScriptRoom:
         self._facts = dict(facts)
         self._prints: dict[str, str] = {}
         self._extra: dict[str, Any] = {}
+        self._consents = Consents(places.data / "data" / "a1111-installs.json")
         self._steps: dict[str, dict[str, dict[str, str]]] = {}
         self._lock = threading.RLock()
         self._drawn: set[str] = set()
@@ -197,6 +200,30 @@ class ScriptRoom:
         """What people should know of a folder beside its troubles."""
         loaded = self.host.folders.get(name) if self.host else None
         return loaded.notes if loaded else []
+
+    # install.py
+
+    def wants_install(self, name: str) -> bool:
+        """True for a folder with an ``install.py`` that nobody has agreed to as it is now."""
+        folder = self._folder(name)
+        return folder is not None and self._consents.wants(folder)
+
+    def install(self, name: str) -> Installed:
+        """Run a folder's ``install.py``: a person has just said so.
+
+        Raises:
+            ParamsError: No A1111 folder of that name is there. ExtensionError: See ``install``.
+        """
+        folder = self._folder(name)
+        if folder is None:
+            raise ParamsError(f"No folder for A1111 is called {name[:80]!r}.", field="extension")
+        constraints = self._places.program / "requirements" / "constraints.txt"
+        return install(folder, self._consents, self._places.program, constraints)
+
+    def _folder(self, name: str) -> A1111Folder | None:
+        named = (k.extension for k in self._room.all() if k.name == name)
+        found = next((one for one in named if one.kind == A1111), None)
+        return None if found is None else A1111Folder(found.path)
 
     # The page
 

@@ -104,7 +104,7 @@ def connect_paste(button: Any, fields: Any, input_comp: Any, *args: Any, **kwarg
         changes = [value_for(field[1], read) for field in fields]
         return [gr.update() if value is None else gr.update(value=value) for value in changes]
 
-    button.click(paste, [input_comp], [field[0] for field in fields], api_name=False)
+    button.click(paste, [input_comp], [field[0] for field in fields], api_visibility="private")
 
 
 def value_for(target: Any, read: dict[str, Any]) -> Any:

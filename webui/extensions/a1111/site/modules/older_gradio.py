@@ -83,6 +83,8 @@ def adapted(made: type[Any]) -> type[Any]:
     def begin(self: Any, *args: Any, **kwargs: Any) -> None:
         made.__init__(self, *args, **fitting(kwargs, known))
 
+    looks_like(begin, made)
+
     def style(self: Any, **kwargs: Any) -> Any:
         for name in ("container", "height", "columns", "scale", "min_width"):
             value = kwargs.get(name, kwargs.get("grid") if name == "columns" else None)
@@ -103,6 +105,12 @@ def adapted(made: type[Any]) -> type[Any]:
     }  # fmt: skip
     own = Meta(made.__name__, (made,), parts)
     return own
+
+
+def looks_like(begin: Any, made: type[Any]) -> None:
+    """Give a constructor the signature of the present one: Gradio tells the page of a field what
+    stands there."""
+    begin.__signature__ = inspect.signature(made.__init__)
 
 
 def fitting(kwargs: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:

@@ -41,15 +41,15 @@ def create_refresh_button(
         return changes if len(changes) > 1 else changes[0]
 
     button = ToolButton(value=refresh_symbol, elem_id=elem_id)
-    button.click(refresh, [], components, api_name=False)
+    button.click(refresh, [], components, api_visibility="private")
     return button
 
 
 def setup_dialog(button_show: Any, dialog: Any, *, button_close: Any = None) -> None:
     """A panel that one button shows and another hides."""
-    button_show.click(lambda: gr.update(visible=True), [], [dialog], api_name=False)
+    button_show.click(lambda: gr.update(visible=True), [], [dialog], api_visibility="private")
     if button_close is not None:
-        button_close.click(lambda: gr.update(visible=False), [], [dialog], api_name=False)
+        button_close.click(lambda: gr.update(visible=False), [], [dialog], api_visibility="private")
 
 
 def create_output_panel(tabname: str, outdir: str, toprow: Any = None) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from .older_gradio import adapted
+from .older_gradio import adapted, looks_like
 
 __all__ = [
     "DropdownEditable", "DropdownMulti", "FormColorPicker", "FormComponent", "FormGroup",
@@ -29,6 +29,7 @@ def _kind(name: str, made: type[Any], **usual: Any) -> Any:
     def begin(self: Any, *args: Any, **kwargs: Any) -> None:
         parent.__init__(self, *args, **{**usual, **kwargs})
 
+    looks_like(begin, made)
     return kind(name, (parent, FormComponent), {"__init__": begin, "__module__": __name__})
 
 
@@ -55,7 +56,7 @@ class InputAccordion(adapted(gr.Checkbox)):  # type: ignore[misc]
         self.panel = gr.Column(visible=bool(value), elem_classes="dq-panel", min_width=0)
         self.accordion_id = f"{kwargs.get('elem_id') or self._id}-panel"
         self.change(lambda on: gr.update(visible=bool(on)), self, self.panel, queue=False,
-                    show_progress="hidden", api_name=False)  # fmt: skip
+                    show_progress="hidden", api_visibility="private")  # fmt: skip
 
     def get_block_name(self) -> str:
         return "checkbox"
@@ -70,3 +71,6 @@ class InputAccordion(adapted(gr.Checkbox)):  # type: ignore[misc]
 
     def __exit__(self, *error: Any) -> None:
         self.panel.__exit__(*error)
+
+
+looks_like(InputAccordion.__init__, gr.Checkbox)
