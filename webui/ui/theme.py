@@ -18,7 +18,7 @@ FONTS = (
 MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono", "monospace")
 
 AZURE = gr.themes.Color(
-    c50="#eef6fa", c100="#d8eaf3", c200="#b4d6e7", c300="#84bad5", c400="#4f9abf", c500="#2f7fa8",
+    c50="#eef6fa", c100="#d8eaf3", c200="#b4d6e7", c300="#84bad5", c400="#4f9abf", c500="#276f96",
     c600="#23688d", c700="#1e5473", c800="#1c4660", c900="#193a50", c950="#0f2534", name="azure",
 )  # fmt: skip
 INK = gr.themes.Color(
@@ -78,6 +78,10 @@ def make_theme() -> gr.themes.Base:
         block_title_text_weight="500",
         block_info_text_color="*neutral_500",
         block_info_text_color_dark="*neutral_400",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        input_placeholder_color="*neutral_600",
+        input_placeholder_color_dark="*neutral_400",
         block_shadow="none",
         input_background_fill="*neutral_50",
         input_background_fill_dark="*neutral_800",

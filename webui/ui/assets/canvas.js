@@ -119,7 +119,7 @@
         button('fit', () => this.fit()),
       );
       group(button('open', () => this.file.click()), button('remove', () => this.remove()));
-      this.pane = make('div', 'dq-canvas-view', {tabindex: '0', 'aria-label': text(`canvas_${this.mode}_pane`), role: 'img'});
+      this.pane = make('div', 'dq-canvas-view', {tabindex: '0', 'aria-label': text(`canvas_${this.mode}_pane`), role: 'group'});
       this.screen = make('canvas', 'dq-canvas-screen');
       this.note = make('button', 'dq-canvas-empty', {type: 'button'});
       this.note.addEventListener('click', () => this.file.click());

@@ -94,36 +94,43 @@
     }
 
     block(form) {
-      const box = make('details', 'dq-ext', {'data-name': form.name});
+      const block = make('div', 'dq-ext', {'data-name': form.name});
+      const box = make('details');
       box.open = this.open.has(form.name);
       box.addEventListener('toggle', () => this.open[box.open ? 'add' : 'delete'](form.name));
+      block.append(box);
       const head = make('summary', 'dq-ext-head');
       head.append(make('span', '', {}, words(form.title)));
       if (form.has_switch) {
         const flip = make('input', 'dq-ext-switch', {type: 'checkbox', role: 'switch', 'aria-label': words(form.title)});
         flip.checked = this.isOn(form);
-        flip.addEventListener('click', (event) => event.stopPropagation());
         flip.addEventListener('change', () => {
           this.write(form, {on: flip.checked});
           if (flip.checked && form.fields.length) box.open = true;
         });
-        head.append(flip);
+        block.append(flip); // beside the summary: a control in a control cannot be reached by everyone
       }
       const body = make('div', 'dq-plot dq-ext-body');
       body.append(...form.fields.map((field) => this.field(form, field)));
       box.append(head, body);
       requestAnimationFrame(() => this.show(form));
-      return box;
+      return block;
     }
 
     show(form) {
       for (const field of form.fields) {
-        const wish = field.visible_if;
         const part = this.root.querySelector(`[data-name="${form.name}"] [data-field="${field.name}"]`);
-        if (!part || !wish) continue;
-        const other = form.fields.find((one) => one.name === wish.field);
-        part.hidden = !other || !wish.values.includes(this.value(form, other));
+        if (part) part.hidden = !this.isInSight(form, field);
       }
+    }
+
+    // What a field depends on must be in sight too.
+    isInSight(form, field, depth = 0) {
+      const wish = field.visible_if;
+      if (!wish) return true;
+      const other = form.fields.find((one) => one.name === wish.field);
+      if (!other || depth > form.fields.length) return false;
+      return wish.values.includes(this.value(form, other)) && this.isInSight(form, other, depth + 1);
     }
 
     field(form, field) {

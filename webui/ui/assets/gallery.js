@@ -56,8 +56,6 @@
       const main = make('section', 'dq-gal-main');
       this.scroll = make('div', 'dq-gal-scroll');
       this.space = make('div', 'dq-gal-space');
-      this.space.setAttribute('role', 'listbox');
-      this.space.setAttribute('aria-multiselectable', 'true');
       this.space.setAttribute('aria-label', say('gal_pictures'));
       this.scroll.append(this.space);
       this.scroll.addEventListener('scroll', () => this.show(), {passive: true});
@@ -309,6 +307,7 @@
       const last = Math.min(this.total, (Math.ceil((top + this.scroll.clientHeight) / (side + GAP)) + 2) * across);
       if (!this.total) { this.showNothing(); return; }
       this.space.querySelector('.dq-gal-none')?.remove();
+      this.asList(true);
       const there = new Map([...this.space.children].map((child) => [Number(child.dataset.index), child]));
       for (const [index, child] of there) {
         const picture = this.pictures[index];
@@ -330,10 +329,18 @@
 
     keyOf(picture) { return `${picture.id} ${picture.stars} ${picture.version}`; }
 
+    /* A list of choices must have some: an empty one is not told as a list. */
+    asList(hasPictures) {
+      this.space.setAttribute('role', hasPictures ? 'listbox' : 'group');
+      if (hasPictures) this.space.setAttribute('aria-multiselectable', 'true');
+      else this.space.removeAttribute('aria-multiselectable');
+    }
+
     showNothing() {
       const {place, text} = this.wish;
       const key = text ? 'gal_none' : place === 'trash' ? 'gal_empty_trash' : place.startsWith('board') ? 'gal_empty_board' : 'gal_empty';
       this.space.style.height = '';
+      this.asList(false);
       this.space.replaceChildren(make('p', 'dq-gal-none', say(key)));
       this.mark();
     }
