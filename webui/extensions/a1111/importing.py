@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from webui.extensions.loading import add_packages
+
 SITE = Path(__file__).resolve().parent / "site"
 OURS = ("modules", "launch")
 """Top names of what lies in ``site/``."""
@@ -98,7 +100,7 @@ class Imports:
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
             if _is_ours(name) or (file and self.finder.holds(Path(file))):
-                del sys.modules[name]
+                sys.modules.pop(name, None)
         sys.modules.update(self._kept)
 
     def forget(self, folder: Path) -> None:
@@ -106,7 +108,7 @@ class Imports:
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
             if file and Path(file).is_relative_to(folder):
-                del sys.modules[name]
+                sys.modules.pop(name, None)
 
     @property
     def present(self) -> Path | None:
@@ -118,6 +120,7 @@ class Imports:
         """Its folder first on ``sys.path``, and what ``scripts.basedir()`` answers."""
         if folder not in self.finder.roots:
             self.finder.roots.append(folder)
+        add_packages(folder)
         before = list(sys.path)
         sys.path.insert(0, str(folder))
         self._present.append(folder)
