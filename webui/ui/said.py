@@ -82,11 +82,16 @@ def _chinese(sentence: str, depth: int) -> str:
         if not (sentence.startswith(head) and sentence.endswith(tail)):
             continue
         if found := pattern.fullmatch(sentence):
-            values = found.groupdict()
-            if depth:
-                values = {name: _chinese(value, depth - 1) for name, value in values.items()}
-            return _GAP.sub(lambda gap: values[f"v{gap[1]}"], chinese)
+            return _filled(chinese, found, depth)
     return sentence
+
+
+def _filled(chinese: str, found: re.Match[str], depth: int) -> str:
+    def value(gap: re.Match[str]) -> str:
+        text = found[f"v{gap[1]}"]
+        return _chinese(text, depth - 1) if depth else text
+
+    return _GAP.sub(value, chinese)
 
 
 @cache
