@@ -521,6 +521,14 @@ OPTIONS: tuple[Option, ...] = (
         is_live=False,
     ),
     Option(
+        "extensions_index",
+        "https://raw.githubusercontent.com/AUTOMATIC1111/stable-diffusion-webui-extensions/"
+        "master/index.json",
+        "Where the list of available extensions lies",
+        api_restricted=True,
+        is_live=False,
+    ),
+    Option(
         "extension_settings",
         {},
         "What was chosen in the settings of extensions",

@@ -139,6 +139,11 @@ class Settings:
         return is_loopback(self.host) and not self.share and not self.guest_logins
 
     @property
+    def may_install_extensions(self) -> bool:
+        """Whether the page may install, update and remove extensions, which run as the program."""
+        return self.is_private or bool(self.flags.get("enable_insecure_extension_access"))
+
+    @property
     def asks_here(self) -> bool:
         """The person at this machine needs a password, too: one was given, or from other machines
         the same port is reached."""
@@ -207,6 +212,10 @@ def _add_server_flags(group: Any) -> None:
         "--disable-extra-extensions", action="store_true",
         help="load no extensions but those that came with the program",
     )  # fmt: skip
+    add(
+        "--enable-insecure-extension-access", action="store_true",
+        help="let the page install, update and remove extensions although others reach it",
+    )  # fmt: skip
 
 
 _UPSCALER_FLAGS = ("realesrgan", "swinir", "scunet", "dat", "bsrgan")
@@ -273,7 +282,6 @@ _IGNORED_SWITCHES = (
     "skip-version-check", "skip-python-version-check", "skip-prepare-environment",
     "skip-load-model-at-start", "skip-install", "reinstall", "reinstall-torch",
     "reinstall-xformers", "update-check", "update-all-extensions",
-    "enable-insecure-extension-access",
     "no-download-sd-model",
     "do-not-download-clip", "disable-safe-unpickle", "allow-code", "test-server",
     "no-progressbar-hiding", "disable-console-progressbars", "enable-console-prompts",

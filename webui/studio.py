@@ -62,6 +62,7 @@ from webui.services.downloads import Downloads
 from webui.services.embedding_list import EmbeddingList
 from webui.services.extensions.room import ExtensionRoom, Refreshed
 from webui.services.extensions.scripts import ScriptRoom, script_names, script_words
+from webui.services.extensions.store import Store
 from webui.services.extensions.watch import WorkerWatch
 from webui.services.forever import Forever
 from webui.services.forms.completion import Completion, tag_folders
@@ -184,6 +185,11 @@ class Studio:
             models=folders.models,
             switched_off=_extensions_off(settings),
         )
+        self.extension_store = Store(
+            self.extensions, folders.data / "extensions", self.downloads.network,
+            is_allowed=settings.may_install_extensions, public_only=not settings.is_private,
+            refresh=self.refresh_extensions,
+        )  # fmt: skip
         self.weights = NamedWeights(self.catalog, self.extensions.offered)
         self.extensions.scripts = self._scripts()
         self.extensions.scripts.refresh()
@@ -266,6 +272,7 @@ class Studio:
         self.announce_closing()
         self.supervisor.stop(grace_seconds=5)
         self.extension_watch.stop()
+        self.extension_store.close()
         self.extensions.close()
         if self.extensions.scripts is not None:
             self.extensions.scripts.close()

@@ -6,11 +6,12 @@ Nothing of an extension is run here; what cannot be read becomes its ``problem``
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ else:  # the same grammar, read by what our training files are read with
 
 MANIFEST = "extension.toml"
 WEB, MODEL = "web.py", "model.py"
+PACKAGES = ".packages"
+"""In an extension's folder: Python packages that were installed for it alone."""
 OFFERS = ("samplers", "schedules", "upscalers", "face_restorers", "taggers")
 """What an extension's worker part can add to the program's own lists."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
@@ -153,7 +156,7 @@ def _folder(path: Path) -> Extension:
         manifest,
         web if web.is_file() else None,
         model if model.is_file() else None,
-        prints=fingerprint(path.rglob("*.py")),
+        prints=fingerprint(sources(path)),
     )
     return replace(extension, problem=_problem(extension))
 
@@ -183,7 +186,7 @@ def _problem(extension: Extension) -> str:
     unknown = [kind for kind in manifest.offers if kind not in OFFERS]
     if unknown:
         return f"{MANIFEST} offers {unknown[0]!r}; an extension can offer {', '.join(OFFERS)}."
-    return missing_packages(manifest.requires)
+    return missing_packages(manifest.requires, extension.path)
 
 
 def _bad_name(name: str) -> str:
@@ -193,30 +196,31 @@ def _bad_name(name: str) -> str:
     )
 
 
-def missing_packages(requires: Iterable[str]) -> str:
+def missing_packages(requires: Iterable[str], folder: Path) -> str:
     """Which required packages are not there, in a sentence; '' when all are.
 
     Args:
         requires: Each as ``name`` or ``name>=1.2``.
+        folder: The extension's, which may hold packages of its own.
     """
-    missing = [text for text in requires if not _is_there(text)]
+    places = [*sys.path, str(folder / PACKAGES)]
+    missing = [text for text in requires if not _is_there(text, places)]
     if not missing:
         return ""
     return (
-        f"It needs packages that are not installed: {', '.join(missing)}. Install them into the "
-        "program's environment and press Refresh."
+        f"It needs packages that are not installed: {', '.join(missing)}. Install them in the "
+        "Extensions tab, or into the program's environment, and press Refresh."
     )
 
 
-def _is_there(required: str) -> bool:
+def _is_there(required: str, places: list[str]) -> bool:
     read = _REQUIRED.fullmatch(required)
     if read is None:
         return False
-    try:
-        found = version(read[1])
-    except (PackageNotFoundError, ValueError):
+    found = next(iter(distributions(name=read[1], path=places)), None)
+    if found is None:
         return False
-    return read[2] is None or _numbers(found) >= _numbers(read[2])
+    return read[2] is None or _numbers(found.version) >= _numbers(read[2])
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -242,6 +246,13 @@ def _free_name(name: str, taken: set[str]) -> str:
     while f"{name}-{number}" in taken:
         number += 1
     return f"{name}-{number}"
+
+
+def sources(folder: Path) -> Iterator[Path]:
+    """The Python files of an extension, without those of packages and of git."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in names if name.endswith(".py"))
 
 
 def fingerprint(files: Iterable[Path]) -> str:

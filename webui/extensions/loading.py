@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from webui.errors import ExtensionError
-from webui.extensions.folders import Extension
+from webui.extensions.folders import PACKAGES, Extension
 
 Part = Literal["web", "model"]
 PACKAGE = "danqing_extensions"
@@ -38,6 +40,7 @@ def import_part(extension: Extension, part: Part) -> ModuleType:
     package = _package(extension)
     forget(extension.name)
     _make_package(package, extension.path)
+    add_packages(extension.path)
     name = f"{package}.{part}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None, "a file that ends in .py"
@@ -57,6 +60,15 @@ def forget(name: str) -> None:
     package = f"{PACKAGE}.{_identifier(name)}"
     for known in [m for m in sys.modules if m == package or m.startswith(f"{package}.")]:
         del sys.modules[known]
+
+
+def add_packages(folder: Path) -> None:
+    """Let an extension find the packages of its own folder: after everything else, so that they
+    never stand in for what the program has."""
+    path = str(folder / PACKAGES)
+    if os.path.isdir(path) and path not in sys.path:
+        sys.path.append(path)
+        importlib.invalidate_caches()
 
 
 def _package(extension: Extension) -> str:

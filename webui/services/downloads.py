@@ -104,7 +104,7 @@ class Downloads:
 
     def offers(self, link: str, kind: str = "") -> list[Offer]:
         """The files behind a link; see ``hubs.offers``, whose errors it has."""
-        return offers(link, self._network(), kind)
+        return offers(link, self.network(), kind)
 
     def add(self, offer: Offer) -> int:
         """Get a file that was offered.
@@ -232,7 +232,8 @@ class Downloads:
         """
         write_mirrors(self._folders.mirrors, text)
 
-    def _network(self) -> Network:
+    def network(self) -> Network:
+        """How files are asked for: the rules, the mirrors as they are listed now."""
         mirrors = read_mirrors(self._folders.mirrors)
         return Network(Rules(self.keys, self._public_only, mirrors.servers()), mirrors)
 
@@ -282,7 +283,7 @@ class Downloads:
                 self._states.pop(download_id, None)
 
     def _fetch(self, found: Download) -> Path:
-        watch, network = _Watch(self, found.id), self._network()
+        watch, network = _Watch(self, found.id), self.network()
         known = BY_NAME.get(found.known)
         if known is not None:
             packages = self._folders.database.parent / "packages"

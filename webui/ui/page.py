@@ -14,6 +14,7 @@ from webui.ui import (
     a1111_page,
     cost,
     draft,
+    extensions_tab,
     gallery,
     img2img,
     models_tab,
@@ -104,6 +105,8 @@ def _draw(studio: Studio, tabs_of_scripts: list[a1111_page.Tab]) -> Page:
             models = models_tab.draw(studio)
         with gr.Tab(label("tab_queue"), id="queue"):
             queue = queue_tab.draw(studio)
+        with gr.Tab(label("tab_extensions"), id="extensions"):
+            extensions_tab.draw()
         with gr.Tab(label("tab_settings"), id="settings"):
             settings_tab.draw()
         a1111_page.place_tabs(tabs_of_scripts)

@@ -24,6 +24,7 @@ from webui.services.follow_ups import input_of
 from webui.ui.a1111_page import make_a1111_routes
 from webui.ui.control_panel import make_control_routes
 from webui.ui.extension_panels import make_extension_routes
+from webui.ui.extensions_routes import make_store_routes
 from webui.ui.extra_networks_routes import make_card_routes
 from webui.ui.gallery_routes import make_gallery_routes
 from webui.ui.input_routes import make_input_routes
@@ -152,6 +153,7 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
         make_train_routes(studio, login, lambda job, user: _find_job(studio, job, user))
     )
     router.include_router(make_plot_routes(studio))
+    router.include_router(make_store_routes(studio))
     router.include_router(make_extension_routes(studio))
     router.include_router(make_a1111_routes(studio))
     router.include_router(make_control_routes(studio))

@@ -41,6 +41,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "tab_img2img": ("img2img", "图生图"),
     "tab_png_info": ("PNG Info", "图片信息"),
     "tab_queue": ("Queue", "队列"),
+    "tab_extensions": ("Extensions", "扩展"),
     "tab_settings": ("Settings", "设置"),
     # Quicksettings
     "checkpoint": ("Stable Diffusion checkpoint", "Stable Diffusion 模型"),

@@ -38,13 +38,13 @@ TITLES = {
 """Buttons that show only a sign, and the text that names them."""
 STYLES = (
     "style.css", "canvas.css", "extra_networks.css", "gallery.css", "train.css", "plots.css",
-    "extension_panels.css", "control_panel.css", "words.css", "settings.css",
+    "extension_panels.css", "extensions.css", "control_panel.css", "words.css", "settings.css",
 )  # fmt: skip
 SCRIPTS = (
     "texts.js", "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js",
     "extra_networks.js", "gallery.js", "gallery_view.js", "plots.js", "extension_panels.js",
     "control_panel.js",
-    "words.js", "kit.js", "settings.js", "train.js", "page.js", "dropping.js",
+    "extensions.js", "words.js", "kit.js", "settings.js", "train.js", "page.js", "dropping.js",
 )  # fmt: skip
 """In the order in which they build upon each other."""
 _OF_SCRIPTS = (

@@ -10,7 +10,7 @@ from typing import Any
 from webui.extension_forms import AnyField, Choice, Number, Switch, Text, Whole, Words
 from webui.extensions.a1111.folder import is_a1111_folder
 from webui.extensions.a1111.options import OptionInfo
-from webui.extensions.folders import Extension, fingerprint
+from webui.extensions.folders import Extension, fingerprint, sources
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _MARKUP = re.compile(r"<[^>]+>")
@@ -21,7 +21,7 @@ def read_a1111(path: Path) -> Extension | None:
     """A folder of A1111's as one of our extensions; None when it is none."""
     if not is_a1111_folder(path):
         return None
-    files = [*path.rglob("*.py"), path / "metadata.ini", path / "style.css"]
+    files = [*sources(path), path / "metadata.ini", path / "style.css"]
     return Extension(path.name.lower(), path, "a1111", prints=fingerprint(files))
 
 

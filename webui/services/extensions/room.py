@@ -168,7 +168,8 @@ class ExtensionRoom:
                 self._unload(name)
             for name in found if tries_again else changed:
                 self.fence.forget(name)
-            self._known = {n: self._known.get(n) or Known(e) for n, e in found.items()}
+            kept = {n: known for n, known in self._known.items() if n not in changed}
+            self._known = {n: kept.get(n) or Known(e) for n, e in found.items()}
             self._load_wanted()
             self._refresh_scripts()
             new = tuple(name for name in found if name not in before)
