@@ -206,7 +206,7 @@ BAD_VALUES = [
     (422, {"styles": "one"}, "styles"),
     (422, {"script_name": "deforum"}, "Script 'deforum' not found"),
     (422, {"script_name": "x/y/z plot"}, "has no values"),
-    (422, {"alwayson_scripts": {"ControlNet": {"args": []}}}, "Script 'ControlNet' not found"),
+    (422, {"alwayson_scripts": {"AnimateDiff": {"args": []}}}, "Script 'AnimateDiff' not found"),
     (500, {"refiner_checkpoint": "other"}, "Could not find checkpoint with name other"),
     (422, {"override_settings": {"CLIP_stop_at_last_layers": 99}}, "CLIP_stop_at_last_layers"),
     (422, {"override_settings": {"samples_format": "bmp"}}, "samples_format was"),
