@@ -69,7 +69,8 @@ class FormField(BaseModel):
         infotext: Recipe key under which a picture tells the value; empty = it tells none. It is
             written where the form is switched on; where it has no switch, when the value is
             another than ``default``. Pasting the recipe puts it back.
-        visible_if: None = always in sight. A field out of sight keeps its value.
+        visible_if: None = always in sight; the other field must be in sight, too. A field out of
+            sight keeps its value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -213,11 +214,13 @@ class ModelFile(FormField):
     Attributes:
         folder: A folder's name below models/, such as ``"ControlNet"``.
         endings: Of files that are offered.
+        otherwise: Names of files of which the first that is there serves while none is chosen.
     """
 
     kind: ClassVar[str] = "file"
     folder: str = Field(pattern=r"^[\w][\w .-]*$")
     endings: tuple[str, ...] = (".safetensors",)
+    otherwise: tuple[str, ...] = ()
     default: str = ""
 
     def checked(self, value: Any) -> Value:

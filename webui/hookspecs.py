@@ -390,6 +390,19 @@ class Hooks:
         ...
 
     @_moment("web", "changed")
+    def scripts_read(
+        self, scripts: dict[str, Any], warn: Callable[[str], None]
+    ) -> dict[str, Any] | None:
+        """A request over the API names ``alwayson_scripts``. Extensions are asked for by their
+        names without this; it is for other programs' names.
+
+        Args:
+            scripts: Name → entry, such as ``{"args": […]}``; those of A1111 folders are not there.
+            warn: Tells the client what is not followed.
+        """
+        ...
+
+    @_moment("web", "changed")
     def infotext_read(self, pairs: dict[str, str]) -> dict[str, str] | None:
         """A recipe was read, to fill a form or a request: all its pairs as text. Values of declared
         fields come back by themselves; this is for old spellings and other programs' keys."""

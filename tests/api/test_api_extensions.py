@@ -77,6 +77,16 @@ def test_extension_when_asked_wrongly_then_422_names_what_is_wrong(
     assert answer.status_code == 422 and told in answer.text
 
 
+def test_scripts_when_an_extension_reads_another_name_then_it_acts_and_says_so(
+    studio: Studio, client: TestClient
+) -> None:
+    entry = {"old words": {"args": {"word": "plum"}}}
+    answer = client.post("/sdapi/v1/txt2img", json={**WISH, "alwayson_scripts": entry})
+    assert answer.status_code == 200, answer.text
+    assert studio.params_of(studio.jobs.list()[0]).prompt == "a cat, plum"
+    assert "old words: now words_kept" in answer.json()["info"]
+
+
 def test_infotext_when_it_tells_of_an_extension_then_switches_it_on(
     studio: Studio, client: TestClient
 ) -> None:

@@ -91,12 +91,13 @@ def read_wish(
         CheckpointNotFoundError: There is nothing to paint with.
     """
     tab = "img2img" if isinstance(body, ImageToImageBody) else "txt2img"
+    body, told = _with_scripts_read(studio, body)
     check_scripts(body, extension_forms(studio, tab))
     overrides = {
         **(extra_overrides or {}), **(body.override_settings or {}), **dynamic_overrides(body),
     }  # fmt: skip
     overrides, notes = _known_overrides(studio, overrides)
-    notes.extend(dynamic_notes(body))
+    notes += [*told, *dynamic_notes(body)]
     notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
     try:
         request = make_request(studio, body, overrides)
@@ -109,6 +110,15 @@ def read_wish(
     is_kept = not body.value("override_settings_restore_afterwards") and not is_guest(user)
     keep = _changeable(overrides) if is_kept else {}
     return Wish(request, params, keep, tuple(notes))
+
+
+def _with_scripts_read(studio: Studio, body: SomeBody) -> tuple[SomeBody, list[str]]:
+    """The request with its scripts as extensions read them, and what they do not follow."""
+    notes: list[str] = []
+    if not body.alwayson_scripts:
+        return body, notes
+    read = studio.extensions.read_scripts(body.alwayson_scripts, notes.append)
+    return body.model_copy(update={"alwayson_scripts": read}), notes
 
 
 def _known_overrides(studio: Studio, overrides: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

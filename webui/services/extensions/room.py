@@ -460,8 +460,10 @@ class ExtensionRoom:
     def _files(self, known: Known, values: Mapping[str, Any]) -> dict[str, str]:
         found: dict[str, str] = {}
         for name, one in known.all_fields.items():
-            if isinstance(one, ModelFile) and values.get(name):
-                paths = (folder / one.folder / str(values[name]) for folder in self._models)
+            if isinstance(one, ModelFile):
+                chosen = values.get(name)
+                names = (str(chosen),) if chosen else one.otherwise
+                paths = (models / one.folder / file for file in names for models in self._models)
                 path = next((path for path in paths if path.is_file()), None)
                 if path is not None:
                     found[name] = str(path)
@@ -477,7 +479,13 @@ class ExtensionRoom:
             }  # fmt: skip
         return sorted(names, key=str.lower)
 
-    # Recipes
+    # Recipes and requests
+
+    def read_scripts(
+        self, scripts: Mapping[str, Any], warn: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """``alwayson_scripts`` as extensions want them; see ``hookspecs.scripts_read``."""
+        return self.plugins.change("scripts_read", dict(scripts), warn=warn)
 
     def read_recipe(self, pairs: Mapping[str, str]) -> tuple[dict[str, str], ExtensionValues]:
         """A recipe's pairs as extensions want them, and the values that stand in them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,14 @@ def rewrite_prompt(text: str, which: str, values: Values) -> str | None:
 @hook
 def params_resolved(params: Any, values: Values) -> Any:
     return params.model_copy(update={"steps": 0 if values["loud"] else params.steps + 1})
+
+
+@hook
+def scripts_read(scripts: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
+    if "old words" not in scripts:
+        return scripts
+    warn("old words: now words_kept")
+    return {"words_kept": scripts["old words"]}
 
 
 @hook
