@@ -8,8 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from webui.errors import ExtensionError
-from webui.services.extensions.commands import MOST_BYTES
+from webui.services.extensions.commands import MOST_BYTES, InstallError
 
 MOST_FILES: Final = 20_000
 _RESERVED: Final = frozenset(
@@ -27,25 +26,25 @@ def unpack(
     Returns:
         The folder that holds the files: the target, or the only folder in it.
     Raises:
-        ExtensionError: No zip; too much in it; a link, or a name that leads out of the folder.
+        InstallError: No zip; too much in it; a link, or a name that leads out of the folder.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
             entries = [one for one in zipped.infolist() if not one.is_dir()]
             if len(entries) > most_files:
-                raise ExtensionError(f"The zip holds more than {most_files} files.", _BY_HAND)
+                raise InstallError(f"The zip holds more than {most_files} files.", _BY_HAND)
             if sum(one.file_size for one in entries) > most_bytes:
                 told = f"The zip holds more than {most_bytes / 2**20:.0f} MiB."
-                raise ExtensionError(told, _BY_HAND)
+                raise InstallError(told, _BY_HAND)
             target.mkdir(parents=True)
             for entry in entries:
                 parts = _checked(entry)
                 if ".git" not in (part.lower() for part in parts):
                     _write(zipped, entry, target.joinpath(*parts))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as err:
-        raise ExtensionError(f"This is no zip file that can be read: {err}.") from err
+        raise InstallError(f"This is no zip file that can be read: {err}.") from err
     except OSError as err:
-        raise ExtensionError(f"The zip cannot be unpacked: {err.strerror or err}.") from err
+        raise InstallError(f"The zip cannot be unpacked: {err.strerror or err}.") from err
     return _root(target)
 
 
@@ -55,10 +54,10 @@ _BY_HAND = "Unpack it into the extensions folder by hand if you trust it."
 def _checked(entry: zipfile.ZipInfo) -> tuple[str, ...]:
     """The parts of an entry's name."""
     if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-        raise ExtensionError(f"The zip holds a link or a device: {entry.filename[:120]!r}.")
+        raise InstallError(f"The zip holds a link or a device: {entry.filename[:120]!r}.")
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or not path.parts or any(not _is_fine(part) for part in path.parts):
-        raise ExtensionError(
+        raise InstallError(
             f"The zip holds a file that would lie elsewhere: {entry.filename[:120]!r}."
         )
     return path.parts

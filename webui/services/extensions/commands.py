@@ -22,7 +22,13 @@ TOLD: Final = 1500
 """Characters of a program's last words that are told."""
 
 
-class CommandError(ExtensionError):
+class InstallError(ExtensionError):
+    """An extension cannot be fetched, put in or taken out."""
+
+    http_status = 422
+
+
+class CommandError(InstallError):
     """A program ended with a failure; ``said`` is the end of what it printed."""
 
 

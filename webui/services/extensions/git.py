@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from webui.errors import ExtensionError
-from webui.services.extensions.commands import run
+from webui.services.extensions.commands import InstallError, run
 
 MOST_CHANGES: Final = 200
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -79,10 +78,10 @@ class Git:
         Args:
             target: A folder that does not exist yet. branch: Or a tag; empty = the usual one.
         Raises:
-            CommandError, JobCancelled: As ``run``. ExtensionError: No such branch can exist.
+            CommandError, JobCancelled: As ``run``. InstallError: No such branch can exist.
         """
         if branch and not _BRANCH.fullmatch(branch):
-            raise ExtensionError(f"{branch[:80]!r} cannot be the name of a branch.")
+            raise InstallError(f"{branch[:80]!r} cannot be the name of a branch.")
         options = ["--depth", "1", "--no-tags", "--single-branch", "--template="]
         options += ["--branch", branch] if branch else []
         self._run(["clone", *options, "--", url, str(target)], target.parent, cancel, target)

@@ -12,7 +12,7 @@ from webui.checkpoints.download.asking import none_gave
 from webui.checkpoints.download.client import LinkError, SourceError, make_client, read_address
 from webui.checkpoints.download.fetch import Network, on_own_loop
 from webui.checkpoints.download.hubs import read_all
-from webui.errors import ExtensionError
+from webui.services.extensions.commands import InstallError
 
 MOST_BYTES: Final = 16 * 2**20
 MOST_ENTRIES: Final = 20_000
@@ -23,7 +23,7 @@ def fetch_index(url: str, network: Network) -> dict[str, Any]:
     """The list at an address: ``about``, ``tags`` with what they mean, ``extensions``.
 
     Raises:
-        DownloadError: It cannot be fetched. ExtensionError: It is no such list.
+        DownloadError: It cannot be fetched. InstallError: It is no such list.
     """
     return read_index(fetch_bytes(url, network, MOST_BYTES))
 
@@ -48,7 +48,7 @@ def read_index(data: bytes) -> dict[str, Any]:
     """The list in plain, checked data; entries without an address are left out.
 
     Raises:
-        ExtensionError: It is no such list.
+        InstallError: It is no such list.
     """
     try:
         told: Any = json.loads(data.decode("utf-8-sig"))
@@ -57,7 +57,7 @@ def read_index(data: bytes) -> dict[str, Any]:
         found = [_entry(one) for one in entries[:MOST_ENTRIES] if _has_address(one)]
         explained = {str(name): str(text) for name, text in tags.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
-        raise ExtensionError(
+        raise InstallError(
             "At this address is no list of extensions.", "Check the address of the list."
         ) from err
     return {"about": str(told.get("about") or ""), "tags": explained, "extensions": found}

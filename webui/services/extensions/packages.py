@@ -19,9 +19,8 @@ from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from webui.errors import ExtensionError
 from webui.extensions.folders import PACKAGES, Extension
-from webui.services.extensions.commands import CommandError, run
+from webui.services.extensions.commands import CommandError, InstallError, run
 
 PIP: Final = (sys.executable, "-m", "pip")
 _QUIET: Final = ("--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--quiet")
@@ -172,10 +171,10 @@ def install(
     """Put what was planned into the extension's folder: exactly the files that were shown.
 
     Raises:
-        ExtensionError: There are conflicts, or pip failed. JobCancelled: ``cancel`` was set.
+        InstallError: There are conflicts, or pip failed. JobCancelled: ``cancel`` was set.
     """
     if plan.conflicts:
-        raise ExtensionError(
+        raise InstallError(
             "Its packages do not go with this program: " + " ".join(plan.conflicts),
             "Install the extension without its packages, or look for another version of it.",
         )

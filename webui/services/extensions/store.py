@@ -22,13 +22,12 @@ import httpx
 
 from webui.checkpoints.download.client import public_addresses, read_address
 from webui.checkpoints.download.fetch import Network, on_own_loop
-from webui.errors import ExtensionError
 from webui.extensions.a1111.installing import Installed
 from webui.extensions.a1111.reading import read_a1111
 from webui.extensions.folders import PACKAGES, Extension, missing_packages, read_extension
 from webui.services.extensions import packages
 from webui.services.extensions.archives import unpack
-from webui.services.extensions.commands import CommandError
+from webui.services.extensions.commands import CommandError, InstallError
 from webui.services.extensions.git import Change, Git, Origin, read_origin
 from webui.services.extensions.index import (
     fetch_bytes,
@@ -45,14 +44,14 @@ MOST_PREPARED: Final = 8
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
 
-class AccessOffError(ExtensionError):
+class AccessOffError(InstallError):
     """Extensions may not be installed, updated or removed on this server."""
 
     code = "extension_access"
     http_status = 403
 
 
-class BusyError(ExtensionError):
+class BusyError(InstallError):
     """Another extension is being fetched."""
 
     code = "extension_busy"
@@ -153,7 +152,7 @@ class Store:
         """The list at an address; each entry with ``is_installed``.
 
         Raises:
-            AccessOffError; DownloadError, ExtensionError: See ``fetch_index``.
+            AccessOffError; DownloadError, InstallError: See ``fetch_index``.
         """
         self._check_allowed()
         told = fetch_index(url, self._network())
@@ -202,7 +201,7 @@ class Store:
         Args:
             name: Of its folder; empty = as the address ends.
         Raises:
-            AccessOffError, BusyError, ExtensionError, DownloadError: It cannot be had.
+            AccessOffError, BusyError, InstallError, DownloadError: It cannot be had.
             JobCancelled: It was stopped.
         """
         url = url.strip()
@@ -231,13 +230,13 @@ class Store:
         extension = self._own(name)
         origin = read_origin(extension.path)
         if origin is None or not origin.url:
-            raise ExtensionError(
+            raise InstallError(
                 f"{name} came from no git repository, so nothing tells of newer versions.",
                 "Remove it and install it anew.", plugin=name,
             )  # fmt: skip
         with self._working(name) as cancel:
             if edited := self._git.edited(extension.path, cancel):
-                raise ExtensionError(
+                raise InstallError(
                     f"Files of {name} were changed by hand: {', '.join(edited[:5])}.",
                     "An update would lose these changes. Undo them with git, then update.",
                     plugin=name,
@@ -260,7 +259,7 @@ class Store:
             return
         address = zip_address(url)
         if not address:
-            raise ExtensionError(
+            raise InstallError(
                 "The program git is not installed, and this site's zip files are not known.",
                 "Install git (git-scm.com), or download the extension as a zip and upload that.",
             )
@@ -284,7 +283,7 @@ class Store:
                 failed = err
                 shutil.rmtree(folder, ignore_errors=True)
         assert failed is not None
-        raise ExtensionError(
+        raise InstallError(
             f"The repository {url[:300]} could not be fetched.",
             f"Check the address and the branch. git said: {failed.hint or failed.message}",
         ) from failed
@@ -309,14 +308,14 @@ class Store:
     ) -> Prepared:
         extension = read_extension(folder, (read_a1111,))
         if extension is None:
-            raise ExtensionError(
+            raise InstallError(
                 f"{folder.name} is no extension: it has neither an extension.toml nor what "
                 "A1111's extensions have (scripts, javascript, style.css …).",
                 "Check the address.",
             )
         others = [k.extension for k in self._room.all() if goal is None or k.extension.path != goal]
         if clash := next((one for one in others if one.name == extension.name), None):
-            raise ExtensionError(
+            raise InstallError(
                 f"An extension called {extension.name!r} is there already: {clash.path}.",
                 "Remove that one first.",
             )
@@ -343,12 +342,12 @@ class Store:
         Args:
             with_packages: Those that were shown, too, into the extension's own folder.
         Raises:
-            AccessOffError, BusyError, ExtensionError, JobCancelled.
+            AccessOffError, BusyError, InstallError, JobCancelled.
         """
         with self._working(token) as cancel:
             made = self._prepared.get(token)
             if made is None:
-                raise ExtensionError("This was put in or thrown away already.", "Begin again.")
+                raise InstallError("This was put in or thrown away already.", "Begin again.")
             if with_packages:
                 packages.install(
                     made.plan, made.folder, made.folder.parent, cancel, environ=self._pip_environ
@@ -356,7 +355,7 @@ class Store:
             if made.replaces:
                 _swap(made.folder, made.goal)
             elif os.path.lexists(made.goal):
-                raise ExtensionError(f"{made.goal} is there already.", "Choose another name.")
+                raise InstallError(f"{made.goal} is there already.", "Choose another name.")
             else:
                 _move(made.folder, made.goal)
             self.discard(token)
@@ -373,13 +372,13 @@ class Store:
         """Put the version before into its place; the present one is then the one before.
 
         Raises:
-            AccessOffError, BusyError; ExtensionError: There is none.
+            AccessOffError, BusyError; InstallError: There is none.
         """
         with self._working(name):
             path = self._own(name).path
             before = path.parent / BEFORE / path.name
             if not before.exists():
-                raise ExtensionError(f"No version of {name} before this one is kept.", plugin=name)
+                raise InstallError(f"No version of {name} before this one is kept.", plugin=name)
             aside = before.with_name(f"{before.name}.{uuid.uuid4().hex[:8]}")
             _move(before, aside)
             _swap(aside, path)
@@ -389,7 +388,7 @@ class Store:
         """Take an extension out; returns where it lies from now on.
 
         Raises:
-            AccessOffError, BusyError; ExtensionError: It came with the program, or cannot be moved.
+            AccessOffError, BusyError; InstallError: It came with the program, or cannot be moved.
         """
         with self._working(name):
             path = self._own(name).path
@@ -405,20 +404,18 @@ class Store:
         """What an A1111 folder's ``install.py`` would do, to be read before it is run.
 
         Raises:
-            ExtensionError: It has none.
+            InstallError: It has none.
         """
         try:
             return (self._named(name).path / "install.py").read_text("utf-8", "replace")
         except OSError as err:
-            raise ExtensionError(
-                f"{name} has no install.py that can be read.", plugin=name
-            ) from err
+            raise InstallError(f"{name} has no install.py that can be read.", plugin=name) from err
 
     def run_install(self, name: str) -> Installed:
         """Run it: a person has read it and said so; raises as ``ScriptRoom.install``."""
         with self._working(name):
             if self._room.scripts is None:
-                raise ExtensionError(f"{name} is no folder for A1111.", plugin=name)
+                raise InstallError(f"{name} is no folder for A1111.", plugin=name)
             done = self._room.scripts.install(name)
         self._refresh()
         return done
@@ -436,29 +433,29 @@ class Store:
 
     def _check_new(self, name: str, url: str) -> None:
         if not _FOLDER.fullmatch(name):
-            raise ExtensionError(
+            raise InstallError(
                 f"{name[:80]!r} cannot be the name of a folder.",
                 "Give it one of letters, digits, -, _ and dots.",
             )
         addresses, names = self._installed()
         if name.lower() in names or os.path.lexists(self._folder / name):
-            raise ExtensionError(
+            raise InstallError(
                 f"A folder called {name!r} is there already.", "Choose another name, or remove it."
             )
         if url and plain_address(url) in addresses:
-            raise ExtensionError(f"{url[:200]} is installed already.", "Update it instead.")
+            raise InstallError(f"{url[:200]} is installed already.", "Update it instead.")
 
     def _named(self, name: str) -> Extension:
         found = next((k.extension for k in self._room.all() if k.name == name), None)
         if found is None:
-            raise ExtensionError(f"No extension is called {name[:80]!r}.", "Press Refresh.")
+            raise InstallError(f"No extension is called {name[:80]!r}.", "Press Refresh.")
         return found
 
     def _own(self, name: str) -> Extension:
         self._check_allowed()
         found = self._named(name)
         if found.is_built_in:
-            raise ExtensionError(
+            raise InstallError(
                 f"{name} came with the program.", "Switch it off instead.", plugin=name
             )
         return found
@@ -484,7 +481,7 @@ class Store:
         try:
             box.mkdir(parents=True)
         except OSError as err:
-            raise ExtensionError(
+            raise InstallError(
                 f"{self._folder} cannot be written to: {err.strerror or err}."
             ) from err
         try:
@@ -527,7 +524,7 @@ def _swap(fresh: Path, path: Path) -> None:
     _move(path, before)
     try:
         _move(fresh, path)
-    except ExtensionError:
+    except InstallError:
         _move(before, path)
         raise
 
@@ -536,13 +533,13 @@ def _move(path: Path, goal: Path) -> None:
     """One rename.
 
     Raises:
-        ExtensionError: It cannot be done.
+        InstallError: It cannot be done.
     """
     try:
         goal.parent.mkdir(parents=True, exist_ok=True)
         path.rename(goal)
     except OSError as err:
-        raise ExtensionError(
+        raise InstallError(
             f"{path} cannot be moved to {goal}: {err.strerror or err}.",
             "Make the extensions folder writable; on Windows, close what has its files open.",
         ) from err
