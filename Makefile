@@ -1,7 +1,7 @@
 # Each line is what CI or a person would type; `make check` is everything CI runs and the linters.
 PYTHON ?= python3
 
-.PHONY: run test check lint format types doctor
+.PHONY: run test check lint format types doctor docs
 
 run:
 	$(PYTHON) launch.py
@@ -24,3 +24,6 @@ check: test lint types
 
 doctor:
 	$(PYTHON) launch.py doctor
+
+docs:
+	.venv/bin/python -m mkdocs build --strict
