@@ -15,7 +15,10 @@ import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 posix_only = pytest.mark.skipif(os.name == "nt", reason="runs a POSIX shell")
-TOO_OLD, SUITABLE = "exit 1", 'if [ "$1" = -c ]; then exit 0; fi; echo "ran: $*"; exit "${CODE:-0}"'
+TOO_OLD, SUITABLE = (
+    "exit 1",
+    'if [ "$1" = -c ]; then exit 0; fi; printf "<%s>" "$@"; exit "${CODE:-0}"',
+)
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_starter_when_a_python_fits_hands_over_flags_and_exit_code(
 
     code, said = click(starter / name, pythons, "--data-dir", "my data", CODE="2")
 
-    assert (code, said) == (2, "ran: launch.py --data-dir my data\n")
+    assert (code, said) == (2, "<launch.py><--data-dir><my data>")
 
 
 @posix_only
