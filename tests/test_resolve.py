@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from webui.errors import ParamsError
 from webui.options import OPTION_DEFAULTS
 from webui.params import DrawnTexts, Hires, Refiner, TextToImage, from_json
+from webui.prompts.chinese.dictionary import our_words
+from webui.prompts.chinese.translate import Translated, translate
 from webui.prompts.drawing import Values
 from webui.prompts.styles import Style
 from webui.services.follow_ups import again
@@ -255,3 +258,21 @@ def test_pictures_when_they_have_their_own_prompts_keep_them_alone() -> None:
 
     assert isinstance(alone, TextToImage) and alone.image_count == 1
     assert alone.of_picture(0).prompt == together.of_picture(3).prompt == alone.prompt
+
+
+def test_prompt_when_chinese_is_painted_in_english_and_kept_as_it_was_typed() -> None:
+    words = our_words()
+    params = _resolved_chinese(lambda text: translate(text, words))
+    assert params.prompt == "a red apple on yellow background, <lora:国风:1>"
+    assert params.negative_prompt == "bad hands, person"
+    assert params.chinese_prompt == "一个黄色背景上的红苹果，没有人，<lora:国风:1>"
+    assert params.chinese_negative_prompt == "坏手"
+    untouched = _resolved_chinese(Translated)
+    assert untouched.prompt == params.chinese_prompt and untouched.chinese_prompt == ""
+
+
+def _resolved_chinese(tell: Callable[[str], Translated]) -> TextToImage:
+    request = TextToImageRequest(
+        prompt="一个黄色背景上的红苹果，没有人，<lora:国风:1>", negative_prompt="坏手"
+    )
+    return resolve(request, OPTION_DEFAULTS, find_checkpoint=str, styles={}, translate=tell)  # type: ignore[return-value]

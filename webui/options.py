@@ -111,6 +111,7 @@ OPTIONS: tuple[Option, ...] = (
         "Wildcards and choices in prompts: __name__, {a|b}",
         infotext="Dynamic prompts",
     ),
+    Option("translate_chinese_prompts", True, "Translate Chinese prompts into English"),
     Option("prompt_completion", True, "Suggest tags, embeddings, Loras and wildcards while typing"),
     Option(
         "keyedit_precision_attention",

@@ -48,6 +48,8 @@ from webui.params import (
     TrainLora,
     from_json,
 )
+from webui.prompts.chinese.dictionary import Dictionary
+from webui.prompts.chinese.translate import Translated, has_chinese, translate
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.comments import cut_comments
 from webui.prompts.drawing import Drawer
@@ -159,6 +161,7 @@ class Studio:
         )
         self.wildcards = WildcardFiles(wildcard_folders(folders.data, folders.programs))
         self.completion = Completion(TagIndex(tag_folders(folders.data, folders.programs)))
+        self.chinese = Dictionary(folders.data / "chinese")
         self.presets = Presets(folders.data / "presets.json")
         self.form_history = FormHistory()
         self.settings_changes = SettingsChanges(
@@ -394,10 +397,15 @@ class Studio:
             warn=warn,
             extensions=acting,
             rewrite=partial(self.extensions.rewrite, acting),
+            translate=self.translate if options["translate_chinese_prompts"] else Translated,
         )
         params = self.extensions.resolved(params)
         self.guests.check_one(request.user, params)
         return params
+
+    def translate(self, text: str) -> Translated:
+        """The English of a prompt; one without Chinese as it is."""
+        return translate(text, self.chinese.words()) if has_chinese(text) else Translated(text)
 
     def submit(
         self,

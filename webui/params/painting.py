@@ -144,6 +144,8 @@ class Painting(Params):
         prompt, negative_prompt: As they stand in the recipe: styles merged, comments cut; of the
             first picture, where each has its own.
         drawn: What wildcards and choices became in each picture; None = there are none.
+        chinese_prompt, chinese_negative_prompt: What the prompts were translated from; records
+            only, empty = nothing was.
         styles: Names of the styles that were merged; a record only.
         checkpoint: Catalog name of the checkpoint (path below its folder, with extension).
         vae: ``Automatic``, ``None`` or a VAE's file name.
@@ -171,6 +173,8 @@ class Painting(Params):
     prompt: Prompt = ""
     negative_prompt: Prompt = ""
     drawn: DrawnTexts | None = None
+    chinese_prompt: Prompt = ""
+    chinese_negative_prompt: Prompt = ""
     styles: tuple[str, ...] = ()
     checkpoint: str = ""
     vae: str = "Automatic"

@@ -242,9 +242,12 @@ def _text_pairs(params: Painting) -> dict[str, Any]:
 
 
 def _template_pairs(params: Painting) -> dict[str, Any]:
-    """What the prompts were drawn from, under the keys of the extension sd-dynamic-prompts."""
+    """What the prompts were translated from, and drawn from, the latter under the keys of the
+    extension sd-dynamic-prompts."""
     drawn = params.drawn
     return {
+        "Chinese prompt": params.chinese_prompt or None,
+        "Chinese negative prompt": params.chinese_negative_prompt or None,
         "Template": (drawn.template or None) if drawn else None,
         "Negative Template": (drawn.negative_template or None) if drawn else None,
     }

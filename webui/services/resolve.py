@@ -35,6 +35,7 @@ from webui.params import (
     params_error,
 )
 from webui.preprocessors.names import complete
+from webui.prompts.chinese.translate import Translated, in_english
 from webui.prompts.comments import cut_comments
 from webui.prompts.drawing import FindValues
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
@@ -168,6 +169,7 @@ def resolve(
     warn: Callable[[str], None] = lambda text: None,
     extensions: ExtensionValues | None = None,
     rewrite: Callable[[str, str], str] = lambda text, which: text,
+    translate: Callable[[str], Translated] = Translated,
 ) -> AnyParams:
     """Answer everything a request leaves open.
 
@@ -181,6 +183,7 @@ def resolve(
         warn: Told of what stays as it was typed.
         extensions: Those that act on it, with all their values.
         rewrite: What extensions make of a prompt, by the name of its field.
+        translate: The English of a prompt in Chinese.
     Returns:
         Complete params; two calls differ only in seeds that were left open.
     Raises:
@@ -190,16 +193,16 @@ def resolve(
     """
     chosen = [styles[name] for name in request.styles if name in styles]
     sampler = known_sampler(request.sampler, request.schedule)
+    texts = (
+        _finish_prompt(request.prompt, [s.prompt for s in chosen], options),
+        _finish_prompt(request.negative_prompt, [s.negative_prompt for s in chosen], options),
+    )
+    prompt, negative = in_english(*texts, translate)
     values: dict[str, Any] = {
-        "prompt": _with_usual_networks(
-            rewrite(_finish_prompt(request.prompt, [s.prompt for s in chosen], options), "prompt"),
-            request,
-            options,
-        ),
-        "negative_prompt": rewrite(
-            _finish_prompt(request.negative_prompt, [s.negative_prompt for s in chosen], options),
-            "negative_prompt",
-        ),
+        "prompt": _with_usual_networks(rewrite(prompt, "prompt"), request, options),
+        "negative_prompt": rewrite(negative, "negative_prompt"),
+        "chinese_prompt": texts[0] if prompt != texts[0] else "",
+        "chinese_negative_prompt": texts[1] if translate(texts[1]).text != texts[1] else "",
         "styles": request.styles,
         "checkpoint": find_checkpoint(request.checkpoint or options["sd_model_checkpoint"]),
         "vae": _first(request.vae, options["sd_vae"], "Automatic"),
@@ -237,7 +240,9 @@ def resolve(
     if isinstance(request, ImageToImageRequest):
         values.update(_picture_values(request, options))
     else:
-        values["hires"] = _resolve_hires(request, chosen, options, find_checkpoint, rewrite)
+        values["hires"] = _resolve_hires(
+            request, chosen, options, find_checkpoint, rewrite, translate
+        )
         values["first_pass_image"] = request.first_pass_image
     if not options["dynamic_prompts"]:
         return build(request.kind, values)
@@ -379,6 +384,7 @@ def _resolve_hires(
     options: Mapping[str, Any],
     find_checkpoint: Callable[[str | None], str],
     rewrite: Callable[[str, str], str],
+    translate: Callable[[str], Translated],
 ) -> Hires | None:
     """The second pass: its own prompts get the styles too; empty ones stay «as in the first»."""
     hires = request.hires
@@ -387,12 +393,12 @@ def _resolve_hires(
     changes: dict[str, Any] = {}
     if hires.prompt:
         finished = _finish_prompt(hires.prompt, [s.prompt for s in styles], options)
-        finished = rewrite(finished, "hires_prompt")
+        finished = rewrite(translate(finished).text, "hires_prompt")
         changes["prompt"] = _with_usual_networks(finished, request, options)
     if hires.negative_prompt:
         texts = [s.negative_prompt for s in styles]
         finished = _finish_prompt(hires.negative_prompt, texts, options)
-        changes["negative_prompt"] = rewrite(finished, "hires_negative_prompt")
+        changes["negative_prompt"] = rewrite(translate(finished).text, "hires_negative_prompt")
     if hires.checkpoint:
         changes["checkpoint"] = find_checkpoint(hires.checkpoint)
     if hires.sampler or hires.schedule:

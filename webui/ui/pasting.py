@@ -13,6 +13,7 @@ from webui.errors import ParamsError, WebUIError
 from webui.infotext import Infotext, with_defaults
 from webui.options import OPTION_BY_KEY, OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
+from webui.prompts.chinese.translate import in_english
 from webui.prompts.styles import extract_styles
 from webui.prompts.templates import is_template
 from webui.recipes import Recipe, read_text
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 
+CHINESE_PROMPT, CHINESE_NEGATIVE = "Chinese prompt", "Chinese negative prompt"
 _NUMBERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Steps": ("steps", int),
     "CFG scale": ("cfg_scale", float),
@@ -100,6 +102,7 @@ _ELSEWHERE = frozenset(
 _SAYS_NO_MORE = frozenset(
     {
         "Version", "User", "App", "Init image hash", "Hypernet", "Hypernet strength", "Template",
+        CHINESE_PROMPT, CHINESE_NEGATIVE,
         "Negative Template", "Lora layers",
     }
 )  # fmt: skip
@@ -177,8 +180,12 @@ def as_painted(values: Mapping[str, Any], studio: Studio) -> list[str]:
 
 def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
     """Prompts, with the texts of known styles taken out as option infotext_styles says."""
-    prompt = read.params.get(SHEET_PROMPT, read.prompt)
-    negative = read.params.get(SHEET_NEGATIVE, read.negative_prompt)
+    prompt, negative = _as_typed(
+        read.params,
+        read.params.get(SHEET_PROMPT, read.prompt),
+        read.params.get(SHEET_NEGATIVE, read.negative_prompt),
+        studio,
+    )
     wanted = studio.options["infotext_styles"]
     if wanted == "Ignore":
         return {"prompt": prompt, "negative_prompt": negative}
@@ -189,6 +196,19 @@ def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
     if wanted == "Apply" or (wanted == "Apply if any" and found):
         values["styles"] = list(found)
     return values
+
+
+def _as_typed(
+    params: Mapping[str, str], prompt: str, negative: str, studio: Studio
+) -> tuple[str, str]:
+    """The Chinese that the prompts were translated from, where it becomes the very same English
+    here and now; else the English, so that the same picture comes of it."""
+    typed = params.get(CHINESE_PROMPT, prompt), params.get(CHINESE_NEGATIVE, "")
+    for texts in (typed, (typed[0], negative)):
+        is_on = studio.options["translate_chinese_prompts"]
+        if is_on and in_english(*texts, studio.translate) == (prompt, negative):
+            return texts
+    return prompt, negative
 
 
 def _other_checkpoints(

@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "group_prompt": (
         "emphasis", "comma_padding_backtrack", "enable_prompt_comments", "dynamic_prompts",
+        "translate_chinese_prompts",
         "prompt_completion", "keyedit_",
         "pad_cond_", "tiling", "extra_networks_", "lora_preferred_name", "sd_lora",
         "sd_hypernetwork", "sdxl_",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from webui.errors import WebUIError
 from webui.params import MAX_PROMPT_CHARACTERS
+from webui.prompts.chinese.translate import Translated
 from webui.prompts.comments import cut_comments
 from webui.prompts.drawing import MANY, Drawer
 from webui.prompts.templates import is_template
@@ -64,6 +65,16 @@ def make_words_routes(studio: Studio) -> APIRouter:
     def look(written: Written) -> JSONResponse:
         """How many texts a prompt may become, and what its wildcards lack."""
         return JSONResponse(_looked_at(studio, written.text), headers=NEVER_KEPT)
+
+    @router.post("/words/chinese")
+    @for_guests
+    def chinese(written: Written) -> JSONResponse:
+        """The English a Chinese prompt is painted by; none where there is nothing to translate."""
+        if not studio.options["translate_chinese_prompts"]:
+            return JSONResponse({"english": ""}, headers=NEVER_KEPT)
+        told = studio.translate(written.text)
+        english = told.text if told != Translated(written.text) else ""
+        return JSONResponse({**asdict(told), "english": english}, headers=NEVER_KEPT)
 
     @router.post("/words/tokens")
     @for_guests

@@ -226,7 +226,7 @@
   };
   const look = async (box) => {
     const group = groupOf(box);
-    let line = group.querySelector('.dq-words');
+    let line = group.querySelector('.dq-words:not(.dq-english)');
     const mayVary = /\{|__/.test(box.value);
     const told = mayVary ? await post('ui/words/look', {text: box.value, negative: isNegative(box)}).catch(() => null) : null;
     const isOne = !told || (told.count === 1 && !told.missing.length && !told.problem);
@@ -243,8 +243,31 @@
     line.textContent = parts.filter(Boolean).join(' · ');
     line.classList.toggle('dq-wrong', Boolean(told.problem || told.missing.length));
   };
+  // Chinese: the English that is painted, beneath the box
+  const showEnglish = async (box) => {
+    const group = groupOf(box);
+    const text = box.value;
+    const told = /[\u3400-\u9fff]/.test(text) ? await post('ui/words/chinese', {text}).catch(() => null) : null;
+    if (text !== box.value) return;
+    const old = group.querySelector('.dq-english');
+    if (old) old.remove();
+    if (!told || (!told.english && !(told.unwanted || []).length)) return;
+    const line = make('p', 'dq-words dq-english');
+    line.setAttribute('role', 'status');
+    line.append(make('b', '', say('words_english')), ' ', make('span', '', told.english));
+    if (told.unwanted.length && !isNegative(box)) line.append(' · ', make('span', '', say('words_unwanted', {names: told.unwanted.join(', ')})));
+    if (told.unknown.length) line.append(' · ', make('mark', '', say('words_unknown', {names: told.unknown.join('、')})));
+    if (!told.unwanted.length) {
+      const use = make('button', 'dq-btn', say('words_use_english'));
+      use.type = 'button';
+      use.addEventListener('click', () => { put(box, told.english, told.english.length); box.focus(); });
+      line.append(' ', use);
+    }
+    group.append(line);
+  };
   const readAlong = (box, isTyped) => {
     after(box, 'look', 450, () => look(box));
+    after(box, 'english', 350, () => showEnglish(box));
     const panel = groupOf(box).querySelector('.dq-tokens-seen');
     if (panel) after(box, 'tokens', 600, () => drawTokens(box, panel));
     if (isTyped) after(box, 'suggest', 120, () => suggest(box));
