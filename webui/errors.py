@@ -10,7 +10,10 @@
     │   └─ UnsafeCheckpointError      refused pickle
     ├─ DownloadError              url
     ├─ DeviceMemoryError 507      needed_bytes, free_bytes
+    │   └─ ModelTooLargeError         not the picture: the model itself
     ├─ JobError
+    │   ├─ BrokenValuesError          NaN instead of a picture
+    │   ├─ ModelProcessError          the process that paints ended
     │   ├─ JobNotFoundError 404
     │   ├─ JobCancelled               not a failure: the person asked for it
     │   └─ JobPaused                  not a failure: it waits and will go on
@@ -18,6 +21,7 @@
     ├─ TrainingError
     │   └─ DatasetError               file
     └─ LibraryError               pictures that cannot be written or read
+        └─ DiskFullError              there is no room for them
 
 Message grammar: what was wanted, what was found; the hint says what to do.
 """
@@ -124,10 +128,28 @@ class DeviceMemoryError(WebUIError):
     http_status = 507
 
 
+class ModelTooLargeError(DeviceMemoryError):
+    """The model itself does not fit, whatever is painted with it."""
+
+    code = "model_too_large"
+
+
 class JobError(WebUIError):
     """A job could not be run or changed."""
 
     code = "job"
+
+
+class BrokenValuesError(JobError):
+    """A network made values that are no numbers (NaN) instead of a picture."""
+
+    code = "broken_values"
+
+
+class ModelProcessError(JobError):
+    """The process that paints ended by itself, each time it was at this job."""
+
+    code = "model_process"
 
 
 class JobNotFoundError(JobError):
@@ -171,6 +193,12 @@ class LibraryError(WebUIError):
     """A picture cannot be written or read (``path``)."""
 
     code = "library"
+
+
+class DiskFullError(LibraryError):
+    """There is no room on the disk (``path``)."""
+
+    code = "disk_full"
 
 
 def _all_errors(base: type[WebUIError]) -> dict[str, type[WebUIError]]:

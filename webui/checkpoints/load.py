@@ -36,7 +36,7 @@ from webui.checkpoints.load_parts import (
 )
 from webui.checkpoints.specs import ArchSpec
 from webui.checkpoints.weights import Weights, open_weights
-from webui.errors import CheckpointError, DeviceMemoryError
+from webui.errors import CheckpointError, ModelTooLargeError
 from webui.networks.packing import pack_weights, packed_bytes
 from webui.networks.small_weights import SMALL, SmallWeights, store_small
 from webui.samplers.schedules import stable_diffusion_alphas_cumprod, zero_terminal_snr
@@ -127,12 +127,12 @@ def telling_lack_of_memory(path: Path, device: torch.device) -> Generator[None, 
     """Say in words that a model which is loaded inside does not fit.
 
     Raises:
-        DeviceMemoryError: The device is full.
+        ModelTooLargeError: The device is full.
     """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as err:
-        raise DeviceMemoryError(
+        raise ModelTooLargeError(
             f"{path.name} does not fit into the memory of {device}.",
             "Close other programs that use it, or start with --medvram or --lowvram.",
             path=str(path),
@@ -167,7 +167,7 @@ def load_checkpoint(
         CheckpointError: Unreadable, damaged, or a part is missing.
         UnknownArchitectureError: Another model; the message says what it is.
         UnsafeCheckpointError: A pickle that asks for more than tensors.
-        DeviceMemoryError: The device is full.
+        ModelTooLargeError: The device is full.
     """
     path = _path_of(checkpoint)
     at = Place(torch.device(device), dtype)

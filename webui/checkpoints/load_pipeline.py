@@ -34,7 +34,7 @@ from webui.checkpoints.keys import UNET
 from webui.checkpoints.load import module_bytes, telling_lack_of_memory
 from webui.checkpoints.precision import supports_bfloat16
 from webui.checkpoints.weights import open_weights
-from webui.errors import CheckpointError, DeviceMemoryError, UnknownArchitectureError
+from webui.errors import CheckpointError, ModelTooLargeError, UnknownArchitectureError
 
 logger = logging.getLogger(__name__)
 LIBRARIES: Final = ("diffusers", "transformers")
@@ -88,7 +88,7 @@ def fitting_dtype(
     Args:
         free_bytes: Memory there is for it; None = unknown.
     Raises:
-        DeviceMemoryError: It does not fit at all.
+        ModelTooLargeError: It does not fit at all.
     """
     elements = sum(estimate_elements(model).values())
     dtype = pipeline_dtype(device, dtype)
@@ -97,7 +97,7 @@ def fitting_dtype(
     if device.type == "cpu" and elements * torch.bfloat16.itemsize <= free_bytes:
         return torch.bfloat16
     needed = elements * min(dtype.itemsize, torch.bfloat16.itemsize)
-    raise DeviceMemoryError(
+    raise ModelTooLargeError(
         f"{model.folder.name} ({model.words}) needs {needed / 2**30:.1f} GiB of memory, of which "
         f"{free_bytes / 2**30:.1f} GiB are free.",
         "Close other programs, start with --medvram or --lowvram, or choose a smaller model.",
@@ -125,7 +125,7 @@ def load_pipeline(
     Raises:
         UnknownArchitectureError: This diffusers has no such pipeline, or it makes no pictures.
         CheckpointError: A part is missing, damaged, or needs a package that is not installed.
-        DeviceMemoryError: The device is full.
+        ModelTooLargeError: The device is full.
     """
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.database import Database
-from webui.errors import JobError
+from webui.errors import JobError, ModelProcessError
 from webui.jobs import line
 from webui.jobs.line import NEXT_WAITING
 from webui.jobs.looking import JobLooks
@@ -417,8 +417,8 @@ def _with_warning(warnings: tuple[str, ...], message: str) -> tuple[str, ...]:
     return (*warnings, message)
 
 
-def _gave_up(job: Job, reason: str, hint: str, details: Mapping[str, Any]) -> JobError:
-    return JobError(
+def _gave_up(job: Job, reason: str, hint: str, details: Mapping[str, Any]) -> ModelProcessError:
+    return ModelProcessError(
         f"The job was begun {job.attempts} times and never reached its end. {reason}",
         hint or "Lower the size or the batch size, or look at the log of the model process.",
         **details,

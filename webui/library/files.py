@@ -11,6 +11,7 @@ from pathlib import Path
 from webui.errors import LibraryError
 
 EXTENSIONS = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "avif": ".avif", "gif": ".gif"}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PICTURE_SUFFIXES = frozenset({*EXTENSIONS.values(), ".jpeg"})
 
 
@@ -129,7 +130,7 @@ def sniff_format(data: bytes) -> str:
 
 def explain(err: OSError) -> tuple[str, str]:
     """Say why a file could not be written, and what helps."""
-    if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if err.errno in FULL:
         return "the disk is full", "Free some disk space"
     if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "it is not writable", "Make that folder writable"

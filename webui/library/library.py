@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from webui.errors import LibraryError
+from webui.errors import DiskFullError, LibraryError
 from webui.library import files
 from webui.library.grid import draw_grid, plan_grid
 from webui.library.index import PictureIndex, SavedPicture, new_row
@@ -604,12 +604,13 @@ def _nowhere(failures: list[tuple[_Place, OSError]]) -> LibraryError:
     place, err = failures[0]
     reason, hint = files.explain(err)
     tried = ", ".join(str(place.folder) for place, _ in failures)
-    return LibraryError(
+    message = (
         f"A picture was to be written to {place.folder}, but {reason}. Nowhere else could be "
-        f"written either (tried: {tried}).",
-        f"{hint} and paint it again.",
-        path=str(place.folder),
+        f"written either (tried: {tried})."
     )
+    if err.errno in files.FULL:
+        return DiskFullError(message, f"{hint} and paint it again.", path=str(place.folder))
+    return LibraryError(message, f"{hint} and paint it again.", path=str(place.folder))
 
 
 def _unlisted(path: Path, err: LibraryError) -> LibraryError:

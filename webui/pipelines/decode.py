@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
-from webui.errors import JobError
+from webui.errors import BrokenValuesError
 from webui.pipelines.conditioning import Interrupted
 from webui.pipelines.memory_ladder import (
     OTHERS_ASIDE,
@@ -103,11 +103,13 @@ def decode(
     Returns:
         B RGB pictures of H×W pixels.
     Raises:
-        JobError: The latents, or the pixels even in float32, are no numbers.
+        BrokenValuesError: The latents, or the pixels even in float32, are no numbers.
         NothingHelped: Memory is too short even for tiles.
     """
     if not bool(torch.isfinite(latents).all()):
-        raise JobError("The network produced broken values (NaN) instead of a picture.", NAN_HINT)
+        raise BrokenValuesError(
+            "The network produced broken values (NaN) instead of a picture.", NAN_HINT
+        )
     work = work or VaeWork(warn)
     images: list[Image.Image] = []
     with on_device(model.vae, model.device):
@@ -136,7 +138,7 @@ def _finite(model: LoadedModel, run: Callable[[], Tensor], work: VaeWork, what: 
         run: Uses the VAE in the number format it has by then.
         what: Was wanted, in words.
     Raises:
-        JobError: It is broken in float32, too.
+        BrokenValuesError: It is broken in float32, too.
     """
     vae: Any = model.vae  # diffusers' annotations are narrower than its code
     result = run()
@@ -145,7 +147,9 @@ def _finite(model: LoadedModel, run: Callable[[], Tensor], work: VaeWork, what: 
         vae.to(dtype=torch.float32)
         result = run()
     if not bool(torch.isfinite(result).all()):
-        raise JobError(f"The VAE produced broken values (NaN) instead of {what}.", NAN_HINT)
+        raise BrokenValuesError(
+            f"The VAE produced broken values (NaN) instead of {what}.", NAN_HINT
+        )
     return result
 
 
@@ -223,7 +227,7 @@ def encode(model: LoadedModel, images: list[Image.Image], work: VaeWork | None =
         (B, 4, H/8, W/8) float32, VAE-scaled.
     Raises:
         Interrupted: The person stopped between two tiles.
-        JobError: The latents are no numbers, even in float32.
+        BrokenValuesError: The latents are no numbers, even in float32.
         NothingHelped: Memory is too short even for tiles.
     """
     return torch.cat([encode_pixels(model, _pixels(image), work) for image in images])

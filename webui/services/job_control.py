@@ -11,6 +11,7 @@ from webui.jobs.rows import FINISHED
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
 from webui.params import AnyParams, from_json
+from webui.services import remedies
 from webui.services.forms.drafts import Drafts
 from webui.services.plots.plots import Plots
 from webui.services.resolve import AnyRequest, PaintingRequest
@@ -96,17 +97,20 @@ class JobControl:
         if job is not None and job.state not in FINISHED:
             self.cancel(job.id)
 
-    def repeat(self, job_id: int, *, client: str = "") -> Job:
-        """Ask for a job once more, exactly as it was.
+    def repeat(self, job_id: int, *, client: str = "", way: str = "") -> Job:
+        """Ask for a job once more: exactly as it was, or in a way that may help after its failure.
 
+        Args:
+            way: One of ``remedies.offered``; empty = as it was.
         Raises:
             JobNotFoundError: No job has that id.
-            JobError: It is a plot whose cells are not known any more.
+            JobError: It is a plot whose cells are not known any more, or the way is no way.
         """
         job = self.jobs.get(job_id)
         if job.kind == "plot":
             return self.plots.repeat(job, client=client)
-        return self.submit(from_json(job.params_json), client=client)
+        params = from_json(job.params_json)
+        return self.submit(remedies.apply(params, way) if way else params, client=client)
 
     # Waiting
 

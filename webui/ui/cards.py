@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webui.jobs.live import LiveJob
+from webui.services.remedies import left_out_lora
 from webui.ui.said import failure_in_language, in_language
 from webui.ui.texts import CHINESE, say
 
@@ -134,8 +135,19 @@ def empty_card(language: str, examples: Sequence[str] = (), words: Sequence[str]
         )
     return (
         f'<div class="dq-card dq-empty">{_BRUSH}<h3>{esc(say("empty", language))}</h3>'
-        f"<p>{esc(say('empty_hint', language))}</p>{chips}{_word_list(words, language)}</div>"
+        f"<p>{esc(say('empty_hint', language))}</p>{chips}{_word_list(words, language)}"
+        f"{_tour_offer(language)}</div>"
     )
+
+
+def _tour_offer(language: str) -> str:
+    """The first look around (tour.js); help.css hides it once it was answered."""
+    buttons = "".join(
+        f'<button type="button" class="dq-btn" data-tour="{deed}">'
+        f"{esc(say(f'tour_{deed}', language))}</button>"
+        for deed in ("begin", "never")
+    )
+    return f'<div class="dq-tour-offer">{esc(say("tour_offer", language))} {buttons}</div>'
 
 
 def _word_list(words: Sequence[str], language: str) -> str:
@@ -174,8 +186,12 @@ def waiting_card(position: int, job_id: int, reason: str, language: str) -> str:
     )
 
 
-def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
-    """A failed job: what happened, what to do, a short id to report."""
+def failure_card(error: dict[str, Any], job_id: int, language: str, help_: str = "") -> str:
+    """A failed job: what happened, what to do, a short id to report.
+
+    Args:
+        help_: What else may help, with its buttons, as HTML (failures.py).
+    """
     message, hint = failure_in_language(error, language)
     colon = "：" if language == CHINESE else ":"
     advice = say("failed_what_to_do", language) + colon
@@ -184,7 +200,7 @@ def failure_card(error: dict[str, Any], job_id: int, language: str) -> str:
     retry = action("retry", say("retry", language), job=job_id) if can_retry(error) else ""
     return (
         f'<div class="dq-card dq-failed" role="alert"><h3>{esc(say("failed", language))}</h3>'
-        f"<p>{esc(message)}</p>{advice}"
+        f"<p>{esc(message)}</p>{advice}{help_}"
         f'<div class="dq-line"><span class="dq-soft">{esc(say("failed_id", language))} '
         f"<code>{esc(report_id)}</code></span>{retry}</div></div>"
     )
@@ -205,12 +221,24 @@ def stopped_card(language: str) -> str:
 
 def warnings_list(warnings: Iterable[str], language: str) -> str:
     """Sentences a job has for the person."""
-    items = "".join(f"<li>{esc(in_language(text, language))}</li>" for text in warnings)
+    items = "".join(
+        f"<li>{esc(in_language(text, language))}{_take_out(text, language)}</li>"
+        for text in warnings
+    )
     return (
         f'<ul class="dq-notes" aria-label="{esc(say("warning", language))}">{items}</ul>'
         if items
         else ""
     )
+
+
+def _take_out(warning: str, language: str) -> str:
+    """The button that takes a LoRA of another family out of the prompt (page.js)."""
+    name = left_out_lora(warning)
+    if name is None:
+        return ""
+    text = esc(say("help_take_out", language))
+    return f' <button type="button" class="dq-btn" data-take-out="{esc(name)}">{text}</button>'
 
 
 def picture_view(shot: Shot, language: str) -> str:

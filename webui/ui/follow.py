@@ -12,7 +12,7 @@ from webui.errors import WebUIError
 from webui.params import Extras, ImageToImage, Outpaint, Plot, TextToImage, WithoutPainting
 from webui.services.follow_ups import input_of
 from webui.settings import Folders
-from webui.ui import cards, restore_cards, restore_videos
+from webui.ui import cards, failures, restore_cards, restore_videos
 from webui.ui.cards import Before, Shot, Thumb
 from webui.ui.said import failure_in_language
 from webui.ui.texts import say
@@ -85,7 +85,7 @@ def look(
     body = _stage(studio, view, together, chosen, shown, is_repeating, language)
     film = studio.videos.of(job.id) if kinds == RESTORING_KINDS and _shows_result(view) else None
     if film and not chosen:
-        body = _film(view, film, language)
+        body = _film(studio, view, film, language)
     films = _other_films(studio, client, film, language) if kinds == RESTORING_KINDS else ""
     told = shown or film
     thumbs = [_thumb(p, p.job_id != job.id) for p in pictures if p not in together]
@@ -114,10 +114,10 @@ def _job_to_show(studio: Studio, client: str, kinds: tuple[str, ...]) -> Job | N
     return job
 
 
-def _film(view: JobView, film: SavedVideo, language: str) -> str:
+def _film(studio: Studio, view: JobView, film: SavedVideo, language: str) -> str:
     """The video a job made, below what went wrong with it."""
     job, card = view.job, restore_videos.gone_card
-    failure = cards.failure_card(job.error or {}, job.id, language) if job.state == "failed" else ""
+    failure = failures.card(studio, job, language) if job.state == "failed" else ""
     if film.is_there:
         card = restore_videos.video_view
     return failure + card(film, language)
@@ -176,7 +176,7 @@ def _stage(
         return card + (_together(studio, chosen, together, language) if chosen else "")
     if chosen:
         return _together(studio, chosen, together, language)
-    failure = cards.failure_card(job.error or {}, job.id, language) if job.state == "failed" else ""
+    failure = failures.card(studio, job, language) if job.state == "failed" else ""
     if shown:
         return failure + _together(studio, shown, together, language)
     return failure or cards.stopped_card(language)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 TITLE = "Danqing 丹青"
 BRAND = """<div class="dq-brand" role="img" aria-label="Danqing"><b>丹</b><i>青</i></div>
 <button type="button" class="dq-language" lang="zh" data-language="zh">中文</button>
-<button type="button" class="dq-language" lang="en" data-language="en">English</button>"""
+<button type="button" class="dq-language" lang="en" data-language="en">English</button>
+<button type="button" class="dq-language" data-simple aria-pressed="false">Simple</button>"""
 
 
 def draw_head(studio: Studio) -> tuple[gr.BrowserState, Quicksettings]:

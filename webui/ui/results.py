@@ -136,8 +136,9 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> Any:
             return {parts.picked: None}
         if deed == "cancel":
             cancel(studio, int(data["job"]), visitor_of(values[browser], request))
-        elif deed == "retry":
-            retry(studio, int(data["job"]), visitor_of(values[browser], request))
+        elif deed in ("retry", "remedy"):
+            visitor = visitor_of(values[browser], request)
+            retry(studio, int(data["job"]), visitor, str(data.get("way", "")))
         return {parts.picked: gr.skip()}  # the examples are the tab's own affair
 
     def stop(values: Values, request: gr.Request) -> None:
@@ -184,16 +185,18 @@ def cancel(studio: Studio, job_id: int, visitor: Visitor) -> None:
     studio.control.cancel(job_id)
 
 
-def retry(studio: Studio, job_id: int, visitor: Visitor) -> None:
+def retry(studio: Studio, job_id: int, visitor: Visitor, way: str = "") -> None:
     """Ask for an ended job once more, exactly as it was.
 
+    Args:
+        way: Instead of exactly: one of ``remedies.offered``.
     Raises:
         JobError: There is none of that number, or another person asked for it.
     """
     job = studio.jobs.get(job_id)
     if not visitor.owns(job.client, job.user):
         raise JobError("This job belongs to another person.", "Write a job of your own.")
-    studio.control.repeat(job_id, client=visitor.client)
+    studio.control.repeat(job_id, client=visitor.client, way=way)
 
 
 def go_on_from(

@@ -14,6 +14,7 @@ from webui.ui.control_texts import CONTROL_TEXTS
 from webui.ui.extension_texts import EXTENSION_TEXTS
 from webui.ui.extra_networks_texts import EXTRA_NETWORKS_TEXTS
 from webui.ui.gallery_texts import GALLERY_TEXTS
+from webui.ui.help_texts import HELP_TEXTS
 from webui.ui.models_texts import MODELS_TEXTS
 from webui.ui.models_tools_texts import TOOLS_TEXTS
 from webui.ui.plots_texts import PLOTS_TEXTS
@@ -31,6 +32,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **GALLERY_TEXTS,
     **WORDS_TEXTS,
     **SETTINGS_TEXTS,
+    **HELP_TEXTS,
     **MODELS_TEXTS,
     **TOOLS_TEXTS,
     **PLOTS_TEXTS,

@@ -39,16 +39,19 @@ TITLES = {
 STYLES = (
     "style.css", "canvas.css", "extra_networks.css", "gallery.css", "train.css", "plots.css",
     "extension_panels.css", "extensions.css", "control_panel.css", "words.css", "settings.css",
+    "help.css",
 )  # fmt: skip
 SCRIPTS = (
     "texts.js", "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js",
     "extra_networks.js", "gallery.js", "gallery_view.js", "plots.js", "extension_panels.js",
     "control_panel.js",
     "extensions.js", "words.js", "kit.js", "settings.js", "train.js", "page.js", "dropping.js",
+    "help.js", "simple.js", "tour.js",
 )  # fmt: skip
 """In the order in which they build upon each other."""
 _OF_SCRIPTS = (
     "canvas_", "net_", "gal_", "send_to_", "plot_", "ext_", "ctl_", "words_", "kit_", "settings_",
+    "simple_", "tour_", "notify_",
 )  # fmt: skip
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(_OF_SCRIPTS))
 

@@ -29,7 +29,7 @@
       const redo = button('dq-btn dq-kit-redo', '↷', say('kit_redo'));
       undo.addEventListener('click', () => this.act({act: 'undo'}));
       redo.addEventListener('click', () => this.act({act: 'redo'}));
-      host.replaceChildren(...(host.dataset.presets ? [this.open] : []), speeds, undo, redo);
+      host.replaceChildren(...(host.dataset.presets ? [this.open] : []), speeds, undo, redo, window.danqingBell());
     }
 
     close() {

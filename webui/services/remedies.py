@@ -1,0 +1,123 @@
+"""What can be tried after a failure: ways to ask for the same pictures a little differently.
+
+One table by the code of the error (``webui/errors.py``). A way that changes nothing about a request
+is not offered for it: asking for the same once more would fail in the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from webui.errors import (
+    BrokenValuesError,
+    DeviceMemoryError,
+    JobError,
+    ModelProcessError,
+    ModelTooLargeError,
+    ParamsError,
+)
+from webui.params import AnyParams, ImageToImage, TextToImage, build
+from webui.prompts.networks import cut_networks
+
+Painting = TextToImage | ImageToImage
+SMALLER = 0.75
+"""Of both sides: 9/16 of the pixels."""
+CALM_CFG = 7.0
+BY_ITSELF = "None"
+"""The VAE that lies in the checkpoint."""
+_NOT_APPLIED = re.compile(r"<lora:([^>]*)> was not applied: ")
+
+
+def _smaller(params: Painting) -> dict[str, Any]:
+    if isinstance(params, TextToImage) and params.hires and not params.first_pass_image:
+        return {"hires": None}
+    sides = {"width": params.width, "height": params.height}
+    return {name: max(64, int(side * SMALLER) // 8 * 8) for name, side in sides.items()}
+
+
+def _one_by_one(params: Painting) -> dict[str, Any]:
+    if isinstance(params, ImageToImage) and len(params.init_images) > 1:
+        return {}  # which picture is painted from which depends on the batches
+    return {"batch_size": 1, "batch_count": params.batch_size * params.batch_count}
+
+
+def _in_tiles(_params: Painting) -> dict[str, Any]:
+    return {"tiled_vae": True}
+
+
+def _one_byte(_params: Painting) -> dict[str, Any]:
+    return {"fp8_storage": "Enable"}
+
+
+def _own_vae(_params: Painting) -> dict[str, Any]:
+    return {"vae": BY_ITSELF}
+
+
+def _calmer(params: Painting) -> dict[str, Any]:
+    return {"cfg_scale": min(params.cfg_scale, CALM_CFG)}
+
+
+def _without_networks(params: Painting) -> dict[str, Any]:
+    text, found = cut_networks(params.prompt)
+    return {"prompt": text.strip()} if found else {}
+
+
+_WAYS: dict[str, Callable[[Painting], dict[str, Any]]] = {
+    "smaller": _smaller,
+    "one_by_one": _one_by_one,
+    "in_tiles": _in_tiles,
+    "one_byte": _one_byte,
+    "own_vae": _own_vae,
+    "calmer": _calmer,
+    "without_networks": _without_networks,
+}
+_AFTER: dict[str, tuple[str, ...]] = {
+    DeviceMemoryError.code: ("one_by_one", "in_tiles", "smaller"),
+    ModelTooLargeError.code: ("one_byte",),
+    BrokenValuesError.code: ("own_vae", "without_networks", "calmer"),
+    ModelProcessError.code: ("smaller",),
+}
+
+
+def offered(code: str, params: AnyParams | None) -> Sequence[str]:
+    """The ways that may help after an error of this code, the gentlest first.
+
+    Args:
+        params: What had been asked for; None when it cannot be read any more.
+    """
+    if not isinstance(params, Painting):
+        return ()
+    return tuple(way for way in _AFTER.get(code, ()) if _changed(params, way) is not None)
+
+
+def apply(params: AnyParams, way: str) -> AnyParams:
+    """The request, changed in this way.
+
+    Raises:
+        JobError: There is no such way, or it changes nothing about this request.
+    """
+    changed = _changed(params, way) if way in _WAYS and isinstance(params, Painting) else None
+    if changed is None:
+        raise JobError(
+            f"The job cannot be asked for in the way {way[:40]!r}.",
+            "Change the form and press Generate.",
+        )
+    return changed
+
+
+def left_out_lora(warning: str) -> str | None:
+    """Name of the LoRA that a job tells it left out, being of another family; None for others."""
+    found = _NOT_APPLIED.match(warning)
+    return found[1] if found else None
+
+
+def _changed(params: Painting, way: str) -> AnyParams | None:
+    values = _WAYS[way](params)
+    if all(getattr(params, name) == value for name, value in values.items()):
+        return None
+    try:
+        return build(params.kind, {**dict(params), **values})
+    except ParamsError:
+        return None  # this size, or so many batches, cannot be asked for

@@ -1,0 +1,80 @@
+"""The card of a failed job: what happened, and buttons for what may help."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from webui.checkpoints.download.telling import in_bytes
+from webui.errors import (
+    CheckpointNotFoundError,
+    DiskFullError,
+    ModelTooLargeError,
+    WebUIError,
+)
+from webui.roles import is_guest
+from webui.services import remedies
+from webui.ui import cards
+from webui.ui.texts import say
+
+if TYPE_CHECKING:
+    from webui.jobs.store import Job
+    from webui.params import AnyParams
+    from webui.studio import Studio
+
+PLACES = {
+    CheckpointNotFoundError.code: "models",
+    ModelTooLargeError.code: "models",
+    DiskFullError.code: "gallery",
+}
+"""The tab where something can be done, by the code of an error."""
+
+
+def card(studio: Studio, job: Job, language: str) -> str:
+    """What is shown of a failed job.
+
+    Args:
+        language: ``en`` or ``zh``.
+    """
+    error = job.error or {}
+    return cards.failure_card(error, job.id, language, _help(studio, job, error, language))
+
+
+def _help(studio: Studio, job: Job, error: dict[str, Any], language: str) -> str:
+    code = str(error.get("code", ""))
+    ways = remedies.offered(code, _params_of(studio, job))
+    buttons = "".join(
+        cards.action("remedy", say(f"help_{way}", language), job=job.id, way=way) for way in ways
+    )
+    if not is_guest(job.user):
+        buttons += _place(code, error, language)
+    fact = _free(studio, language) if code == DiskFullError.code else ""
+    return fact + (f'<div class="dq-chips dq-help">{buttons}</div>' if buttons else "")
+
+
+def _place(code: str, error: dict[str, Any], language: str) -> str:
+    """The button that opens a tab, and looks there for what is wanted (page.js)."""
+    place = PLACES.get(code)
+    if place is None:
+        return ""
+    wanted = cards.esc(error.get("details", {}).get("wanted", ""))
+    text = cards.esc(say(f"help_to_{place}", language))
+    return (
+        f'<button type="button" class="dq-btn" data-go="{place}" data-find="{wanted}">{text}'
+        "</button>"
+    )
+
+
+def _free(studio: Studio, language: str) -> str:
+    try:
+        free = shutil.disk_usage(studio.settings.folders.data).free
+    except OSError:
+        return ""
+    return f"<p>{cards.esc(say('help_free', language, free=in_bytes(free)))}</p>"
+
+
+def _params_of(studio: Studio, job: Job) -> AnyParams | None:
+    try:
+        return studio.params_of(job)
+    except WebUIError:
+        return None
