@@ -25,8 +25,9 @@ from webui.services.extensions import commands, packages
 from webui.services.extensions.archives import unpack
 from webui.services.extensions.git import Git, read_origin
 from webui.services.extensions.index import plain_address, read_index, zip_address
+from webui.services.extensions.prepared import AccessOffError, BusyError
 from webui.services.extensions.room import ExtensionRoom
-from webui.services.extensions.store import AccessOffError, BusyError, Store
+from webui.services.extensions.store import Store
 
 ACTS = "from webui.hookspecs import hook\n@hook\ndef rewrite_prompt(text): return text + '{}'\n"
 MakeStore = Callable[..., Store]

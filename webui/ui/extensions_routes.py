@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field
 
 from webui.errors import WebUIError
 from webui.services.extensions.listing import list_extensions
-from webui.services.extensions.store import MOST_ZIP_BYTES, AccessOffError
+from webui.services.extensions.prepared import AccessOffError
+from webui.services.extensions.store import MOST_ZIP_BYTES
 
 if TYPE_CHECKING:
     from webui.studio import Studio

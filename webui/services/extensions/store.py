@@ -24,82 +24,33 @@ from webui.checkpoints.download.client import public_addresses, read_address
 from webui.checkpoints.download.fetch import Network, on_own_loop
 from webui.extensions.a1111.installing import Installed
 from webui.extensions.a1111.reading import read_a1111
-from webui.extensions.folders import PACKAGES, Extension, missing_packages, read_extension
+from webui.extensions.folders import Extension, read_extension
 from webui.services.extensions import packages
 from webui.services.extensions.archives import unpack
 from webui.services.extensions.commands import CommandError, InstallError
-from webui.services.extensions.git import Change, Git, Origin, read_origin
+from webui.services.extensions.git import Change, Git, read_origin
 from webui.services.extensions.index import (
     fetch_bytes,
     fetch_index,
     plain_address,
     zip_address,
 )
-from webui.services.extensions.packages import Plan
+from webui.services.extensions.prepared import (
+    BEFORE,
+    INCOMING,
+    TRASH,
+    AccessOffError,
+    BusyError,
+    Prepared,
+    copy_beside,
+    move,
+    swap,
+)
 from webui.services.extensions.room import ExtensionRoom
 
-INCOMING, BEFORE, TRASH = ".incoming", ".before", ".trash"
 MOST_ZIP_BYTES: Final = 512 * 2**20
 MOST_PREPARED: Final = 8
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
-
-
-class AccessOffError(InstallError):
-    """Extensions may not be installed, updated or removed on this server."""
-
-    code = "extension_access"
-    http_status = 403
-
-
-class BusyError(InstallError):
-    """Another extension is being fetched."""
-
-    code = "extension_busy"
-    http_status = 409
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An extension that was fetched and looked at, and waits for a person's word.
-
-    Attributes:
-        token: By which it is put in. folder: Where it lies; its name is that of the goal.
-        goal: Where it would come. replaces: It is a newer version of what lies there.
-    """
-
-    token: str
-    folder: Path
-    goal: Path
-    extension: Extension
-    plan: Plan
-    origin: Origin | None
-    changes: Sequence[Change] = ()
-    replaces: bool = False
-
-    @property
-    def _lack(self) -> str:
-        """What is told of packages, which the plan speaks of."""
-        return missing_packages(self.extension.manifest.requires, self.folder)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for the page."""
-        extension = self.extension
-        install_file = self.folder / "install.py"
-        return {
-            "token": self.token,
-            "name": extension.name,
-            "folder": self.goal.name,
-            "title": extension.title.model_dump(),
-            "description": extension.manifest.description.model_dump(),
-            "version": extension.manifest.version,
-            "kind": extension.kind,
-            "problem": "" if extension.problem == self._lack else extension.problem,
-            "origin": asdict(self.origin) if self.origin else None,
-            "packages": self.plan.to_json(),
-            "has_install": extension.kind == "a1111" and install_file.is_file(),
-            "changes": [asdict(one) for one in self.changes],
-            "replaces": self.replaces,
-        }
 
 
 @dataclass
@@ -243,7 +194,7 @@ class Store:
                 )
             self._check_address(origin.url)
             with self._incoming(extension.path.name) as folder:
-                _copy(extension.path, folder)
+                copy_beside(extension.path, folder)
                 newest = self._git.fetch(folder, origin.url, origin.branch, cancel)
                 changes = self._git.changes(folder, origin.commit, newest, cancel)
                 if newest == origin.commit:
@@ -353,11 +304,11 @@ class Store:
                     made.plan, made.folder, made.folder.parent, cancel, environ=self._pip_environ
                 )
             if made.replaces:
-                _swap(made.folder, made.goal)
+                swap(made.folder, made.goal)
             elif os.path.lexists(made.goal):
                 raise InstallError(f"{made.goal} is there already.", "Choose another name.")
             else:
-                _move(made.folder, made.goal)
+                move(made.folder, made.goal)
             self.discard(token)
         self._refresh()
         return made.extension.name
@@ -380,8 +331,8 @@ class Store:
             if not before.exists():
                 raise InstallError(f"No version of {name} before this one is kept.", plugin=name)
             aside = before.with_name(f"{before.name}.{uuid.uuid4().hex[:8]}")
-            _move(before, aside)
-            _swap(aside, path)
+            move(before, aside)
+            swap(aside, path)
         self._refresh()
 
     def remove(self, name: str) -> Path:
@@ -394,7 +345,7 @@ class Store:
             path = self._own(name).path
             stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
             goal = path.parent / TRASH / f"{stamp}-{uuid.uuid4().hex[:4]}-{path.name}"
-            _move(path, goal)
+            move(path, goal)
         self._refresh()
         return goal
 
@@ -495,51 +446,3 @@ class Store:
         self.cancel()
         for token in list(self._prepared):
             self.discard(token)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A copy whose files git may replace. What people put there (models …) is not doubled: it is
-    the same file under both names, which git leaves alone."""
-
-    def link(old: str, new: str) -> str:
-        if "/.git/" in Path(old).as_posix():
-            return shutil.copy2(old, new)
-        try:
-            os.link(old, new)
-        except OSError:
-            return shutil.copy2(old, new)
-        return new
-
-    shutil.copytree(
-        source, target, symlinks=True, copy_function=link,
-        ignore=shutil.ignore_patterns("__pycache__", PACKAGES),
-    )  # fmt: skip
-
-
-def _swap(fresh: Path, path: Path) -> None:
-    """Put a folder into another one's place; that one is kept as the version before."""
-    before = path.parent / BEFORE / path.name
-    if before.exists():
-        shutil.rmtree(before)
-    _move(path, before)
-    try:
-        _move(fresh, path)
-    except InstallError:
-        _move(before, path)
-        raise
-
-
-def _move(path: Path, goal: Path) -> None:
-    """One rename.
-
-    Raises:
-        InstallError: It cannot be done.
-    """
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(goal)
-    except OSError as err:
-        raise InstallError(
-            f"{path} cannot be moved to {goal}: {err.strerror or err}.",
-            "Make the extensions folder writable; on Windows, close what has its files open.",
-        ) from err

@@ -1,0 +1,96 @@
+"""The Extensions tab's routes: what they answer, and that they refuse where others reach them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from tests.ui.serve import FAKE_WORKER
+from webui.api.app import build_api
+from webui.settings import read_settings
+from webui.studio import Studio
+from webui.ui.extensions_routes import make_store_routes
+
+OPEN = ("--listen", "--gradio-auth", "ann:one", "--api-auth", "ann:one")
+STORE = "/extension-store"
+
+
+def studio_with(folder: Path, *flags: str) -> Studio:
+    settings = read_settings(["--data-dir", str(folder), *flags], environ={})
+    return Studio(settings, worker_command=FAKE_WORKER)
+
+
+def client_of(studio: Studio) -> TestClient:
+    app = FastAPI()
+    app.include_router(make_store_routes(studio))
+    return TestClient(app)
+
+
+@pytest.fixture
+def studio(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Studio]:
+    made = studio_with(tmp_path, *getattr(request, "param", ()))
+    yield made
+    made.stop()
+
+
+def zipped() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as made:
+        made.writestr("extension.toml", "api = 1\nversion = '7'")
+        made.writestr("web.py", "from webui.hookspecs import hook\n@hook\ndef tabs(): return []\n")
+    return data.getvalue()
+
+
+def test_zip_when_sent_then_shown_put_in_listed_and_removed(studio: Studio) -> None:
+    with client_of(studio) as client:
+        shown = client.post(f"{STORE}/upload?name=ripple.zip", content=zipped()).json()
+        assert (shown["name"], shown["version"], shown["packages"]["new"]) == ("ripple", "7", {})
+
+        put = client.post(f"{STORE}/apply", json={"token": shown["token"]})
+        assert put.json() == {"name": "ripple"}
+        told = client.get(STORE).json()
+        ripple = next(one for one in told["extensions"] if one["name"] == "ripple")
+        assert ripple["state"] == "on" and ripple["can_remove"] and not ripple["can_update"]
+        assert told["allowed"] and not all(one["can_remove"] for one in told["extensions"])
+
+        assert client.post(f"{STORE}/apply", json={"token": shown["token"]}).status_code == 422
+        gone = client.post(f"{STORE}/remove", json={"name": "ripple"}).json()
+        assert Path(gone["path"]).is_dir()
+
+
+@pytest.mark.parametrize("studio", [OPEN, ("--share", "--gradio-auth", "ann:one")], indirect=True)
+def test_store_when_others_reach_the_server_then_every_route_refuses(studio: Studio) -> None:
+    named, address = {"name": "cfg_rescale"}, {"url": "https://example.org/a/b"}
+    with client_of(studio) as client:
+        bodies = {
+            "fetch": address, "index": address, "update": named, "roll-back": named,
+            "remove": named, "apply": {"token": "x"}, "cfg_rescale/install.py": None,
+        }  # fmt: skip
+        for path, body in bodies.items():
+            answer = client.post(f"{STORE}/{path}", json=body)
+            assert answer.status_code == 403, (path, answer.text)
+            assert "enable-insecure-extension-access" in answer.json()["detail"]
+        assert client.post(f"{STORE}/upload?name=x.zip", content=zipped()).status_code == 403
+        assert client.get(STORE).json()["allowed"] is False
+    assert not (studio.settings.folders.data / "extensions/.incoming").exists()
+
+
+@pytest.mark.parametrize("studio", [(*OPEN, "--enable-insecure-extension-access")], indirect=True)
+def test_store_when_others_reach_it_and_the_flag_is_given_then_answers(studio: Studio) -> None:
+    with client_of(studio) as client:
+        shown = client.post(f"{STORE}/upload?name=ripple.zip", content=zipped())
+        assert shown.status_code == 200, shown.text
+        private = client.post(f"{STORE}/fetch", json={"url": "https://192.168.0.1/a/b"})
+        assert private.status_code != 200 and "private network" in private.json()["detail"]
+    assert "--enable-insecure-extension-access" not in studio.settings.ignored
+
+
+def test_api_when_listed_then_nothing_of_it_installs(studio: Studio) -> None:
+    paths = [getattr(route, "path", "") for route in build_api(studio).routes]
+    assert paths and not [path for path in paths if "store" in path or "install" in path]
