@@ -46,6 +46,13 @@ def test_files_when_found_by_stem_or_alias_come_with_path_and_hash(catalog: Cata
     assert {f["hash"] for f in found.values()} == {HASH}
 
 
+def test_files_when_an_extensions_prompt_names_them_come_too(catalog: Catalog) -> None:
+    extensions = {"detailer": {"prompt": "a face <lora:two:1>", "steps": 3}}
+    params = TextToImage(prompt="x <lora:ink:1>", extensions=extensions)
+
+    assert list(lora_files(params, catalog, has_hashes=False)) == ["ink", "two"]
+
+
 def test_hashes_when_not_wanted_are_not_calculated(catalog: Catalog) -> None:
     found = lora_files(TextToImage(prompt="<lora:two:1>"), catalog, has_hashes=False)
 

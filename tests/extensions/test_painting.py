@@ -26,6 +26,7 @@ from webui.params import (  # noqa: E402
     FaceRestoration,
     Hires,
     Interrogate,
+    Refiner,
     TextToImage,
 )
 from webui.pictures import open_image  # noqa: E402
@@ -190,6 +191,28 @@ def test_extension_when_its_file_cannot_be_run_then_the_job_says_so_and_is_done(
     pixels, _ = bench.paint(dropped(tmp_path, "raise SystemExit(1)", "leaver"))
     assert np.array_equal(pixels, plain[0])
     assert "leaver failed in loading" in bench.warnings[0]
+
+
+def test_refiner_when_it_takes_over_then_its_conditioning_passes_the_extension_too(
+    bench: Bench, tmp_path: Path, starter_checkpoint: Path
+) -> None:
+    (tmp_path / "other.safetensors").symlink_to(starter_checkpoint)
+    text = (
+        "from dataclasses import replace\n@hook\ndef after_conditioning(conditioning, job):\n"
+        "    job.warn('asked')\n    return replace(conditioning, encode_again=None)\n"
+    )
+    params = TextToImage(
+        prompt="a cat", width=64, height=64, steps=3, seed=5, checkpoint="starter",
+        refiner=Refiner(checkpoint="other", switch_at=0.5), extensions={"asked": {}},
+    )  # fmt: skip
+    facts = {"path": str(tmp_path / "other.safetensors"), "name": "other", "stem": "other",
+             "sha256": "cd" * 32, "size": 1}  # fmt: skip
+    bench.run(
+        params,
+        dropped(tmp_path, text, "asked"),
+        others={"other": {"checkpoint": facts, "vae": None}},
+    )
+    assert bench.warnings == ["asked", "asked"]
 
 
 def test_offers_when_chosen_then_paint_and_are_gone_when_the_extension_is(

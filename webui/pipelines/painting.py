@@ -399,8 +399,12 @@ class PaintingRun(ABC, Generic[SomeParams]):
         prompt, negative = self.moments.before_conditioning(prompt, negative)
         read = self._read(prompt, negative, sampler, hires_steps)
         self.supplies.networks.want(() if self.params.disable_extra_networks else read.networks)
-        cond = self._encode_read(read, size or (self.params.width, self.params.height))
-        return self.moments.after_conditioning(cond)
+
+        def encode_again() -> Conditioning:
+            cond = self._encode_read(read, size or (self.params.width, self.params.height))
+            return replace(self.moments.after_conditioning(cond), encode_again=encode_again)
+
+        return encode_again()
 
     def _read(
         self, prompt: str, negative: str, sampler: str, hires_steps: int | None = None
@@ -417,10 +421,9 @@ class PaintingRun(ABC, Generic[SomeParams]):
         )
 
     def _encode_read(self, read: ReadPrompt, size: tuple[int, int]) -> Conditioning:
-        cond = self.supplies.encoder(self.model).encode(
+        return self.supplies.encoder(self.model).encode(
             read, pass_facts(self.params, size), should_stop=self.listener.should_stop
         )
-        return replace(cond, encode_again=lambda: self._encode_read(read, size))
 
     def denoiser(
         self,

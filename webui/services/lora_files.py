@@ -62,7 +62,7 @@ def _files(
     found: dict[str, Any] = {}
     if not isinstance(params, Painting) or params.disable_extra_networks:
         return found
-    for name in network_names(params.prompts, types):
+    for name in network_names((*params.prompts, *_texts_of_extensions(params)), types):
         try:
             record = find(name)
             if has_hashes:
@@ -72,3 +72,9 @@ def _files(
             logger.info("%s", err)
             found[name] = {"problem": err.message, "hint": err.hint}
     return found
+
+
+def _texts_of_extensions(params: Painting) -> list[str]:
+    """What extensions may paint with besides: their fields hold prompts, too."""
+    values = (value for own in params.extensions.values() for value in own.values())
+    return [value for value in values if isinstance(value, str) and "<" in value]
