@@ -45,7 +45,7 @@ PAGE_FOR_GUESTS = {
     ("GET", "/ui/before/{job_id}/{index}"), ("GET", "/ui/zip/{job_id}"), ("POST", "/ui/input"),
     ("POST", "/ui/recipe"), ("GET", "/ui/input/{key}"), ("GET", "/ui/plots/axes/{tab}"),
     ("GET", "/ui/words/keys"), ("GET", "/ui/words/complete"), ("POST", "/ui/words/look"),
-    ("POST", "/ui/words/tokens"), ("GET", "/ui/gallery/find"), ("GET", "/ui/gallery/ids"),
+    ("POST", "/ui/words/tokens"), ("POST", "/ui/words/chinese"), ("GET", "/ui/gallery/find"), ("GET", "/ui/gallery/ids"),
     ("GET", "/ui/gallery/places"), ("GET", "/ui/gallery/state"),
     ("GET", "/ui/gallery/one/{picture_id}"), ("GET", "/ui/gallery/compare/{first}/{second}"),
     ("GET", "/ui/gallery/thumb/{picture_id}"), ("GET", "/ui/gallery/file/{picture_id}"),
