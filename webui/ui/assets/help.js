@@ -4,17 +4,17 @@
   'use strict';
   const {say, make} = window.danqingTexts;
   const NOTIFY = 'danqing-notify';
-  const LOOKS_EVERY_MS = 1000;
+  const OPENING_MS = 600;
   const title = document.title || 'Danqing 丹青';
   const isShown = (element) => Boolean(element) && element.offsetParent !== null;
 
-  /* Tabs that have no room lie in a menu, which is drawn when it is opened. */
+  /* Tabs that have no room lie in a menu, where only their names tell which they are. */
   const openTab = (id, then) => {
-    const find = () => [...document.querySelectorAll(`#dq-tabs [data-tab-id="${id}"]`)].find((tab) => isShown(tab) && !tab.closest('.visually-hidden'));
-    const press = () => { const tab = find(); if (tab) { tab.click(); if (then) setTimeout(then, 600); } };
-    if (find()) { press(); return; }
-    const menu = document.querySelector('#dq-tabs .overflow-menu > button');
-    if (menu) { menu.click(); setTimeout(press, 60); }
+    const inMenu = [...document.querySelectorAll('#dq-tabs .overflow-dropdown button')].find((tab) => tab.textContent.trim() === say(`tab_${id}`));
+    const tab = document.querySelector(`#dq-tabs [data-tab-id="${id}"]`) || inMenu;
+    if (!tab) return;
+    tab.click();
+    setTimeout(then, OPENING_MS);
   };
   const lookFor = (wanted) => {
     const search = document.querySelector('#dq-get-search :is(input, textarea)');
@@ -69,7 +69,12 @@
     if (away) takeOut(away.dataset.takeOut);
     if (at('[data-notify]')) changeWanted();
   });
-  setInterval(look, LOOKS_EVERY_MS);
+  const watch = () => {
+    look();
+    const changes = {childList: true, subtree: true, attributes: true, attributeFilter: ['aria-valuenow', 'data-state']};
+    new MutationObserver(look).observe(document.body, changes);
+  };
+  if (document.body) watch(); else document.addEventListener('DOMContentLoaded', watch);
 
   const facts = () => ({type: 'button', 'data-notify': '', 'aria-pressed': String(isWanted()), title: say('notify_switch')});
   window.danqingBell = () => make('button', 'dq-btn dq-bell', facts(), say('notify_short'));

@@ -8,6 +8,7 @@
     ['tabs', '#dq-tabs > .tab-wrapper'],
   ];
   const PROMPTS = 3;
+  const OPENING_MS = 60;
   let at = -1;
   let card = null;
   let ideas = [];
@@ -71,7 +72,9 @@
     if (pressed.dataset.tour === 'never') { end(); return; }
     ideas = [...document.querySelectorAll('#dq-stage [data-act=example]')].slice(0, PROMPTS).map((chip) => chip.dataset.prompt);
     at = -1;
-    step(1);
+    const first = document.querySelector('#dq-tabs [data-tab-id="txt2img"]');
+    if (first) first.click();
+    setTimeout(() => step(1), OPENING_MS);
   });
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || !card) return;

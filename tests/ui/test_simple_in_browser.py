@@ -1,0 +1,81 @@
+"""Few fields, the first look around, and what is told of a job, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+STAGE = "#dq-stage"
+NOTES = """
+window.heard = [];
+window.Notification = class {
+  static permission = 'default';
+  static async requestPermission() { this.permission = 'granted'; return 'granted'; }
+  constructor(title, options) { window.heard.push(options.body); }
+};
+Object.defineProperty(document, 'hidden', {get: () => Boolean(window.isAway), configurable: true});
+"""
+"""A browser that grants notifications, keeps what they say, and is out of sight on demand."""
+
+
+def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
+    open_page: Callable[..., Any],
+) -> None:
+    page = open_page(width=390, height=844)
+    page.evaluate(NOTES)
+
+    page.click("[data-tour=begin]")
+    page.wait_for_selector(".dq-tour")
+    assert page.locator(".dq-tour .dq-chip").count() == 3
+    idea = page.locator(".dq-tour .dq-chip").first
+    prompt = idea.inner_text()
+    idea.click()  # writes it and goes on
+    assert page.input_value("#dq-prompt textarea") == prompt
+    for _ in range(3):
+        page.click(".dq-tour-next")
+    assert page.locator(".dq-tour, .dq-tour-here").count() == 0
+    page.wait_for_selector("[data-tour=begin]", state="hidden")
+
+    page.click("[data-simple]")
+    page.wait_for_selector("#dq-steps", state="hidden")
+    page.wait_for_selector("#dq-negative", state="hidden")
+    page.wait_for_function("document.querySelector('#dq-batch-size input').value === '4'")
+    page.click(".dq-tile-oil")
+    page.click(".dq-tile-ink")  # one style at a time
+    assert page.input_value("#dq-prompt textarea") == f"{prompt}, chinese ink painting"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+    page.click("[data-notify]")
+    page.wait_for_selector("#dq-kit [data-notify][aria-pressed=true]")
+    page.evaluate("window.isAway = true")
+    page.click("#dq-generate")
+    page.wait_for_function("/^\\d+ % · Danqing/.test(document.title)")
+    page.wait_for_selector(f"{STAGE} .dq-cell >> nth=3")
+    page.wait_for_function("window.heard.length === 1 && !/%/.test(document.title)")
+    assert page.evaluate("window.heard") == ["The picture is done."]
+
+    page.evaluate("window.isAway = false")
+    page.fill("#dq-prompt textarea", "fail")
+    page.click("#dq-generate")
+    page.click(f"{STAGE} [data-way=one_by_one]")
+    page.wait_for_selector(f"{STAGE} .dq-failed [data-way=smaller]")
+    page.wait_for_selector(f"{STAGE} [data-way=one_by_one]", state="detached")
+
+    page.reload()
+    page.wait_for_selector(".dq-simple .dq-tiles")
+    assert "dq-toured" in page.get_attribute("body", "class")
+    page.click("[data-simple]")
+    page.wait_for_selector("#dq-steps", state="visible")
+
+    button = '<button data-go="models" data-find="GFPGAN">Open Models</button>'  # as failures.py
+    page.evaluate(
+        f"document.querySelector('#dq-stage').insertAdjacentHTML('beforeend', '{button}')"
+    )
+    page.click("[data-go]")
+    page.wait_for_function(
+        "document.querySelector('#dq-get-search :is(input, textarea)').value === 'GFPGAN'"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
