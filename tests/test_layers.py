@@ -10,8 +10,8 @@ from tests.source_tree import chain, imports, modules, reachable
 
 WORDS = frozenset(
     {
-        "access", "brake", "content_disposition", "database", "database_rescue", "errors", "extension_forms", "file_lock",
-        "hookspecs", "infotext",
+        "access", "brake", "content_disposition", "database", "database_rescue", "errors",
+        "extension_forms", "file_lock", "hookspecs", "infotext",
         "lenient", "option_values", "options", "params", "passwords", "pictures", "progress",
         "roles", "settings", "video", "wire",
     }
