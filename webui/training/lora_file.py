@@ -94,7 +94,7 @@ def cannot_write(path: Path, err: Exception) -> TrainingError:
     hint = "Make room on the disk" if is_full else "Check the folder and who may write there"
     return TrainingError(
         f"{path.name} could not be saved into {path.parent}: {reason}.",
-        f"{hint}, then go on: nothing that was saved before is lost.",
+        hint + ", then go on: nothing that was saved before is lost.",
         path=str(path),
     )
 

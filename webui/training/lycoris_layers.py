@@ -103,6 +103,6 @@ def lycoris_kinds() -> Mapping[str, Any]:
         is_there = (err.name or "").partition(".")[0] != "lycoris"
         found = f"cannot be loaded: {err}" if is_there else "is not installed"
         raise TrainingError(
-            f"network_module lycoris.kohya needs the package {PACKAGE}, which {found}.",
+            f"network_module lycoris.kohya needs the package {PACKAGE}, which " + found + ".",
             f"pip install {PACKAGE}, or choose networks.lora.",
         ) from err
