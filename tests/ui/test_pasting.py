@@ -9,6 +9,7 @@ import pytest
 
 from webui.errors import ParamsError
 from webui.infotext import add_pairs
+from webui.prompts.chinese.translate import in_english
 from webui.prompts.styles import Style
 from webui.services.plots.scripts import AxisWish, PromptList, PromptMatrix, XyzPlot, plan
 from webui.services.resolve import TextToImageRequest
@@ -240,3 +241,47 @@ def test_paste_when_a_painted_prompt_reads_as_choices_paints_it_as_it_stands(
         assert AS_PAINTED not in paste(written, studio).chips
     finally:
         studio.options.set("dynamic_prompts", True)
+
+
+CHINESE = [
+    (("红色的苹果", ""), ("red apple", "")),
+    (("红色的苹果", "模糊"), ("red apple", "blurry")),
+    (("红色的苹果，没有叶子", ""), ("red apple", "leaf")),
+    (("红色的苹果，没有叶子", "low quality"), ("red apple", "low quality, leaf")),
+    (("red apple", "模糊"), ("red apple", "blurry")),
+]
+
+
+def _painted(typed: tuple[str, str], english: tuple[str, str]) -> str:
+    labels = ("Chinese prompt", "Chinese negative prompt")
+    return add_pairs(
+        f"{english[0]}\nNegative prompt: {english[1]}\nSteps: 20, Seed: 5, CFG scale: 7",
+        [(label, text) for label, text in zip(labels, typed, strict=True) if not text.isascii()],
+    )
+
+
+def _pasted(text: str, studio: Studio) -> tuple[str, str]:
+    found = paste(text, studio)
+    assert found.left_out == []
+    return found.values["prompt"], found.values["negative_prompt"]
+
+
+@pytest.mark.parametrize(("typed", "english"), CHINESE)
+def test_paste_when_the_chinese_becomes_the_same_english_it_stands_in_the_form_again(
+    studio: Studio, typed: tuple[str, str], english: tuple[str, str]
+) -> None:
+    assert in_english(*typed, studio.translate) == english
+    assert _pasted(_painted(typed, english), studio) == typed
+
+
+@pytest.mark.parametrize(("typed", "english"), CHINESE)
+def test_paste_when_the_chinese_becomes_other_english_keeps_what_was_painted(
+    studio: Studio, typed: tuple[str, str], english: tuple[str, str]
+) -> None:
+    edited = (f"{english[0]}, at night", f"{english[1]}, text")
+    assert _pasted(_painted(typed, edited), studio) == edited
+    studio.options.set("translate_chinese_prompts", False)
+    try:
+        assert _pasted(_painted(typed, english), studio) == english
+    finally:
+        studio.options.set("translate_chinese_prompts", True)

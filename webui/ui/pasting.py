@@ -203,12 +203,13 @@ def _as_typed(
 ) -> tuple[str, str]:
     """The Chinese that the prompts were translated from, where it becomes the very same English
     here and now; else the English, so that the same picture comes of it."""
-    typed = params.get(CHINESE_PROMPT, prompt), params.get(CHINESE_NEGATIVE, "")
-    for texts in (typed, (typed[0], negative)):
-        is_on = studio.options["translate_chinese_prompts"]
-        if is_on and in_english(*texts, studio.translate) == (prompt, negative):
-            return texts
-    return prompt, negative
+    typed = params.get(CHINESE_PROMPT, prompt)
+    unwanted = ", ".join(studio.translate(typed).unwanted)
+    typed_negative = negative.removesuffix(unwanted).removesuffix(", ") if unwanted else negative
+    texts = typed, params.get(CHINESE_NEGATIVE, typed_negative)
+    is_on = studio.options["translate_chinese_prompts"]
+    is_same = is_on and in_english(*texts, studio.translate) == (prompt, negative)
+    return texts if is_same else (prompt, negative)
 
 
 def _other_checkpoints(
