@@ -32,6 +32,15 @@ def test_templates_when_chinese_then_hold_the_same_values_and_no_other() -> None
         assert re.search(r"[\u4e00-\u9fff，。：]", chinese), english
 
 
+def test_sentence_of_every_template_is_told_by_its_own_chinese() -> None:
+    def filled(template: str) -> str:
+        return re.sub(r"\{(\d)\}", r"value \1;", template)
+
+    told = {english: in_language(filled(english), "zh") for english in _table()}
+    wanted = {english: filled(chinese) for english, chinese in _table().items()}
+    assert {english: text for english, text in told.items() if text != wanted[english]} == {}
+
+
 @pytest.mark.parametrize(
     ("english", "chinese"),
     [
