@@ -93,7 +93,7 @@ def cannot_write(path: Path, err: Exception) -> TrainingError:
     reason = "the disk is full" if is_full else str(getattr(err, "strerror", None) or err)
     hint = "Make room on the disk" if is_full else "Check the folder and who may write there"
     return TrainingError(
-        f"{path.name} could not be saved into {path.parent}: {reason}.",
+        f"{path.name} could not be saved into {path.parent}: " + reason + ".",
         hint + ", then go on: nothing that was saved before is lost.",
         path=str(path),
     )
