@@ -56,13 +56,18 @@ def pytest_configure() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(share))
 
 
+def _is_page(item: pytest.Item) -> bool:
+    return item.get_closest_marker("browser") is not None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of processes side by side each takes whole files, and one takes all that drive a browser:
-    two browsers would be in each other's way."""
+    two browsers would be in each other's way. Those come last, since a process that has driven a
+    browser can run no event loop."""
+    items.sort(key=_is_page)
     for item in items:
-        is_page = item.get_closest_marker("browser") is not None
-        group = "pages" if is_page else item.nodeid.partition("::")[0]
+        group = "pages" if _is_page(item) else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -215,6 +215,7 @@ def test_every_wish_of_a_request_is_followed_or_told_or_refused(kind: type[Paint
         "extensions",  # they join before the job and at its pictures, docs/extensions.md
     }  # fmt: skip
     with_others = {"subseed", "disable_extra_networks"}  # nothing to do by themselves
+    with_others |= {"chinese_prompt", "chinese_negative_prompt"}  # told in the recipe alone
     known = followed | with_others | set(WITHOUT_EFFECT) | set(REFUSED)
     assert set(kind.model_fields) <= known
 

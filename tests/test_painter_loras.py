@@ -116,6 +116,7 @@ def test_lora_when_memory_is_short_comes_off_and_goes_on_again(
     painter: Painter, pickled: Path
 ) -> None:
     prompt = "a hedgehog <lora:starter-hedgehog:1>"
+    painter.models.unload_all()  # what other tests loaded would go first
     first = run(painter, pickled, prompt)
     memory = painter.models.memory
     memory.needs(())

@@ -10,11 +10,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
-from starlette.requests import HTTPConnection
 
 from tests.library.gallery_files import painted
 from tests.ui.serve import FAKE_WORKER
-from webui.access import Person
+from tests.visitors import NamedVisitors
 from webui.api.app import build_api
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
@@ -74,13 +73,8 @@ def test_api_when_logins_are_set_then_each_finds_and_changes_its_own(studio: Stu
 
 
 def test_page_when_nobody_is_logged_in_then_no_picture_is_shown(studio: Studio) -> None:
-    class Visitors:
-        def of(self, connection: HTTPConnection) -> Person | None:
-            name = connection.headers.get("user")
-            return Person(name) if name else None
-
     app = FastAPI()
-    app.include_router(make_routes(studio, Visitors(), []))  # type: ignore[arg-type]
+    app.include_router(make_routes(studio, NamedVisitors(), []))  # type: ignore[arg-type]
     client = TestClient(app)
     (number,) = studio.gallery.pictures.ids("hill", user="ann").tolist()
     answers = {"find": 200, "places": 200, "state": 200, f"one/{number}": 200,

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.checkpoints.model_files import SomeFolders, write_raw
 from tests.test_model_cards import lora, picture, wait_for
+from tests.visitors import NamedVisitors
 from webui.checkpoints.catalog import Catalog, Record
 from webui.options import Options
 from webui.services.model_cards import ModelCards
@@ -46,14 +47,14 @@ def studio(catalog: Catalog, tmp_path: Path) -> Any:
             get=lambda number: SimpleNamespace(id=number, user={1: "ann", 2: "bob"}[number]),
             open=lambda number: picture("blue"),
         ),
-        gallery=SimpleNamespace(deeds=None),
+        gallery=SimpleNamespace(deeds=None), extension_store=None, extensions=None,
     )  # fmt: skip
 
 
 @pytest.fixture
 def client(studio: Any) -> TestClient:
     app = FastAPI()
-    app.include_router(make_routes(studio, lambda request: request.headers.get("user")))
+    app.include_router(make_routes(studio, NamedVisitors(), []))  # type: ignore[arg-type]
     return TestClient(app, headers={"user": "ann"})
 
 

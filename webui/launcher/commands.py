@@ -21,8 +21,8 @@ TAKES_ALL = ("test", "train", "models")
 SIDE_BY_SIDE = (
     "-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup", "--no-loadscope-reorder",
 )  # fmt: skip
-"""pytest-xdist's words: a process a core; each takes groups of tests (tests/conftest.py), in their
-order, which ends with the page's: a process that has driven a browser can run no event loop."""
+"""pytest-xdist's words: a process a core; each takes groups of tests, in their order
+(tests/conftest.py)."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
 HELP = """\
 python launch.py [flags]           set up .venv the first time, then serve the page

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from tests.extensions.a1111.conftest import EXAMPLES
-from tests.ui.conftest import Served, browser, make_served, open_page, served, wait_until
+from tests.ui.conftest import Served, wait_until
 
-__all__ = ["browser", "make_served", "open_page", "served"]
 pytestmark = pytest.mark.browser
 
 
