@@ -176,17 +176,6 @@ def canvas_colour(page: Any) -> list[int]:
     return list(shot.getpixel((shot.width // 2, shot.height // 2)))
 
 
-def test_login_when_asked_for_tells_of_the_pause(
-    make_served: Callable[..., Served], browser: Any
-) -> None:
-    own = make_served("--gradio-auth", "ann:secret")
-    context = browser.new_context(locale="en-US")
-    page = context.new_page()
-    page.goto(own.url)
-    page.wait_for_selector("text=After five wrong passwords")
-    context.close()
-
-
 # The real model
 
 

@@ -22,7 +22,7 @@ def test_gallery_when_used_finds_stars_deletes_restores_and_paints_again(
         painted(tmp_path / f"{number:03d}.png", f"stone {number}", size=(16, 16), Seed=number)
     tower = painted(
         tmp_path / "tower.png",
-        "a <b>tower</b>, 水墨",
+        "a <b>tower</b>, aquarelle",
         Sampler="Euler",
         Steps=2,
         Seed=77,
@@ -40,7 +40,7 @@ def test_gallery_when_used_finds_stars_deletes_restores_and_paints_again(
     page.wait_for_selector(ITEMS)
     wait_until(lambda: deeds.find("")["total"] == 151, "the folder was not read", 60)
     assert page.locator(ITEMS).count() < 120, "only what is in sight is drawn"
-    page.fill(".dq-gal-search", "水墨 sampler:euler")
+    page.fill(".dq-gal-search", "aquarelle sampler:euler")
     wait_until(lambda: page.locator(ITEMS).count() == 1, "the search found something else", 60)
     assert "<b>tower</b>" in (page.locator(ITEMS).get_attribute("aria-label") or "")
 
@@ -52,7 +52,7 @@ def test_gallery_when_used_finds_stars_deletes_restores_and_paints_again(
     wait_until(lambda: served.studio.jobs.list(), "nothing was asked for", 60)
     (job,) = served.studio.jobs.list()
     params = served.studio.params_of(job)
-    assert (params.prompt, params.seed, params.steps) == ("a <b>tower</b>, 水墨", 77, 2)
+    assert (params.prompt, params.seed, params.steps) == ("a <b>tower</b>, aquarelle", 77, 2)
     served.studio.wait(job.id, 60)
     wait_until(lambda: page.locator(ITEMS).count() == 2, "the new picture did not come", 60)
 
