@@ -47,6 +47,12 @@ def progress(client: TestClient) -> dict[str, Any]:
     return client.get("/sdapi/v1/progress").json()
 
 
+def is_at_step(client: TestClient, step: int, batch: int = 0) -> bool:
+    """A job runs and is there; the numbers alone may be those of the job before."""
+    state = progress(client)["state"]
+    return bool(state["job"]) and (state["job_no"], state["sampling_step"]) == (batch, step)
+
+
 def test_progress_when_idle_is_what_clients_take_for_ready(client: TestClient) -> None:
     answer = progress(client)
 
@@ -117,7 +123,7 @@ def test_interrupt_when_running_answers_200_with_the_pictures_there_are(
     client: TestClient, studio: Studio
 ) -> None:
     with painting(client, studio, prompt="stuck", n_iter=3) as (request,):
-        wait_until(lambda: progress(client)["state"]["sampling_step"] == 1)
+        wait_until(partial(is_at_step, client, 1))
 
         interrupt = client.post("/sdapi/v1/interrupt")
         answer = request.result(20)
@@ -136,13 +142,9 @@ def test_interrupt_when_idle_does_not_spoil_the_next_job(client: TestClient) -> 
 
 
 def test_skip_when_running_goes_on_with_the_next_batch(client: TestClient, studio: Studio) -> None:
-    def is_in_batch(batch: int) -> bool:
-        state = progress(client)["state"]
-        return (state["job_no"], state["sampling_step"]) == (batch, 1)
-
     with painting(client, studio, prompt="stuck", n_iter=2) as (request,):
         for batch in range(2):
-            wait_until(partial(is_in_batch, batch))
+            wait_until(partial(is_at_step, client, 1, batch))
             assert client.post("/sdapi/v1/skip").json() is None
         answer = request.result(20)
 

@@ -608,6 +608,7 @@ def test_settings_search_knows_group_titles_and_says_when_nothing_matches(page: 
     page.fill(search, "live previews")
     page.wait_for_selector("text=show_progress_every_n_steps")
     page.wait_for_selector("text=jpeg_quality", state="hidden")
+    assert page.is_visible("text=show_progress_every_n_steps")
     page.fill(search, "zzzz")
     page.wait_for_selector("text=No setting matches")
     page.fill(search, "")

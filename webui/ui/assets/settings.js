@@ -188,6 +188,7 @@
         for (const one of own) this.settings.set(one.facts.key, one);
         this.body.append(group);
       }
+      this.filter();
     }
 
     present(told, sent = {}) {
@@ -245,6 +246,7 @@
 
     /* What matches, a whole group when its title does. */
     filter() {
+      if (!this.settings.size) return;
       const wanted = this.search.value.trim().toLowerCase();
       let isFound = false;
       for (const group of this.body.children) {
