@@ -16,7 +16,13 @@ from webui.prompts.drawing import Values
 from webui.prompts.styles import Style
 from webui.services.follow_ups import again
 from webui.services.forms import drawn_texts
-from webui.services.resolve import MAX_RANDOM_SEED, TextToImageRequest, draw_seed, resolve
+from webui.services.resolve import (
+    MAX_RANDOM_SEED,
+    Known,
+    TextToImageRequest,
+    draw_seed,
+    resolve,
+)
 
 OIL = Style("oil", "oil painting of {prompt}", "photo")
 
@@ -25,8 +31,7 @@ def resolved(options: dict[str, Any] | None = None, **wish: Any) -> TextToImage:
     return resolve(
         TextToImageRequest(**wish),
         {**OPTION_DEFAULTS, **(options or {})},
-        find_checkpoint=lambda alias: f"found-{alias}",
-        styles={"oil": OIL},
+        Known(find_checkpoint=lambda alias: f"found-{alias}", styles={"oil": OIL}),
     )
 
 
@@ -189,9 +194,7 @@ def drawn(warnings: list[str] | None = None, **wish: Any) -> TextToImage:
     return resolve(
         TextToImageRequest(**{"seed": 7, **wish}),
         OPTION_DEFAULTS,
-        find_checkpoint=lambda alias: f"found-{alias}",
-        styles={"oil": OIL},
-        find_wildcard=HELD.get,
+        Known(lambda alias: f"found-{alias}", {"oil": OIL}, find_wildcard=HELD.get),
         warn=(warnings if warnings is not None else []).append,
     )
 
@@ -275,4 +278,4 @@ def _resolved_chinese(tell: Callable[[str], Translated]) -> TextToImage:
     request = TextToImageRequest(
         prompt="一个黄色背景上的红苹果，没有人，<lora:国风:1>", negative_prompt="坏手"
     )
-    return resolve(request, OPTION_DEFAULTS, find_checkpoint=str, styles={}, translate=tell)  # type: ignore[return-value]
+    return resolve(request, OPTION_DEFAULTS, Known(str, translate=tell))  # type: ignore[return-value]

@@ -87,7 +87,7 @@ from webui.services.old_jobs import OldJobs
 from webui.services.plots.axes import Names
 from webui.services.plots.plots import Plots
 from webui.services.reading_ahead import ReadingAhead
-from webui.services.resolve import AnyRequest, PaintingRequest, resolve
+from webui.services.resolve import AnyRequest, Known, PaintingRequest, resolve
 from webui.services.training.jobs import states_folder
 from webui.services.training.states import states_named, tidy_states
 from webui.settings import PROJECT_DIR, Settings
@@ -132,9 +132,22 @@ class Studio:
         self._held = ExitStack()
         self._held.enter_context(lock_data_folder(settings.folders.database.parent))
         self.database = make_ready(settings.folders)
-        folders = self.database.folders
-        self.settings = settings = replace(settings, folders=folders)
-        self.options = Options(folders.data / "config.json")
+        self.settings = replace(settings, folders=self.database.folders)
+        self.options = Options(self.settings.folders.data / "config.json")
+        self.live = LiveJobs()
+        self.worker_facts: dict[str, Any] = {}
+        self._finished = threading.Condition()
+        self._closing = threading.Event()
+        self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
+        self._open_files()
+        self._open_words()
+        self._open_page()
+        self._open_extensions()
+        self._open_work(worker_command or [sys.executable, "-m", "webui.worker"])
+
+    def _open_files(self) -> None:
+        """Jobs, pictures and models: what lies in databases and folders."""
+        settings, folders = self.settings, self.settings.folders
         self.jobs = JobStore(folders.database)
         self.library = Library(
             folders.data,
@@ -153,15 +166,29 @@ class Studio:
         if self.database.is_new:
             self.gallery.give_back()
         self.cards = ModelCards(self.catalog, folders.data / "cache" / "cards")
+        self.controlnets = ControlNets(self.catalog)
         self.downloads = Downloads(
             folders, public_only=not settings.is_private, on_come=self.catalog.refresh
         )
+
+    def _open_words(self) -> None:
+        """What a prompt may hold, and how it becomes tokens."""
+        folders = self.settings.folders
         self.styles = StyleFiles.from_settings(
-            folders.data, settings.styles_files, folders.programs
+            folders.data, self.settings.styles_files, folders.programs
         )
         self.wildcards = WildcardFiles(wildcard_folders(folders.data, folders.programs))
         self.completion = Completion(TagIndex(tag_folders(folders.data, folders.programs)))
         self.chinese = Dictionary(folders.data / "chinese")
+        self._tokenizer: ClipTokenizer | None = None
+        self._tokenizer_lock = threading.Lock()
+        self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
+        self._table_lock = threading.Lock()
+        self._embedding_list = EmbeddingList()
+
+    def _open_page(self) -> None:
+        """What browsers keep and may do."""
+        settings, folders = self.settings, self.settings.folders
         self.presets = Presets(folders.data / "presets.json")
         self.form_history = FormHistory()
         self.settings_changes = SettingsChanges(
@@ -170,16 +197,11 @@ class Studio:
         )  # fmt: skip
         self.drafts = Drafts(folders.database)
         self.access = Access(settings)
-        self.guests = Guests(self.options, self.jobs.waiting_of, settings.folders)
-        self.live = LiveJobs()
-        self.worker_facts: dict[str, Any] = {}
-        self._finished = threading.Condition()
-        self._closing = threading.Event()
-        self._tokenizer: ClipTokenizer | None = None
-        self._tokenizer_lock = threading.Lock()
-        self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
-        self._table_lock = threading.Lock()
-        self._embedding_list = EmbeddingList()
+        self.guests = Guests(self.options, self.jobs.waiting_of, folders)
+
+    def _open_extensions(self) -> None:
+        """Extensions of both kinds, and what installs them."""
+        settings, folders = self.settings, self.settings.folders
         self.extensions = ExtensionRoom(
             built_in=BUILT_IN_EXTENSIONS,
             folders=(PROJECT_DIR / "extensions", folders.data / "extensions"),
@@ -196,7 +218,10 @@ class Studio:
         self.weights = NamedWeights(self.catalog, self.extensions.offered)
         self.extensions.scripts = self._scripts()
         self.extensions.scripts.refresh()
-        self.controlnets = ControlNets(self.catalog)
+
+    def _open_work(self, worker_command: Sequence[str]) -> None:
+        """The model process, and all that prepares its jobs and takes what it makes."""
+        settings, folders = self.settings, self.settings.folders
         self.job_files = JobFiles(
             settings, self.options, self.catalog, self.weights, self.jobs, self.live, self.library,
             self.inputs, self.videos, self.embeddings, self._embedding_list, self.extensions,
@@ -206,14 +231,9 @@ class Studio:
         )
         self._ahead = ReadingAhead(self.job_files.of_next)
         self.estimates = Estimates(self.jobs, self._family_of)
-        self.plots = Plots(
-            self.jobs, Names(self.catalog, self.weights, self.styles), self.resolve,
-            lambda: self.supervisor.wake(), self.guests.check,
-        )  # fmt: skip
-        self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self.supervisor = Supervisor(
             self.jobs,
-            worker_command or [sys.executable, "-m", "webui.worker"],
+            worker_command,
             env={"DANQING_WORKER": json.dumps(self._worker_settings())},
             prepare=self.job_files.for_job,
             on_event=self._on_event,
@@ -227,6 +247,10 @@ class Studio:
             lambda: self.supervisor.running_job_id,
         )  # fmt: skip
         self.extensions.on_use = self.extension_watch.begin
+        self.plots = Plots(
+            self.jobs, Names(self.catalog, self.weights, self.styles), self.resolve,
+            self.supervisor.wake, self.guests.check,
+        )  # fmt: skip
         self.control = JobControl(
             self.jobs, self.live, self.supervisor, self.drafts, self.plots, self.resolve,
             self.submit, self._announce,
@@ -390,14 +414,16 @@ class Studio:
         params = resolve(
             request,
             options,
-            find_checkpoint=lambda alias: self.checkpoint(alias).name,
-            styles=self.styles.by_name(),
-            find_wildcard=self.wildcards.find,
-            find_controlnet=lambda name: self.controlnets.find(name).name,
-            warn=warn,
-            extensions=acting,
-            rewrite=partial(self.extensions.rewrite, acting),
-            translate=self.translate if options["translate_chinese_prompts"] else Translated,
+            Known(
+                find_checkpoint=lambda alias: self.checkpoint(alias).name,
+                styles=self.styles.by_name(),
+                find_wildcard=self.wildcards.find,
+                find_controlnet=lambda name: self.controlnets.find(name).name,
+                extensions=acting,
+                rewrite=partial(self.extensions.rewrite, acting),
+                translate=self.translate if options["translate_chinese_prompts"] else Translated,
+            ),
+            warn,
         )
         params = self.extensions.resolved(params)
         self.guests.check_one(request.user, params)

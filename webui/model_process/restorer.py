@@ -71,15 +71,8 @@ class _Interpolation:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def enlarge_pixels(
-        self,
-        pixels: Pixels,
-        width: int,
-        height: int,
-        *,
-        should_stop: Callable[[], bool],
-        on_tile: Callable[[int, int], None],
-    ) -> Pixels:
+    def enlarge_pixels(self, pixels: Pixels, width: int, height: int, **_: Any) -> Pixels:
+        """It is done before anybody could stop or watch it."""
         if self._name != "Nearest":
             return resized(pixels, width, height)
         rows = (np.arange(height) * pixels.shape[0]) // height
@@ -217,31 +210,46 @@ def _known_upscalers() -> set[str]:
     return {known.name for known in KNOWN if known.kind == "upscaler"}
 
 
-class ExtrasRun:
-    """One extras job: picture after picture; what is finished stays when it is stopped.
+class RestoringRun:
+    """What the jobs that restore something have in common.
 
     Args:
-        params: The request.
         message: The supervisor's ``run`` message: ``job``, ``inputs``, ``weights``.
-
-    Attributes:
-        last_step: What extensions do to each picture at the end; None = nothing.
+        weights: What it is restored with.
     """
 
     def __init__(
-        self,
-        params: Extras,
-        message: Mapping[str, Any],
-        weights: JobWeights,
-        sender: Sender,
-        asked: Asked,
+        self, message: Mapping[str, Any], weights: JobWeights, sender: Sender, asked: Asked
     ) -> None:
-        self._params = params
         self._job = message["job"]
         self._inputs: Mapping[str, str] = message.get("inputs", {})
         self._weights = weights
         self._sender = sender
         self._asked = asked
+
+    def should_stop(self) -> bool:
+        """See ``restore.Watcher``."""
+        return self._asked.should_stop
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._sender.send({**message, "job": self._job})
+
+
+class ExtrasRun(RestoringRun):
+    """One extras job: picture after picture; what is finished stays when it is stopped.
+
+    Args:
+        params: The request.
+        message: The supervisor's ``run`` message.
+        parts: As ``RestoringRun`` takes them, after the message.
+
+    Attributes:
+        last_step: What extensions do to each picture at the end; None = nothing.
+    """
+
+    def __init__(self, params: Extras, message: Mapping[str, Any], *parts: Any) -> None:
+        super().__init__(message, *parts)
+        self._params = params
         self._image = 0
         self.last_step: Callable[[Image.Image], Image.Image] | None = None
 
@@ -334,10 +342,6 @@ class ExtrasRun:
             }
         )
 
-    def should_stop(self) -> bool:
-        """See ``restore.Watcher``."""
-        return self._asked.should_stop
-
     def warn(self, message: str) -> None:
         """See ``restore.Watcher``; names the picture when there are several."""
         if self._params.image_count > 1:
@@ -402,9 +406,6 @@ class ExtrasRun:
                 ],
             }
         )
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self._sender.send({**message, "job": self._job})
 
 
 def _crop(face: Image.Image) -> bytes:

@@ -17,44 +17,33 @@ from PIL import Image
 from webui import video
 from webui.errors import LibraryError, WebUIError
 from webui.infotext import write_infotext
-from webui.model_process.restorer import JobWeights
+from webui.model_process.restorer import RestoringRun
 from webui.params import RestoreVideo
-from webui.progress import Asked, Interrupted
+from webui.progress import Interrupted
 from webui.restoration.pixels import Pixels, to_eight
 from webui.restoration.recipe import extras_pairs, shown_pairs
 from webui.restoration.restore import NO_FACE, restore
-from webui.wire import Sender
 
 logger = logging.getLogger(__name__)
 PREVIEW_SECONDS: Final = 1.0
 PREVIEW_SIDE: Final = 768
 
 
-class VideoRun:
+class VideoRun(RestoringRun):
     """One video: frame after frame; what is finished becomes a playable file when it is stopped.
 
     Args:
         params: The request.
-        message: The supervisor's ``run`` message: ``job``, ``inputs``, ``weights``, and in
-            ``video`` the ``folder`` of this job's parts, which may hold some from before a crash.
+        message: The supervisor's ``run`` message; in ``video`` the ``folder`` of this job's parts,
+            which may hold some from before a crash.
+        parts: As ``RestoringRun`` takes them, after the message.
     """
 
-    def __init__(
-        self,
-        params: RestoreVideo,
-        message: Mapping[str, Any],
-        weights: JobWeights,
-        sender: Sender,
-        asked: Asked,
-    ) -> None:
+    def __init__(self, params: RestoreVideo, message: Mapping[str, Any], *parts: Any) -> None:
+        super().__init__(message, *parts)
         self._params = params
-        self._job = message["job"]
-        self._inputs: Mapping[str, str] = message.get("inputs", {})
         self._folder = Path(message["video"]["folder"])
         self._is_made = bool(message["video"].get("is_made"))
-        self._weights = weights
-        self._sender = sender
-        self._asked = asked
         self._done = 0
         self._total = 0
         self._without_faces = 0
@@ -211,10 +200,6 @@ class VideoRun:
         if name == "joining":
             self._tell("joining")
 
-    def should_stop(self) -> bool:
-        """See ``restore.Watcher``."""
-        return self._asked.should_stop
-
     def warn(self, message: str) -> None:
         """See ``restore.Watcher``: what is said of many frames is told once."""
         if message == NO_FACE:
@@ -236,6 +221,3 @@ class VideoRun:
         if sentence not in self._warnings:
             self._warnings.add(sentence)
             self._send({"type": "warning", "message": sentence})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self._sender.send({**message, "job": self._job})

@@ -9,10 +9,10 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 AUTOMATIC = "Automatic"
 BUILT_IN_UNIFORM = "(built-in uniform)"
@@ -90,7 +90,44 @@ class ScheduleInfo:
         return (self.label, self.name, *self.aliases)
 
 
-_SCHEDULES: list[ScheduleInfo] = [
+_Entry = TypeVar("_Entry", SamplerInfo, ScheduleInfo)
+
+
+class _Menu(Generic[_Entry]):
+    """Entries in the order in which they are shown, each by a name of its own.
+
+    Attributes:
+        entries, by_name: What there is now; extensions add to it.
+    """
+
+    def __init__(
+        self, what: str, name_of: Callable[[_Entry], str], entries: Sequence[_Entry]
+    ) -> None:
+        self._what = what
+        self._name_of = name_of
+        self._entries = list(entries)
+        self._by_name = {name_of(entry): entry for entry in entries}
+        self.entries: Sequence[_Entry] = self._entries
+        self.by_name: Mapping[str, _Entry] = MappingProxyType(self._by_name)
+
+    def add(self, entry: _Entry) -> None:
+        """Add an extension's entry to all menus and lists.
+
+        Raises:
+            ValueError: There is one of that name.
+        """
+        name = self._name_of(entry)
+        if name in self._by_name:
+            raise ValueError(f"There is a {self._what} called {name!r} already.")
+        self._entries.append(entry)
+        self._by_name[name] = entry
+
+    def remove(self, name: str) -> None:
+        """Take an extension's entry out again."""
+        self._entries.remove(self._by_name.pop(name))
+
+
+_SCHEDULES = [
     ScheduleInfo("automatic", AUTOMATIC),
     ScheduleInfo("uniform", "Uniform", need_inner_model=True),
     ScheduleInfo("karras", "Karras", default_rho=7.0),
@@ -104,11 +141,12 @@ _SCHEDULES: list[ScheduleInfo] = [
     ScheduleInfo("ddim", "DDIM", need_inner_model=True),
     ScheduleInfo("beta", "Beta", need_inner_model=True),
 ]
-_SCHEDULES_BY_LABEL = {s.label: s for s in _SCHEDULES}
-SCHEDULES: Sequence[ScheduleInfo] = _SCHEDULES
-SCHEDULES_BY_LABEL: Mapping[str, ScheduleInfo] = MappingProxyType(_SCHEDULES_BY_LABEL)
+_SCHEDULE_MENU = _Menu("schedule", lambda info: info.label, _SCHEDULES)
+SCHEDULES = _SCHEDULE_MENU.entries
+SCHEDULES_BY_LABEL = _SCHEDULE_MENU.by_name
+add_schedule, remove_schedule = _SCHEDULE_MENU.add, _SCHEDULE_MENU.remove
 
-_SAMPLERS: list[SamplerInfo] = [
+_SAMPLERS = [
     SamplerInfo("DPM++ 2M", ("k_dpmpp_2m",), "Karras"),
     SamplerInfo("DPM++ SDE", ("k_dpmpp_sde",), "Karras", second_order=True, brownian=True),
     SamplerInfo("DPM++ 2M SDE", ("k_dpmpp_2m_sde",), "Exponential", brownian=True),
@@ -149,49 +187,16 @@ _SAMPLERS: list[SamplerInfo] = [
     SamplerInfo("UniPC", ("unipc",), kind="timestep"),
     SamplerInfo("LCM", ("k_lcm",)),
 ]
-_SAMPLERS_BY_NAME = {s.name: s for s in _SAMPLERS}
-SAMPLERS: Sequence[SamplerInfo] = _SAMPLERS
-SAMPLERS_BY_NAME: Mapping[str, SamplerInfo] = MappingProxyType(_SAMPLERS_BY_NAME)
+_SAMPLER_MENU = _Menu("sampler", lambda info: info.name, _SAMPLERS)
+SAMPLERS = _SAMPLER_MENU.entries
+SAMPLERS_BY_NAME = _SAMPLER_MENU.by_name
+add_sampler, remove_sampler = _SAMPLER_MENU.add, _SAMPLER_MENU.remove
 
-DEFAULT_SAMPLER = _SAMPLERS[0]
+DEFAULT_SAMPLER = SAMPLERS[0]
 """What an unknown name silently becomes, as in A1111 1.9.4 and later."""
 
 API_DEFAULT_SAMPLER = "Euler"
 """What the API uses when a request names no sampler at all (the default of ``sampler_index``)."""
-
-
-def add_sampler(info: SamplerInfo) -> None:
-    """Add an extension's sampler to all menus and lists.
-
-    Raises:
-        ValueError: There is one of that name.
-    """
-    if info.name in _SAMPLERS_BY_NAME:
-        raise ValueError(f"There is a sampler called {info.name!r} already.")
-    _SAMPLERS.append(info)
-    _SAMPLERS_BY_NAME[info.name] = info
-
-
-def remove_sampler(name: str) -> None:
-    """Take an extension's sampler out again."""
-    _SAMPLERS.remove(_SAMPLERS_BY_NAME.pop(name))
-
-
-def add_schedule(info: ScheduleInfo) -> None:
-    """Add an extension's schedule to all menus and lists.
-
-    Raises:
-        ValueError: There is one of that label.
-    """
-    if info.label in _SCHEDULES_BY_LABEL:
-        raise ValueError(f"There is a schedule called {info.label!r} already.")
-    _SCHEDULES.append(info)
-    _SCHEDULES_BY_LABEL[info.label] = info
-
-
-def remove_schedule(label: str) -> None:
-    """Take an extension's schedule out again."""
-    _SCHEDULES.remove(_SCHEDULES_BY_LABEL.pop(label))
 
 
 @dataclass(frozen=True)

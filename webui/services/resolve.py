@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -158,95 +159,125 @@ def request_from_json(text: str) -> AnyRequest:
     return TypeAdapter(AnyRequest).validate_json(text)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What there is to answer a request with.
+
+    Attributes:
+        find_checkpoint: Any alias (or None for the chosen one) to a catalog name; raises
+            CheckpointNotFoundError.
+        styles: By name.
+        find_wildcard: What a wildcard may become.
+        find_controlnet: Any name of a ControlNet to its catalog name.
+        extensions: Those that act on the request, with all their values.
+        rewrite: What extensions make of a prompt, by the name of its field.
+        translate: The English of a prompt in Chinese.
+    """
+
+    find_checkpoint: Callable[[str | None], str]
+    styles: Mapping[str, Style] = field(default_factory=dict)
+    find_wildcard: FindValues = lambda name: None
+    find_controlnet: Callable[[str], str] = str
+    extensions: ExtensionValues = field(default_factory=dict)
+    rewrite: Callable[[str, str], str] = lambda text, which: text
+    translate: Callable[[str], Translated] = Translated
+
+
 def resolve(
     request: AnyRequest,
     options: Mapping[str, Any],
-    *,
-    find_checkpoint: Callable[[str | None], str],
-    styles: Mapping[str, Style],
-    find_wildcard: FindValues = lambda name: None,
-    find_controlnet: Callable[[str], str] = str,
+    known: Known,
     warn: Callable[[str], None] = lambda text: None,
-    extensions: ExtensionValues | None = None,
-    rewrite: Callable[[str, str], str] = lambda text, which: text,
-    translate: Callable[[str], Translated] = Translated,
 ) -> AnyParams:
     """Answer everything a request leaves open.
 
     Args:
-        request: The wish.
+        request: The wish; styles in it that are not known have no effect.
         options: Present option values, the request's overrides already on top.
-        find_checkpoint: Any alias (or None for the chosen one) to a catalog name.
-        styles: Known styles by name; unknown names in the request have no effect.
-        find_wildcard: What a wildcard may become.
-        find_controlnet: Any name of a ControlNet to its catalog name.
         warn: Told of what stays as it was typed.
-        extensions: Those that act on it, with all their values.
-        rewrite: What extensions make of a prompt, by the name of its field.
-        translate: The English of a prompt in Chinese.
     Returns:
         Complete params; two calls differ only in seeds that were left open.
     Raises:
         ParamsError: A value out of range or an unknown sampler.
         PromptSyntaxError: A wildcard that holds itself.
-        CheckpointNotFoundError: From ``find_checkpoint``.
+        CheckpointNotFoundError: From ``known``.
     """
-    chosen = [styles[name] for name in request.styles if name in styles]
-    sampler = known_sampler(request.sampler, request.schedule)
-    texts = (
-        _finish_prompt(request.prompt, [s.prompt for s in chosen], options),
-        _finish_prompt(request.negative_prompt, [s.negative_prompt for s in chosen], options),
+    values = {
+        **_as_asked(request),
+        **_prompts(request, options, known),
+        **_answers(request, options, known),
+        "extensions": known.extensions,
+    }
+    if isinstance(request, ImageToImageRequest):
+        values.update(_picture_values(request, options))
+    else:
+        values["hires"] = _resolve_hires(request, options, known)
+        values["first_pass_image"] = request.first_pass_image
+    if not options["dynamic_prompts"]:
+        return build(request.kind, values)
+    return _with_drawn_texts(request, values, known.find_wildcard, warn)
+
+
+def _as_asked(request: PaintingRequest) -> dict[str, Any]:
+    """What a request cannot leave open."""
+    return {
+        name: getattr(request, name)
+        for name in (
+            "width", "height", "steps", "cfg_scale", "batch_size", "batch_count", "styles", "user",
+            "subseed_strength", "seed_resize_from_w", "seed_resize_from_h", "tiled_diffusion",
+            "disable_extra_networks",
+        )
+    }  # fmt: skip
+
+
+def _prompts(request: PaintingRequest, options: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    """Both prompts with their styles, in English, as extensions want them."""
+    styles = _chosen(request, known)
+    typed = _finish_prompt(request.prompt, [s.prompt for s in styles], options)
+    typed_negative = _finish_prompt(
+        request.negative_prompt, [s.negative_prompt for s in styles], options
     )
-    prompt, negative = in_english(*texts, translate)
-    values: dict[str, Any] = {
-        "prompt": _with_usual_networks(rewrite(prompt, "prompt"), request, options),
-        "negative_prompt": rewrite(negative, "negative_prompt"),
-        "chinese_prompt": texts[0] if prompt != texts[0] else "",
-        "chinese_negative_prompt": texts[1] if translate(texts[1]).text != texts[1] else "",
-        "styles": request.styles,
-        "checkpoint": find_checkpoint(request.checkpoint or options["sd_model_checkpoint"]),
+    prompt, negative = in_english(typed, typed_negative, known.translate)
+    is_translated = known.translate(typed_negative).text != typed_negative
+    return {
+        "prompt": _with_usual_networks(known.rewrite(prompt, "prompt"), request, options),
+        "negative_prompt": known.rewrite(negative, "negative_prompt"),
+        "chinese_prompt": typed if prompt != typed else "",
+        "chinese_negative_prompt": typed_negative if is_translated else "",
+    }
+
+
+def _answers(request: PaintingRequest, options: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    """What options, the catalog and chance answer where the request does not."""
+    sampler = known_sampler(request.sampler, request.schedule)
+    only_options = (
+        "eta_noise_seed_delta", "randn_source", "emphasis", "comma_padding_backtrack",
+        "use_old_scheduling", "fp8_storage", "cache_fp16_weight",
+    )  # fmt: skip
+    return {
+        **{name: options[name] for name in only_options},
+        "checkpoint": known.find_checkpoint(request.checkpoint or options["sd_model_checkpoint"]),
         "vae": _first(request.vae, options["sd_vae"], "Automatic"),
         "sampler": sampler.sampler,
         "schedule": sampler.schedule_label,
+        "sampling": _sampling(request, options, sampler.sampler),
         "seed": draw_seed(request.seed),
         "subseed": draw_seed(request.subseed),
         "clip_skip": _first(request.clip_skip, options["CLIP_stop_at_last_layers"]),
         "tiling": _first(request.tiling, options["tiling"]),
-        "restore_faces": _restore_faces(request, options),
-        "eta_noise_seed_delta": options["eta_noise_seed_delta"],
-        "randn_source": options["randn_source"],
-        "emphasis": options["emphasis"],
-        "comma_padding_backtrack": options["comma_padding_backtrack"],
-        "use_old_scheduling": options["use_old_scheduling"],
-        "refiner": _refiner(request, options, find_checkpoint),
         "tiled_vae": _first(request.tiled_vae, options["tiled_vae"]),
-        "tiled_diffusion": request.tiled_diffusion,
+        "restore_faces": _restore_faces(request, options),
+        "refiner": _refiner(request, options, known),
         "control": [
-            complete(unit.model_copy(update={"model": find_controlnet(unit.model)}))
+            complete(unit.model_copy(update={"model": known.find_controlnet(unit.model)}))
             for unit in request.control
         ],
-        "fp8_storage": options["fp8_storage"],
-        "cache_fp16_weight": options["cache_fp16_weight"],
-        "sampling": _sampling(request, options, sampler.sampler),
         "output": _output(request, options),
-        "user": request.user,
-        "extensions": extensions or {},
     }
-    for same in (
-        "width", "height", "steps", "cfg_scale", "batch_size", "batch_count", "subseed_strength",
-        "seed_resize_from_w", "seed_resize_from_h", "disable_extra_networks",
-    ):  # fmt: skip
-        values[same] = getattr(request, same)
-    if isinstance(request, ImageToImageRequest):
-        values.update(_picture_values(request, options))
-    else:
-        values["hires"] = _resolve_hires(
-            request, chosen, options, find_checkpoint, rewrite, translate
-        )
-        values["first_pass_image"] = request.first_pass_image
-    if not options["dynamic_prompts"]:
-        return build(request.kind, values)
-    return _with_drawn_texts(request, values, find_wildcard, warn)
+
+
+def _chosen(request: PaintingRequest, known: Known) -> list[Style]:
+    return [known.styles[name] for name in request.styles if name in known.styles]
 
 
 def _with_drawn_texts(
@@ -314,16 +345,12 @@ def _inpaint(request: InpaintRequest | None, options: Mapping[str, Any]) -> Inpa
         raise ParamsError(inner.message, inner.hint, field=field) from err
 
 
-def _refiner(
-    request: PaintingRequest,
-    options: Mapping[str, Any],
-    find_checkpoint: Callable[[str | None], str],
-) -> Refiner | None:
+def _refiner(request: PaintingRequest, options: Mapping[str, Any], known: Known) -> Refiner | None:
     if not request.refiner_checkpoint:
         return None
     try:
         return Refiner(
-            checkpoint=find_checkpoint(request.refiner_checkpoint),
+            checkpoint=known.find_checkpoint(request.refiner_checkpoint),
             switch_at=request.refiner_switch_at,
             by_steps=options["refiner_switch_by_sample_steps"],
             hires_pass=options["hires_fix_refiner_pass"],
@@ -379,28 +406,25 @@ def _first(*values: Any) -> Any:
 
 
 def _resolve_hires(
-    request: TextToImageRequest,
-    styles: Sequence[Style],
-    options: Mapping[str, Any],
-    find_checkpoint: Callable[[str | None], str],
-    rewrite: Callable[[str, str], str],
-    translate: Callable[[str], Translated],
+    request: TextToImageRequest, options: Mapping[str, Any], known: Known
 ) -> Hires | None:
     """The second pass: its own prompts get the styles too; empty ones stay «as in the first»."""
     hires = request.hires
     if hires is None:
         return None
     changes: dict[str, Any] = {}
+    styles = _chosen(request, known)
     if hires.prompt:
         finished = _finish_prompt(hires.prompt, [s.prompt for s in styles], options)
-        finished = rewrite(translate(finished).text, "hires_prompt")
+        finished = known.rewrite(known.translate(finished).text, "hires_prompt")
         changes["prompt"] = _with_usual_networks(finished, request, options)
     if hires.negative_prompt:
         texts = [s.negative_prompt for s in styles]
         finished = _finish_prompt(hires.negative_prompt, texts, options)
-        changes["negative_prompt"] = rewrite(translate(finished).text, "hires_negative_prompt")
+        english = known.translate(finished).text
+        changes["negative_prompt"] = known.rewrite(english, "hires_negative_prompt")
     if hires.checkpoint:
-        changes["checkpoint"] = find_checkpoint(hires.checkpoint)
+        changes["checkpoint"] = known.find_checkpoint(hires.checkpoint)
     if hires.sampler or hires.schedule:
         second = known_sampler(hires.sampler, hires.schedule)
         changes["sampler"] = second.sampler if hires.sampler else None

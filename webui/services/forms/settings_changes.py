@@ -15,7 +15,7 @@ from webui.option_values import checked_value
 from webui.options import OPTION_DEFAULTS, Options
 from webui.services.forms.history import FormHistory
 from webui.services.forms.start_values import keep_start_values, start_values
-from webui.services.resolve import TextToImageRequest, resolve
+from webui.services.resolve import Known, TextToImageRequest, resolve
 
 START_TABS = ("txt2img", "img2img")
 NOT_IN_THE_HISTORY = ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")
@@ -150,9 +150,5 @@ def _check_that_one_can_paint(changes: Mapping[str, Any]) -> None:
     Raises:
         ParamsError: From resolving a plain request with these options.
     """
-    resolve(
-        TextToImageRequest(),
-        {**OPTION_DEFAULTS, **changes},
-        find_checkpoint=lambda alias: alias or "any",
-        styles={},
-    )
+    known = Known(find_checkpoint=lambda alias: alias or "any")
+    resolve(TextToImageRequest(), {**OPTION_DEFAULTS, **changes}, known)
