@@ -54,6 +54,13 @@ def make_card_routes(
         picture_of: A painted picture by its id, provided that who asks may see it.
     """
     router = APIRouter(include_in_schema=False)
+    _add_lists(router, studio)
+    _add_single(router, studio)
+    _add_changes(router, studio, picture_of)
+    return router
+
+
+def _add_lists(router: APIRouter, studio: Studio) -> None:
     cards = studio.cards
 
     @router.get("/cards/{kind}")
@@ -83,6 +90,15 @@ def make_card_routes(
         told = {"state": _state(studio, kind, studio.current_checkpoint())}
         return JSONResponse(told, headers=NEVER_KEPT)
 
+    @router.post("/cards/refresh")
+    def refresh() -> JSONResponse:
+        studio.refresh_models()
+        return JSONResponse({})
+
+
+def _add_single(router: APIRouter, studio: Studio) -> None:
+    cards = studio.cards
+
     @router.get("/card/{card_id}")
     def tell(card_id: str) -> JSONResponse:
         card = _card(studio, card_id)
@@ -98,6 +114,12 @@ def make_card_routes(
         if data is None:
             raise HTTPException(404, "This model has no picture.")
         return Response(data, media_type="image/webp", headers=FOR_EVER)
+
+
+def _add_changes(
+    router: APIRouter, studio: Studio, picture_of: Callable[[Request, int], Image.Image]
+) -> None:
+    cards = studio.cards
 
     @router.post("/card/{card_id}/notes")
     def note(card_id: str, notes: NotesIn) -> JSONResponse:
@@ -120,13 +142,6 @@ def make_card_routes(
             return _everything(studio, changed)
 
         return JSONResponse(await asyncio.to_thread(keep))
-
-    @router.post("/cards/refresh")
-    def refresh() -> JSONResponse:
-        studio.refresh_models()
-        return JSONResponse({})
-
-    return router
 
 
 def _state(studio: Studio, kind: str, chosen: Record | None) -> str:

@@ -17,6 +17,7 @@ from webui.ui.extra_networks_routes import NEVER_KEPT
 from webui.ui.input_routes import FOR_EVER
 
 if TYPE_CHECKING:
+    from webui.services.gallery.deeds import GalleryDeeds
     from webui.studio import Studio
 
 MIMES = {
@@ -35,9 +36,12 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
         login: Dependency that gives the login of a request, or refuses it.
     """
     router = APIRouter(prefix="/gallery", include_in_schema=False)
-    deeds = studio.gallery.deeds
-    small = ThreadPoolExecutor(THUMB_THREADS, "thumbs")
+    _add_answers(router, studio.gallery.deeds, login)
+    _add_files(router, studio.gallery.deeds, login)
+    return router
 
+
+def _add_answers(router: APIRouter, deeds: GalleryDeeds, login: Any) -> None:
     @router.get("/find")
     @for_guests
     def find(
@@ -74,6 +78,17 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
     def compare(first: int, second: int, user: str = login) -> JSONResponse:
         return _told(lambda: deeds.compare(first, second, user))
 
+    @router.post("/do/{deed}")
+    @for_guests
+    def do(deed: str, body: dict[str, Any] = _BODY, user: str = login) -> JSONResponse:
+        if deed not in deeds.names:
+            raise HTTPException(404, "Not Found")
+        return _told(lambda: deeds.do(deed, body, user))
+
+
+def _add_files(router: APIRouter, deeds: GalleryDeeds, login: Any) -> None:
+    small = ThreadPoolExecutor(THUMB_THREADS, "thumbs")
+
     @router.get("/thumb/{picture_id}")
     @for_guests
     async def thumb(picture_id: int, user: str = login) -> Response:
@@ -104,15 +119,6 @@ def make_gallery_routes(studio: Studio, login: Any) -> APIRouter:
         except WebUIError as err:
             raise HTTPException(404, str(err)) from err
         return FileResponse(path, filename=path.name, media_type="application/zip")
-
-    @router.post("/do/{deed}")
-    @for_guests
-    def do(deed: str, body: dict[str, Any] = _BODY, user: str = login) -> JSONResponse:
-        if deed not in deeds.names:
-            raise HTTPException(404, "Not Found")
-        return _told(lambda: deeds.do(deed, body, user))
-
-    return router
 
 
 def _told(answer: Callable[[], dict[str, Any]]) -> JSONResponse:
