@@ -62,7 +62,8 @@ from webui.services.controlnets import ControlNets
 from webui.services.costs.estimates import Estimates
 from webui.services.downloads import Downloads
 from webui.services.embedding_list import EmbeddingList
-from webui.services.extensions.room import ExtensionRoom, Refreshed
+from webui.services.extensions.known import Refreshed
+from webui.services.extensions.room import ExtensionRoom
 from webui.services.extensions.scripts import ScriptRoom, script_names, script_words
 from webui.services.extensions.store import Store
 from webui.services.extensions.watch import WorkerWatch

@@ -158,6 +158,19 @@ def test_enable_when_switched_then_lasts_over_a_start_and_is_not_for_unknown_one
         room.enable("nobody", True)
 
 
+def test_enable_when_switched_off_then_the_others_keep_their_places(
+    folder: Path, make_room: MakeRoom
+) -> None:
+    for name in ("one", "two"):
+        (folder / f"{name}.py").write_text(ACTS.format(name))
+    room = make_room()
+    reader = iter(room.loaded())  # who reads meanwhile, in another thread, is not disturbed
+    next(reader)
+    room.enable("one", False)
+    assert [known.name for known in room.all()] == ["one", "two"]
+    assert [known.name for known in reader] == ["two"]
+
+
 @pytest.mark.parametrize(("switched_off", "found"), [("all", ""), ("extra", ""), ("", "1")])
 def test_flags_when_given_then_nothing_of_a_person_is_loaded(
     folder: Path, make_room: MakeRoom, switched_off: str, found: str

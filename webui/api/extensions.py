@@ -22,8 +22,8 @@ from webui.api.file_tools import PREFIX
 from webui.errors import ExtensionError
 from webui.extensions.fence import describe
 from webui.hookspecs import MOMENTS
+from webui.services.extensions.known import Known
 from webui.services.extensions.listing import list_extensions
-from webui.services.extensions.room import Known
 from webui.studio import Studio
 
 MOMENT = MOMENTS["routes"]

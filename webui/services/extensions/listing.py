@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from webui.extension_forms import Form, ModelFile
-from webui.services.extensions.room import ExtensionRoom, Known
+from webui.services.extensions.known import Known
+from webui.services.extensions.room import ExtensionRoom
 
 
 def list_extensions(room: ExtensionRoom) -> list[dict[str, Any]]:

@@ -36,7 +36,8 @@ from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.named_weights import NamedWeights
 
 if TYPE_CHECKING:
-    from webui.services.extensions.room import ExtensionRoom, Known
+    from webui.services.extensions.known import Known
+    from webui.services.extensions.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 A1111 = "a1111"
@@ -70,7 +71,7 @@ class ScriptRoom:
 
     def __init__(
         self,
-        room: ExtensionRoom,
+        room: Shelf,
         options: Options,
         places: Places,
         names: Names,
