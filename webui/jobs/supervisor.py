@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from webui.errors import JobError, WebUIError
+from webui.jobs.endings import Endings, JobEnding
+from webui.jobs.questions import Event, Questions
 from webui.jobs.store import Job, JobStore
 from webui.jobs.worker_log import WorkerLog
 from webui.jobs.worker_process import Ending, WorkerProcess
@@ -31,8 +32,6 @@ PLANNED_END_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 
-Event = dict[str, Any]
-
 
 @dataclass
 class _Run:
@@ -44,25 +43,6 @@ class _Run:
     is_slowness_told: bool = False
     is_killed: bool = False
     failure: WebUIError | None = None
-
-
-@dataclass
-class _Question:
-    """A request that waits for its reply."""
-
-    worker: WorkerProcess | None = None
-    answered: threading.Event = field(default_factory=threading.Event)
-    reply: Event | None = None
-
-
-@dataclass(frozen=True)
-class _Ending:
-    """How a job ended, kept until the database takes it."""
-
-    job_id: int
-    state: str
-    error: dict[str, Any] | None
-    result: dict[str, Any] | None
 
 
 class Supervisor:
@@ -123,9 +103,8 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._worker: WorkerProcess | None = None
         self._run: _Run | None = None
-        self._questions: dict[int, _Question] = {}
-        self._question_numbers = itertools.count(1)
-        self._unwritten: list[_Ending] = []
+        self._questions = Questions()
+        self._endings = Endings(store, self._owner)
         self._state = "stopped"
         self._error: dict[str, Any] | None = None
         self._facts: dict[str, Any] = {}
@@ -305,30 +284,17 @@ class Supervisor:
         Raises:
             JobError: No worker is running, it ended, or it did not answer in time.
         """
-        number, question = next(self._question_numbers), _Question()
         with self._changed:
             if self._is_wanted:
                 self._changed.wait_for(lambda: self._worker is not None, timeout_seconds)
-            worker = question.worker = self._worker
+            worker = self._worker
             if worker is None or worker.is_ending_on_purpose:
                 raise JobError(
                     f"The model process was asked for {message.get('type')!r}, "
                     f"but it is {self._state}.",
                     "It starts with the next job.",
                 )
-            self._questions[number] = question
-        worker.send({**message, "request": number})
-        question.answered.wait(timeout_seconds)
-        with self._changed:
-            self._questions.pop(number, None)
-        if question.reply is None:
-            has_ended = question.answered.is_set()
-            what = "ended" if has_ended else f"did not answer in {timeout_seconds:g} s"
-            raise JobError(
-                f"The model process was asked for {message.get('type')!r}; it {what}.",
-                "Try again; if it stays so, look at the log of the model process.",
-            )
-        return question.reply
+        return self._questions.ask(worker, message, timeout_seconds)
 
     def stop(self, grace_seconds: float = 5.0) -> None:
         """End everything; a job still running after the grace goes back to its place, uncounted."""
@@ -344,7 +310,7 @@ class Supervisor:
             worker.wait(PLANNED_END_SECONDS)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(PLANNED_END_SECONDS)
-        self._write_late_endings()
+        self._endings.write_late()
         self._log.close()
 
     # The loop: decides, in one thread
@@ -362,7 +328,7 @@ class Supervisor:
 
     def _step(self) -> None:
         """Do the one thing that is due, or wait until something changes."""
-        self._write_late_endings()
+        self._endings.write_late()
         self._tell_slow_interrupt()
         with self._changed:
             if self._is_stopping:
@@ -434,7 +400,7 @@ class Supervisor:
 
     def _seconds_to_wait(self) -> float:
         now, due = time.monotonic(), LONGEST_WAIT_SECONDS
-        if self._unwritten:
+        if self._endings.are_late:
             due = min(due, RETRY_SECONDS)
         worker, run = self._worker, self._run
         if worker is None:
@@ -519,7 +485,7 @@ class Supervisor:
         if kind == "ready":
             self._on_ready(worker, message)
         elif kind == "reply":
-            self._on_reply(message)
+            self._questions.take_reply(message)
         elif "job" in message:
             self._on_job_message(worker, message)
         else:
@@ -533,13 +499,6 @@ class Supervisor:
             worker.is_ready = True
             self._idle_since = time.monotonic()
             self._changed.notify_all()
-
-    def _on_reply(self, message: Event) -> None:
-        with self._changed:
-            question = self._questions.get(message.get("request", 0))
-            if question is not None:
-                question.reply = message
-                question.answered.set()
 
     def _on_job_message(self, worker: WorkerProcess, message: Event) -> None:
         run, kind = self._run, str(message.get("type"))
@@ -602,15 +561,9 @@ class Supervisor:
         """Write a job's end, tell it, and free the worker for the next one."""
         if run.failure is not None:
             state, error, message = "failed", run.failure.to_json(), None
-        ending = _Ending(run.job.id, state, error, result)
-        try:
-            is_ours = self._write_ending(ending)
-        except JobError as err:
-            logger.error("The end of job %d is not on the disk yet: %s", ending.job_id, err)
-            self._unwritten.append(ending)
-            is_ours = True
-        if is_ours:
-            self._emit(message or _ending_event(ending))
+        ending = JobEnding(run.job.id, state, error, result)
+        if self._endings.write(ending):
+            self._emit(message or ending.event())
         self._set_free(run)
 
     def _set_free(self, run: _Run) -> None:
@@ -640,20 +593,6 @@ class Supervisor:
         self._emit(message)
         self._set_free(run)
 
-    def _write_ending(self, ending: _Ending) -> bool:
-        return self._store.finish(
-            ending.job_id, self._owner, ending.state, ending.error, ending.result
-        )
-
-    def _write_late_endings(self) -> None:
-        """Write the ends that the database refused when they happened (a full disk)."""
-        while self._unwritten:
-            try:
-                self._write_ending(self._unwritten[0])
-            except JobError:
-                return
-            del self._unwritten[0]
-
     def _on_end(self, worker: WorkerProcess, ending: Ending) -> None:
         """The worker is gone: put its job back, and arrange what comes next."""
         with self._changed:
@@ -661,9 +600,7 @@ class Supervisor:
             if self._worker is worker:
                 self._worker = None
             run = self._run if self._run is not None and self._run.is_sent else None
-            for question in self._questions.values():
-                if question.worker is worker:
-                    question.answered.set()
+        self._questions.worker_ended(worker)
         is_planned = worker.is_ending_on_purpose or self._is_stopping
         if not is_planned and not worker.is_killed_on_purpose and (told := self._blame()):
             ending = replace(ending, reason=f"{ending.reason} {told}")
@@ -727,17 +664,10 @@ class Supervisor:
             logger.exception("An event of type %r could not be told.", event.get("type"))
 
 
-def _ending_event(ending: _Ending) -> Event:
-    event: Event = {"type": ending.state, "job": ending.job_id}
-    if ending.state == "failed":
-        return {**event, "error": ending.error}
-    return {**event, "result": ending.result}
-
-
 def _given_back_event(job: Job, ending: Ending) -> Event:
     if job.state == "queued":
         return {"type": "requeued", "job": job.id, "reason": ending.reason}
-    return _ending_event(_Ending(job.id, job.state, job.error, job.result))
+    return JobEnding(job.id, job.state, job.error, job.result).event()
 
 
 def _defect(what: str, err: Exception) -> JobError:
