@@ -4,7 +4,7 @@
     ├─ ParamsError 422            field
     │   └─ PromptSyntaxError          position
     ├─ SettingsError              a start-up flag or settings file that cannot be used
-    ├─ CheckpointError            path
+    ├─ CheckpointError 422        path
     │   ├─ CheckpointNotFoundError 404
     │   ├─ UnknownArchitectureError   closest guesses
     │   └─ UnsafeCheckpointError      refused pickle
@@ -15,7 +15,7 @@
     │   ├─ BrokenValuesError          NaN instead of a picture
     │   ├─ ModelProcessError          the process that paints ended
     │   ├─ JobNotFoundError 404
-    │   ├─ JobCancelled               not a failure: the person asked for it
+    │   ├─ JobCancelled 409           not a failure: the person asked for it
     │   └─ JobPaused                  not a failure: it waits and will go on
     ├─ ExtensionError             plugin, hook
     ├─ TrainingError
@@ -93,6 +93,7 @@ class CheckpointError(WebUIError):
     """A weights file that cannot be used (``path``)."""
 
     code = "checkpoint"
+    http_status = 422
 
 
 class CheckpointNotFoundError(CheckpointError):
@@ -163,6 +164,7 @@ class JobCancelled(JobError):
     """The person stopped the job. Not a failure; unwinds long work."""
 
     code = "job_cancelled"
+    http_status = 409
 
 
 class JobPaused(JobError):

@@ -147,7 +147,7 @@ def test_value_when_out_of_range_is_422_and_named(
     "image",
     ["", None, "no picture", encoded()[:60], base64.b64encode(b"\xff\xd8\xff\xe0" * 9).decode()],
 )
-def test_picture_when_missing_or_broken_is_500_and_no_job(
+def test_picture_when_missing_or_broken_is_422_and_no_job(
     client: TestClient, studio: Studio, image: str | None
 ) -> None:
     before = studio.jobs.list(limit=1)
@@ -155,7 +155,7 @@ def test_picture_when_missing_or_broken_is_500_and_no_job(
     batch = client.post(BATCH, json={"imageList": [{"data": image, "name": "x.png"}]})
 
     for answer, name in ((single, "image"), (batch, "imageList[0]")):
-        assert answer.status_code == 500
+        assert answer.status_code == 422
         assert answer.json()["detail"].startswith(f"Invalid encoded image. {name}: ")
     assert studio.jobs.list(limit=1) == before
 
@@ -168,10 +168,11 @@ def test_batch_when_of_none_is_422(client: TestClient, body: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("field", ["upscaler_1", "upscaler_2"])
-def test_upscaler_when_unknown_is_500_in_a1111s_words(client: TestClient, field: str) -> None:
-    answer = client.post(SINGLE, json={"image": encoded(), field: "lanczos"}).json()
+def test_upscaler_when_unknown_is_404_in_a1111s_words(client: TestClient, field: str) -> None:
+    answer = client.post(SINGLE, json={"image": encoded(), field: "lanczos"})
 
-    assert (answer["error"], answer["errors"]) == (
+    assert answer.status_code == 404
+    assert (answer.json()["error"], answer.json()["errors"]) == (
         "AssertionError", "could not find upscaler named lanczos",
     )  # fmt: skip
 
@@ -212,7 +213,7 @@ def test_picture_when_its_header_promises_too_much_is_refused_before_it_is_decod
 
     answer = client.post(SINGLE, json={"image": base64.b64encode(bomb).decode()})
 
-    assert answer.status_code == 500 and "178,956,970" in answer.json()["detail"]
+    assert answer.status_code == 422 and "178,956,970" in answer.json()["detail"]
 
 
 # Lists

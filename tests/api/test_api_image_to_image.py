@@ -116,7 +116,7 @@ def test_batch_when_fewer_pictures_than_its_size_come_has_as_many(
 def test_pictures_when_more_than_the_batch_are_refused(client: TestClient) -> None:
     answer = send(client, batch_size=2, init_images=[APPLE] * 3)
 
-    assert answer.status_code == 500
+    assert answer.status_code == 422
     assert "bad number of images passed: 3" in answer.json()["detail"]
     assert answer.json()["error"] == "RuntimeError"
 
@@ -182,7 +182,7 @@ TORN = base64.b64encode(base64.b64decode(encoded(size=(400, 400), kind="BMP"))[:
 def test_picture_when_unreadable_is_named(client: TestClient, field: str, bad: str) -> None:
     answer = send(client, **{field: [bad] if field == "init_images" else bad})
 
-    assert answer.status_code == 500
+    assert answer.status_code == 422
     detail = answer.json()["detail"]
     assert detail.startswith("Invalid encoded image") and len(detail) > 40
 
@@ -211,7 +211,7 @@ def test_picture_when_a_data_uri_is_the_same_input(client: TestClient, studio: S
 def test_picture_when_an_address_is_refused(client: TestClient) -> None:
     answer = send(client, init_images=["http://127.0.0.1/a.png"])
 
-    assert answer.status_code == 500 and "Requests not allowed" in answer.json()["detail"]
+    assert answer.status_code == 422 and "Requests not allowed" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

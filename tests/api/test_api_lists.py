@@ -163,11 +163,11 @@ def test_png_info_when_the_picture_has_no_recipe_holds_only_defaults(client: Tes
 @pytest.mark.parametrize(
     ("image", "status", "told"),
     [
-        ("not a picture", 500, "Invalid encoded image"),
-        ("", 500, "Invalid encoded image"),
-        (base64.b64encode(b"GIF89a" + b"\0" * 40).decode(), 500, "Invalid encoded image"),
-        ("http://127.0.0.1:1/x.png", 500, "Requests not allowed"),
-        ("HTTPS://example.com/x.png", 500, "Requests not allowed"),
+        ("not a picture", 422, "Invalid encoded image"),
+        ("", 422, "Invalid encoded image"),
+        (base64.b64encode(b"GIF89a" + b"\0" * 40).decode(), 422, "Invalid encoded image"),
+        ("http://127.0.0.1:1/x.png", 422, "Requests not allowed"),
+        ("HTTPS://example.com/x.png", 422, "Requests not allowed"),
     ],
 )
 def test_png_info_when_the_picture_is_unusable_says_why(

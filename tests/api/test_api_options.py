@@ -49,8 +49,8 @@ def test_checkpoint_when_set_by_any_alias_is_told_by_its_title(client: TestClien
 @pytest.mark.parametrize(
     ("values", "status", "error"),
     [
-        ({"send_size": False, "sd_model_checkpoint": "missing"}, 500, "RuntimeError"),
-        ({"send_size": False, "no_such_option": 1}, 500, "KeyError"),
+        ({"send_size": False, "sd_model_checkpoint": "missing"}, 404, "RuntimeError"),
+        ({"send_size": False, "no_such_option": 1}, 422, "KeyError"),
         ({"send_size": False, "jpeg_quality": "best"}, 422, "ParamsError"),
         ({"send_size": False, "CLIP_stop_at_last_layers": 99}, 422, "ParamsError"),
         ({"send_size": False, "randn_source": "dice"}, 422, "ParamsError"),
@@ -155,7 +155,7 @@ def test_checkpoint_when_broken_is_refused_with_the_reason(make_studio: MakeStud
         after = client.get(OPTIONS).json()
 
     reason = studio.catalog.find_checkpoint("torn").problem
-    assert answer.status_code == 500 and reason in answer.json()["detail"]
+    assert answer.status_code == 422 and reason in answer.json()["detail"]
     assert without_hash(after) == without_hash(before)
 
 
@@ -168,7 +168,7 @@ def test_options_when_frozen_cannot_be_changed(make_studio: MakeStudio) -> None:
     with client_of(make_studio("--freeze-settings")) as client:
         answer = client.post(OPTIONS, json={"send_seed": False})
 
-    assert answer.status_code == 500 and answer.json()["error"] == "AssertionError"
+    assert answer.status_code == 403 and answer.json()["error"] == "AssertionError"
 
 
 def test_paths_when_hidden_are_left_alone(make_studio: MakeStudio) -> None:

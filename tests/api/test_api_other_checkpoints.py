@@ -76,12 +76,12 @@ def test_hires_checkpoint_when_the_same_is_open(
     [{"refiner_checkpoint": "nowhere"}, {"enable_hr": True, "hr_checkpoint_name": "nowhere"}],
     ids=lambda fields: next(reversed(fields)),
 )
-def test_checkpoint_when_unknown_answers_500_in_a1111s_words(
+def test_checkpoint_when_unknown_answers_404_in_a1111s_words(
     client: TestClient, fields: dict[str, Any]
 ) -> None:
     answer = client.post(TXT2IMG, json={**QUICK, **fields})
 
-    assert answer.status_code == 500
+    assert answer.status_code == 404
     assert answer.json()["errors"] == "Could not find checkpoint with name nowhere"
 
 

@@ -207,14 +207,14 @@ BAD_VALUES = [
     (422, {"script_name": "deforum"}, "Script 'deforum' not found"),
     (422, {"script_name": "x/y/z plot"}, "has no values"),
     (422, {"alwayson_scripts": {"AnimateDiff": {"args": []}}}, "Script 'AnimateDiff' not found"),
-    (500, {"refiner_checkpoint": "other"}, "Could not find checkpoint with name other"),
+    (404, {"refiner_checkpoint": "other"}, "Could not find checkpoint with name other"),
     (422, {"override_settings": {"CLIP_stop_at_last_layers": 99}}, "CLIP_stop_at_last_layers"),
     (422, {"override_settings": {"samples_format": "bmp"}}, "samples_format was"),
     (400, {"sampler_name": "k_euler_a"}, "Sampler not found"),
     (400, {"sampler_index": "DPM++ 2M Imaginary"}, "Sampler not found"),
     (400, {"enable_hr": True, "hr_sampler_name": "Nope"}, "Sampler not found"),
-    (500, {"enable_hr": True, "hr_upscaler": "Big"}, "could not find upscaler named Big"),
-    (500, {"override_settings": {"no_such_option": 1}}, "no_such_option"),
+    (404, {"enable_hr": True, "hr_upscaler": "Big"}, "could not find upscaler named Big"),
+    (422, {"override_settings": {"no_such_option": 1}}, "no_such_option"),
     (404, {"override_settings": {"sd_vae": "nope.safetensors"}}, "nope.safetensors"),
 ]
 
@@ -233,7 +233,7 @@ def test_bad_value_when_sent_is_named_and_no_job_is_made(
 
 
 def test_unknown_override_when_sent_has_the_key_error_shape(client: TestClient) -> None:
-    body = refuse(client, 500, override_settings={"no_such_option": 1})
+    body = refuse(client, 422, override_settings={"no_such_option": 1})
 
     assert body["error"] == "KeyError" and body["errors"] == "'no_such_option'"
 

@@ -80,7 +80,7 @@ def _input_texts(body: ImageToImageBody) -> list[str]:
     """The input pictures as they were sent.
 
     Raises:
-        ApiError: 404, there are none; 500, more than the batch has pictures.
+        ApiError: 404, there are none; 422, more than the batch has pictures.
     """
     texts = body.init_images
     if not texts:
@@ -91,7 +91,7 @@ def _input_texts(body: ImageToImageBody) -> list[str]:
     if len(texts) > max(batch_size, 1):
         told = f"bad number of images passed: {len(texts)}; expecting {batch_size} or less"
         raise ApiError(
-            500,
+            422,
             f"{told}. Send one picture for the whole batch, or raise batch_size.",
             error="RuntimeError",
             errors=told,

@@ -62,7 +62,7 @@ def change_options(studio: Studio, values: Mapping[str, Any]) -> None:
     """
     if studio.settings_changes.is_frozen:
         raise ApiError(
-            500,
+            403,
             "The options were frozen at the start (--freeze-settings). Restart without that flag.",
             error="AssertionError",
             errors="changing settings is disabled",
@@ -84,7 +84,7 @@ def _may_change(studio: Studio, key: str) -> bool:
         return False
     if key not in studio.options:
         raise ApiError(
-            500,
+            422,
             f"No option is called {key!r}; nothing was changed. GET /sdapi/v1/options lists them.",
             error="KeyError",
             errors=repr(key),
@@ -104,14 +104,14 @@ def _checkpoint_title(studio: Studio, alias: Any) -> str | None:
         record = studio.catalog.find_checkpoint(str(alias))
     except CheckpointNotFoundError as err:
         raise ApiError(
-            500,
+            404,
             f"model {alias!r} not found; nothing was changed. {err}",
             error="RuntimeError",
             errors=f"model {alias!r} not found",
         ) from err
     if record.problem:
         raise ApiError(
-            500,
+            422,
             f"model {alias!r} cannot be used; nothing was changed. {record.problem}",
             error="RuntimeError",
             errors=record.problem,

@@ -15,7 +15,7 @@ def other_checkpoint(studio: Studio, name: str | None) -> str | None:
     """The catalog name of what a field asks for; None where it asks for no other checkpoint.
 
     Raises:
-        ApiError: 500 in A1111's words, no checkpoint is meant by that name.
+        ApiError: 404 in A1111's words, no checkpoint is meant by that name.
     """
     if name is None or name in SAME_CHECKPOINT:
         return None
@@ -23,7 +23,7 @@ def other_checkpoint(studio: Studio, name: str | None) -> str | None:
     if record is None:
         told = f"Could not find checkpoint with name {name[:200]}"
         raise ApiError(
-            500,
+            404,
             f"{told}. GET /sdapi/v1/sd-models lists the names.",
             error="RuntimeError",
             errors=told,

@@ -28,7 +28,7 @@ def decode_picture(text: str, field: str = "") -> bytes:
     text = text.strip()
     if text.lower().startswith(("http://", "https://")):
         raise ApiError(
-            500, "Requests not allowed: pictures are not fetched by address. Send them as base64."
+            422, "Requests not allowed: pictures are not fetched by address. Send them as base64."
         )
     if text.startswith("data:image/"):
         text = text.partition(";")[2].partition(",")[2]
@@ -41,7 +41,7 @@ def decode_picture(text: str, field: str = "") -> bytes:
 
 def invalid_picture(reason: str = "") -> ApiError:
     """The answer to a picture that cannot be read."""
-    return ApiError(500, f"Invalid encoded image. {reason or ADVICE}")
+    return ApiError(422, f"Invalid encoded image. {reason or ADVICE}")
 
 
 def keep_picture(studio: Studio, text: str, field: str) -> str:
@@ -53,7 +53,7 @@ def keep_picture(studio: Studio, text: str, field: str) -> str:
     Returns:
         Its key among the studio's inputs.
     Raises:
-        ApiError: 500 in A1111's words, no picture, a damaged or a much too large one.
+        ApiError: 422 in A1111's words, no picture, a damaged or a much too large one.
         LibraryError: It cannot be written.
     """
     data = decode_picture(text, field)

@@ -43,7 +43,10 @@ def server_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
     def unload_checkpoint() -> dict[str, Any]:
         """Free the memory of loaded models; the next job loads what it needs."""
         if studio.supervisor.worker_pid is not None:
-            studio.supervisor.request({"type": "unload"}, UNLOAD_TIMEOUT_SECONDS)
+            try:
+                studio.supervisor.request({"type": "unload"}, UNLOAD_TIMEOUT_SECONDS)
+            except JobError as err:
+                raise ApiError(503, str(err), error="JobError") from err
         return {}
 
     @routes.post("/reload-checkpoint")

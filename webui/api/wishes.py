@@ -127,7 +127,7 @@ def _known_overrides(studio: Studio, overrides: dict[str, Any]) -> tuple[dict[st
     for key in overrides:
         if key not in studio.options:
             raise ApiError(
-                500,
+                422,
                 f"override_settings names {key!r}, which is no option of this server. "
                 "GET /sdapi/v1/options lists them.",
                 error="KeyError",
@@ -238,14 +238,14 @@ def known_upscaler(studio: Studio, name: str) -> str:
     """An upscaler of pictures as it is listed.
 
     Raises:
-        ApiError: 500 in A1111's words, there is none of that name.
+        ApiError: 404 in A1111's words, there is none of that name.
         CheckpointNotFoundError: A well-known one whose file is not there.
     """
     found = studio.weights.find_upscaler(name)
     if found is not None:
         return found
     raise ApiError(
-        500,
+        404,
         f"could not find upscaler named {name}. GET /sdapi/v1/latent-upscale-modes and "
         "/sdapi/v1/upscalers list the names.",
         error="AssertionError",
