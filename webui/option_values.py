@@ -81,11 +81,11 @@ def _check_range(option: Option, value: float) -> None:
     is_whole = not isinstance(option.default, int) or float(value).is_integer()
     if math.isfinite(value) and is_low_enough and is_high_enough and is_whole:
         return
-    start = "" if low is None else f" from {low:g}"
-    end = (" up" if start else "") if high is None else f" to {high:g}"
-    kind = "whole number" if isinstance(option.default, int) else "number"
+    limits = [f"{sign} {end:g}" for sign, end in (("≥", low), ("≤", high)) if end is not None]
+    room = f" ({', '.join(limits)})" if limits else ""
+    kind = "a whole number" if isinstance(option.default, int) else "a number"
     raise ParamsError(
-        f"The option {option.key} was {value}; a {kind}{start}{end} is needed.",
+        f"The option {option.key} was {value}; {kind}{room} is needed.",
         f"Its default is {option.default!r}. Nothing was changed.",
         field=option.key,
     )

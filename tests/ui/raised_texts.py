@@ -19,17 +19,29 @@ ELSEWHERE = ("api", "launcher", "built_in_extensions", "extensions/a1111/site", 
              "hookspecs.py")  # fmt: skip
 """What speaks to terminals and programs, in English."""
 WARNERS = ("warn", "_warn", "add_warning")
+PARTS = ("Rung",)
+"""Their name is told inside of sentences."""
+Known = dict[str, list[ast.expr]]
 SLOT = "\0"
 
 
 def raised_texts() -> set[str]:
-    """All templates that hold a word of their own."""
+    """All templates that hold a word of their own, and those that are said inside of others."""
     trees = {path: ast.parse(path.read_text("utf-8")) for path in sorted(ROOT.rglob("*.py"))}
     errors = _error_names(trees.values())
+    constants = {
+        name: values
+        for tree in trees.values()
+        for name, values in _assigned(tree.body).items()
+        if name.isupper()
+    }
     found: set[str] = set()
     for path, tree in trees.items():
         if not path.relative_to(ROOT).as_posix().startswith(ELSEWHERE):
-            found |= {_numbered(text) for text in _texts_of(tree, errors)}
+            known = {**constants, **_assigned(ast.walk(tree))}
+            for expression in _said(tree, errors):
+                found |= {_numbered(text) for text in _read(expression, known)}
+                found |= {_numbered(text) for text in _parts(expression, known) if _is_said(text)}
     return {
         text for text in found if any(len(word) > 2 and word.isalpha() for word in text.split())
     }
@@ -43,29 +55,46 @@ def _error_names(trees: Iterable[ast.Module]) -> set[str]:
     return names
 
 
-def _texts_of(tree: ast.Module, errors: set[str]) -> Iterator[str]:
-    known: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            known.setdefault(node.targets[0].id, []).append(node.value)
+def _assigned(nodes: Iterable[ast.AST]) -> Known:
+    """What each name is given somewhere."""
+    known: Known = {}
+    for node in nodes:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.expr):
+            known.setdefault(target.id, []).append(value)
+    return known
+
+
+def _said(tree: ast.Module, errors: set[str]) -> Iterator[ast.expr]:
+    """The expressions that become sentences for people."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
         if name in errors:
-            said = [
-                *node.args[:2],
-                *(k.value for k in node.keywords if k.arg in ("message", "hint")),
-            ]
+            yield from node.args[:2]
+            yield from (k.value for k in node.keywords if k.arg in ("message", "hint"))
         elif name in WARNERS:
-            said = node.args[-1:]
-        else:
-            continue
-        for expression in said:
-            yield from _read(expression, known)
+            yield from node.args[-1:]
+        elif name in PARTS:
+            yield from node.args[:1]
 
 
-def _read(node: ast.expr, known: dict[str, list[ast.expr]]) -> Iterator[str]:
+def _is_said(part: str) -> bool:
+    """True for words; other values are names, which stay as they are."""
+    return " " in part or (part.islower() and part != "cuda")
+
+
+def _parts(node: ast.expr, known: Known) -> Iterator[str]:
+    """What stands as a value inside of a text, and is a text itself."""
+    whole = known.get(node.id, []) if isinstance(node, ast.Name) else [node]
+    for value in (value for text in whole for value in ast.walk(text)):
+        if isinstance(value, ast.FormattedValue):
+            yield from _read(value.value, known)
+
+
+def _read(node: ast.expr, known: Known) -> Iterator[str]:
     """The texts that an expression can be, values as ``SLOT``."""
     if isinstance(node, ast.Constant):
         yield node.value if isinstance(node.value, str) else SLOT

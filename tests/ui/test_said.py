@@ -47,6 +47,13 @@ def test_sentence_of_every_template_is_told_by_its_own_chinese() -> None:
         ("Choose another picture.", "请选择另一张图片。"),
         ("There is no board {0} {x}.", "没有画板 {0} {x}。"),
         ("ControlNet 2: There is no board a: b.", "ControlNet 2：没有画板 a: b。"),
+        (
+            "A picture of 8x8 did not fit into the memory of cpu, even alone. Tried in vain: the "
+            "VAE in tiles, the networks that are not at work in main memory.",
+            "8x8 的图片即使单独绘制也放不进 cpu 的显存。"
+            "已试过但无效：分块运行 VAE、把未在工作的网络放到内存。",
+        ),
+        ("There is no board none yet, or.", "没有画板 none yet, or。"),
         ("[Errno 13] Permission denied: '/x'", "[Errno 13] Permission denied: '/x'"),
     ],
 )

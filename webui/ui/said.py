@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -78,31 +79,65 @@ def _chinese(sentence: str, depth: int) -> str:
     known = chinese_templates().get(sentence)
     if known is not None:
         return known
-    for head, tail, pattern, chinese in _patterns():
-        if not (sentence.startswith(head) and sentence.endswith(tail)):
-            continue
-        if found := pattern.fullmatch(sentence):
-            return _filled(chinese, found, depth)
+    for template in _templates():
+        found = template.values_in(sentence)
+        if found is not None:
+            told = {n: _value(text, depth) for n, text in found.items()}
+            return _GAP.sub(lambda gap, told=told: told[gap[1]], template.chinese)
     return sentence
 
 
-def _filled(chinese: str, found: re.Match[str], depth: int) -> str:
-    def value(gap: re.Match[str]) -> str:
-        text = found[f"v{gap[1]}"]
-        return _chinese(text, depth - 1) if depth else text
+def _value(text: str, depth: int) -> str:
+    """A value inside a sentence: a sentence itself, a list of parts that are known, or a name."""
+    own = text.strip()
+    if not depth or not own:
+        return text
+    parts = [chinese_templates().get(part) for part in own.split(", ")]
+    if all(parts):
+        return "、".join(filter(None, parts))
+    told = _chinese(own, depth - 1)
+    return text if told == own else told
 
-    return _GAP.sub(value, chinese)
+
+@dataclass(frozen=True)
+class _Template:
+    """An English template with values, cut at its gaps.
+
+    Attributes:
+        texts: What stands before, between and behind the values.
+        names: Of the values, one fewer.
+        chinese: The Chinese template.
+    """
+
+    texts: tuple[str, ...]
+    names: tuple[str, ...]
+    chinese: str
+
+    def values_in(self, sentence: str) -> dict[str, str] | None:
+        """The values of a sentence of this template by name, each as short as can be; None for
+        other sentences. Time grows in proportion to the sentence."""
+        head, *between, tail = self.texts
+        if not (sentence.startswith(head) and sentence.endswith(tail)):
+            return None
+        place, end = len(head), len(sentence) - len(tail)
+        found: list[str] = []
+        for text in between:
+            at = sentence.find(text, place, max(place, end))
+            if at < 0:
+                return None
+            found.append(sentence[place:at])
+            place = at + len(text)
+        if place > end:
+            return None
+        return dict(zip(self.names, [*found, sentence[place:end]], strict=True))
 
 
 @cache
-def _patterns() -> tuple[tuple[str, str, re.Pattern[str], str], ...]:
-    """Beginning, end, pattern and Chinese of each template with values, the most exact first."""
-    found: list[tuple[int, tuple[str, str, re.Pattern[str], str]]] = []
+def _templates() -> tuple[_Template, ...]:
+    """Those with values, the most exact first."""
+    found: list[_Template] = []
     for english, chinese in chinese_templates().items():
         parts = _GAP.split(english)
-        if len(parts) == 1:
-            continue
-        gaps = [f"(?P<v{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts)]
-        pattern = re.compile("".join(gaps), re.DOTALL)
-        found.append((sum(map(len, parts[::2])), (parts[0], parts[-1], pattern, chinese)))
-    return tuple(entry for _, entry in sorted(found, key=lambda pair: -pair[0]))
+        if len(parts) > 1:
+            found.append(_Template(tuple(parts[::2]), tuple(parts[1::2]), chinese))
+    return tuple(sorted(found, key=lambda one: -sum(map(len, one.texts))))
