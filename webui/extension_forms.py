@@ -7,6 +7,7 @@ declares them and is handed values that fit. Everything here is plain JSON.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -60,7 +61,7 @@ class Condition(BaseModel):
     values: tuple[Value, ...]
 
 
-class FormField(BaseModel):
+class FormField(BaseModel, ABC):
     """Base of all fields.
 
     Attributes:
@@ -87,13 +88,18 @@ class FormField(BaseModel):
         """The value nobody has changed."""
         return getattr(self, "default", "")
 
+    @model_validator(mode="after")
+    def _usual_fits(self) -> FormField:
+        self.checked(self.usual)
+        return self
+
+    @abstractmethod
     def checked(self, value: Any) -> Value:
         """The value in the field's own type.
 
         Raises:
             ValueError: It does not fit; says what would.
         """
-        raise NotImplementedError
 
     def to_page(self) -> dict[str, Any]:
         """Plain data for the script that draws it."""
@@ -128,10 +134,7 @@ class Whole(FormField):
     step: int = Field(default=1, ge=1)
 
     def checked(self, value: Any) -> Value:
-        number = _number(value)
-        if not number.is_integer() or not self.minimum <= number <= self.maximum:
-            raise ValueError(f"a whole number from {self.minimum} to {self.maximum} is needed")
-        return int(number)
+        return int(_number_between(value, self.minimum, self.maximum, is_whole=True))
 
 
 class Number(FormField):
@@ -148,10 +151,7 @@ class Number(FormField):
     step: float = Field(default=0.01, gt=0)
 
     def checked(self, value: Any) -> Value:
-        number = _number(value)
-        if not self.minimum <= number <= self.maximum:
-            raise ValueError(f"a number from {self.minimum:g} to {self.maximum:g} is needed")
-        return number
+        return _number_between(value, self.minimum, self.maximum)
 
 
 class Choice(FormField):
@@ -346,11 +346,14 @@ def values_from_recipe(fields: Mapping[str, AnyField], pairs: Mapping[str, str])
     return found
 
 
-def _number(value: Any) -> float:
+def _number_between(value: Any, low: float, high: float, *, is_whole: bool = False) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError("a number is needed") from None
     if not math.isfinite(number):
         raise ValueError("a finite number is needed")
+    if not low <= number <= high or (is_whole and not number.is_integer()):
+        what = "a whole number" if is_whole else "a number"
+        raise ValueError(f"{what} from {low:.12g} to {high:.12g} is needed")
     return number

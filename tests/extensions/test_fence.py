@@ -21,6 +21,7 @@ def _raise(err: BaseException) -> None:
     ("err", "told"),
     [
         (RuntimeError("broken"), "RuntimeError: broken"),
+        (KeyboardInterrupt(), "RuntimeError: it raised KeyboardInterrupt"),
         (SystemExit(3), "it tried to end the program (SystemExit)"),
         (MemoryError(), "MemoryError"),
         (GeneratorExit(), "GeneratorExit"),

@@ -53,6 +53,18 @@ def test_value_when_it_fits_then_has_the_fields_own_type(
 
 
 @pytest.mark.parametrize(
+    ("kind", "declared"),
+    [(Whole, {"default": 200}), (Number, {"default": -1}), (Whole, {"minimum": 5, "maximum": 4}),
+     (Choice, {"choices": ("a",), "default": "b"}), (Number, {"step": 0})],
+)  # fmt: skip
+def test_field_when_its_usual_value_does_not_fit_then_is_refused_where_it_is_declared(
+    kind: type[FormField], declared: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"is needed|greater than 0"):
+        kind(name="one", **declared)
+
+
+@pytest.mark.parametrize(
     ("name", "given"),
     [
         ("flip", "perhaps"), ("count", 10), ("count", 1.5), ("count", "two"), ("share", 1.01),

@@ -16,7 +16,7 @@ from webui.torch_setup import prepare_torch
 
 prepare_torch()
 
-from webui.errors import ExtensionError  # noqa: E402
+from webui.errors import ExtensionError, JobPaused  # noqa: E402
 from webui.extensions.folders import read_extension  # noqa: E402
 from webui.hookspecs import MOMENTS  # noqa: E402
 from webui.model_process.painter import Painter  # noqa: E402
@@ -30,7 +30,8 @@ from webui.params import (  # noqa: E402
     TextToImage,
 )
 from webui.pictures import open_image  # noqa: E402
-from webui.samplers.names import SAMPLERS_BY_NAME  # noqa: E402
+from webui.samplers.names import SAMPLERS_BY_NAME, SCHEDULES  # noqa: E402
+from webui.samplers.schedules import add_formula, remove_formula  # noqa: E402
 
 LITTLE = Path(__file__).parent / "little"
 BUILT_IN = Path(__file__).parents[2] / "webui" / "built_in_extensions"
@@ -183,6 +184,51 @@ def test_extension_when_it_fails_or_answers_wrongly_then_the_picture_is_as_witho
     assert f"The extension bad_{moment} failed in {moment}" in warning and told in warning
     troubles = [message["trouble"] for message in bench.heard.of("extension")]
     assert {trouble["plugin"] for trouble in troubles} == {f"bad_{moment}"}
+
+
+def test_pictures_when_an_extension_answers_with_others_then_keep_their_size_and_colours(
+    bench: Bench, tmp_path: Path
+) -> None:
+    text = "@hook\ndef after_decode(images): return [images[0].{}]\n"
+    small = dropped(tmp_path, text.format("resize((32, 32))"), "small")
+    pixels, _ = bench.paint(small)
+    assert pixels.shape == (64, 64, 3) and "of another size" in bench.warnings[0]
+    pixels, _ = bench.paint(dropped(tmp_path, text.format("convert('L')"), "grey"))
+    assert np.ptp(pixels.astype(int), axis=2).max() == 0 and bench.warnings == []
+
+
+def test_offer_when_one_of_it_cannot_be_taken_then_nothing_of_it_stays(
+    bench: Bench, tmp_path: Path
+) -> None:
+    text = (
+        "from types import SimpleNamespace as Thing\nfrom webui.samplers.euler import euler\n"
+        "@hook\ndef samplers(): return [Thing(name='Half'), Sampler('Good', euler)]\n"
+        "@hook\ndef schedules(): return [Schedule('Taken', len)]\n"
+    )
+    add_formula("Taken", lambda steps, low, high: [high])
+    try:
+        bench.paint(dropped(tmp_path, text, "halves"))
+        assert "Half" not in SAMPLERS_BY_NAME and "Good" in SAMPLERS_BY_NAME
+        assert "Taken" not in [one.label for one in SCHEDULES]
+        troubles = [message["trouble"]["message"] for message in bench.heard.of("extension")]
+        assert "a Sampler is needed" in troubles[0] and "'Taken' already" in troubles[1]
+    finally:
+        remove_formula("Taken")
+    bench.paint()
+    assert "Good" not in SAMPLERS_BY_NAME
+
+
+def test_offer_when_the_job_is_paused_in_it_then_the_pause_passes(
+    bench: Bench, tmp_path: Path
+) -> None:
+    text = (
+        "from webui.errors import JobPaused\n"
+        "def pause(*args, **options): raise JobPaused('paused')\n"
+        "@hook\ndef samplers(): return [Sampler('Pausing', pause)]\n"
+    )
+    with pytest.raises(JobPaused):
+        bench.paint(dropped(tmp_path, text, "pausing"), sampler="Pausing")
+    assert bench.heard.of("extension") == []
 
 
 def test_extension_when_its_file_cannot_be_run_then_the_job_says_so_and_is_done(

@@ -115,6 +115,39 @@ def test_two_of_one_name_when_found_then_the_second_is_refused_and_names_the_fir
     assert str(folder / "same.py") in states(room)["same-2"][1]
 
 
+def test_extensions_when_their_names_differ_by_a_dash_only_then_keep_their_own_modules(
+    make_room: MakeRoom, folder: Path
+) -> None:
+    web = (
+        "from webui.hookspecs import hook\n@hook\ndef rewrite_prompt(text):\n"
+        "    from .own import WORD\n    return text + WORD\n"
+    )
+    for name, word in (("one-way", " dash"), ("one_way", " line")):
+        toml = "api = 1"
+        drop(folder, name, {"extension.toml": toml, "web.py": web, "own.py": f"WORD = {word!r}"})
+    room = make_room()
+    values: Any = {"one-way": {}, "one_way": {}}
+    assert room.rewrite(values, "a", "prompt") == "a dash line"
+
+
+def test_folder_when_nobody_may_look_into_it_then_the_others_are_there(
+    make_room: MakeRoom, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "locked").mkdir()
+    drop(folder, "open", {"extension.toml": "\ufeffapi = 1", "web.py": ACTS.format("!")})
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if "locked" in path.parts[:-1]:
+            raise PermissionError(13, "Permission denied")
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    listed = states(make_room())
+    assert listed["open"] == ("on", "")
+    assert listed["locked"][0] == "broken" and "Permission denied" in listed["locked"][1]
+
+
 def test_refresh_when_files_come_change_and_go_then_only_these_are_loaded_anew(
     folder: Path, make_room: MakeRoom
 ) -> None:

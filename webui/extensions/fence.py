@@ -105,10 +105,20 @@ class Fence:
         return None
 
     def record(
-        self, plugin: str, moment: str, err: BaseException | str, *, is_fatal: bool = False
+        self,
+        plugin: str,
+        moment: str,
+        err: BaseException | str,
+        *,
+        told: str = "",
+        is_fatal: bool = False,
     ) -> Trouble:
-        """Note a failure, and leave the extension out when it was one too many."""
-        told = err if isinstance(err, str) else describe(err)
+        """Note a failure, and leave the extension out when it was one too many.
+
+        Args:
+            told: What people read of it; '' = what ``err`` says.
+        """
+        told = told or (err if isinstance(err, str) else describe(err))
         with self._lock:
             count = self._failures[plugin] = self._failures.get(plugin, 0) + 1
             is_fatal = is_fatal or count >= MOST_FAILURES

@@ -107,7 +107,11 @@ def find_extensions(
     places += [(folder, False) for folder in dict.fromkeys(folders)]
     for place, is_built_in in places:
         for path in _entries(place):
-            extension = read_extension(path, readers)
+            try:
+                extension = read_extension(path, readers)
+            except OSError as err:  # a folder nobody may look into harms no other
+                told = f"It cannot be read: {err.strerror or err}. Allow its files to be read."
+                extension = Extension(path.name.lower(), path, problem=told)
             if extension is not None:
                 found.append(_unique(replace(extension, is_built_in=is_built_in), found))
     return found
@@ -144,7 +148,9 @@ def _single_file(path: Path) -> Extension:
 def _folder(path: Path) -> Extension:
     name = path.name.lower()
     try:
-        manifest = Manifest.model_validate(_table((path / MANIFEST).read_text(encoding="utf-8")))
+        manifest = Manifest.model_validate(
+            _table((path / MANIFEST).read_text(encoding="utf-8-sig"))
+        )
     except (OSError, UnicodeDecodeError, TOMLDecodeError, ValidationError) as err:
         told = str(err) if not isinstance(err, ValidationError) else _told(err)
         return Extension(name, path, problem=f"{MANIFEST} cannot be read: {told}")

@@ -37,7 +37,7 @@ def import_part(extension: Extension, part: Part) -> ModuleType:
         raise ExtensionError(
             f"The extension {extension.name} has no {part} part.", plugin=extension.name
         )
-    package = _package(extension)
+    package = f"{PACKAGE}.{extension.name}"
     forget(extension.name)
     _make_package(package, extension.path)
     add_packages(extension.path)
@@ -57,7 +57,7 @@ def import_part(extension: Extension, part: Part) -> ModuleType:
 
 def forget(name: str) -> None:
     """Forget all modules of an extension, so that the next import reads its files anew."""
-    package = f"{PACKAGE}.{_identifier(name)}"
+    package = f"{PACKAGE}.{name}"
     for known in [m for m in sys.modules if m == package or m.startswith(f"{package}.")]:
         del sys.modules[known]
 
@@ -69,14 +69,6 @@ def add_packages(folder: Path) -> None:
     if os.path.isdir(path) and path not in sys.path:
         sys.path.append(path)
         importlib.invalidate_caches()
-
-
-def _package(extension: Extension) -> str:
-    return f"{PACKAGE}.{_identifier(extension.name)}"
-
-
-def _identifier(name: str) -> str:
-    return name.replace("-", "_")
 
 
 def _make_package(package: str, path: Path) -> None:

@@ -88,10 +88,10 @@ class Plugins:
         if name in self._names:
             self._manager.unregister(name=name)
             self._names = tuple(other for other in self._names if other != name)
-            kept = (one for table in self._table.values() for one in table if one.plugin != name)
-            entries = list(kept)
-            self._table = {}
-            self._put(entries)
+            self._table = {
+                moment: tuple(one for one in joined if one.plugin != name)
+                for moment, joined in self._table.items()
+            }
 
     def _joined(self, name: str) -> Iterator[_Joined]:
         plugin = self._manager.get_plugin(name)

@@ -26,7 +26,7 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
 
     Raises:
         TimeIsUp: It takes longer.
-        BaseException: What the call raised, SystemExit among it.
+        BaseException: What the call raised, SystemExit among it; KeyboardInterrupt as an error.
     """
     answer: list[Answer] = []
     failure: list[BaseException] = []
@@ -34,6 +34,8 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
     def run() -> None:
         try:
             answer.append(call())
+        except KeyboardInterrupt:  # Ctrl-C reaches the main thread alone: this is the call's own
+            failure.append(RuntimeError("it raised KeyboardInterrupt"))
         except BaseException as err:  # handed to the one who waits
             failure.append(err)
 

@@ -16,14 +16,25 @@ from PIL import Image
 from torch import Tensor
 
 from webui.errors import ExtensionError, JobCancelled
-from webui.extensions.fence import Fence, Noted, Trouble, describe
+from webui.extensions.fence import PASSES, Fence, Noted, Trouble, describe
 from webui.extensions.folders import Extension
 from webui.extensions.loading import forget, import_part
 from webui.extensions.note import Note, label
 from webui.extensions.plugins import Plugins
-from webui.hookspecs import Estimates, Pass, Step, Texts
+from webui.hookspecs import (
+    Estimates,
+    FaceRestorer,
+    Pass,
+    Sampler,
+    Schedule,
+    Step,
+    Tagger,
+    Texts,
+    Upscaler,
+)
 from webui.pictures import load_upright
 from webui.pipelines.moments import Call, Moments
+from webui.pipelines.upscaling import WholeUpscaler
 from webui.progress import Interrupted
 from webui.samplers.names import (
     SamplerInfo,
@@ -134,8 +145,7 @@ class Extensions:
 
     def _unload(self, name: str) -> None:
         if name in self._prints:
-            for undo in reversed(self._undo.pop(name, [])):
-                undo()
+            _call_reversed(self._undo.pop(name, []))
             self.plugins.remove(name)
             forget(name)
             self.fence.forget(name)
@@ -143,36 +153,70 @@ class Extensions:
 
     def _take_offers(self, name: str) -> None:
         undo = self._undo.setdefault(name, [])
-        for kind, take in (
-            ("samplers", self._take_sampler),
-            ("schedules", self._take_schedule),
-            ("upscalers", partial(self._take_named, self.upscalers, OfferedUpscaler)),
-            ("face_restorers", partial(self._take_named, self.face_restorers, OfferedFaces)),
-            ("taggers", partial(self._take_named, self.taggers, OfferedTagger)),
-        ):
-            for _, offered in self.plugins.list(kind, {name: {}}):
-                try:
-                    undo += take(name, offered)
-                except (ValueError, AttributeError) as err:
-                    self.fence.record(name, kind, err)
+        takes: tuple[tuple[str, type[Any], Callable[..., None]], ...] = (
+            ("samplers", Sampler, self._take_sampler),
+            ("schedules", Schedule, self._take_schedule),
+            ("upscalers", Upscaler, partial(self._take_named, self.upscalers, OfferedUpscaler)),
+            (
+                "face_restorers",
+                FaceRestorer,
+                partial(self._take_named, self.face_restorers, OfferedFaces),
+            ),
+            ("taggers", Tagger, partial(self._take_named, self.taggers, OfferedTagger)),
+        )
+        for moment, kind, take in takes:
+            for _, offered in self.plugins.list(moment, {name: {}}):
+                self._take(name, moment, offered, kind, take, undo)
 
-    def _take_sampler(self, plugin: str, offered: Any) -> list[Callable[[], None]]:
+    def _take(
+        self,
+        plugin: str,
+        moment: str,
+        offered: Any,
+        kind: type[Any],
+        take: Callable[..., None],
+        undo: list[Callable[[], None]],
+    ) -> None:
+        """Take one thing in; where that fails, nothing of it stays."""
+        if not isinstance(offered, kind):
+            told = f"it answered with a {type(offered).__name__}; a {kind.__name__} is needed"
+            self.fence.record(plugin, moment, told)
+            return
+        taken: list[Callable[[], None]] = []
+        try:
+            take(plugin, offered, taken)
+        except ValueError as err:
+            _call_reversed(taken)
+            self.fence.record(plugin, moment, err)
+        else:
+            undo += taken
+
+    def _take_sampler(self, plugin: str, offered: Sampler, undo: list[Callable[[], None]]) -> None:
         add_sampler(SamplerInfo(offered.name, ()))
+        undo.append(partial(remove_sampler, offered.name))
         add_rule(offered.name, Rule(self.named(plugin, offered.name, offered.step)))
-        return [partial(remove_rule, offered.name), partial(remove_sampler, offered.name)]
+        undo.append(partial(remove_rule, offered.name))
 
-    def _take_schedule(self, plugin: str, offered: Any) -> list[Callable[[], None]]:
+    def _take_schedule(
+        self, plugin: str, offered: Schedule, undo: list[Callable[[], None]]
+    ) -> None:
         add_schedule(ScheduleInfo(offered.name.lower().replace(" ", "_"), offered.name))
+        undo.append(partial(remove_schedule, offered.name))
         add_formula(offered.name, self.named(plugin, offered.name, offered.sigmas))
-        return [partial(remove_formula, offered.name), partial(remove_schedule, offered.name)]
+        undo.append(partial(remove_formula, offered.name))
 
     def _take_named(
-        self, table: dict[str, Any], make: Callable[..., Any], plugin: str, offered: Any
-    ) -> list[Callable[[], None]]:
+        self,
+        table: dict[str, Any],
+        make: Callable[..., Any],
+        plugin: str,
+        offered: Any,
+        undo: list[Callable[[], None]],
+    ) -> None:
         if offered.name in table:
             raise ValueError(f"Another extension offers {offered.name!r} already.")
         table[offered.name] = make(self, plugin, offered)
-        return [lambda: table.pop(offered.name, None)]
+        undo.append(lambda: table.pop(offered.name, None))
 
     def named(self, plugin: str, what: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function that a job asked for by name: where it fails, the job does, saying whose it
@@ -183,7 +227,7 @@ class Extensions:
             self._note.begin(note)
             try:
                 return function(*args, **options)
-            except (JobCancelled, Interrupted):
+            except (*PASSES, KeyboardInterrupt):
                 raise
             except BaseException as err:  # fence: whatever it is, it is the extension's
                 trouble = self.fence.record(plugin, what, err)
@@ -199,25 +243,20 @@ class Extensions:
         return call
 
 
-class OfferedUpscaler:
+def _call_reversed(deeds: Sequence[Callable[[], None]]) -> None:
+    for deed in reversed(deeds):
+        deed()
+
+
+class OfferedUpscaler(WholeUpscaler):
     """An extension's upscaler, as paintings and the Extras tab use one."""
 
-    def __init__(self, all_of_them: Extensions, plugin: str, offered: Any) -> None:
-        self.name: str = offered.name
+    def __init__(self, all_of_them: Extensions, plugin: str, offered: Upscaler) -> None:
+        super().__init__(offered.name)
         self._enlarge = all_of_them.named(plugin, offered.name, offered.enlarge)
 
-    def enlarge(
-        self,
-        image: Image.Image,
-        width: int,
-        height: int,
-        *,
-        should_stop: Callable[[], bool] = lambda: False,
-        on_tile: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Image.Image:
-        """See ``pipelines.upscaling.Upscaler``."""
+    def enlarged(self, image: Image.Image, width: int, height: int) -> Image.Image:
         large = self._enlarge(image, width, height).convert("RGB")
-        on_tile(1, 1)
         if large.size == (width, height):
             return large
         return large.resize((width, height), Image.Resampling.LANCZOS)
@@ -384,7 +423,8 @@ class JobExtensions(Moments):
         return self._plugins.change("after_pass", latents, self._own, _fits, stage=stage)
 
     def after_decode(self, images: list[Image.Image]) -> list[Image.Image]:
-        return self._plugins.change("after_decode", images, self._own, _as_many)
+        decoded = self._plugins.change("after_decode", images, self._own, _as_many)
+        return [image.convert("RGB") for image in decoded]
 
     def picture_finished(self, image: Image.Image, index: int, seed: int) -> Image.Image:
         self.context.index, self.context.seed = index, seed
@@ -468,6 +508,9 @@ def _is_picture(before: Image.Image, answer: Any) -> str:
 
 
 def _as_many(before: list[Image.Image], answer: Any) -> str:
-    if isinstance(answer, list) and len(answer) == len(before):
-        return "" if all(isinstance(one, Image.Image) for one in answer) else "it gave no pictures"
-    return f"it did not answer with a list of {len(before)} pictures"
+    if not isinstance(answer, list) or len(answer) != len(before):
+        return f"it did not answer with a list of {len(before)} pictures"
+    if not all(isinstance(one, Image.Image) for one in answer):
+        return "it gave no pictures"
+    is_same = all(one.size == other.size for one, other in zip(before, answer, strict=True))
+    return "" if is_same else "it answered with pictures of another size"

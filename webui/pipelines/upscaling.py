@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -37,12 +38,15 @@ class Upscaler(Protocol):
         ...
 
 
-class PlainUpscaler:
-    """Interpolation, no network."""
+class WholeUpscaler(ABC):
+    """Enlarges a picture in one piece.
 
-    def __init__(self, name: str, resampling: Image.Resampling) -> None:
+    Args:
+        name: As people choose it.
+    """
+
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._resampling = resampling
 
     @property
     def name(self) -> str:
@@ -59,6 +63,23 @@ class PlainUpscaler:
         on_tile: Callable[[int, int], None] = lambda done, total: None,
     ) -> Image.Image:
         """See ``Upscaler``."""
+        large = self.enlarged(image, width, height)
+        on_tile(1, 1)
+        return large
+
+    @abstractmethod
+    def enlarged(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        """The picture in exactly that size."""
+
+
+class PlainUpscaler(WholeUpscaler):
+    """Interpolation, no network."""
+
+    def __init__(self, name: str, resampling: Image.Resampling) -> None:
+        super().__init__(name)
+        self._resampling = resampling
+
+    def enlarged(self, image: Image.Image, width: int, height: int) -> Image.Image:
         return image.resize((width, height), self._resampling)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ from webui.extensions.fence import PASSES
 from webui.extensions.fence import Fence as CoreFence
 from webui.hookspecs import LONG_SECONDS
 
-logger = logging.getLogger(__name__)
 LOAD_SECONDS = 60.0
 """How long a script may take to load, and to draw its fields."""
 REASON_OF_TIER_4 = (
@@ -84,9 +82,8 @@ class Fence:
 
     def report(self, owner: str, hook: str, err: BaseException, *, is_fatal: bool = False) -> str:
         """Record a failure; returns what people are told of it."""
-        logger.warning("%s failed in %s:", owner, hook, exc_info=err)
         told = sentence(err)
-        self.core.record(owner, hook, told, is_fatal=is_fatal)
+        self.core.record(owner, hook, err, told=told, is_fatal=is_fatal)
         return told
 
 
