@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -19,9 +20,23 @@ from webui.torch_setup import prepare_torch
 
 prepare_torch(threads=1)
 
+from tests.checkpoints.small_families import (  # noqa: E402
+    folder,
+    make,
+    single_file,
+)
+from webui.checkpoints import rereading  # noqa: E402
+from webui.checkpoints.load import load_part  # noqa: E402
 from webui.checkpoints.memory import Budget  # noqa: E402
+from webui.errors import CheckpointError  # noqa: E402
 from webui.model_process import loaded_models  # noqa: E402
 from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule  # noqa: E402
+from webui.networks.lora.applying import (  # noqa: E402
+    NetworkChange,
+    is_lost,
+    set_changes,
+)
+from webui.networks.lora.changes import Difference, LayerChange  # noqa: E402
 from webui.pipelines.placement import NetworkPart  # noqa: E402
 from webui.restoration.networks import Shelf  # noqa: E402
 
@@ -150,6 +165,46 @@ def test_checkpoint_when_its_file_is_replaced_is_read_again_and_there_once(
     assert not models.has(wish) and len(models.memory) == 0
     assert models.get(wish) is not first and models.memory.used == one
     assert read == ["load_checkpoint"] * 2
+
+
+def test_folder_when_a_part_in_it_is_replaced_is_read_again(
+    tmp_path: Path, read: list[str]
+) -> None:
+    wish = files(folder(make("sd2"), tmp_path / "m"))
+    models = models_with(1 << 40)
+    models.begin([wish], {})
+    models.get(wish)
+    models.begin([wish], {})
+    assert models.has(wish)
+
+    (part,) = (tmp_path / "m" / "unet").glob("*.safetensors")
+    os.utime(part, ns=(1, 1))
+    models.begin([wish], {})
+    assert len(models.memory) == 0
+
+
+def test_checkpoint_whose_own_weights_are_lost_is_loaded_anew_and_harms_no_other_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = single_file(make("sd2"), tmp_path / "a.safetensors")
+    wish, models = files(path), models_with(1 << 40)
+    models.begin([wish], {})
+    unet = models.get(wish).unet
+    layers = {"conv_in": LayerChange(Difference(torch.ones_like(unet.conv_in.weight)))}
+    set_changes(unet, [NetworkChange("a", layers, 1.0)])
+
+    def gone(*_: Any) -> Any:  # a drive that was unplugged: what the file was, it still is
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(rereading._Pieces, "_fill", gone)
+    with pytest.raises(CheckpointError, match=os.strerror(errno.ESTALE)):
+        set_changes(unet, [])
+    assert is_lost(unet) and not NetworkPart(unet, CPU).slim()
+    monkeypatch.undo()
+
+    models.begin([wish], {})
+    assert not models.has(wish)
+    assert torch.equal(models.get(wish).unet.conv_in.weight, load_part(path, "unet").conv_in.weight)
 
 
 def test_bytes_of_a_checkpoint_are_those_of_its_tensors(starter_checkpoint: Path) -> None:

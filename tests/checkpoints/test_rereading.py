@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -59,12 +60,18 @@ def same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
     )
 
 
-@pytest.fixture
-def file(small_checkpoint: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of float16, as most are."""
-    path = tmp_path / "model.safetensors"
-    save_file({n: t.half() for n, t in load_file(small_checkpoint).items()}, path)
+    path = single_file(make("sd2"), tmp_path_factory.mktemp("stored") / "model.safetensors")
+    save_file({n: t.half() for n, t in load_file(path).items()}, path)
     return path
+
+
+@pytest.fixture
+def file(stored: Path, tmp_path: Path) -> Path:
+    """A copy that a test may do to what it likes."""
+    return Path(shutil.copy(stored, tmp_path))
 
 
 def unet_of(path: Path, **how: Any) -> Any:
@@ -174,6 +181,22 @@ def test_file_with_other_weights_is_not_trusted_whatever_its_date_says(file: Pat
     assert same(weights(unet), before)
 
 
+def test_file_of_a_system_that_gives_little_at_a_time_is_read_all_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(io.FileIO):
+        def readinto(self, buffer: Any, /) -> int | None:
+            return super().readinto(buffer[:1000])
+
+    unet = unet_of(file)
+    before = weights(unet)
+    monkeypatch.setattr("webui.checkpoints.rereading.io.FileIO", Slow)
+    set_changes(unet, [changes(unet, 1)])
+    assert held_bytes(unet) == 0
+    set_changes(unet, [])
+    assert same(weights(unet), before)
+
+
 @pytest.mark.parametrize("deed", ["written", "cut"])
 def test_file_when_written_to_while_changes_are_in_is_an_error_each_time(
     file: Path, deed: str
@@ -200,6 +223,19 @@ def test_layer_that_somebody_changed_for_good_gets_back_what_it_had(file: Path) 
     set_changes(unet, [changes(unet, 1)])
 
     assert held_bytes(unet) == unet.conv_in.weight.nbytes + unet.conv_in.bias.nbytes
+    set_changes(unet, [])
+    assert same(weights(unet), before)
+
+
+def test_layer_that_somebody_put_in_gets_back_what_it_had(file: Path) -> None:
+    unet = unet_of(file, for_painting=False)
+    unet.conv_in = nn.Conv2d(9, unet.conv_in.out_channels, 3)  # of another size
+    unet.more = nn.Linear(3, 3)
+    before = weights(unet)
+    set_changes(unet, [changes(unet, 1)])
+
+    own = sum(one.nbytes for layer in (unet.conv_in, unet.more) for one in layer.parameters())
+    assert changes_in(unet) and held_bytes(unet) == own
     set_changes(unet, [])
     assert same(weights(unet), before)
 

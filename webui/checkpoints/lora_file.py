@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from webui.checkpoints.headers import unreadable
 from webui.checkpoints.rules import describe
 from webui.checkpoints.weights import open_weights
 from webui.errors import CheckpointError
@@ -27,10 +28,13 @@ def read_lora(path: Path) -> LoraFile:
         CheckpointError: The file is missing, damaged (by NaN too) or no LoRA.
         UnsafeCheckpointError: A pickle that asks for more than tensors.
     """
+    try:
+        stat = path.stat()  # before it is read: what is written meanwhile gets another key
+    except OSError as err:
+        raise unreadable(path, err) from err
     with open_weights(path) as weights:
         header = weights.header
         tensors = {name: weights.read(name).clone() for name in header.tensors}
-        stat = path.stat()
     _refuse_broken(path, tensors)
     file = read_layers(
         tensors,

@@ -163,6 +163,14 @@ class ModelMemory:
         """Everything of a kind, least recently used first."""
         return [kept.value for key, kept in self._kept.items() if key.kind == kind]
 
+    def peek(self, key: Key) -> Any:
+        """What has that key, left where it is.
+
+        Raises:
+            KeyError: It is not here.
+        """
+        return self._kept[key].value
+
     @property
     def used(self) -> Bytes:
         """Memory of everything loaded, measured now."""

@@ -72,20 +72,33 @@ class _Pieces:
         if not length:
             return torch.empty(info.shape, dtype=DTYPES[info.dtype])
         try:
-            self._file.seek(self.header.places[name])
-            count = self._file.readinto(memoryview(self._memory)[:length])
+            is_whole = self._fill(memoryview(self._memory)[:length], self.header.places[name])
+            is_same = file_state(self._file) == self.header.state
         except OSError as err:
-            raise self._lost() from err
-        if count != length or file_state(self._file) != self.header.state:
-            raise self._lost()
+            reason = f"they cannot be read: {err.strerror or err}"
+            raise self._lost(reason) from err
+        if not (is_whole and is_same):
+            reason = "the file was changed since it was loaded"
+            raise self._lost(reason)
         data = torch.frombuffer(self._memory, dtype=torch.uint8, count=length)
         return data.view(DTYPES[info.dtype]).reshape(info.shape)
 
-    def _lost(self) -> CheckpointError:
+    def _fill(self, piece: memoryview, place: int) -> bool:
+        """Read so much from there; False when the file ends before. Network drives, and systems
+        asked for more than 2 GiB, give less at a time than is asked for."""
+        self._file.seek(place)
+        done = 0
+        while done < len(piece):
+            count = self._file.readinto(piece[done:])
+            if not count:
+                return False
+            done += count
+        return True
+
+    def _lost(self, reason: str) -> CheckpointError:
         path = self.header.path
         return CheckpointError(
-            f"The weights in {path} were wanted again to take a LoRA off, but the file was changed "
-            "since it was loaded.",
+            f"The weights in {path} were wanted again to take a LoRA off, but " + reason + ".",
             "Paint again: the checkpoint is loaded anew then.",
             path=str(path),
         )

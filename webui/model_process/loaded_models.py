@@ -29,6 +29,7 @@ from webui.checkpoints.load_pipeline import LoadedPipeline, load_pipeline, pipel
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory, Part
 from webui.errors import CheckpointError
+from webui.networks.lora.applying import is_lost
 from webui.networks.lora.files import LoraFile
 from webui.networks.small_weights import SmallWeights
 from webui.pipelines.memory_ladder import available_bytes, learn_into
@@ -44,7 +45,8 @@ Files = Mapping[str, Any]
 
 
 class FileMark(NamedTuple):
-    """A file in its present state: another one under the same name is another."""
+    """A file, or folder of parts, in its present state: another one under the same name is
+    another. Of a folder the numbers are sums over its parts' files."""
 
     path: str
     size: int
@@ -54,10 +56,11 @@ class FileMark(NamedTuple):
 def file_mark(path: Path) -> FileMark:
     """The mark of a file, or folder; zeros when there is none."""
     try:
-        stat = path.stat()
+        stats = [one.stat() for one in (path, *path.glob("*/*"))]
     except OSError:
         return FileMark(str(path), 0, 0)
-    return FileMark(str(path), stat.st_size, stat.st_mtime_ns)
+    size, changed = sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
+    return FileMark(str(path), size, changed)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class LoadedModels:
         self._small_rule, self._small, self._marks = small, {}, {}
         needed = [key(f) for f in files for key in (self.checkpoint_key, self.vae_key)]
         self._controlnets = tuple(Key(CONTROLNET, self._mark(path)) for path in controlnets)
-        self._let_go_of_replaced()
+        self._let_go_of_useless()
         if self._beside is not None:
             self.memory.put(BESIDE, Kept(None, (self._beside,), lambda: True))
         self.memory.needs([*needed, *self._controlnets, BESIDE])
@@ -175,14 +178,19 @@ class LoadedModels:
             self._marks[path] = file_mark(path)
         return self._marks[path]
 
-    def _let_go_of_replaced(self) -> None:
-        """Models whose files are others now are of no use, and should not be there twice."""
+    def _let_go_of_useless(self) -> None:
+        """Models whose files are others now, which should not be there twice; and those whose own
+        weights could not be put back."""
         loaded = self.memory.keys()
         for key in loaded:
             known = _mark_in(key)
-            if known is not None and self._marks.get(Path(known.path), known) != known:
+            if known is None or key not in self.memory:  # it went with another
+                continue
+            if self._marks.get(Path(known.path), known) != known:
                 self.memory.unload(key)
                 self._learnt.pop(Path(known.path), None)
+            elif key.kind == CHECKPOINT and any(map(is_lost, self.memory.peek(key).parts.values())):
+                self.memory.unload(key)
 
     def has(self, files: Files) -> bool:
         """Whether nothing of it needs to be read."""

@@ -243,9 +243,11 @@ def has_weight(layer: nn.Module, wanted: Tensor) -> bool:
     whoever changes a weight changes it whole, and comparing all costs as much as a LoRA.
 
     Args:
-        wanted: Of any number format and device, with as many elements.
+        wanted: Of any number format, size and device.
     """
     present: Tensor = layer.weight.detach()  # type: ignore[operator,assignment]
+    if present.numel() != wanted.numel():
+        return False
     bits = _BITS[present.element_size()]
     wanted = wanted.reshape(present.shape)
     if present.is_contiguous() and wanted.is_contiguous():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
@@ -12,9 +13,11 @@ from torch import nn
 
 from webui.checkpoints.load import LoadedModel, module_bytes
 from webui.checkpoints.memory import Bytes
+from webui.errors import CheckpointError
 from webui.networks.lora.applying import held_bytes, set_changes
 from webui.networks.small_weights import half_bytes
 
+logger = logging.getLogger(__name__)
 _WAITS: Final = "_waits_in_main_memory"
 
 
@@ -63,7 +66,11 @@ class NetworkPart:
         when the network is used."""
         if not held_bytes(self._network):
             return False
-        set_changes(self._network, ())
+        try:
+            set_changes(self._network, ())
+        except CheckpointError as err:  # it is lost, which is no matter of whoever needs room
+            logger.warning("%s", err)
+            return False
         return True
 
 

@@ -26,6 +26,7 @@ from webui.networks.packing import has_weight, hold_layer, home_of
 from webui.networks.small_weights import SMALL
 
 _STATE = "_changed_for_a_while"
+_UNFINISHED = ("unfinished",)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def set_changes(network: nn.Module, changes: Sequence[NetworkChange]) -> None:
         network: Its layers' weights are replaced; written into only where they can be read again.
         changes: Empty = its own weights again, bit for bit. Those of weight 0 do not count.
     Raises:
-        CheckpointError: Its own weights cannot be read any more. The network is of no use then.
+        CheckpointError: Its own weights cannot be read any more. The network is lost then.
     """
     wanted = [change for change in changes if change.weight != 0]
     key = tuple(change.key for change in wanted)
@@ -70,7 +71,7 @@ def set_changes(network: nn.Module, changes: Sequence[NetworkChange]) -> None:
         return
     state = network.__dict__.setdefault(_STATE, _State())
     paths = dict.fromkeys(path for change in wanted for path in change.layers)
-    state.key = ("unfinished",)  # should it end here, the next call begins anew
+    state.key = _UNFINISHED  # should it end here, the next call begins anew
     try:
         _put_back(network, state, [path for path in state.held if path not in paths])
         with torch.inference_mode(False), torch.no_grad():
@@ -92,9 +93,16 @@ def _begin(network: nn.Module, state: _State, path: str) -> ChangedLayer:
     layer, name = network.get_submodule(path), f"{path}.weight"
     if not state.held:
         state.originals = open_originals(network)
-    if state.originals is not None and has_weight(layer, state.originals.read(name)):
+    if state.originals is not None and _is_read_again(layer, name, state.originals):
         return LentLayer(layer, name, state.originals)
     return KeptLayer(layer)
+
+
+def _is_read_again(layer: nn.Module, name: str, originals: OpenOriginals) -> bool:
+    try:
+        return has_weight(layer, originals.read(name))
+    except KeyError:  # the layer was added since
+        return False
 
 
 def _put_back(network: nn.Module, state: _State, paths: Sequence[str]) -> None:
@@ -109,6 +117,11 @@ def changes_in(network: nn.Module) -> tuple[Hashable, ...]:
     """Stands for the changes that are in a network now; () = its own weights."""
     state: _State | None = network.__dict__.get(_STATE)
     return state.key if state is not None else ()
+
+
+def is_lost(network: nn.Module) -> bool:
+    """Whether changes were to be taken off and could not: it has to be loaded anew."""
+    return changes_in(network) == _UNFINISHED
 
 
 def held_bytes(network: nn.Module) -> int:

@@ -28,6 +28,7 @@ class OpenOriginals(Protocol):
         the next one is read.
 
         Raises:
+            KeyError: It is none of those that were loaded.
             CheckpointError: It was changed since, or cannot be read.
         """
         ...
