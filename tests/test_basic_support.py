@@ -21,7 +21,7 @@ from webui.torch_setup import prepare_torch
 prepare_torch()
 
 from tests.checkpoints.model_files import SomeFolders  # noqa: E402
-from tests.test_painter import Heard  # noqa: E402
+from tests.heard import Heard  # noqa: E402
 from tests.tiny_pipelines import MAKERS  # noqa: E402
 from webui.checkpoints.basic_support import (  # noqa: E402
     BasicModel,

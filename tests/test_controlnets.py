@@ -28,7 +28,7 @@ from webui.ui import control_panel
 prepare_torch()
 
 from tests.control_files import controlnet_for, write  # noqa: E402
-from tests.test_painter import Heard  # noqa: E402
+from tests.heard import Heard  # noqa: E402
 from webui.checkpoints.load import load_part  # noqa: E402
 from webui.checkpoints.memory import Key  # noqa: E402
 from webui.model_process.loaded_models import CONTROLNET, file_mark  # noqa: E402

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints.stripped import read_stripped
+from tests.heard import Heard
 from webui import PROGRAM_VERSION
 from webui.checkpoints.rules import VAE
 from webui.errors import UnknownArchitectureError
@@ -34,19 +35,6 @@ from webui.params import FaceRestoration, Output, Refiner, TextToImage  # noqa: 
 from webui.pictures import read_infotext  # noqa: E402
 
 SETTINGS = {"device": "cpu"}
-
-
-class Heard:
-    """Stands where the wire is; keeps the messages."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    def send(self, message: dict[str, Any]) -> None:
-        self.messages.append(message)
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [m for m in self.messages if m["type"] == kind]
 
 
 @pytest.fixture(scope="module")

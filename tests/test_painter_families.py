@@ -14,7 +14,8 @@ from webui.torch_setup import prepare_torch
 prepare_torch()
 
 from tests.checkpoints.small_families import make, single_file  # noqa: E402
-from tests.test_painter import SETTINGS, Heard, facts  # noqa: E402
+from tests.heard import Heard  # noqa: E402
+from tests.test_painter import SETTINGS, facts  # noqa: E402
 from webui.model_process.painter import Painter  # noqa: E402
 from webui.params import Refiner, TextToImage  # noqa: E402
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tests.test_painter import SETTINGS, Heard
+from tests.heard import Heard
+from tests.test_painter import SETTINGS
 from webui.model_process.painter import Painter
 from webui.params import TextToImage
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.test_painter import Heard
+from tests.heard import Heard
 from webui.checkpoints.memory import Budget, Bytes
 from webui.checkpoints.rules import VAE
 from webui.model_process.painter import Painter

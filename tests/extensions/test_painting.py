@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.heard import Heard
 from webui.torch_setup import prepare_torch
 
 prepare_torch()
@@ -35,19 +36,6 @@ from webui.samplers.schedules import add_formula, remove_formula  # noqa: E402
 
 LITTLE = Path(__file__).parent / "little"
 BUILT_IN = Path(__file__).parents[2] / "webui" / "built_in_extensions"
-
-
-class Heard:
-    """Stands where the wire is; keeps the messages."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    def send(self, message: dict[str, Any]) -> None:
-        self.messages.append(message)
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [m for m in self.messages if m["type"] == kind]
 
 
 class Bench:

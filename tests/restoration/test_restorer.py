@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
+from tests.heard import Heard
 from tests.restoration.test_faces import Found, Inverted, face_at
 from webui.errors import CheckpointNotFoundError, LibraryError, ParamsError
 from webui.library.faces import FoundFaces
@@ -25,19 +26,8 @@ from webui.restoration.networks import Shelf
 from webui.restoration.pixels import encode_deep, read_pixels
 
 
-class Sent:
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    def send(self, message: dict[str, Any]) -> None:
-        self.messages.append(message)
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [m for m in self.messages if m["type"] == kind]
-
-
 class Asked:
-    def __init__(self, sent: Sent | None = None, stop_after_pictures: int | None = None) -> None:
+    def __init__(self, sent: Heard | None = None, stop_after_pictures: int | None = None) -> None:
         self._sent, self._after = sent, stop_after_pictures
 
     @property
@@ -65,7 +55,7 @@ class Jobs:
     def __init__(self, inputs: Inputs, files: dict[str, dict[str, str]]) -> None:
         self.inputs = inputs
         self.files = files
-        self.sent = Sent()
+        self.sent = Heard()
 
     def run(self, images: list[str], have: tuple[int, ...] = (), **values: Any) -> dict[str, Any]:
         stop_after = values.pop("stop_after", None)
@@ -328,7 +318,7 @@ def test_fetch_when_run_then_tells_progress_and_files(
     monkeypatch.setattr(restorer, "fetch_first_minute", fetch)
     params = build("fetch-weights", {"names": ["CenterFace"]})
     assert isinstance(params, FetchWeights)
-    sent = Sent()
+    sent = Heard()
     folders = {"models": str(tmp_path), "cache": str(tmp_path)}
     result = run_fetch(params, {"job": 1, "fetch": folders}, sent, Asked())  # type: ignore[arg-type]
     assert result["files"] == [str(tmp_path / "CenterFace")]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.films import frames_of, make_film, needs_ffmpeg, sound_of
+from tests.heard import Heard
 from tests.restoration.test_faces import Found, Inverted, face_at
-from tests.restoration.test_restorer import Sent
 from webui import video
 from webui.errors import CheckpointNotFoundError, LibraryError, WebUIError
 from webui.library.inputs import Inputs
@@ -25,7 +25,7 @@ from webui.restoration.networks import Shelf
 class Asked:
     """Stops after so many frames were told of, or after so many questions."""
 
-    def __init__(self, sent: Sent, frames: int | None, questions: int | None) -> None:
+    def __init__(self, sent: Heard, frames: int | None, questions: int | None) -> None:
         self._sent, self._frames, self._questions = sent, frames, questions
         self._asked = 0
 
@@ -51,7 +51,7 @@ class Films:
     def __init__(self, folder: Path, upscaler: Path) -> None:
         self.inputs = Inputs(folder / "inputs")
         self.parts = folder / "parts"
-        self.sent = Sent()
+        self.sent = Heard()
         self.weights = JobWeights(
             {"upscaler": {"Small 2x": str(upscaler)}}, Shelf(torch.device("cpu"))
         )
@@ -173,7 +173,7 @@ def test_video_when_taken_up_after_a_crash_then_finished_parts_are_kept(
         pass
 
     def crash(message: dict[str, Any]) -> None:
-        Sent.send(films.sent, message)
+        Heard.send(films.sent, message)
         if message["type"] == "progress" and message["step"] == 30:
             raise Crash
 

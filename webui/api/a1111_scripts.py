@@ -7,7 +7,7 @@ from typing import Any
 
 from webui.api.errors import ApiError
 from webui.api.schemas import ImageToImageBody, PaintingBody, SomeBody
-from webui.errors import ParamsError
+from webui.api.script_arguments import arguments_of
 from webui.extensions.a1111.runner import ScriptRunner
 from webui.services.extensions.scripts import A1111
 from webui.studio import Studio
@@ -39,7 +39,7 @@ def take_scripts(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[str, di
                 f"'{name[:80]}'. Name it in script_name.",
             )
         else:
-            arguments[name.lower()] = _listed(name, entry)
+            arguments[name.lower()] = arguments_of(name, entry)
     selected = _selected(runner, body)
     changes: dict[str, Any] = {"alwayson_scripts": left}
     if selected:
@@ -55,17 +55,6 @@ def _selected(runner: ScriptRunner, body: PaintingBody) -> str:
     """The title of the script that does the job; '' when it is none of these."""
     script = runner.script(body.script_name) if body.script_name else None
     return body.script_name or "" if script is not None and not script.alwayson else ""
-
-
-def _listed(name: str, entry: Any) -> list[Any]:
-    arguments = entry.get("args", []) if isinstance(entry, dict) else None
-    if isinstance(arguments, list):
-        return arguments
-    raise ParamsError(
-        f"alwayson_scripts.{name[:80]} was {str(entry)[:80]!r}; "
-        'an object with a list is needed: {"args": […]}.',
-        field="alwayson_scripts",
-    )
 
 
 def titles(studio: Studio, tab: str) -> list[str]:

@@ -143,3 +143,21 @@ _READERS: dict[str, Any] = {
     "text": _read_text,
     "texts": _read_texts,
 }
+
+
+def arguments_of(name: str, entry: Any) -> list[Any]:
+    """The list that a request's ``alwayson_scripts`` holds for a script; empty where it has none.
+
+    Raises:
+        ParamsError: The entry is no object with a list.
+    """
+    arguments = entry.get("args") if isinstance(entry, dict) else None
+    if isinstance(entry, dict) and arguments is None:
+        return []
+    if isinstance(arguments, list):
+        return arguments
+    raise ParamsError(
+        f"alwayson_scripts.{name[:80]} was {str(entry)[:80]!r}; "
+        'an object with a list is needed: {"args": […]}.',
+        field="alwayson_scripts",
+    )

@@ -14,8 +14,7 @@ from typing import Any
 from webui.api.errors import ApiError
 from webui.api.plot_scripts import PLOT_SCRIPTS, read_plot_script
 from webui.api.schemas import ImageToImageBody, PaintingBody
-from webui.api.script_arguments import Argument, Script
-from webui.errors import ParamsError
+from webui.api.script_arguments import Argument, Script, arguments_of
 from webui.params import MASKED_CONTENTS, PLAIN_UPSCALERS
 from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot
 
@@ -176,7 +175,7 @@ def check_scripts(body: PaintingBody, others: Container[str] = ()) -> None:
                 "Cannot have a selectable script in the always on scripts params: "
                 f"'{name[:80]}'. Name it in script_name.",
             )
-        _arguments_of(name, entry)
+        arguments_of(name, entry)
 
 
 def selected_script(body: PaintingBody) -> Script | None:
@@ -225,25 +224,12 @@ def script_entry(body: PaintingBody, script: Script) -> tuple[str, list[Any]]:
     """
     for name, entry in (body.alwayson_scripts or {}).items():
         if _without_version(name) == script.name:
-            return name, _arguments_of(name, entry)
+            return name, arguments_of(name, entry)
     return script.name, []
 
 
 def _without_version(name: str) -> str:
     return _VERSION.sub("", name.lower())
-
-
-def _arguments_of(name: str, entry: Any) -> list[Any]:
-    arguments = entry.get("args") if isinstance(entry, dict) else None
-    if isinstance(entry, dict) and arguments is None:
-        return []
-    if isinstance(arguments, list):
-        return arguments
-    raise ParamsError(
-        f"alwayson_scripts.{name[:80]} was {str(entry)[:80]!r}; "
-        'an object with a list is needed: {"args": […]}.',
-        field="alwayson_scripts",
-    )
 
 
 def _scripts_for(body: PaintingBody) -> list[Script]:
