@@ -16,11 +16,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.heard import Heard
-from webui.checkpoints.memory import Budget, Bytes
-from webui.checkpoints.rules import VAE
-from webui.model_process.painter import Painter
-from webui.networks.lora.applying import held_bytes
-from webui.params import TextToImage
+from webui.torch_setup import prepare_torch
+
+prepare_torch()
+
+from webui.checkpoints.memory import Budget, Bytes  # noqa: E402
+from webui.checkpoints.rules import VAE  # noqa: E402
+from webui.model_process.painter import Painter  # noqa: E402
+from webui.networks.lora.applying import held_bytes  # noqa: E402
+from webui.params import TextToImage  # noqa: E402
 
 HEDGEHOG = Path(__file__).parents[1] / "models" / "Lora" / "starter-hedgehog.safetensors"
 HASH = "abcdef012345"
