@@ -207,7 +207,7 @@ def _train(params: TrainLora, device: str, printer: Printer) -> int:
         Path(options.pretrained_model_name_or_path), folder, autosave, folder / "latents",
         None, Path(options.vae) if options.vae else None,
     )  # fmt: skip
-    outcome = train(params, files, watcher, processes.device)
+    outcome = train(params, files, watcher, processes.device).outcome
     if outcome.is_stopped and processes.is_first:
         print(f'Stopped at step {outcome.step}. Go on with --resume "{outcome.state}".')
     return 130 if outcome.is_stopped else 0

@@ -68,6 +68,8 @@ def with_lora(place: Path) -> None:
         f"{layer}.alpha": torch.tensor(2.0),
     }
     safetensors.torch.save_file(lora, place / "a.safetensors")
+    large = f"{layer.replace('attn1_to_q', 'attn2_to_k')}.lora_down.weight"
+    safetensors.torch.save_file({large: torch.zeros(2, 2048)}, place / "large.safetensors")
     vae = {
         "encoder.conv_in.weight": torch.zeros(128, 3, 3, 3),
         "decoder.conv_in.weight": torch.zeros(512, 4, 3, 3),
@@ -189,6 +191,8 @@ INPUTS = [
             layout=with_lora, resume="{place}/empty-state"),
     refused("20 rank", "network_weights: rank 2 in the file, 4 here.", "dim_from_weights",
             layout=with_lora, network_weights="{place}/a.safetensors", network_dim=4),
+    refused("20 family", 'base_weights: "large.safetensors" was made for SDXL; this job trains SD',
+            "of the same family", layout=with_lora, base_weights=["{place}/large.safetensors"]),
     # more that must be caught
     refused("folder", "output_dir: nothing can be written into", "it is a file",
             "Choose another folder", layout=with_lora, output_dir="{place}/notes.txt"),
@@ -222,14 +226,8 @@ def toml_of(bad: Bad, place: Path, checkpoint: Path) -> Path:
         "output_dir": str(place / "out 出"), "max_train_steps": 1, **bad.options,
     }  # fmt: skip
     file = place / "my 配置.toml"
-    named = {
-        key: value.replace("{place}", str(place)) if isinstance(value, str) else value
-        for key, value in options.items()
-    }
-    file.write_text(
-        "\n".join(f"{key} = {json.dumps(v, ensure_ascii=False)}" for key, v in named.items()),
-        encoding="utf-8",
-    )
+    lines = [f"{key} = {json.dumps(v, ensure_ascii=False)}" for key, v in options.items()]
+    file.write_text("\n".join(lines).replace("{place}", str(place)), encoding="utf-8")
     return file
 
 
@@ -259,3 +257,21 @@ def test_input_when_bad_then_told_before_the_model_is_read(
 
 KIND_THAT_IS_THERE = type(starting.KINDS["Prodigy"])("json", "x", "json", finds_rate=True)
 """Whether an extra is installed here does not decide these."""
+
+
+def test_memory_when_it_is_full_before_the_first_step_then_told_what_helps(
+    starter_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(train_run, "_base", read)
+    pictures(tmp_path)
+    file = toml_of(Bad("memory", ()), tmp_path, starter_checkpoint)
+    assert main(["--config_file", str(file), "--device", "cpu"]) == 1
+    told = capsys.readouterr().err
+    assert "Memory ran out before the first step. Lower the resolution" in told
+    assert "Traceback" not in told

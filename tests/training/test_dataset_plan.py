@@ -179,6 +179,7 @@ def test_config_when_read_then_each_value_comes_from_the_nearest_level(tmp_path:
         keep_tokens = 2
           [[datasets.subsets]]
           image_dir = {json.dumps(str(tmp_path / "a b"))}
+          custom_attributes = {{mood = "calm", year = 3}}
           num_repeats = 10
           keep_tokens = 3
           [[datasets.subsets]]
@@ -198,7 +199,8 @@ def test_config_when_read_then_each_value_comes_from_the_nearest_level(tmp_path:
     assert (first.options.batch_size, second.options.batch_size) == (4, 3)
     assert [e.caption for e in first.entries] == ["cat, dog", "1girl"]
     assert second.options.resolution == (128, 64) and second.options.subsets[0].keep_tokens == 1
-    assert _codes(plan) >= {"dataset_config_wins", "bucket_small"}
+    assert _codes(plan) >= {"dataset_config_wins", "bucket_small", "custom_attributes"}
+    assert '"a b" (mood, year) are not used' in " ".join(map(str, plan.notices))
     facts = metadata(plan)
     assert "ss_bucket_info" not in facts
     assert [d["num_train_images"] for d in json.loads(facts["ss_datasets"])] == [10, 1]

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from webui.errors import JobError, ParamsError
 from webui.params import TextToImage, TrainLora
 from webui.params.training import TrainingOptions
+from webui.services.training.trainings import foresee
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.train_command import check_unfinished, main
@@ -84,6 +85,9 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
     done = real_studio.wait(job.id, 120)
     assert done.state == "done" and done.result is not None, done.error
     assert done.result["steps"] == 48
+    again = foresee(real_studio, TrainingOptions(**wish)).estimate
+    assert again is not None and again.time.source == "trainings"
+    assert again.time.seconds > done.result["seconds"], "that of the steps after the pause alone"
     file = Path(done.result["files"][-1])
     history = (file.parent / done.result["history"]).read_text(encoding="utf-8").splitlines()
     steps = [row["step"] for row in map(json.loads, history) if "kind" not in row]

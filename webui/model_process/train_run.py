@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from webui.checkpoints.load import LoadedModel, alphas_cumprod, load_part
 from webui.checkpoints.load_parts import load_vae
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.specs import ArchSpec
-from webui.errors import JobCancelled, JobPaused, TrainingError
+from webui.errors import DeviceMemoryError, JobCancelled, JobPaused, TrainingError
 from webui.model_process.train_samples import SamplePainter
 from webui.networks.lora.applying import NetworkChange, set_changes
 from webui.networks.lora.matching import LayerTable, match_layers, text_layers, unet_layers
@@ -26,7 +27,8 @@ from webui.params.training import TrainingOptions
 from webui.progress import Asked
 from webui.training.base import Base, TextEncoder
 from webui.training.checks import check_options, with_model_type
-from webui.training.dataset import open_dataset
+from webui.training.dataset import PictureDataset, open_dataset
+from webui.training.estimates import work_of_training
 from webui.training.event_file import EventFile
 from webui.training.learning import HALVES
 from webui.training.metadata import Hashes
@@ -41,7 +43,7 @@ from webui.training.starting import (
 )
 from webui.training.state import state_in
 from webui.training.steps import history_name
-from webui.training.trainer import Outcome, Trainer
+from webui.training.trainer import NEEDS_LESS, Outcome, Trainer, is_out_of_memory
 from webui.training.watching import StepFacts, Watcher
 from webui.wire import Sender
 
@@ -67,15 +69,72 @@ class TrainFiles:
     vae: Path | None = None
 
 
-def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.device) -> Outcome:
+@dataclass(frozen=True)
+class Trained:
+    """A training that ended, or waits.
+
+    Attributes:
+        work: What this run of it calculated, see ``estimates.work_of_training``.
+    """
+
+    outcome: Outcome
+    work: float
+
+
+def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.device) -> Trained:
     """Check, load, train, and look at the finished file with the eyes of our own reader.
 
     Raises:
         WebUIError: It cannot be done, or not go on; the message says why.
     """
+    processes = Processes(device)
+    options, spec, dataset = _looked_over(params, files, watcher, device, processes)
+    watcher.stage("loading", 0, 0)
+    with closing(EventFile.of(options) if processes.is_first else EventFile(None)) as log:
+        try:
+            base, painter = _base(options, files, spec, device), None
+            if options.sample_prompts and processes.is_first:
+                painter = SamplePainter(_whole(base, spec), options, files.folder, watcher)
+            trainer = Trainer(
+                options,
+                base,
+                dataset,
+                watcher,
+                folder=files.folder,
+                autosave=files.autosave,
+                paint=painter,
+                checkpoint=Hashes.of(files.checkpoint, files.sha256),
+                vae=Hashes.of(files.vae) if files.vae else None,
+                log=log,
+            )
+            outcome = trainer.run()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as err:
+            if not is_out_of_memory(err):
+                raise
+            raise DeviceMemoryError("Memory ran out before the first step.", NEEDS_LESS) from err
+    if outcome.files and not outcome.is_paused and not outcome.is_stopped:
+        _look_at(outcome.files[-1], base)
+    parameters, steps = sum(p.numel() for p in base.unet.parameters()), outcome.step - outcome.began
+    return Trained(outcome, work_of_training(options, parameters, dataset.plan, steps))
+
+
+def _looked_over(
+    params: TrainLora,
+    files: TrainFiles,
+    watcher: Watcher,
+    device: torch.device,
+    processes: Processes,
+) -> tuple[TrainingOptions, ArchSpec, PictureDataset]:
+    """Everything that can be told to be wrong before the model is read.
+
+    Returns:
+        The options that count, what the checkpoint is, and the pictures.
+    Raises:
+        WebUIError: It cannot be done; the message says why.
+    """
     options = params.options.model_copy(update={"output_dir": str(files.folder)})
     watcher.stage("checking", 0, 0)
-    processes, path = Processes(device), files.checkpoint
+    path = files.checkpoint
     spec = identified(path, options)
     options = with_model_type(options, spec.family)
     goes_on = state_in(files.autosave) is not None
@@ -84,7 +143,7 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
     for sentence in said:
         watcher.warn(sentence)
     check_optimizer(options)
-    check_weights(options)
+    check_weights(options, spec.family)
     check_resumed(options, spec.family, path)
     if spec.prediction_type == "v_prediction" and not options.v_parameterization:
         watcher.warn("The checkpoint predicts v, so v_parameterization is switched on.")
@@ -97,30 +156,7 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
     batches = dataset.facts.batches_per_epoch
     check_length(options, batches, processes.count)
     check_folders(options, path, batches, processes.count)
-    watcher.stage("loading", 0, 0)
-    log = EventFile.of(options) if processes.is_first else EventFile(None)
-    base, painter = _base(options, files, spec, device), None
-    if options.sample_prompts and processes.is_first:
-        painter = SamplePainter(_whole(base, spec), options, files.folder, watcher)
-    trainer = Trainer(
-        options,
-        base,
-        dataset,
-        watcher,
-        folder=files.folder,
-        autosave=files.autosave,
-        paint=painter,
-        checkpoint=Hashes.of(path, files.sha256),
-        vae=Hashes.of(files.vae) if files.vae else None,
-        log=log,
-    )
-    try:
-        outcome = trainer.run()
-    finally:
-        log.close()
-    if outcome.files and not outcome.is_paused and not outcome.is_stopped:
-        _look_at(outcome.files[-1], base)
-    return outcome
+    return options, spec, dataset
 
 
 def _base(
@@ -229,16 +265,18 @@ class TrainRun:
         """Train to the end.
 
         Returns:
-            Facts for the job row: ``files``, ``folder``, ``steps``, ``loss``.
+            Facts for the job row: ``files``, ``folder``, ``steps``, ``loss``; ``work``, see
+            ``Trained``.
         Raises:
             JobPaused: Its state is kept. WebUIError: It cannot go on.
         """
         try:
-            outcome = train(self._params, self._files, self, self._device)
+            trained = train(self._params, self._files, self, self._device)
         except JobCancelled as err:
             if self._asked.paused:
                 raise JobPaused("The training waits.") from err
             raise
+        outcome = trained.outcome
         if outcome.is_paused:
             raise JobPaused("The training waits.")
         return {
@@ -246,6 +284,7 @@ class TrainRun:
             "folder": str(self._files.folder),
             "history": history_name(self._params.options),
             "steps": outcome.step,
+            "work": trained.work,
             "loss": outcome.loss,
             "interrupted": outcome.is_stopped,
         }

@@ -86,12 +86,15 @@ class PictureDataset:
 
     Args:
         plan: The pictures. cache_folder: For ``cache_latents_to_disk``.
+
+    Attributes:
+        plan: As given.
     """
 
     def __init__(
         self, plan: PicturePlan, options: TrainingOptions, seed: int, cache_folder: Path
     ) -> None:
-        self._plan = plan
+        self.plan = plan
         self._options = options
         self._seed = random.Random(seed).randrange(2**31)
         self._cache_folder = cache_folder
@@ -114,11 +117,11 @@ class PictureDataset:
     def facts(self) -> DatasetFacts:
         """See ``batch.Dataset``."""
         return DatasetFacts(
-            batches_per_epoch=self._plan.batches_per_epoch,
-            train_images=self._plan.count(is_reg=False),
-            reg_images=self._plan.count(is_reg=True),
-            validation_images=sum(len(dataset.validation) for dataset in self._plan.datasets),
-            metadata=metadata(self._plan, has_tags=self._options.has_tag_frequency),
+            batches_per_epoch=self.plan.batches_per_epoch,
+            train_images=self.plan.count(is_reg=False),
+            reg_images=self.plan.count(is_reg=True),
+            validation_images=sum(len(dataset.validation) for dataset in self.plan.datasets),
+            metadata=metadata(self.plan, has_tags=self._options.has_tag_frequency),
             warnings=tuple(self._warnings),
         )
 
@@ -131,7 +134,7 @@ class PictureDataset:
         return {
             "pictures": len(self._entries),
             "pictures_hash": hashlib.sha256(repr(told).encode()).hexdigest()[:16],
-            "batch_sizes": [dataset.options.batch_size for dataset in self._plan.datasets],
+            "batch_sizes": [dataset.options.batch_size for dataset in self.plan.datasets],
             "seed": self._seed,
         }
 

@@ -209,10 +209,13 @@ def _picture_of(name: str, folder: Path) -> Path | None:
 def _say_of_subset(subset: Subset, entries: list[Entry], found: Findings) -> None:
     if subset.caption_dropout_every_n_epochs == 1:
         found.say("caption_dropped_always")
+    folder = Path(subset.image_dir or subset.metadata_file).name
+    if subset.custom_attributes:
+        names = first_names(list(subset.custom_attributes))
+        found.say("custom_attributes", folder=folder, names=names)
     if subset.face_crop_aug_range:
         _say_missing_faces(entries, found)
     without = [entry.photograph.path.name for entry in entries if not entry.has_caption]
-    folder = Path(subset.image_dir or subset.metadata_file).name
     if without:
         code = "caption_missing" if subset.class_tokens else "caption_missing_nothing"
         found.say(

@@ -30,6 +30,10 @@ SENTENCES = {
     "caption_other_extension": (
         'Is caption_extension "{extension}" right? There are {count} "{other}" files in "{folder}".'
     ),
+    "custom_attributes": (
+        'custom_attributes of "{folder}" ({names}) are not used here: write what shall be learnt '
+        "into the captions."
+    ),
     "dataset_config_wins": "dataset_config is used, so {names} is not looked at.",
     "face_name_missing": (
         "{count} pictures have no face in their file names (first: {first}); they are cut in the "

@@ -11,8 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from webui.checkpoints.families import title_of
 from webui.checkpoints.headers import read_header
 from webui.checkpoints.identify import identify_file
+from webui.checkpoints.rules import describe
 from webui.checkpoints.specs import ArchSpec
 from webui.errors import CheckpointError, ParamsError
 from webui.params.training import TrainingOptions
@@ -134,14 +136,18 @@ def check_length(options: TrainingOptions, batches_per_epoch: int, processes: in
     rate_factor(options, training_length(options, batches_per_epoch, processes).steps, 1.0)
 
 
-def check_weights(options: TrainingOptions) -> None:
-    """Whether the LoRA to begin with has a rank that this training has.
+def check_weights(options: TrainingOptions, family: str) -> None:
+    """Whether the LoRAs to begin with, or to train beside, fit.
 
     Files that cannot be read so are judged when they are loaded.
 
+    Args:
+        family: Of the checkpoint.
     Raises:
-        ParamsError: It has another one throughout.
+        ParamsError: One is of another family, or has no rank of this training.
     """
+    for named in options.base_weights:
+        _check_family(Path(named), "base_weights", family)
     path = Path(options.network_weights)
     if not options.network_weights or options.dim_from_weights or path.suffix != ".safetensors":
         return
@@ -154,6 +160,20 @@ def check_weights(options: TrainingOptions) -> None:
     ranks = {info.shape[0] for name, info in tensors.items() if name.endswith(".lora_down.weight")}
     if ranks and not ranks & here:
         raise other_rank(min(ranks), args.dim)
+
+
+def _check_family(path: Path, field: str, family: str) -> None:
+    try:
+        found = describe(read_header(path)).family
+    except CheckpointError:
+        return
+    if found and found != family:
+        raise ParamsError(
+            f'{field}: "{path.name}" was made for {title_of(found)}; this job trains '
+            f"{title_of(family)}.",
+            "Choose a LoRA or a checkpoint of the same family.",
+            field=field,
+        )
 
 
 def check_resumed(options: TrainingOptions, family: str, path: Path) -> None:

@@ -50,6 +50,10 @@ from webui.training.watching import (
 logger = logging.getLogger(__name__)
 MOST_BAD_LOSSES: Final = 3
 """So many steps in a row whose loss is no number end a training."""
+NEEDS_LESS: Final = (
+    "Lower the resolution or the batch size, or switch on gradient_checkpointing, "
+    "cache_latents and network_train_unet_only."
+)
 Paint = Callable[[int, int, Callable[[float], None]], None]
 """Paints the sample pictures of an epoch (0 = by step) and a step; the third sets the LoRA's
 weight."""
@@ -61,6 +65,7 @@ class Outcome:
 
     Attributes:
         files: LoRAs in the order they were written. loss: The running mean; None without a step.
+        began: The step it went on from; 0 = the first.
         state: Where it can go on from, if it was paused or stopped.
     """
 
@@ -68,6 +73,7 @@ class Outcome:
     step: int
     epoch: int
     loss: float | None
+    began: int = 0
     is_paused: bool = False
     is_stopped: bool = False
     state: Path | None = None
@@ -142,7 +148,7 @@ class Trainer:
         except _Ended as end:
             return self._ended(end)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as err:
-            if not _is_out_of_memory(err):
+            if not is_out_of_memory(err):
                 raise
             raise self._out_of_memory(err) from err
         finally:
@@ -239,6 +245,7 @@ class Trainer:
             stored = states.read_tensors(found)
             self._network.load_tensors(stored.network)
             self._updates.take_up(stored.optimizer, stored.mean)
+        self._began = self._place.step
         self._losses = MeanLoss(self._length.steps_per_epoch, list(self._place.losses))
         self._folder.mkdir(parents=True, exist_ok=True)
         history = self._folder / history_name(self._options) if self._processes.is_first else None
@@ -448,7 +455,7 @@ class Trainer:
     def _outcome(self) -> Outcome:
         place = self._place
         loss = sum(place.losses) / len(place.losses) if place.losses else None
-        return Outcome(tuple(map(Path, place.files)), place.step, place.epoch, loss)
+        return Outcome(tuple(map(Path, place.files)), place.step, place.epoch, loss, self._began)
 
     def _out_of_memory(self, err: BaseException) -> DeviceMemoryError:
         self._updates.forget()
@@ -456,8 +463,7 @@ class Trainer:
         logger.warning("Out of memory at step %d: %s", self._place.step, err)
         return DeviceMemoryError(
             f"Memory ran out at step {self._place.step + 1}; the state up to there is kept.",
-            "Lower the resolution or the batch size, or switch on gradient_checkpointing, "
-            "cache_latents and network_train_unet_only.",
+            NEEDS_LESS,
             path=str(self._autosave),
         )
 
@@ -474,6 +480,7 @@ def _groups_of(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
         yield group
 
 
-def _is_out_of_memory(err: BaseException) -> bool:
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an error says that memory is full, the device's or the machine's."""
     told = str(err)
     return isinstance(err, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in told

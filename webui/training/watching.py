@@ -155,7 +155,8 @@ class History:
         self._kept: list[str] = []
         if path is None:
             return
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        # a crash may have cut the last line inside of a letter
+        lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= step] if step else []
         if len(kept) != len(lines):
             path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

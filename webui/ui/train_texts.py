@@ -295,6 +295,9 @@ NOTICES_ZH: dict[str, str] = {
     "caption_other_extension": (
         "caption_extension“{extension}”对吗？“{folder}”中有 {count} 个“{other}”文件。"
     ),
+    "custom_attributes": (
+        "这里不使用「{folder}」的 custom_attributes（{names}）：请把要学习的内容写进标签。"
+    ),
     "dataset_config_wins": "使用 dataset_config，因此忽略 {names}。",
     "face_name_missing": "{count} 张图片的文件名中没有人脸位置（如 {first}），改为居中裁剪。",
     "folder_is_subset": "“{folder}”直接存放图片，作为一个概念使用，重复 {repeats} 次。",

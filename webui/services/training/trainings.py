@@ -29,7 +29,6 @@ from webui.training.estimates import (
     PastWork,
     estimate,
     work_of_painting,
-    work_of_training,
 )
 from webui.training.steps import file_stem, history_name
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 KIND = "train-lora"
 LOOKED_BACK_AT = 12
-"""Finished jobs from which time is foretold."""
+"""Finished jobs of each kind from which time is foretold."""
 TRAINABLE = ("sd1", "sd2", "sdxl")
 FEWEST_STEPS = 400
 PREVIEW_SIDE = 512
@@ -117,30 +116,26 @@ def _model_size(path: Path, _mtime_ns: int) -> ModelSize | None:
 def past_work(studio: Studio) -> list[PastWork]:
     """What this machine has trained and painted lately, with any checkpoint whose size is known."""
     found = []
-    done = studio.jobs.list(
-        states=("done",), kinds=(KIND, "txt2img"), limit=LOOKED_BACK_AT, newest_first=True
-    )
-    for job in done:
-        try:
-            one = _work_of(studio, job)
-        except WebUIError:
-            continue  # its checkpoint or pictures are gone
-        if one is not None:
-            found.append(one)
+    for kind in (KIND, "txt2img"):
+        done = studio.jobs.list(
+            states=("done",), kinds=(kind,), limit=LOOKED_BACK_AT, newest_first=True
+        )
+        for job in done:
+            try:
+                one = _work_of(studio, job)
+            except WebUIError:
+                continue  # its checkpoint is gone
+            if one is not None:
+                found.append(one)
     return found
 
 
 def _work_of(studio: Studio, job: Job) -> PastWork | None:
-    params, result = studio.params_of(job), job.result or {}
+    result = job.result or {}
     seconds = float(result.get("seconds") or 0)
-    if isinstance(params, TrainLora):
-        record = checkpoint_of(studio, params.options)
-        size = model_size(record) if record else None
-        if size is None or not result.get("steps"):
-            return None
-        plan = make_plan(params.options, params.datasets, goes_on=True)
-        work = work_of_training(params.options, size.unet, plan, int(result["steps"]))
-        return PastWork(work, seconds, is_training=True)
+    if job.kind == KIND:
+        return PastWork(float(result.get("work") or 0), seconds, is_training=True)
+    params = studio.params_of(job)
     if not isinstance(params, TextToImage) or params.hires is not None:
         return None
     size = model_size(studio.checkpoint(params.checkpoint))
@@ -174,7 +169,7 @@ def history_of(folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     """The lines of a training's history: steps, files, samples, validations."""
     path = folder / history_name(options)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text("utf-8", "replace").splitlines()
     except OSError:
         return []
     found = []
