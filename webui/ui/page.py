@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -12,8 +12,6 @@ from starlette.exceptions import HTTPException
 
 from webui.ui import (
     a1111_page,
-    cost,
-    draft,
     extensions_tab,
     gallery,
     img2img,
@@ -24,31 +22,36 @@ from webui.ui import (
     queue_tab,
     quicksettings,
     restore,
-    results,
     settings_tab,
     train,
     txt2img,
 )
+from webui.ui.blocks import PageBlocks
 from webui.ui.first_script import FirstScript
 from webui.ui.guest_page import build_guest_page
-from webui.ui.img2img import Img2Img
 from webui.ui.input_routes import MAX_UPLOAD_BYTES
 from webui.ui.login import PageDoor, Visitors, make_login_routes
 from webui.ui.models_tab import ModelsTab
-from webui.ui.page_parts import TITLE, connect_img2img_draft, draw_head
+from webui.ui.page_parts import (
+    TITLE,
+    Changes,
+    PaintingPage,
+    RestingTab,
+    connect_load,
+    connect_painting,
+    connect_tabs,
+    draw_head,
+)
 from webui.ui.png_info import PngInfo
-from webui.ui.queue_tab import QueueTab
-from webui.ui.quicksettings import Quicksettings
 from webui.ui.restore import Restore
 from webui.ui.results import Results
 from webui.ui.routes import make_routes
 from webui.ui.said import error_answer
-from webui.ui.session import client_name, new_browser_id
+from webui.ui.session import client_name
 from webui.ui.texts import I18N, label, language_of
 from webui.ui.theme import head, make_theme, style_sheet
 from webui.ui.train import Train
-from webui.ui.txt2img import Txt2Img
-from webui.ui.wiring import Values, wire
+from webui.ui.wiring import Values
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -59,27 +62,24 @@ this delays a click by at most 20 ms."""
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(PaintingPage):
     """Everything that was drawn."""
 
-    browser: gr.BrowserState
-    tabs: gr.Tabs
-    open_tab: gr.Textbox
-    quick: Quicksettings
-    txt2img: Txt2Img
-    img2img: Img2Img
     restore: Restore
-    gallery: gr.HTML
     train: Train
     png_info: PngInfo
     models: ModelsTab
-    queue: QueueTab
+
+    @property
+    def stages(self) -> dict[str, Results]:
+        """With that of restored photographs."""
+        return {**super().stages, "restore": self.restore.results}
 
 
 def build_page(studio: Studio) -> tuple[gr.Blocks, Page]:
     """Draw and wire the whole page for one studio."""
     tabs_of_scripts = a1111_page.draw_tabs(studio)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+    with PageBlocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
         page = _draw(studio, tabs_of_scripts)
         _connect(page, blocks, studio)
         a1111_page.connect(blocks, studio)
@@ -112,19 +112,15 @@ def _draw(studio: Studio, tabs_of_scripts: list[a1111_page.Tab]) -> Page:
         a1111_page.place_tabs(tabs_of_scripts)
     open_tab = gr.Textbox("txt2img", visible="hidden", elem_id="dq-open-tab")
     return Page(
-        browser, tabs, open_tab, quick, painting, repainting, restoring, pictures, training, info,
-        models, queue,
+        browser, tabs, open_tab, quick, painting, repainting, pictures, queue, restoring, training,
+        info, models,
     )  # fmt: skip
 
 
 def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
     forms = page.txt2img.form, page.img2img.form
     quicksettings.connect(page.quick, studio, forms)
-    txt2img.connect(page.txt2img, studio, page.browser, page.quick)
-    keep_cost, cost_lines = cost.on_keep(page.txt2img, studio), [page.txt2img.cost]
-    draft.connect(page.txt2img, studio, page.browser, keep_cost, cost_lines)
-    img2img.connect(page.img2img, studio, page.browser, page.quick)
-    connect_img2img_draft(page.img2img, page.browser, studio)
+    connect_painting(page, studio)
     painting_tab.connect_checkpoint([page.txt2img, page.img2img], studio, page.quick)
     restore.connect(page.restore, studio, page.browser)
     train.connect(page.train, studio, page.browser)
@@ -139,96 +135,38 @@ def _connect(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
         page.browser, studio,
     )  # fmt: skip
     gallery.connect(page.gallery, studio, page.browser, page.quick, targets)
-    _connect_tabs(page, studio)
+    connect_tabs(page, studio, _resting_tabs(page, studio))
     _connect_load(page, blocks, studio)
 
 
-def _connect_tabs(page: Page, studio: Studio) -> None:
-    """Stages and the queue are looked at only while their tab is open.
+def _resting_tabs(page: Page, studio: Studio) -> list[RestingTab]:
+    def open_models(values: Values, request: gr.Request) -> Changes:
+        client, language = client_name(values[page.browser], request), language_of(request)
+        return models_tab.opened(page.models, studio, values, client, language)
 
-    A choice is written down on the page at once, and answered from there: when several tabs are
-    opened in quick succession, the last answer is the one of the tab that is open.
-    """
+    def open_train(values: Values, request: gr.Request) -> Changes:
+        return train.opened(page.train, studio, values, page.browser, request)
 
-    def open_tab(values: Values, request: gr.Request) -> dict:
-        chosen = values[page.open_tab]
-        changes: dict[Any, Any] = {page.queue.timer: gr.Timer(active=chosen == "queue")}
-        for tab, stage in _stages(page).items():
-            if chosen == tab:
-                changes |= results.refresh(
-                    stage, studio, values, page.browser, request, sends_all=True
-                )
-            else:
-                changes |= results.rest(stage)
-        if chosen == "queue":
-            values[page.queue.html] = ""  # whatever it shows, it is sent anew
-            changes |= queue_tab.refresh(page.queue, studio, values, page.browser, request)
-        if chosen == "models":
-            client, language = client_name(values[page.browser], request), language_of(request)
-            changes |= models_tab.opened(page.models, studio, values, client, language)
-        else:
-            changes |= models_tab.left(page.models)
-        if chosen == "train":
-            changes |= train.opened(page.train, studio, values, page.browser, request)
-        else:
-            changes |= train.left(page.train)
-        return changes
-
-    stages = list(_stages(page).values())
-    takes = [
-        page.open_tab, page.browser, page.queue.html, *page.models.takes(), *page.train.takes(),
-        *(part for stage in stages for part in stage.takes()),
-    ]  # fmt: skip
-    gives = [
-        page.queue.timer, *page.queue.gives(), *page.models.gives(),
-        *page.train.gives(),
-        *(part for stage in stages for part in stage.gives()),
-    ]  # fmt: skip
-    for tab in page.tabs.children:
-        assert isinstance(tab, gr.Tab)
-        tab.select(None, None, page.open_tab, js=f"() => {json.dumps(tab.id)}")
-    wire(page.open_tab.change, open_tab, takes, gives)
-
-
-def _stages(page: Page) -> dict[str, Results]:
-    """The stages of the page by their tabs' ids."""
-    return {
-        "txt2img": page.txt2img.results,
-        "img2img": page.img2img.results,
-        "restore": page.restore.results,
-    }
+    models, training = page.models, page.train
+    return [
+        RestingTab(
+            "models", models.takes(), models.gives(), open_models, partial(models_tab.left, models)
+        ),
+        RestingTab(
+            "train", training.takes(), training.gives(), open_train, partial(train.left, training)
+        ),
+    ]
 
 
 def _connect_load(page: Page, blocks: gr.Blocks, studio: Studio) -> None:
-    """A page that opens: who is it, what was in its form, what are its jobs doing."""
-
-    def load(values: Values, request: gr.Request) -> dict:
-        browser_id = values[page.browser] or new_browser_id()
-        values = {**values, page.browser: browser_id}
-        client = client_name(browser_id, request)
-        language = language_of(request)
-        changes: dict[Any, Any] = {}
-        for stage in _stages(page).values():
-            changes |= results.refresh(stage, studio, values, page.browser, request)
+    def present(values: Values, client: str, language: str) -> Changes:
         return {
-            page.browser: browser_id,
-            **quicksettings.present(page.quick, studio),
-            **draft.restore(page.txt2img, studio, client),
-            **draft.restore(page.img2img, studio, client),
-            **img2img.present(page.img2img, studio, client, language),
             **restore.present(page.restore, studio, client, values, language),
-            **changes,
             **png_info.present(page.png_info, None, False, language),
         }
 
-    gives = [
-        page.browser, *page.quick.components(), *draft.gives(page.txt2img),
-        *draft.gives(page.img2img), *img2img.presents(page.img2img),
-        *(part for stage in _stages(page).values() for part in stage.gives()),
-        *restore.presents(page.restore), *page.png_info.gives(),
-    ]  # fmt: skip
-    takes = [page.browser, *(part for stage in _stages(page).values() for part in stage.takes())]
-    wire(blocks.load, load, takes, gives).then(None, js="() => window.danqingOpened()")
+    presents = [*restore.presents(page.restore), *page.png_info.gives()]
+    connect_load(page, blocks, studio, present, presents)
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
