@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from webui.options import Options
+from webui.prompts.chinese.dictionary import Dictionary
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.drawing import Drawer
 from webui.prompts.styles import Style
@@ -88,6 +89,7 @@ def studio(tags: TagIndex, tmp_path: Path) -> Any:
     tokenizer = ClipTokenizer.load()
     return SimpleNamespace(
         completion=Completion(tags), wildcards=wildcards, options=options,
+        chinese=Dictionary(tmp_path / "chinese"),
         styles=SimpleNamespace(by_name=lambda: styles),
         catalog=SimpleNamespace(
             records=lambda kind: [SimpleNamespace(stem=stem) for stem in files[kind]]
@@ -127,6 +129,23 @@ def test_offers_when_typing_are_what_may_follow(
     told = client.get("/words/complete", params={"q": typed}).json()["offers"]
 
     assert [offer["text"] for offer in told] == expected
+
+
+def test_chinese_when_typed_is_completed_from_the_dictionary_too(
+    client: TestClient, studio: Any, tmp_path: Path
+) -> None:
+    def offered(typed: str) -> list[tuple[str, str]]:
+        told = client.get("/words/complete", params={"q": typed}).json()["offers"]
+        return [(offer["name"], offer["note"]) for offer in told]
+
+    assert offered("苹")[0] == ("apple", "苹果")
+    assert ("green apple", "青苹果") in offered("苹")
+    assert offered("没有") == [], "it says nothing by itself"
+
+    (tmp_path / "chinese").mkdir()
+    (tmp_path / "chinese" / "mine.csv").write_text("苹果机,computer (old)\n女孩儿,1girl\n", "utf-8")
+    assert ("computer (old)", "苹果机") in offered("苹")
+    assert [name for name, _ in offered("女孩")].count("1girl") == 1, "the tag's own row is enough"
 
 
 def test_prompt_when_looked_at_tells_combinations_and_what_is_wrong(

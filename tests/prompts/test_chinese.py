@@ -36,6 +36,7 @@ STARTER = (
         ("女孩 樱花 夕阳", "girl, cherry blossoms, setting sun"),
         ("（红苹果：1.2），杰作", "(red apple:1.2), masterpiece"),
         ("猫<lora:国风:0.8>", "cat <lora:国风:0.8>"),
+        ("<b>塔</b>", "<b>tower</b>"),
         ("一只猫{在雪地里|在沙滩上}, __动物__", "a cat{in snow|on beach}, __动物__"),
         ("masterpiece, 一只狗, (best:1.1)", "masterpiece, a dog, (best:1.1)"),
         (r"猫 \(动物\)", r"cat \(animal\)"),

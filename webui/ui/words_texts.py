@@ -24,6 +24,7 @@ WORDS_TEXTS: dict[str, tuple[str, str]] = {
     "words_token": ("Token {number}, weight {weight}", "词元 {number}，权重 {weight}"),
     "words_embedding": ("Embedding, weight {weight}", "嵌入，权重 {weight}"),
     "words_kind_tag": ("tag", "标签"),
+    "words_kind_word": ("dictionary", "词典"),
     "words_kind_embedding": ("embedding", "嵌入"),
     "words_kind_lora": ("Lora", "Lora"),
     "words_kind_hypernetwork": ("hypernetwork", "超网络"),

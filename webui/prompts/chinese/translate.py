@@ -93,7 +93,7 @@ def _apart(before: Sequence[str], english: str) -> str:
 
 def _tidied(text: str) -> str:
     text = re.sub(r" ?\0 ?", lambda found: ", ", text)
-    text = re.sub(r"(?<=[a-z])(?=<)", " ", text)
+    text = re.sub(r"(?<=[a-z])(?=<[^/])", " ", text)
     text = re.sub(r"[ \t]*,(?:[ \t]*,)*[ \t]*", ", ", text)
     return re.sub(r"[ \t]{2,}", " ", text).strip(" ,\t")
 

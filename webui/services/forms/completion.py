@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webui.prompts.chinese.translate import has_chinese
 from webui.prompts.styles import PLACEHOLDER
 from webui.services.forms.tag_index import TagIndex
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 MOST = 18
+SAYING_SOMETHING = frozenset("nav")
+"""Kinds of Chinese words that are offered by themselves, see ``dictionary.KINDS``."""
 _NETWORKS = (("lora", "lora"), ("hypernetwork", "hypernet"))
 """Kinds of files, and the word of their tags."""
 
@@ -25,7 +29,7 @@ class Offer:
     Attributes:
         text: What is written in place of what was typed.
         name: What is shown.
-        kind: tag, embedding, lora, hypernetwork, wildcard or style.
+        kind: tag, word, embedding, lora, hypernetwork, wildcard or style.
         category, count: Of a tag, see ``Tag``.
         note: What it was found by, when that is another name; or where it comes from.
     """
@@ -75,11 +79,33 @@ class Completion:
             return
         yield from _embeddings(typed, studio)
         yield from _styles(typed, studio)
+        known: set[str] = set()
         for found in self.tags.find(typed, MOST):
             tag = found.tag
             text = tag.name if len(tag.name) <= 3 else tag.name.replace("_", " ")
-            escaped = text.replace("(", r"\(").replace(")", r"\)")
-            yield Offer(escaped, text, "tag", tag.category, tag.count, found.alias)
+            known.add(text)
+            yield Offer(_escaped(text), text, "tag", tag.category, tag.count, found.alias)
+        for chinese, english in _chinese_words(typed, studio):
+            if english not in known:
+                known.add(english)
+                yield Offer(_escaped(english), english, "word", note=chinese)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("(", r"\(").replace(")", r"\)")
+
+
+def _chinese_words(typed: str, studio: Studio) -> list[tuple[str, str]]:
+    """Chinese words of the dictionary that hold what was typed, with their English: those that
+    begin with it first, of these the shortest."""
+    if not has_chinese(typed):
+        return []
+    found = [
+        (chinese, word.text)
+        for chinese, word in studio.chinese.words().items()
+        if typed in chinese and word.kind in SAYING_SOMETHING and word.text
+    ]
+    return nsmallest(MOST, found, key=lambda pair: (not pair[0].startswith(typed), len(pair[0])))
 
 
 def _fits(name: str, typed: str) -> bool:

@@ -135,8 +135,11 @@
     if (wildcard && (before.slice(0, wildcard.index).split('__').length % 2)) return [wildcard.index, wildcard[0]];
     let begin = cursor;
     while (begin > 0 && (!SEPARATORS.test(before[begin - 1]) || before[begin - 2] === '\\')) begin -= 1;
-    const piece = before.slice(begin);
-    return [begin + piece.length - piece.trimStart().length, piece.trimStart()];
+    const piece = before.slice(begin).trimStart();
+    // Chinese behind other words is looked up by itself: it has no spaces of its own
+    const chinese = /[^\u3400-\u9fff]([\u3400-\u9fff]+)$/.exec(piece);
+    const typed = chinese ? chinese[1] : piece;
+    return [cursor - typed.length, typed];
   };
   let turn = 0;
   const suggest = async (box) => {
@@ -185,7 +188,7 @@
     const {box, offers, from, to} = list;
     const offer = offers[index];
     const after = box.value.slice(to);
-    const ends = /^(tag|embedding|style)$/.test(offer.kind) && !/^\s*[,，)\]}|:]/.test(after) ? ', ' : '';
+    const ends = /^(tag|word|embedding|style)$/.test(offer.kind) && !/^\s*[,，)\]}|:]/.test(after) ? ', ' : '';
     const text = offer.text + ends;
     closeList();
     turn += 1;
@@ -276,7 +279,12 @@
     const box = boxOf(event.target);
     if (!box) return;
     learnKeys();
-    readAlong(box, event.isTrusted);
+    readAlong(box, event.isTrusted && !event.isComposing);
+  });
+  // Letters that are still becoming Chinese are not what was meant
+  document.addEventListener('compositionend', (event) => {
+    const box = boxOf(event.target);
+    if (box) readAlong(box, true);
   });
   // Texts that the program itself put into a box tell nobody; they are looked at now and then
   const seen = new WeakMap();
