@@ -24,6 +24,7 @@ from webui.checkpoints.load_preview import DecoderFiles
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.describing.open import Describing
 from webui.errors import CheckpointError, ExtensionError, UnknownArchitectureError
+from webui.extensions.a1111.runner import A1111
 from webui.model_process.describer import caption_pictures, interrogate, opened
 from webui.model_process.extensions import Extensions, JobContext, JobExtensions
 from webui.model_process.face_finder import faces_in
@@ -35,8 +36,9 @@ from webui.model_process.merger import FileToolRun
 from webui.model_process.peak_memory import PeakMemory
 from webui.model_process.plot_run import PlotRun
 from webui.model_process.repainting import repaint
-from webui.model_process.restorer import ExtrasRun, JobWeights, run_fetch
-from webui.model_process.script_job import A1111, ScriptJob, ScriptProcess, extras_step
+from webui.model_process.restorer import ExtrasRun, JobWeights, LastStep, run_fetch
+from webui.model_process.script_job import ScriptJob
+from webui.model_process.script_process import ScriptProcess, extras_step
 from webui.model_process.train_run import TrainRun
 from webui.model_process.video_restorer import VideoRun
 from webui.params import ImageToImage, TextToImage
@@ -215,10 +217,10 @@ class Painter:
 
     def _last_step(
         self, params: requests.Extras, message: Message, joined: JobExtensions
-    ) -> Callable[[Image.Image], Image.Image]:
+    ) -> LastStep:
         """What extensions make of a picture: ours, then steps of A1111 folders."""
         if A1111 not in message or self._scripts is None:
-            return joined.extras_picture
+            return lambda image: (joined.extras_picture(image), {})
         told = message[A1111]
         host = self._scripts.host_for(told, "")
         theirs = extras_step(host, told, params, partial(self._warn, message["job"]))

@@ -235,6 +235,10 @@ class RestoringRun:
         self._sender.send({**message, "job": self._job})
 
 
+LastStep = Callable[[Image.Image], tuple[Image.Image, dict[str, Any]]]
+"""From a picture to what it becomes, and what its recipe says of that."""
+
+
 class ExtrasRun(RestoringRun):
     """One extras job: picture after picture; what is finished stays when it is stopped.
 
@@ -244,14 +248,15 @@ class ExtrasRun(RestoringRun):
         parts: As ``RestoringRun`` takes them, after the message.
 
     Attributes:
-        last_step: What extensions do to each picture at the end; None = nothing.
+        last_step: What extensions do to each picture at the end, and what its recipe says of
+            that; None = nothing.
     """
 
     def __init__(self, params: Extras, message: Mapping[str, Any], *parts: Any) -> None:
         super().__init__(message, *parts)
         self._params = params
         self._image = 0
-        self.last_step: Callable[[Image.Image], Image.Image] | None = None
+        self.last_step: LastStep | None = None
 
     def run(self, have: Collection[int] = ()) -> dict[str, Any]:
         """Restore all pictures and send each as soon as it is done.
@@ -274,8 +279,8 @@ class ExtrasRun(RestoringRun):
                 break
             self._asked.clear_skip()
             try:
-                restored, source = self._restore(image, key)
-                made = extras_pairs(self._params, image, self._weights.gfpgan)
+                restored, source, added = self._restore(image, key)
+                made = extras_pairs(self._params, image, self._weights.gfpgan) | added
                 self._send_faces(image, restored.faces)
                 self._send_picture(image, source, restored, made)
                 pairs = made
@@ -306,8 +311,8 @@ class ExtrasRun(RestoringRun):
         logger.error("Picture %d was left out (%s).", self._image, short_id, exc_info=err)
         self.warn(f"Left out: {type(err).__name__}: {err} (in log/worker.log under {short_id}).")
 
-    def _restore(self, image: int, key: str) -> tuple[Restored, Path]:
-        source = self._path(key)
+    def _restore(self, image: int, key: str) -> tuple[Restored, Path, dict[str, Any]]:
+        source, added = self._path(key), dict[str, Any]()
         self.stage("reading", 0, 1)
         pixels = read_pixels(source)
         mask_key = self._params.scratch_mask
@@ -318,9 +323,9 @@ class ExtrasRun(RestoringRun):
                 pixels, self._params, self._weights, self, refused=refused, scratch_mask=mask
             )
             if self.last_step is not None:
-                changed = self.last_step(to_image(restored.pixels))
+                changed, added = self.last_step(to_image(restored.pixels))
                 restored = replace(restored, pixels=from_image(changed))
-        return restored, source
+        return restored, source, added
 
     def _path(self, key: str) -> Path:
         if key not in self._inputs:

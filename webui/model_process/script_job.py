@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
-from argparse import Namespace
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from webui.errors import ExtensionError
-from webui.extensions.a1111.folder import A1111Folder
-from webui.extensions.a1111.host import Host, Names, Places
+from webui.extensions.a1111.host import Host
 from webui.extensions.a1111.mapping import (
     job_of,
     params_of,
@@ -28,10 +25,9 @@ from webui.extensions.a1111.mapping import (
     texts_of,
     without_effect,
 )
-from webui.extensions.a1111.postprocessing import ExtrasSteps
-from webui.extensions.a1111.processing import Processed
-from webui.extensions.a1111.runner import ScriptArguments, ScriptRunner
-from webui.extensions.fence import PASSES, Fence
+from webui.extensions.a1111.processing import Processed, one_each
+from webui.extensions.a1111.runner import A1111, ScriptArguments, ScriptRunner
+from webui.extensions.fence import PASSES
 from webui.infotext import add_pairs
 from webui.model_process.job_listener import JobListener
 from webui.model_process.job_supplies import JobSupplies
@@ -40,113 +36,16 @@ from webui.params import ImageToImage, Painting, TextToImage
 from webui.pipelines.painting import Picture
 from webui.pipelines.runs import run_class
 from webui.progress import Asked
-from webui.prompts.attention import parse_attention
-from webui.prompts.schedule import schedule_prompt
-from webui.samplers.names import SAMPLERS, SCHEDULES, resolve_sampler
+from webui.samplers.names import resolve_sampler
 from webui.samplers.steps import image_seeds
 
 if TYPE_CHECKING:
     from webui.model_process.extensions import JobExtensions
 
-logger = logging.getLogger(__name__)
-A1111 = "a1111"
-"""Under which requests carry scripts' arguments, and messages their folders."""
 RUN_SECONDS = 7 * 24 * 3600.0
 """How long a script's own ``run`` may take: it paints, and people can stop it."""
 MakeListener = Callable[[TextToImage | ImageToImage, Any], JobListener]
 """A listener for a request, whose recipes are added to by somebody's ``infotext``."""
-
-
-class _JobOptions:
-    """Options as they were when the job was asked for."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(self._values)
-
-
-class ScriptProcess:
-    """The A1111 folders of this process: loaded at the first job that wants them.
-
-    Args:
-        fence: Around all that scripts do.
-        facts: ``device`` and ``dtype``, as the painter tells them.
-    """
-
-    def __init__(self, fence: Fence, facts: Mapping[str, Any]) -> None:
-        self._fence = fence
-        self._facts = facts
-        self._loaded: list[tuple[str, str]] = []
-        self._host: Host | None = None
-
-    def host_for(self, told: Mapping[str, Any], checkpoint: str) -> Host:
-        """The host with the folders of a message loaded, and its options.
-
-        Args:
-            told: What the web process says: ``folders`` (path and print), ``options``,
-                ``places``, ``names``, ``flags``.
-            checkpoint: Catalog name of the job's; '' = it has none.
-        """
-        wanted = [(str(path), str(mark)) for path, mark in told["folders"]]
-        options = _JobOptions(told["options"])
-        if self._host is None or wanted != self._loaded:
-            self.close()
-            self._host = self._open(told, options)
-            self._loaded = wanted
-            self._host.load(A1111Folder(Path(path)) for path, _ in wanted)
-        host = self._host
-        host.options.begin_job(options)
-        is_another = checkpoint not in ("", host.facts.get("checkpoint"))
-        host.facts |= {**self._facts, **({"checkpoint": checkpoint} if is_another else {})}
-        if is_another:
-            model = importlib.import_module("modules.sd_models").model_data.get_sd_model()
-            host.callbacks.call("model_loaded", model)
-        return host
-
-    def _open(self, told: Mapping[str, Any], options: _JobOptions) -> Host:
-        names = told.get("names", {})
-        places = {name: Path(path) for name, path in told["places"].items()}
-        host = Host(
-            "worker",
-            Places(**places),
-            self._fence,
-            options=options,
-            flags=Namespace(**told.get("flags", {})),
-            names=Names(
-                checkpoints=lambda: names.get("checkpoints", []),
-                vaes=lambda: names.get("vaes", []),
-                upscalers=lambda: names.get("upscalers", []),
-                face_restorers=lambda: names.get("face_restorers", []),
-                loras=lambda: names.get("loras", []),
-                styles=lambda: {k: tuple(v) for k, v in names.get("styles", {}).items()},
-                **sampler_names(),
-            ),
-        )
-        host.facts |= {"parse_attention": parse_attention, "parse_schedule": _schedule}
-        host.open()
-        return host
-
-    def close(self) -> None:
-        """Let the folders go."""
-        if self._host is not None:
-            self._host.close()
-        self._host, self._loaded = None, []
-
-
-def sampler_names() -> dict[str, Any]:
-    """Samplers and schedules, as ``Names`` lists them."""
-    return {
-        "samplers": [{"name": one.name, "aliases": list(one.aliases)} for one in SAMPLERS],
-        "schedules": [
-            {"name": one.name, "label": one.label, "aliases": list(one.spellings)}
-            for one in SCHEDULES
-        ],
-    }
 
 
 @dataclass
@@ -237,6 +136,14 @@ class ScriptJob:
                 plugin=script.extension,
                 hook="run",
             ) from failure[0]
+        if processed is not None and not isinstance(processed, Processed):
+            raise ExtensionError(
+                f"The script «{script.title()}» of the extension {script.extension} answered with "
+                f"{type(processed).__name__}; a Processed, or None, is needed.",
+                "Choose no script, or another one.",
+                plugin=script.extension,
+                hook="run",
+            )
         return processed
 
     def _end_networks(self, p: Any) -> None:
@@ -267,6 +174,7 @@ class ScriptJob:
             runner.call("before_process", p)
             self._work_out(p)
             runner.call("process", p)
+            _make_even(p)
             self._tell_without_effect(p)
             is_top = self._depth == 1
             moments = ScriptMoments(self.host, p, runner, self.joined if is_top else None)
@@ -334,39 +242,23 @@ class ScriptJob:
         for number, image in enumerate(processed.images):
             if number in have or not isinstance(image, Image.Image):
                 continue
+            place = max(0, number - processed.index_of_first_image)  # sheets stand before it
             seeds, subseeds = processed.all_seeds, processed.all_subseeds
-            seed = int(seeds[number % len(seeds)]) if seeds else int(p.seed)
-            subseed = int(subseeds[number % len(subseeds)]) if subseeds else 0
+            seed, subseed = (int(own[place % len(own)]) for own in (seeds, subseeds))
             picture = Picture(number, image.convert("RGB"), max(seed, 0), max(subseed, 0))
             text = processed.infotext(p, number) or listener.recipe(picture, self.params)
             listener.hand_over(*saved_as_wished(self.host, picture, text, p))
 
 
-def extras_step(
-    host: Host, told: Mapping[str, Any], params: Any, warn: Callable[[str], None]
-) -> Callable[[Image.Image], Image.Image]:
-    """What steps of A1111 folders make of a picture of the Extras tab.
-
-    Args:
-        told: As in ``ScriptProcess.host_for``; ``steps`` names the fields of each argument.
-        warn: Told when steps add further pictures, which have no place in such a job.
-    """
-    arguments = {
-        step: {argument: values.get(name) for name, argument in table.items()}
-        for owner, steps in told["steps"].items()
-        for step, table in steps.items()
-        if (values := params.extensions.get(owner)) is not None
-    }
-    wanted = tuple(host.options.data.get("postprocessing_operation_order") or ())
-    steps = ExtrasSteps(host.fence, host.extras_steps(), wanted)
-
-    def run(image: Image.Image) -> Image.Image:
-        first, *others = steps.run(image, arguments)
-        if others:
-            warn(f"{len(others)} further pictures that an extension made were left out.")
-        return first.image.convert("RGB")
-
-    return run
+def _make_even(p: Any) -> None:
+    """As many prompts and seeds as there will be pictures, whatever scripts have made of them."""
+    count = p.batch_size * p.n_iter
+    p.all_prompts = one_each(p.all_prompts, count)
+    p.all_negative_prompts = one_each(p.all_negative_prompts, count)
+    if len(p.all_seeds) < count or len(p.all_subseeds) < count:
+        first, subseed = [*p.all_seeds, p.seed][0], [*p.all_subseeds, p.subseed][0]
+        both = image_seeds(int(first), int(subseed), p.subseed_strength, count)
+        p.all_seeds, p.all_subseeds = both
 
 
 def arguments_in(params: Painting) -> ScriptArguments:
@@ -483,7 +375,3 @@ class _Shown(_Results):
             picture = Picture(number, image.convert("RGB"), seed, subseed)
             self.listener.hand_over(picture, self.texts[0] if self.texts else "")
             number += 1
-
-
-def _schedule(text: str, steps: int) -> list[tuple[int, str]]:
-    return [(int(end), str(part)) for end, part in schedule_prompt(text, steps)]

@@ -70,7 +70,7 @@ class ScriptMoments(Moments):
 
     def batch_begins(self, number: int) -> None:
         """A batch is about to be painted; scripts may change its prompts."""
-        p, size = self.p, self.p.batch_size
+        p, size = self.p, self._params.batch_size
         part = slice(number * size, (number + 1) * size)
         p.iteration = number
         p.prompts, p.negative_prompts = (
@@ -80,20 +80,24 @@ class ScriptMoments(Moments):
         p.seeds, p.subseeds = list(p.all_seeds[part]), list(p.all_subseeds[part])
         if not self._runner.has("before_process_batch"):
             return
-        self._call("before_process_batch", **self._batch())
-        self._take_prompts(part)
-
-    def _take_prompts(self, part: slice) -> None:
-        """Put a batch's prompts among those of all pictures, and paint with them."""
-        p = self.p
-        before = p.all_prompts[part], p.all_negative_prompts[part]
-        if (p.prompts, p.negative_prompts) == before or len(p.prompts) != len(before[0]):
+        before = list(p.prompts), list(p.negative_prompts)
+        self._call_of_batch("before_process_batch", **self._batch())
+        if (p.prompts, p.negative_prompts) == before:
             return
         texts, negatives = list(p.all_prompts), list(p.all_negative_prompts)
         texts[part], negatives[part] = p.prompts, p.negative_prompts
         drawn = self.run.params.drawn or DrawnTexts()
         update = {"prompts": tuple(texts), "negative_prompts": tuple(negatives)}
         self.run.use_texts(drawn.model_copy(update=update))
+
+    def _call_of_batch(self, method: str, **kwargs: Any) -> None:
+        """As ``_call``; a batch keeps as many prompts as it has pictures."""
+        p = self.p
+        before = {name: list(getattr(p, name)) for name in ("prompts", "negative_prompts")}
+        self._call(method, **kwargs)
+        for name, texts in before.items():
+            if not _are_texts(getattr(p, name), len(texts)):
+                setattr(p, name, texts)
 
     def _batch(self) -> dict[str, Any]:
         p = self.p
@@ -116,11 +120,13 @@ class ScriptMoments(Moments):
         _, data = networks.parse_prompts([prompt])
         self.p.extra_network_data = data
         networks.activate(self.p, data)
-        first = self._group[0] % self.p.batch_size if self._group else 0
+        first = self._group[0] % self._params.batch_size if self._group else 0
         before = self.p.prompts[first], self.p.negative_prompts[first]
-        self._call("after_extra_networks_activate", **self._batch(), extra_network_data=data)
+        self._call_of_batch(
+            "after_extra_networks_activate", **self._batch(), extra_network_data=data
+        )
         if not self._is_second:
-            self._call("process_batch", **self._batch())
+            self._call_of_batch("process_batch", **self._batch())
         now = self.p.prompts[first], self.p.negative_prompts[first]
         return (prompt, negative_prompt) if now == before else now
 
@@ -234,7 +240,7 @@ class ScriptMoments(Moments):
             return images
         done: list[Image.Image] = []
         for image, index in zip(images, self._group or range(len(images)), strict=False):
-            self.p.batch_index = index % self.p.batch_size
+            self.p.batch_index = index % self._params.batch_size
             told = PostprocessImageArgs(image, index)
             self._call("postprocess_image", told)
             done.append(_rgb(told.image, image))
@@ -242,7 +248,7 @@ class ScriptMoments(Moments):
 
     def picture_finished(self, image: Image.Image, index: int, seed: int) -> Image.Image:
         image = self._inner.picture_finished(image, index, seed)
-        self.p.batch_index = index % self.p.batch_size
+        self.p.batch_index = index % self._params.batch_size
         told = PostprocessImageArgs(image, index)
         self._call("postprocess_image_after_composite", told)
         return _rgb(told.image, image)
@@ -253,13 +259,19 @@ class ScriptMoments(Moments):
         facts = {
             "p": p, "index": index, "iteration": p.iteration, "all_seeds": p.all_seeds,
             "all_prompts": p.all_prompts, "seed": p.all_seeds[index % len(p.all_seeds)],
-            "position_in_batch": index % p.batch_size, "use_main_prompt": False,
+            "position_in_batch": index % self._params.batch_size, "use_main_prompt": False,
         }  # fmt: skip
 
-        def report(key: str, err: Exception) -> None:
-            self._host.fence.report(self._host.caller()[0], f"extra_generation_params {key}", err)
+        def ask(deed: Any, key: str) -> tuple[bool, Any]:
+            owner, moment = self._host.owner_of(deed), f"extra_generation_params {key}"
+            return self._host.fence.call(owner, moment, deed, **facts)
 
-        return {**own, **told_pairs(p.extra_generation_params, index, facts, report)}
+        return {**own, **told_pairs(p.extra_generation_params, index, ask)}
+
+
+def _are_texts(found: Any, count: int) -> bool:
+    is_list = isinstance(found, list) and len(found) == count
+    return is_list and all(isinstance(text, str) for text in found)
 
 
 def _classes() -> Any:

@@ -13,6 +13,7 @@ from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.host import Host, Names, Places
 from webui.extensions.fence import Fence, Trouble, within_time
 from webui.options import Options
+from webui.samplers.names import SAMPLERS, SCHEDULES
 
 EXAMPLES = Path(__file__).parent / "examples"
 Drop = Callable[[str], A1111Folder]
@@ -70,7 +71,7 @@ def host(tmp_path: Path, place: Path, troubles: list[Trouble]) -> Iterator[MakeH
                 Places(tmp_path, tmp_path, tmp_path / "models", place),
                 Fence(within_time, troubles.append),
                 options=Options(tmp_path / "config.json"),
-                names=Names(samplers=({"name": "Euler a", "aliases": ["euler_a"]},)),
+                names=Names(samplers=SAMPLERS, schedules=SCHEDULES),
                 **kwargs,  # type: ignore[arg-type]
             )
             held.enter_context(made)

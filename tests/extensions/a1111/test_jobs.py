@@ -277,3 +277,5 @@ def test_steps_when_an_extras_job_wants_them_then_work_over_its_pictures(
     worker.run(params, [example("callbacks")], {key: str(tmp_path / "in.png")}, steps)
     (picture,) = worker.pictures
     assert picture.getpixel((3, 3)) == (255, 0, 0) and picture.getpixel((3, 12)) == (0, 128, 0)
+    (event,) = [event for event in worker.sent if event["type"] == "image"]
+    assert event["infotext"] == "Tint: 0.5"

@@ -92,6 +92,9 @@ def test_callbacks_when_called_then_in_order_two_in_reverse_and_past_broken_ones
         ("from modules import shared\nshared.opts.made_up", "made_up"),
         ("import sd_made_up_package", "sd_made_up_package"),
         ("import ldm.modules.attention", "built in"),
+        ("from modules import sd_hijack_unet", "needs modules.sd_hijack_unet. It changes"),
+        ("from modules import sd_unet", "needs modules.sd_unet. It changes"),
+        ("from modules import made_up", "needs modules.made_up of A1111's web UI"),
         ("from modules import processing\nprocessing.process_images = None", "process_images"),
         ("raise SystemExit(3)", "end the program"),
         ("import sys\nsys.exit()", "end the program"),
@@ -104,6 +107,69 @@ def test_script_when_it_cannot_run_then_is_left_out_and_told_why(
     loaded = host(script(text), example("redoer"))
     assert told in loaded.folders["small"].problem
     assert [one.owner for one in loaded.classes] == ["redoer"]
+
+
+def test_script_when_it_comes_from_another_file_of_its_folder_then_is_found_once(
+    script: MakeFolder, host: MakeHost
+) -> None:
+    own = "from modules import scripts\nclass Base(scripts.Script): pass\n"
+    own += "class Whole(Base):\n    def title(self): return 'Whole'\n"
+    folder = script(
+        "from own_parts import Base, Whole\nclass More(Base): pass\n", own_parts__py=own
+    )
+    (folder.path / "scripts" / "second.py").write_text("from own_parts import Whole", "utf-8")
+    loaded = host(folder)
+    assert [one.made.__name__ for one in loaded.classes] == ["Whole", "More"]
+    assert loaded.runners["txt2img"].titles == ["Whole", "More"]
+
+
+EVERYTHING = """
+from modules import extra_networks, script_callbacks, scripts, shared, ui_extra_networks
+TOLD = []
+class Kind(extra_networks.ExtraNetwork):
+    def activate(self, p, params_list):
+        TOLD.append([one.items for one in params_list])
+kind = Kind("kind")
+extra_networks.register_extra_network(kind)
+extra_networks.register_extra_network_alias(kind, "sort")
+ui_extra_networks.register_page(ui_extra_networks.ExtraNetworksPage("Cards"))
+shared.opts.add_option("small_one", shared.OptionInfo(3, "One"))
+shared.opts.onchange("sd_model_checkpoint", lambda: TOLD.append("chosen"), call=False)
+script_callbacks.on_before_reload(lambda: TOLD.append("before_reload"))
+script_callbacks.on_script_unloaded(lambda: TOLD.append("unloaded"))
+script_callbacks.on_list_unets(print)
+"""
+
+
+def test_folder_when_unloaded_then_nothing_of_it_stays(script: MakeFolder, host: MakeHost) -> None:
+    loaded = host(script(EVERYTHING))
+    told = loaded.modules["small/main.py"].TOLD
+    assert loaded.folders["small"].notes == [
+        "Its page of cards «Cards» is not shown here.",
+        "It waits for on_list_unets, which never comes here.",
+    ]
+    loaded.unload("small")
+    assert told == ["before_reload", "unloaded"]
+    assert not (loaded.extra_networks or loaded.network_pages or loaded.modules)
+    assert "small_one" not in loaded.options and loaded.option_owners == {}
+
+
+def test_networks_when_a_kind_has_two_names_then_is_told_once_of_both(
+    script: MakeFolder, host: MakeHost
+) -> None:
+    loaded = host(script(EVERYTHING))
+    networks = importlib.import_module("modules.extra_networks")
+    networks.activate(None, networks.parse_prompt("a <kind:one:1> <sort:two>")[1])
+    assert loaded.modules["small/main.py"].TOLD == [[["one", "1"], ["two"]]]
+
+
+def test_onchange_when_of_an_option_of_ours_then_it_stays_ours(
+    script: MakeFolder, host: MakeHost
+) -> None:
+    loaded = host(script(EVERYTHING))
+    assert loaded.option_owners == {"small_one": "small"}
+    loaded.options.set("sd_model_checkpoint", "other")
+    assert loaded.modules["small/main.py"].TOLD == ["chosen"]
 
 
 def test_folders_when_of_the_same_name_then_the_later_is_left_out(
@@ -178,7 +244,7 @@ host = Host("web", Places(here, here, here, here), Fence(within_time), options=O
 assert not any("a1111/site" in path for path in sys.path)
 with host:
     others = {{"ui", "ui_common", "ui_components", "older_gradio", "drawing"}}
-    others |= {{"sd_unet", "__init__"}}
+    others |= {{"__init__"}}
     for file in sorted((SITE / "modules").glob("*.py")):
         if file.stem not in others:
             importlib.import_module(f"modules.{{file.stem}}")

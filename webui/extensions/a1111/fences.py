@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from webui.hookspecs import LONG_SECONDS
 
 LOAD_SECONDS = 60.0
 """How long a script may take to load, and to draw its fields."""
+_NOT_IN_MODULES = re.compile(r"cannot import name '(\w+)' from 'modules'")
 REASON_OF_TIER_4 = (
     "It changes the inside of A1111's samplers or U-Net, which are others here; what such "
     "extensions are mostly wanted for (ControlNet, tiles, regions) is built in"
@@ -93,6 +95,8 @@ def sentence(err: BaseException) -> str:
         return "It tried to end the program, which was not done."
     if isinstance(err, ModuleNotFoundError) and err.name:
         return _missing_module(err.name)
+    if found := _NOT_IN_MODULES.match(str(err)):
+        return _missing_module(f"modules.{found[1]}")
     is_missing = isinstance(err, ImportError) and (err.name or "").split(".")[0] == "modules"
     if is_missing or (isinstance(err, AttributeError) and "module 'modules" in str(err)):
         return f"It needs something of A1111 that is not here: {err}."

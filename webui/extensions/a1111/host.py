@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from webui.errors import ExtensionError
-from webui.extensions.a1111.callbacks import Callbacks
+from webui.extensions.a1111.callbacks import NEVER_CALLED, Callbacks
 from webui.extensions.a1111.fences import LOAD_SECONDS, Fence
 from webui.extensions.a1111.folder import (
     A1111Folder,
@@ -30,6 +31,8 @@ from webui.extensions.a1111.state import State
 from webui.extensions.fence import Fence as CoreFence
 
 logger = logging.getLogger(__name__)
+NOBODY = "base"
+"""Who asks where no extension does, as names of callbacks call it."""
 _OPEN: list[Host] = []
 """The open host, which ``modules`` asks; there is one in a process at most."""
 
@@ -53,14 +56,14 @@ class Names:
     Attributes:
         checkpoints: Titles, file paths and hashes: dicts with ``title``, ``name``, ``filename``,
             ``hash``, ``sha256``.
-        samplers, schedules: Dicts with ``name``, ``label`` and ``aliases``.
+        samplers, schedules: As ``webui.samplers.names`` lists them.
         styles: Prompt and negative prompt by name.
     """
 
     checkpoints: Callable[[], Sequence[Mapping[str, Any]]] = list
     vaes: Callable[[], Sequence[str]] = list
-    samplers: Sequence[Mapping[str, Any]] = ()
-    schedules: Sequence[Mapping[str, Any]] = ()
+    samplers: Sequence[Any] = ()
+    schedules: Sequence[Any] = ()
     upscalers: Callable[[], Sequence[str]] = list
     face_restorers: Callable[[], Sequence[str]] = list
     loras: Callable[[], Sequence[str]] = list
@@ -136,7 +139,6 @@ class Host:
         self.painting: Painting | None = None
         self.facts: dict[str, Any] = {}
         self.option_owners: dict[str, str] = {}
-        self.upscalers: list[Any] = []
         self.extra_networks: dict[str, Any] = {}
         self.network_pages: list[Any] = []
         self.runners: dict[str, ScriptRunner] = {}
@@ -222,9 +224,24 @@ class Host:
             self._drop(name)
             return
         self.modules[file.canonical_name] = module
-        for found in _classes_in(module, file):
+        for found in self._classes_in(module, file):
             kind = self.steps if issubclass(found.made, ScriptPostprocessing) else self.classes
             kind.append(found)
+
+    def _classes_in(self, module: ModuleType, file: ScriptFile) -> list[ScriptClass]:
+        """Scripts of a file, in the order in which they stand there: those that it defines, and
+        those that it has from other files of its folder and derives nothing from."""
+        bases = (Script, ScriptBuiltinUI, ScriptPostprocessing)
+        taken = [one.made for one in (*self.classes, *self.steps)]
+        kinds = list(dict.fromkeys(filter(_is_script, vars(module).values())))
+        owner, base = file.folder.canonical_name, file.folder.path
+        found: list[ScriptClass] = []
+        for made in kinds:
+            is_base = any(made in other.__mro__[1:] for other in kinds)
+            is_own = made.__module__ == module.__name__ or (not is_base and _lies_in(made, base))
+            if is_own and made not in bases and made not in taken:
+                found.append(ScriptClass(made, file.path, owner, base))
+        return found
 
     def own_new_options(self, name: str) -> None:
         """Settings that nobody has declared before are this extension's."""
@@ -233,16 +250,27 @@ class Host:
 
     def unload(self, name: str) -> None:
         """Let one extension go; its scripts are told."""
-        for one in [o for o in self.callbacks.of("script_unloaded") if o.owner == name]:
-            self.fence.call(name, "on_script_unloaded", one.deed)
+        for moment in ("before_reload", "script_unloaded"):
+            for one in [o for o in self.callbacks.of(moment) if o.owner == name]:
+                self.fence.call(name, f"on_{moment}", one.deed)
         self._drop(name)
         self.imports.forget(self.folders.pop(name).folder.path)
         self._make_runners()
 
     def _drop(self, name: str) -> None:
+        """Let go of all that an extension's scripts brought."""
         self.callbacks.remove_of(name)
         self.classes = [one for one in self.classes if one.owner != name]
         self.steps = [one for one in self.steps if one.owner != name]
+        self.network_pages = [one for one in self.network_pages if one.owner != name]
+        for table, owner_of in (
+            (self.modules, lambda key: key.partition("/")[0]),
+            (self.extra_networks, lambda key: self.extra_networks[key].owner),
+            (self.options.data_labels, self.option_owners.get),
+        ):
+            for key in [key for key in table if owner_of(key) == name]:
+                del table[key]
+        self.option_owners = {k: o for k, o in self.option_owners.items() if o != name}
 
     def _make_runners(self) -> None:
         """Objects of the scripts, a set for each tab."""
@@ -276,17 +304,33 @@ class Host:
     def caller(self) -> tuple[str, str]:
         """Which extension's code is asking, and from which of its files."""
         for frame in inspect.stack(context=0)[1:]:
-            path = Path(frame.filename)
-            for name, loaded in self.folders.items():
-                if path.is_relative_to(loaded.folder.path):
-                    return name, path.name.lower()
+            if owner := self._owner_of_file(frame.filename):
+                return owner, Path(frame.filename).name.lower()
         present = self.imports.present
-        return (present.name.lower(), "") if present else ("base", "")
+        return (present.name.lower(), "") if present else (NOBODY, "")
+
+    def owner_of(self, deed: Callable[..., Any]) -> str:
+        """Whose function it is; ``NOBODY``'s where no file of an extension holds it."""
+        code = getattr(inspect.unwrap(deed), "__code__", None)
+        return self._owner_of_file(code.co_filename) or NOBODY if code else NOBODY
+
+    def _owner_of_file(self, file: str) -> str:
+        path = Path(file)
+        owners = (n for n, one in self.folders.items() if path.is_relative_to(one.folder.path))
+        return next(owners, "")
 
     def add_callback(self, category: str, deed: Callable[..., Any], name: str | None) -> None:
         """Register a function for whoever is asking."""
         owner, file = self.caller()
         self.callbacks.add(category, deed, owner, file, name)
+        if category in NEVER_CALLED:
+            self.note(f"It waits for on_{category}, which never comes here.")
+
+    def note(self, text: str) -> None:
+        """Something that people should know of whoever is asking; told once."""
+        loaded = self.folders.get(self.caller()[0])
+        if loaded is not None and text not in loaded.notes:
+            loaded.notes.append(text)
 
     def _wanted_first(self, category: str) -> Sequence[str]:
         listed = self.options.data.get(f"prioritized_callbacks_{category}") or ()
@@ -329,14 +373,10 @@ def current() -> Host:
     return _OPEN[-1]
 
 
-def _classes_in(module: ModuleType, file: ScriptFile) -> list[ScriptClass]:
-    """Scripts that a file defines, in the order in which they stand there."""
-    bases = (Script, ScriptBuiltinUI, ScriptPostprocessing)
-    found: list[ScriptClass] = []
-    for made in vars(module).values():
-        if not inspect.isclass(made) or made in bases:
-            continue
-        if issubclass(made, (Script, ScriptPostprocessing)) and made.__module__ == module.__name__:
-            owner = file.folder.canonical_name
-            found.append(ScriptClass(made, file.path, owner, file.folder.path))
-    return found
+def _lies_in(made: type[Any], folder: Path) -> bool:
+    source = getattr(sys.modules.get(made.__module__), "__file__", None)
+    return source is not None and Path(source).is_relative_to(folder)
+
+
+def _is_script(one: Any) -> bool:
+    return inspect.isclass(one) and issubclass(one, (Script, ScriptPostprocessing))

@@ -5,6 +5,7 @@ Values lie in our own options, so that they are saved in config.json under the s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -103,7 +104,6 @@ class ScriptOptions:
     Args:
         values: Where values lie.
         keep: Keeps a changed value; the model process cannot, and passes None.
-        restricted: Our own options that scripts may not change.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class ScriptOptions:
         put("_keep", keep)
         put("_changed", {})
         put("data_labels", {})
+        put("_onchange", {})
         put("restricted_opts", set())
 
     def __getattr__(self, name: str) -> Any:
@@ -168,15 +169,20 @@ class ScriptOptions:
             self._changed[key] = value
         else:
             self._keep(key, value)
-        info = self.data_labels.get(key)
-        if run_callbacks and info is not None and info.onchange is not None:
-            info.onchange()
+        if run_callbacks:
+            self.changed(key)
         return True
+
+    def changed(self, key: str) -> None:
+        """Call who wants to know of a setting's change."""
+        info = self.data_labels.get(key)
+        declared = [info.onchange] if info is not None and info.onchange is not None else []
+        for deed in (*declared, *self._onchange.get(key, ())):
+            deed()
 
     def onchange(self, key: str, func: Callable[[], Any], call: bool = True) -> None:
         """Have a function called after a setting was changed, and now."""
-        info = self.data_labels.setdefault(key, OptionInfo(None, key))
-        info.onchange = func
+        self._onchange.setdefault(key, []).append(func)
         if call:
             func()
 
@@ -185,8 +191,6 @@ class ScriptOptions:
 
     def dumpjson(self) -> str:
         """All values as JSON."""
-        import json
-
         return json.dumps(self.data, default=str)
 
     def begin_job(self, values: OptionValues) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from webui.errors import ExtensionError
+
 opt_C, opt_f = 4, 8
 """Channels of latents, and pixels of their cells: names that scripts import."""
 
@@ -139,8 +141,8 @@ class StableDiffusionProcessing:
     def setup_prompts(self) -> None:
         """Work out ``all_prompts``: one for each picture."""
         count = self.batch_size * self.n_iter
-        self.all_prompts = _one_each(self.prompt, count)
-        self.all_negative_prompts = _one_each(self.negative_prompt, count)
+        self.all_prompts = one_each(self.prompt, count)
+        self.all_negative_prompts = one_each(self.negative_prompt, count)
         self.main_prompt = self.all_prompts[0]
         self.main_negative_prompt = self.all_negative_prompts[0]
 
@@ -153,9 +155,13 @@ class StableDiffusionProcessing:
         return self.c, self.uc
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises NotImplementedError: painting goes through ``process_images`` here."""
-        raise NotImplementedError(
-            "p.sample was called; painting goes through processing.process_images(p) here."
+        """Refused: samplers are other things here.
+
+        Raises:
+            ExtensionError: Always.
+        """
+        raise ExtensionError(
+            "A script called p.sample.", "Painting goes through processing.process_images(p)."
         )
 
     def init(
@@ -236,7 +242,7 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         self.init_img_hash: str | None = None
 
 
-def _one_each(text: Any, count: int) -> list[str]:
+def one_each(text: Any, count: int) -> list[str]:
     """A text for each picture; lists go on from their beginning when they are too short."""
     texts = [text] if isinstance(text, str) else list(text) or [""]
     return [texts[i % len(texts)] for i in range(count)]
@@ -314,21 +320,18 @@ class Processed:
 
 
 def told_pairs(
-    pairs: Mapping[str, Any], index: int, facts: Mapping[str, Any], report: Callable[..., None]
+    pairs: Mapping[str, Any], index: int, ask: Callable[[Any, str], tuple[bool, Any]]
 ) -> dict[str, str | None]:
     """``extra_generation_params`` of one picture, as texts.
 
     Args:
-        facts: What functions among the values are called with, by name.
-        report: Told of a function that fails.
+        ask: Calls a function among the values, for a key; whether it answered, and what.
     """
     told: dict[str, str | None] = {}
     for key, value in pairs.items():
         if callable(value):
-            try:
-                value = value(**facts)
-            except Exception as err:
-                report(key, err)
+            done, value = ask(value, key)
+            if not done:
                 continue
         if isinstance(value, list):
             value = value[index % len(value)] if value else None

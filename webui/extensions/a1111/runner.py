@@ -15,6 +15,9 @@ from webui.errors import ExtensionError
 from webui.extensions.a1111.fences import Fence
 from webui.extensions.a1111.script import AlwaysVisible, Script, ScriptClass
 
+A1111 = "a1111"
+"""Under which requests carry scripts' arguments, and messages their folders."""
+
 
 @dataclass(frozen=True)
 class ScriptArguments:

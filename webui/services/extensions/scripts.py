@@ -23,7 +23,7 @@ from webui.extensions.a1111.installing import Consents, Installed, install
 from webui.extensions.a1111.mapping import job_of
 from webui.extensions.a1111.pieces import extra_flags, page_files, translations
 from webui.extensions.a1111.reading import field_of, setting_field
-from webui.extensions.a1111.runner import ScriptRunner
+from webui.extensions.a1111.runner import A1111, ScriptRunner
 from webui.extensions.fence import Fence
 from webui.extensions.folders import Extension
 from webui.hookspecs import SavedPicture
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from webui.services.extensions.shelf import Shelf
 
 logger = logging.getLogger(__name__)
-A1111 = "a1111"
-"""Under which requests carry scripts' arguments."""
 TABS = ("txt2img", "img2img")
 SEEN_AFTER_RESTART = "Its fields appear on the page after the program was started anew."
 
@@ -395,11 +393,8 @@ def script_names(
     return Names(
         checkpoints=checkpoints,
         vaes=lambda: [one.path.name for one in catalog.vaes()],
-        samplers=[{"name": one.name, "aliases": list(one.aliases)} for one in SAMPLERS],
-        schedules=[
-            {"name": one.name, "label": one.label, "aliases": list(one.spellings)}
-            for one in SCHEDULES
-        ],
+        samplers=SAMPLERS,
+        schedules=SCHEDULES,
         upscalers=weights.upscaler_names,
         face_restorers=lambda: [one.name for one in weights.face_restorers()],
         loras=lambda: [one.path.stem for one in catalog.loras()],

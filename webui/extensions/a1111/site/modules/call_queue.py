@@ -36,7 +36,7 @@ def wrap_gradio_call(
         began = time.perf_counter()
         try:
             result = list(func(*args, **kwargs))
-        except Exception as err:
+        except Exception as err:  # fence: around a handler of the page
             owner = current().caller()[0]
             current().fence.report(owner, func.__name__, err)
             line = traceback.format_exception_only(err)[-1].strip()

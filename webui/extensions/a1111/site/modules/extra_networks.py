@@ -34,26 +34,26 @@ class ExtraNetworkParams:
 class ExtraNetwork:
     """A kind of network."""
 
+    owner = ""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
     def activate(self, p: Any, params_list: list[ExtraNetworkParams]) -> None:
         """Called for every batch; an empty list switches all off."""
-        raise NotImplementedError
 
     def deactivate(self, p: Any) -> None:
         """Called when the job is done."""
-        raise NotImplementedError
 
 
 def register_extra_network(extra_network: ExtraNetwork) -> None:
-    """Make a kind known. Names of the program's own kinds (lora, lyco, hypernet) stay its own."""
-    extra_network.owner = current().caller()[0]  # type: ignore[attr-defined]
-    current().extra_networks[extra_network.name] = extra_network
+    """Make a kind known. What prompts say of lora, lyco and hypernet acts besides."""
+    register_extra_network_alias(extra_network, extra_network.name)
 
 
 def register_extra_network_alias(extra_network: ExtraNetwork, alias: str) -> None:
     """Another name of a kind."""
+    extra_network.owner = current().caller()[0]
     current().extra_networks[alias] = extra_network
 
 
@@ -75,20 +75,20 @@ def parse_prompts(prompts: list[str]) -> tuple[list[str], dict[str, list[ExtraNe
 
 
 def activate(p: Any, extra_network_data: dict[str, list[ExtraNetworkParams]]) -> None:
-    """Tell all kinds of extensions what a batch's prompts say."""
+    """Tell all kinds of extensions what a batch's prompts say, under all their names."""
     host = current()
+    said: dict[Any, list[ExtraNetworkParams]] = {}
     for name, network in host.extra_networks.items():
-        owner = getattr(network, "owner", "base")
-        listed = extra_network_data.get(name, [])
-        host.fence.call(owner, "activate", network.activate, p, listed)
+        said.setdefault(network, []).extend(extra_network_data.get(name, ()))
+    for network, listed in said.items():
+        host.fence.call(network.owner, "activate", network.activate, p, listed)
 
 
 def deactivate(p: Any, extra_network_data: dict[str, list[ExtraNetworkParams]]) -> None:
     """Tell all kinds of extensions that the job is done."""
     host = current()
     for network in dict.fromkeys(host.extra_networks.values()):
-        owner = getattr(network, "owner", "base")
-        host.fence.call(owner, "deactivate", network.deactivate, p)
+        host.fence.call(network.owner, "deactivate", network.deactivate, p)
 
 
 def __getattr__(name: str) -> Any:

@@ -21,8 +21,8 @@ def create_sampler(name: str, model: Any) -> Any:
 
 
 all_samplers = [
-    SamplerData(str(one["name"]), lambda model, one=one: create_sampler(one["name"], model),
-                list(one.get("aliases", ())), {})
+    SamplerData(one.name, lambda model, one=one: create_sampler(one.name, model),
+                list(one.aliases), {})
     for one in current().names.samplers
 ]  # fmt: skip
 all_samplers_map = {one.name: one for one in all_samplers}

@@ -21,8 +21,7 @@ class Scheduler:
 
 
 schedulers = [
-    Scheduler(str(one["name"]), str(one["label"]), aliases=list(one.get("aliases", ())))
-    for one in current().names.schedules
+    Scheduler(one.name, one.label, aliases=list(one.spellings)) for one in current().names.schedules
 ]
 schedulers_map = {
     word: one for one in schedulers for word in (one.name, one.label, *(one.aliases or ()))

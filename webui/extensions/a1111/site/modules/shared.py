@@ -177,8 +177,7 @@ class _Shared(ModuleType):
 
     @property
     def sd_upscalers(self) -> list[Any]:
-        own = [data for one in current().upscalers for data in getattr(one, "scalers", ())]
-        return [*map(Upscaled, current().names.upscalers()), *own]
+        return list(map(Upscaled, current().names.upscalers()))
 
     @property
     def weight_load_location(self) -> str:

@@ -11,6 +11,8 @@ from webui.extensions.a1111.host import current
 class ExtraNetworksPage:
     """A page of cards."""
 
+    owner = ""
+
     def __init__(self, title: str) -> None:
         self.title = title
         self.name = title.lower()
@@ -24,10 +26,11 @@ class ExtraNetworksPage:
         """Look for files again."""
 
     def create_item(self, name: str, index: Any = None, enable_filter: bool = True) -> Any:
-        raise NotImplementedError
+        """A card, as a dict; None = there is none of that name."""
 
     def list_items(self) -> Any:
-        raise NotImplementedError
+        """All cards."""
+        return ()
 
     def allowed_directories_for_previews(self) -> list[str]:
         return []
@@ -68,10 +71,9 @@ def register_page(page: ExtraNetworksPage) -> None:
     """Keep a page. The cards of the program are drawn by itself; pages of extensions are not
     shown among them, and that is said among the extension's notes."""
     host = current()
+    page.owner = host.caller()[0]
     host.network_pages.append(page)
-    loaded = host.folders.get(host.caller()[0])
-    if loaded is not None:
-        loaded.notes.append(f"Its page of cards «{page.title}» is not shown here.")
+    host.note(f"Its page of cards «{page.title}» is not shown here.")
 
 
 def quote_js(s: str) -> str:

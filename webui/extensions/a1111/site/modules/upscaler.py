@@ -54,7 +54,7 @@ class Upscaler:
         return img if img.size == (width, height) else img.resize((width, height), LANCZOS)
 
     def load_model(self, path: str) -> Any:
-        raise NotImplementedError
+        """Open a file of weights; made by the extension."""
 
     def find_models(self, ext_filter: Any = None) -> list[str]:
         """Files of its own folder."""
