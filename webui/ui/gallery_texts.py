@@ -56,7 +56,7 @@ GALLERY_TEXTS: dict[str, tuple[str, str]] = {
         "正在查找：{files} 个文件，{new} 个新增",
     ),
     "gal_stop": ("Stop", "停止"),
-    "gal_count": ("{count} pictures", "{count} 张图片"),
+    "gal_count": ("Pictures: {count}", "{count} 张图片"),
     "gal_found": ("{count} found", "找到 {count} 张"),
     "gal_none": ("Nothing matches.", "没有匹配的图片。"),
     "gal_empty": (

@@ -150,7 +150,7 @@ def _draw_wish() -> tuple[TrainForm, gr.File]:
     """What a beginner chooses."""
     gr.HTML(f'<h2 class="dq-rst-title">{_both("train_title")}</h2>')
     drop = gr.File(
-        file_count="multiple", file_types=KNOWN_FILES, label=label("train_drop"), height=130,
+        file_count="multiple", file_types=KNOWN_FILES, label=label("train_drop"), height=150,
         elem_id=_FIELDS.id("drop"), elem_classes="dq-rst-drop",
     )  # fmt: skip
     with gr.Row(elem_classes="dq-tight"):
