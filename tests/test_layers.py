@@ -44,10 +44,12 @@ ALLOWED: dict[str, set[str]] = {
     "restoration": MODEL_ROOMS,
     "training": MODEL_ROOMS,
     "describing": MODEL_ROOMS,
+    "map_networks": MODEL_ROOMS | {"preprocessors"},
     "merging": MODEL_ROOMS,
     "model_process": MODEL_ROOMS
     | {
         "pipelines",
+        "map_networks",
         "preprocessors",
         "restoration",
         "training",
@@ -88,6 +90,7 @@ FOR_THE_WEB = {
         "sidecars",
         "download",
         "known_weights",
+        "map_networks",
         "report",
         "scan",
     },

@@ -6,7 +6,6 @@ touches a worker, a database or a file of weights.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 
 from webui.access import Access
 from webui.checkpoints.basic_support import native_size
-from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
+from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.other_programs import roots_of_all
 from webui.errors import (
     CheckpointNotFoundError,
@@ -35,7 +34,7 @@ from webui.jobs.live import LiveJob, LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
 from webui.library.faces import FoundFaces
-from webui.library.inputs import Inputs, keys_in
+from webui.library.inputs import Inputs
 from webui.library.library import Library, SavedPicture
 from webui.library.videos import Videos
 from webui.options import Options
@@ -50,14 +49,10 @@ from webui.params import (
 )
 from webui.prompts.chinese.dictionary import Dictionary
 from webui.prompts.chinese.translate import Translated, has_chinese, translate
-from webui.prompts.chunks import EmbeddingTable, count_tokens
-from webui.prompts.comments import cut_comments
-from webui.prompts.drawing import Drawer
 from webui.prompts.styles import StyleFiles
-from webui.prompts.token_view import SeenText, look_at_tokens
-from webui.prompts.tokenizer import ClipTokenizer
 from webui.prompts.wildcards import WildcardFiles
 from webui.roles import is_guest
+from webui.services.control_maps import MadeMaps
 from webui.services.controlnets import ControlNets
 from webui.services.costs.estimates import Estimates
 from webui.services.downloads import Downloads
@@ -84,13 +79,12 @@ from webui.services.job_results import JobResults
 from webui.services.main_database import make_ready
 from webui.services.model_cards import ModelCards
 from webui.services.named_weights import NamedWeights
-from webui.services.old_jobs import OldJobs
 from webui.services.plots.axes import Names
 from webui.services.plots.plots import Plots
+from webui.services.prompt_tokens import PromptTokens
 from webui.services.reading_ahead import ReadingAhead
 from webui.services.resolve import AnyRequest, Known, PaintingRequest, resolve
-from webui.services.training.jobs import states_folder
-from webui.services.training.states import states_named, tidy_states
+from webui.services.tidying import Tidying
 from webui.settings import PROJECT_DIR, Settings
 
 logger = logging.getLogger(__name__)
@@ -98,8 +92,6 @@ LOAD_SECONDS = 600.0
 """The longest that loading a checkpoint is waited for."""
 BUILT_IN_EXTENSIONS = Path(__file__).parent / "built_in_extensions"
 FINAL_STATES = ("done", "failed", "cancelled")
-TIDY_FIRST_SECONDS, TIDY_EVERY_SECONDS, TIDY_STOP_SECONDS = 600.0, 6 * 3600.0, 5.0
-"""When input pictures are tidied up, and how long the end waits for it."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +131,6 @@ class Studio:
         self.worker_facts: dict[str, Any] = {}
         self._finished = threading.Condition()
         self._closing = threading.Event()
-        self._tidier = threading.Thread(target=self._tidy_now_and_then, name="tidy", daemon=True)
         self._open_files()
         self._open_words()
         self._open_page()
@@ -160,14 +151,16 @@ class Studio:
         self.faces = FoundFaces(folders.database.parent / "faces", self.inputs)
         self.videos = Videos(folders.database, self.library, folders.data / "cache" / "videos")
         self.catalog = Catalog(folders, folders.database, self._elsewhere()[0])
+        self.guests = Guests(self.options, self.jobs.waiting_of, folders)
         replays = Replays(self.library, self.catalog, lambda: self.worker_facts)
         self.gallery = GalleryRoom(
-            settings, self.options, self.jobs, self.library, self.inputs, replays
+            settings, self.options, self.jobs, self.library, self.inputs, replays, self.guests.told
         )
         if self.database.is_new:
             self.gallery.give_back()
         self.cards = ModelCards(self.catalog, folders.data / "cache" / "cards")
         self.controlnets = ControlNets(self.catalog)
+        self.control_maps = MadeMaps()
         self.downloads = Downloads(
             folders, public_only=not settings.is_private, on_come=self.catalog.refresh
         )
@@ -181,10 +174,9 @@ class Studio:
         self.wildcards = WildcardFiles(wildcard_folders(folders.data, folders.programs))
         self.completion = Completion(TagIndex(tag_folders(folders.data, folders.programs)))
         self.chinese = Dictionary(folders.data / "chinese")
-        self._tokenizer: ClipTokenizer | None = None
-        self._tokenizer_lock = threading.Lock()
-        self._table: tuple[tuple[int, int | None], EmbeddingTable] | None = None
-        self._table_lock = threading.Lock()
+        self.tokens = PromptTokens(
+            self.options, self.wildcards, self.catalog, self.current_checkpoint
+        )
         self._embedding_list = EmbeddingList()
 
     def _open_page(self) -> None:
@@ -198,7 +190,6 @@ class Studio:
         )  # fmt: skip
         self.drafts = Drafts(folders.database)
         self.access = Access(settings)
-        self.guests = Guests(self.options, self.jobs.waiting_of, folders)
 
     def _open_extensions(self) -> None:
         """Extensions of both kinds, and what installs them."""
@@ -225,7 +216,7 @@ class Studio:
         settings, folders = self.settings, self.settings.folders
         self.job_files = JobFiles(
             settings, self.options, self.catalog, self.weights, self.jobs, self.live, self.library,
-            self.inputs, self.videos, self.embeddings, self._embedding_list, self.extensions,
+            self.inputs, self.videos, self.tokens.embeddings, self._embedding_list, self.extensions,
         )  # fmt: skip
         self._results = JobResults(
             self.jobs, self.library, self.videos, self.options, folders.data, self.extensions
@@ -256,6 +247,10 @@ class Studio:
             self.jobs, self.live, self.supervisor, self.drafts, self.plots, self.resolve,
             self.submit, self._announce,
         )  # fmt: skip
+        self.tidying = Tidying(
+            folders, self.options, self.jobs, self.drafts, self.inputs, self.faces, self.library,
+            self.videos, self.gallery, self._closing,
+        )  # fmt: skip
         self._forever = Forever(
             self.jobs, self.options, folders.data, self.gallery.is_starred, self.resolve,
             self.supervisor.wake,
@@ -271,7 +266,7 @@ class Studio:
             script_names(self.catalog, self.weights, self.styles.by_name),
             self.settings.flags,
             script_words(),
-            {"count_tokens": self.count_tokens},
+            {"count_tokens": self.tokens.count},
         )
 
     def refresh_extensions(self) -> Refreshed:
@@ -291,7 +286,7 @@ class Studio:
             self._forever.go_on(job.id)
         self.supervisor.start()
         threading.Thread(target=self._hash_chosen, name="hash", daemon=True).start()
-        self._tidier.start()
+        self.tidying.start()
         self.gallery.watch.start()
         self._ahead.start()
 
@@ -305,8 +300,7 @@ class Studio:
         if self.extensions.scripts is not None:
             self.extensions.scripts.close()
         self._ahead.stop()
-        if self._tidier.is_alive():
-            self._tidier.join(TIDY_STOP_SECONDS)
+        self.tidying.stop()
         with self._finished:
             self._finished.notify_all()
         self.downloads.close()
@@ -348,50 +342,6 @@ class Studio:
     def _idle_seconds(self) -> float:
         minutes = self.settings.worker_idle_minutes or self.options["worker_idle_minutes"] or 0
         return float(minutes) * 60
-
-    def tidy_inputs(self) -> int:
-        """Remove input pictures that no job, draft or found face names any more; see
-        ``Inputs.remove_unused``, whose answer and errors it has."""
-        return self.inputs.remove_unused(self._named_inputs, lambda: self.is_closing)
-
-    def tidy_trainings(self) -> int:
-        """Remove states of trainings that ended before their end, all but the newest and those
-        that a waiting or running training goes on from; see ``tidy_states``."""
-        keep = int(self.options["training_states_kept"])
-        return tidy_states(states_folder(self.settings.folders), self._needed_states, keep)
-
-    def forget_old_jobs(self) -> int:
-        """Forget ended jobs that nothing needs; see ``OldJobs.forget``."""
-        keep = int(self.options["ended_jobs_kept"])
-        old = OldJobs(self.jobs, self.library, self.videos, self.gallery.has_elsewhere)
-        return old.forget(keep, lambda: self.is_closing) if keep else 0
-
-    def _needed_states(self) -> set[int]:
-        unfinished = self._unfinished()
-        texts = itertools.chain((job.params_json for job in unfinished), self.drafts.texts())
-        return {job.id for job in unfinished} | states_named(texts)
-
-    def _named_inputs(self) -> set[str]:
-        texts = itertools.chain(self.drafts.texts(), self.jobs.requests(), self.faces.texts())
-        return keys_in(texts)
-
-    def _tidy_now_and_then(self) -> None:
-        pause = TIDY_FIRST_SECONDS
-        while not self._closing.wait(pause):
-            pause = TIDY_EVERY_SECONDS
-            try:
-                self.forget_old_jobs()
-                removed = self.tidy_inputs()
-                self.videos.remove_parts({job.id for job in self._unfinished()})
-                self.tidy_trainings()
-                self.gallery.trim_thumbs(int(self.options["thumbnail_cache_mb"]))
-                logger.info("%d input pictures that nothing names were removed.", removed)
-            except (OSError, WebUIError):
-                if not self.is_closing:
-                    logger.warning("Input pictures could not be tidied up.", exc_info=True)
-
-    def _unfinished(self) -> list[Job]:
-        return [*self.jobs.list(states=("running",)), *self.jobs.waiting()]
 
     # Asking for pictures
 
@@ -529,66 +479,6 @@ class Studio:
     def params_of(self, job: Job) -> AnyParams:
         """The request of a job row."""
         return from_json(job.params_json)
-
-    def count_tokens(
-        self, text: str, *, steps: int = 20, is_positive: bool = True
-    ) -> tuple[int, int]:
-        """Tokens of a prompt and the capacity of its chunks, for the page's counters; of a prompt
-        with choices, those of one of its texts."""
-        return count_tokens(
-            self.example(text, is_negative=not is_positive),
-            self.tokenizer,
-            steps=steps,
-            is_positive=is_positive,
-            embeddings=self._embedding_table(),
-        )
-
-    def example(self, text: str, *, is_negative: bool = False) -> str:
-        """One of the texts that a prompt may become; itself where it holds no choices or cannot be
-        drawn."""
-        if not self.options["dynamic_prompts"]:
-            return text
-        try:
-            return Drawer(self.wildcards.find).draw(cut_comments(text), 0, int(is_negative))
-        except WebUIError:
-            return text
-
-    def look_at_tokens(self, text: str, *, steps: int, is_positive: bool) -> list[SeenText]:
-        """Which text of a prompt becomes which token; see ``prompts.token_view``."""
-        return look_at_tokens(
-            text,
-            self.tokenizer,
-            steps=steps,
-            is_positive=is_positive,
-            emphasis=self.options["emphasis"],
-            comma_backtrack=self.options["comma_padding_backtrack"],
-            embeddings=self._embedding_table(),
-        )
-
-    def embeddings(self) -> tuple[tuple[Record, EmbeddingFacts], ...]:
-        """Textual inversions that can be read, whichever text encoder they are for."""
-        records = self.catalog.embeddings()
-        facts = ((record, self.catalog.embedding_facts(record)) for record in records)
-        return tuple((record, found) for record, found in facts if found is not None)
-
-    def _embedding_table(self) -> EmbeddingTable:
-        """The words that stand for vectors with the chosen checkpoint."""
-        record = self.current_checkpoint()
-        width = self.catalog.text_width(record) if record else None
-        state = (self.catalog.generation, width)
-        with self._table_lock:
-            if self._table is None or self._table[0] != state:
-                fitting = {f.name: f.vectors for _, f in self.embeddings() if f.width == width}
-                self._table = (state, EmbeddingTable(fitting, self.tokenizer))
-            return self._table[1]
-
-    @property
-    def tokenizer(self) -> ClipTokenizer:
-        """CLIP's tokenizer, loaded at first use."""
-        with self._tokenizer_lock:
-            if self._tokenizer is None:
-                self._tokenizer = ClipTokenizer.load()
-            return self._tokenizer
 
     # Checkpoints
 
@@ -734,6 +624,8 @@ class Studio:
             self.gallery.watch.wake()
         elif kind == "video":
             self._results.keep_video(job_id, event)
+        elif kind == "control-map":
+            self.control_maps.keep(job_id, event["unit"], event["image"])
         elif kind == "faces":
             self.faces.keep(job_id, event["index"], event["faces"])
         elif kind == "training-file":

@@ -69,6 +69,10 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
         )
         out.send({"type": "done", "job": job, "result": {"caption": shown}})
         return
+    if params["kind"] == "make-map":
+        answer_map(out, job, 0, params["unit"], message)
+        out.send({"type": "done", "job": job, "result": {}})
+        return
     if "fail" in params["prompt"]:
         error = DeviceMemoryError("8 GiB were needed, 1 is free.", "Make smaller pictures.")
         out.send({"type": "failed", "job": job, "error": error.to_json()})
@@ -79,6 +83,8 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
         )
         out.send({"type": "failed", "job": job, "error": error.to_json()})
         return
+    for number, unit in enumerate(params["control"] if message["wants_maps"] else ()):
+        answer_map(out, job, number, unit, message)
     for batch in range(params["batch_count"]):
         sample(out, job, params, batch)
         finish_batch(out, job, params, batch, message["checkpoint"])
@@ -94,6 +100,21 @@ def run(out: wire.Sender, message: dict[str, Any]) -> None:
     }
     kind = "cancelled" if interrupted.is_set() else "done"
     out.send({"type": kind, "job": job, "result": result})
+
+
+def answer_map(
+    out: wire.Sender, job: int, number: int, unit: dict[str, Any], message: dict[str, Any]
+) -> None:
+    """Its own picture, upside down; names the network that would have made it."""
+    if unit["image"] is None:
+        return
+    network = message["map_networks"].get(unit["module"], "")
+    with Image.open(message["inputs"][unit["image"]]) as image:
+        turned, data = image.rotate(180), io.BytesIO()
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text("network", network)
+        turned.save(data, "PNG", pnginfo=chunks)
+    out.send({"type": "control-map", "job": job, "unit": number, "image": data.getvalue()})
 
 
 def lay_out(out: wire.Sender, message: dict[str, Any]) -> None:

@@ -120,7 +120,8 @@ def test_unit_when_its_picture_was_sent_before_then_its_sha256_is_enough(
         ({"model": CANNY, "weight": "much"}, "args[0].weight"),
         ({"model": CANNY, "guidance_start": 0.9, "guidance_end": 0.2}, "begin before it ends"),
         ({"model": CANNY, "resize_mode": "Somehow"}, "args[0].resize_mode"),
-        ({"model": CANNY, "module": "openpose"}, "body_pose_model.pth"),
+        ({"model": CANNY, "module": "softedge_hed"}, "ControlNetHED.pth"),
+        ({"model": CANNY, "image": [picture(), picture(), picture()]}, "3 pictures"),
         ({"model": CANNY, "module": "magic"}, "No preprocessor is called"),
         ({"model": CANNY, "advanced_weighting": [1.0]}, "advanced_weighting"),
         ({"model": CANNY, "image": 5}, "args[0].image"),
@@ -149,8 +150,7 @@ def test_maps_when_units_act_then_follow_the_pictures_unless_that_is_switched_of
     answer = client.post(TXT2IMG, json=asked).json()
     assert len(answer["images"]) == 2
     found = Image.open(io.BytesIO(base64.b64decode(answer["images"][1])))
-    assert found.size == (64, 64)
-    assert found.getpixel((32, 32)) == (0, 0, 0)  # the box was white
+    assert found.size == (64, 48)  # as the model process sent it
     hidden = client.post(
         TXT2IMG, json={**asked, "override_settings": {"control_net_no_detectmap": True}}
     )
@@ -193,9 +193,42 @@ def test_detect_when_given_pictures_then_answers_their_maps(client: TestClient) 
     found = Image.open(io.BytesIO(base64.b64decode(answer["images"][0])))
     assert answer["info"] == "Success" and found.size == (128, 96)
     assert 0 < float((np.asarray(found) > 0).mean()) < 0.2
+    clear = io.BytesIO()
+    Image.new("RGBA", (64, 64)).save(clear, "PNG")
+    seen = base64.b64encode(clear.getvalue()).decode()
+    plain = {"controlnet_module": "none", "controlnet_images": [seen]}
+    (white,) = client.post("/controlnet/detect", json=plain).json()["images"]
+    assert Image.open(io.BytesIO(base64.b64decode(white))).getpixel((9, 9)) == (255, 255, 255)
     for changed, told in (
         ({"controlnet_module": "magic"}, "Module not available"),
         ({"controlnet_images": []}, "No image selected"),
     ):
         refused = client.post("/controlnet/detect", json={**asked, **changed})
         assert refused.status_code == 422 and told in refused.text
+
+
+def test_network_when_its_file_is_missing_then_it_is_named_and_once_there_it_makes_maps(
+    client: TestClient, nets: Studio
+) -> None:
+    asked = {"controlnet_module": "openpose", "controlnet_images": [picture(), picture((32, 64))]}
+    unit = {"image": picture(), "model": CANNY, "module": "openpose"}
+    painted = {**QUICK, "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    for path, body in (("/controlnet/detect", asked), (TXT2IMG, painted)):
+        missing = client.post(path, json=body)
+        assert missing.status_code == 404, missing.text
+        assert "body_pose_model.pth" in missing.text and "ControlNetPreprocessor" in missing.text
+    types = client.get("/controlnet/control_types").json()["control_types"]
+    assert types["OpenPose"]["default_option"] == "none"
+
+    folder = nets.settings.folders.own_models / "ControlNetPreprocessor" / "openpose"
+    folder.mkdir(parents=True)
+    (folder / "body_pose_model.pth").touch()
+    assert "openpose" in client.get("/controlnet/module_list").json()["module_list"]
+    types = client.get("/controlnet/control_types").json()["control_types"]
+    assert types["OpenPose"]["default_option"] == "openpose"
+    found = client.post("/controlnet/detect", json=asked).json()
+    maps = [Image.open(io.BytesIO(base64.b64decode(one))) for one in found["images"]]
+    assert [one.size for one in maps] == [(64, 48), (32, 64)]
+    assert maps[0].info["network"] == str(folder / "body_pose_model.pth")
+    assert len(client.post(TXT2IMG, json=painted).json()["images"]) == 2
+    assert not nets.control_maps.take(nets.jobs.list(limit=1)[0].id)  # they were handed over

@@ -101,6 +101,8 @@ class Shelf:
     inputs: dict[str, Image.Image] = field(default_factory=dict)
     networks: Any = field(default_factory=lambda: networks(print), kw_only=True)
     controlnets: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    map_networks: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    maps: dict[int, Any] = field(default_factory=dict, kw_only=True)
 
     def model(self, checkpoint: str) -> Any:
         return self.loaded
@@ -113,6 +115,12 @@ class Shelf:
 
     def controlnet(self, name: str, *, waits: bool) -> Any:
         return self.controlnets[name]
+
+    def map_network(self, name: str) -> Any:
+        return self.map_networks[name]
+
+    def map_made(self, number: int, made: Any) -> None:
+        self.maps[number] = made
 
     def upscaler(self, name: str) -> Upscaler:
         if name not in PLAIN:

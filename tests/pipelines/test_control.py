@@ -29,7 +29,7 @@ from webui.pipelines.control import (
     WhichPass,
     layer_scales,
 )
-from webui.pipelines.control_maps import Beneath
+from webui.pipelines.control_maps import Beneath, ControlMaps
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.encoding import Encoding
 from webui.pipelines.memory_ladder import LadderCall
@@ -196,7 +196,7 @@ def test_estimate_when_controlnet_matters_more_then_softened_and_on_the_prompt_a
         down, middle = nets["one!"](
             inputs, timestep, states, hint(A).expand(2, -1, -1, -1), return_dict=False
         )
-        scales = [0.9 * 0.825 ** (len(down) - i) for i in range(len(down) + 1)]
+        scales = [0.9 * 0.825 ** (12 - i) for i in range(len(down) + 1)]
         parts = [part * scale for part, scale in zip([*down, middle], scales, strict=True)]
         for part in parts:
             part[1] = 0
@@ -305,6 +305,29 @@ def test_unit_when_hires_fix_then_acts_in_the_passes_it_should(
 def test_scales_when_soft_then_fall_outwards_from_the_middle() -> None:
     assert layer_scales(2.0, 3, is_soft=False) == [2.0, 2.0, 2.0]
     assert layer_scales(1.0, 13, is_soft=True) == [0.825 ** (12 - i) for i in range(13)]
+    sdxl = layer_scales(1.0, 10, is_soft=True)  # numbers of Forge's table
+    assert sdxl[0] == pytest.approx(0.09941396206337118)
+    assert sdxl[-1] == pytest.approx(0.561515625)
+
+
+def test_units_when_one_adds_nothing_then_the_others_stay(
+    starter: Any, unet: Any, nets: dict[str, Any]
+) -> None:
+    """The second acts on the prompt alone; the negative one is estimated by itself."""
+    texts = texts_for(unet.config["cross_attention_dim"])
+    both = wish({}, {"model": "two", "control_mode": "ControlNet is more important"})
+    alone = wish({})
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = []
+    for params in (both, alone):
+        control = controlled(starter, nets, params)
+        control.begin(0.0)
+        more = control.channels(latents, [False])
+        assert more is not None
+        inputs = torch.cat([latents, more], dim=1)
+        with torch.inference_mode():
+            found.append(control(starter, inputs, torch.tensor([500.0]), texts[1], lambda: None))
+    assert torch.equal(*found)
 
 
 # Tiles, groups, checkpoints
@@ -410,6 +433,72 @@ def test_map_when_only_the_masked_part_is_painted_then_own_pictures_are_cut_alik
     cut = beneath.framed(large, unit)
     assert cut.size == (64, 64)
     assert ImageChops.difference(cut, large.crop((32, 0, 96, 64))).getbbox() is None
+
+
+def seen_maps(nets: dict[str, Any], deed: Callable[[], Any]) -> list[Tensor]:
+    """The first map of each batch that a ControlNet was shown meanwhile."""
+    seen: list[Tensor] = []
+    handle = nets["one"].network.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["controlnet_cond"][0]), with_kwargs=True
+    )
+    try:
+        deed()
+    finally:
+        handle.remove()
+    return seen
+
+
+def test_map_when_its_picture_has_another_shape_then_the_mask_lies_where_it_is_painted(
+    nets: dict[str, Any], paint: Any
+) -> None:
+    """The picture is twice as high and loses a quarter above and below; the mask does not."""
+    INPUTS[B], before = sketch(2, (64, 128)), INPUTS[B]
+    asked = wish(
+        {"image": B, "module": "inpaint_global_harmonious", "resize_mode": "Crop and Resize"},
+        kind="img2img", init_images=[A], steps=2,
+        inpaint={"mask": MASK, "blur_x": 0, "blur_y": 0, "content": "fill"},
+    )  # fmt: skip
+    try:
+        map_ = seen_maps(nets, lambda: paint(asked))[0]
+    finally:
+        INPUTS[B] = before
+    hidden = (map_ == -1.0).all(dim=0)
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[16:40, 16:48] = True
+    assert torch.equal(hidden, inside)
+
+
+def test_mask_when_drawn_on_a_canvas_and_only_a_part_is_painted_then_counts_by_its_alpha() -> None:
+    drawn = Image.new("RGBA", (128, 128), (255, 255, 255, 0))
+    drawn.paste((0, 0, 0, 255), (40, 8, 56, 24))
+    large = sketch(4, (128, 128))
+    beneath = Beneath(sketch(5), None, (128, 128), (32, 0, 96, 64))
+    params = wish({"mask": MASK, "module": "inpaint_global_harmonious"}, kind="img2img",
+                  init_images=[A])  # fmt: skip
+    maps = ControlMaps(params, {A: large, MASK: drawn}.__getitem__, pytest.fail)
+    hidden = maps.of(0, (64, 64), beneath).hidden
+    wanted = np.zeros((64, 64), bool)
+    wanted[8:24, 8:24] = True
+    assert hidden is not None and (hidden == wanted).all()
+
+
+def test_map_when_hires_fix_then_its_network_is_run_once_and_it_is_told_once(
+    starter: Any, encoder: PromptEncoder, nets: dict[str, Any]
+) -> None:
+    ear, asked = Ear(), []
+
+    def network(picture: Any) -> Any:
+        asked.append(picture.shape)
+        return picture
+
+    shelf = Shelf(starter, encoder, INPUTS, networks=networks(ear.warn), controlnets=nets,
+                  map_networks={"depth_midas": network})  # fmt: skip
+    hires = {"scale": 1.5, "denoising_strength": 0.75, "upscaler": "Latent", "steps": 2}
+    unit = {"module": "depth_midas", "processor_res": 64}
+    params = wish(unit, sampler="Euler", steps=2, hires=hires, batch_count=2)
+    run_class(params)(params, shelf, ear).paint()
+    assert asked == [(64, 64, 3)]
+    assert shelf.maps[0].pixels.shape == (64, 64, 3)
 
 
 def test_unit_when_it_has_no_picture_in_img2img_then_follows_the_one_that_is_repainted(

@@ -13,7 +13,7 @@ from webui.preprocessors import names
 from webui.preprocessors.maps import Knobs, Pixels, make_map
 from webui.preprocessors.names import BY_NAME, PREPROCESSORS, complete, find
 from webui.preprocessors.placing import placed, resized, thinned, working_size
-from webui.preprocessors.units import unit_map
+from webui.preprocessors.units import UnitMap, draw_map
 
 KEY = "0" * 64
 
@@ -34,7 +34,9 @@ def made(name: str, picture: Pixels | None = None, resolution: int = 64, **knobs
     return make_map(source, module, resolution, Knobs(a, b, seed))
 
 
-@pytest.mark.parametrize("module", PREPROCESSORS, ids=lambda m: m.short or m.name)
+@pytest.mark.parametrize(
+    "module", [p for p in PREPROCESSORS if not p.is_network], ids=lambda m: m.short or m.name
+)
 def test_map_when_made_then_is_rgb_of_the_working_size(module: names.Preprocessor) -> None:
     source = drawing()
     before = source.copy()
@@ -117,6 +119,18 @@ def test_working_size_when_pixel_perfect_then_nothing_is_resized_afterwards() ->
     assert working_size((300, 400), "Just Resize", 512, 768) == 576
 
 
+def test_strip_when_made_into_a_map_then_memory_stays_bounded() -> None:
+    """One pixel by sixteen thousand would become 512 by eight million, or 2048 by 33 million."""
+    strip = np.zeros((1, 16_000, 3), np.uint8)
+    strip[:, 7_990:8_010] = 255
+    assert max(made("canny", strip, resolution=2048).shape) <= 8192
+    for mode in ("Just Resize", "Crop and Resize", "Resize and Fill"):
+        assert placed(strip, mode, 512, 512).shape == (512, 512, 3)
+    assert placed(strip, "Crop and Resize", 64, 64)[32, 32, 0] == 255
+    long = np.random.default_rng(0).integers(0, 255, (40, 400, 3), np.uint8)
+    assert (placed(long, "Crop and Resize", 40, 40) == long[:, 180:220]).all()
+
+
 # Units
 
 
@@ -137,11 +151,16 @@ def test_unit_when_complete_then_its_knobs_are_in_their_ranges() -> None:
     assert find("LINEART_STANDARD") is BY_NAME["lineart_standard"]
 
 
+def unit_map(
+    unit: ControlUnit, image: Image.Image, mask: Image.Image | None, size: tuple[int, int]
+) -> UnitMap:
+    return draw_map(unit, image, mask, size, 0).placed(*size)
+
+
 def test_map_of_a_unit_when_inpainting_then_the_mask_is_hidden() -> None:
     image, mask = Image.fromarray(drawing()), Image.new("L", (96, 64))
     mask.paste(255, (0, 0, 48, 64))
-    found = unit_map(unit(module="inpaint", resize_mode="Just Resize"), image, mask, (48, 32),
-                     (48, 32), 0)  # fmt: skip
+    found = unit_map(unit(module="inpaint", resize_mode="Just Resize"), image, mask, (48, 32))
     assert found.hidden is not None
     assert found.hidden[:, :23].all() and not found.hidden[:, 25:].any()
     assert found.picture().size == (48, 32)
@@ -150,9 +169,9 @@ def test_map_of_a_unit_when_inpainting_then_the_mask_is_hidden() -> None:
 def test_map_of_a_unit_when_a_mask_is_drawn_then_that_is_the_map() -> None:
     image, scribble = Image.fromarray(drawing()), Image.new("RGBA", (96, 64), (0, 0, 0, 0))
     scribble.paste((10, 10, 10, 255), (40, 0, 50, 64))
-    drawn = unit_map(unit(module="canny"), image, scribble, (96, 64), (96, 64), 0)
+    drawn = unit_map(unit(module="canny"), image, scribble, (96, 64))
     assert (drawn.pixels[:, 42:48] == 255).all() and not drawn.pixels[:, :38].any()
     blank = Image.new("L", (96, 64), 0)
-    usual = unit_map(unit(module="canny"), image, blank, (96, 64), (96, 64), 0)
-    plain = unit_map(unit(module="canny"), image, None, (96, 64), (96, 64), 0)
+    usual = unit_map(unit(module="canny"), image, blank, (96, 64))
+    plain = unit_map(unit(module="canny"), image, None, (96, 64))
     assert (usual.pixels == plain.pixels).all()

@@ -19,7 +19,6 @@ from webui.library.grid import make_grid
 from webui.params import ImageToImage, Painting, Plot, TextToImage
 from webui.pictures import encode
 from webui.samplers.steps import image_seeds
-from webui.services.controlnets import request_maps
 from webui.studio import Studio
 
 
@@ -50,9 +49,10 @@ def answer_of(
         files.insert(0, grid_file(files, params, infotexts[0]))
         infotexts.insert(0, infotexts[0])
     info = info_of(job, params, body, infotexts, first=int(has_grid))
+    maps = studio.control_maps.take(job.id)
     if not options["control_net_no_detectmap"]:
-        files += [encode(one, format="png") for one in request_maps(params, studio.inputs)]
-    return _answer(body, files, {**info, "warnings": [*notes, *job.warnings]})
+        files += maps
+    return _answer(body, files, {**info, "warnings": _warnings(studio, job, notes)})
 
 
 def plot_answer(
@@ -79,7 +79,12 @@ def plot_answer(
     lists = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
     merged = {name: [value for one in each for value in one[name]] for name in lists}
     files = [studio.library.open(picture.id) for picture in shown]
-    return _answer(body, files, {**info, **merged, "warnings": [*notes, *job.warnings]})
+    return _answer(body, files, {**info, **merged, "warnings": _warnings(studio, job, notes)})
+
+
+def _warnings(studio: Studio, job: Job, notes: Sequence[str]) -> list[str]:
+    """What could not be followed, as who asked may read it."""
+    return [studio.guests.told(job.user, text) for text in (*notes, *job.warnings)]
 
 
 def _answer(body: PaintingBody, files: Sequence[bytes], info: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.api.extensions import ExtensionDoors, extension_routes
 from webui.api.extra_networks import extra_networks_routes
 from webui.api.extras import extras_routes
-from webui.api.fence import make_fenced_route
+from webui.api.fence import make_fenced_route, told_to_guests
 from webui.api.file_tools import file_tool_routes
 from webui.api.gallery import gallery_routes
 from webui.api.guard import API_ROOTS, Guard, Trust
@@ -60,15 +60,16 @@ def build_api(studio: Studio) -> FastAPI:
         docs_url=None,  # both pages load their program from another server: blank when offline,
         redoc_url=None,  # and a stranger's code beside our API
     )
-    app.add_exception_handler(HTTPException, _answer)
-    app.add_exception_handler(RequestValidationError, _answer)
+    told = studio.guests.told
+
+    async def answer(request: Request, err: Exception) -> Response:
+        return told_to_guests(request, answer_error(err), told)
+
+    app.add_exception_handler(HTTPException, answer)
+    app.add_exception_handler(RequestValidationError, answer)
     _add_routes(app, studio)
     _add_layers(app, studio)
     return app
-
-
-async def _answer(request: Request, err: Exception) -> Response:
-    return answer_error(err)
 
 
 def _add_routes(app: FastAPI, studio: Studio) -> None:
@@ -90,7 +91,7 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
         app.include_router(plot_routes(studio, fenced))
         app.include_router(download_routes(studio, fenced))
         app.include_router(gallery_routes(studio, fenced))
-        app.include_router(controlnet_routes(studio, fenced))
+        app.include_router(controlnet_routes(studio, fenced, waiting_room))
     doors = ExtensionDoors(studio)
     app.state.answer_extension = doors.answer  # for the page, behind its own login
     if settings.api:

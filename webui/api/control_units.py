@@ -26,6 +26,7 @@ from webui.params import (
     ControlUnit,
     params_error,
 )
+from webui.services.control_maps import map_network_message
 from webui.studio import Studio
 
 _ALIASES: Final = {
@@ -52,6 +53,7 @@ def control_units(studio: Studio, body: PaintingBody) -> tuple[ControlUnit, ...]
     Raises:
         ApiError: A picture that cannot be read.
         ParamsError: A value that cannot be read or is out of range, named by its place.
+        CheckpointNotFoundError: The network of a preprocessor is not there.
     """
     name, entries = script_entry(body, CONTROLNET)
     units: list[ControlUnit] = []
@@ -99,11 +101,13 @@ def _unit(studio: Studio, entry: Mapping[str, Any], place: str) -> ControlUnit |
         **_choices(given, place),
     }
     try:
-        return ControlUnit.model_validate(values)
+        unit = ControlUnit.model_validate(values)
     except ValidationError as err:
         inner = params_error(err)
         field = f"{place}.{inner.details.get('field', '')}"
         raise ParamsError(f"{place}: {inner.message}", inner.hint, field=field) from err
+    map_network_message([unit], studio.settings.folders)  # refused now, not when its turn comes
+    return unit
 
 
 _READERS: Final = {
@@ -156,7 +160,14 @@ def _pictures(image: Any, mask: Any, place: str) -> tuple[str, str]:
     if isinstance(image, list | tuple) and image:
         pair: Sequence[Any] = image
         image = pair[0]
-        mask = pair[1] if len(pair) > 1 and isinstance(image, str) else mask
+        is_with_mask = isinstance(image, str) and len(pair) == 2
+        if len(pair) > 1 and not is_with_mask:
+            raise ParamsError(
+                f"{place}.image holds {len(pair)} pictures; a unit follows one.",
+                "Send one picture, or a picture and its mask.",
+                field=f"{place}.image",
+            )
+        mask = pair[1] if is_with_mask else mask
     if isinstance(image, Mapping):
         image, mask = image.get("image"), image.get("mask") or mask
     return _text(image, f"{place}.image"), _text(mask, f"{place}.mask")

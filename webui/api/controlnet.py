@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import base64
-import io
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import numpy as np
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from webui.api.errors import ApiError, SafeJSONResponse
-from webui.api.lenient import Bool, Float, Int, Text
-from webui.api.pictures import decode_picture, invalid_picture
+from webui.api.lenient import Float, Int, Text
+from webui.api.pictures import decode_picture, invalid_picture, keep_picture
 from webui.api.schemas import FAILURES
+from webui.api.waiting import WaitingRoom
 from webui.errors import LibraryError
-from webui.params import MAX_CONTROL_UNITS, ControlUnit
-from webui.pictures import load_upright
+from webui.jobs.store import Job
+from webui.params import MAX_CONTROL_UNITS, ControlUnit, MakeMap, params_error
+from webui.pictures import encode, load_upright
 from webui.preprocessors import names
 from webui.preprocessors.names import Knob, Preprocessor, complete
+from webui.services.control_maps import map_network_message, usable_preprocessors
 from webui.studio import Studio
 
 VERSION: Final = 3
@@ -37,14 +40,14 @@ class DetectBody(BaseModel):
     controlnet_module: Text = "none"
     controlnet_input_images: list[str] = Field(default_factory=list[str])
     controlnet_images: list[str] = Field(default_factory=list[str])
-    controlnet_masks: list[str] = Field(default_factory=list[str])
     controlnet_processor_res: Int = -1
     controlnet_threshold_a: Float = -1
     controlnet_threshold_b: Float = -1
-    low_vram: Bool = False
 
 
-def controlnet_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
+def controlnet_routes(
+    studio: Studio, route_class: type[APIRoute], waiting_room: WaitingRoom
+) -> APIRouter:
     """Lists, and maps of pictures."""
     routes = APIRouter(prefix="/controlnet", route_class=route_class, tags=["controlnet"])
 
@@ -67,9 +70,10 @@ def controlnet_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
 
     @routes.get("/module_list")
     def module_list(alias_names: bool = False) -> Response:
-        """Preprocessors, and their knobs."""
-        listed = [_listed(p, alias_names) for p in names.PREPROCESSORS]
-        details = [_detail(p) for p in names.PREPROCESSORS]
+        """Preprocessors that can be used, and their knobs."""
+        usable = usable_preprocessors(studio.settings.folders)
+        listed = [_listed(p, alias_names) for p in usable]
+        details = [_detail(p) for p in usable]
         return SafeJSONResponse(
             {"module_list": listed, "module_detail": dict(zip(listed, details, strict=True))}
         )
@@ -78,25 +82,31 @@ def controlnet_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
     def control_types() -> Response:
         """What goes together: preprocessors and ControlNets, by the kind of control."""
         titles = studio.controlnets.titles()
+        usable = usable_preprocessors(studio.settings.folders)
         return SafeJSONResponse(
             {
                 "control_types": {
-                    kind: _control_type(kind, titles) for kind in (names.ALL, *names.CONTROL_TYPES)
+                    kind: _control_type(kind, titles, usable)
+                    for kind in (names.ALL, *names.CONTROL_TYPES)
                 }
             }
         )
 
     @routes.post("/detect", responses=FAILURES)
-    def detect(body: DetectBody) -> Response:
-        """The maps of pictures."""
-        images = body.controlnet_input_images or body.controlnet_images
+    async def detect(body: DetectBody) -> Response:
+        """The maps of pictures; those of networks wait for their turn in the queue."""
         module = names.find(body.controlnet_module or names.NONE)
         if module is None:
             raise ApiError(422, "Module not available")
-        if not images:
+        if not (body.controlnet_input_images or body.controlnet_images):
             raise ApiError(422, "No image selected")
-        maps = [_map(text, number, module, body) for number, text in enumerate(images)]
-        return SafeJSONResponse({"images": maps, "info": "Success"})
+        if not module.is_network:
+            return _found(await run_in_threadpool(_maps, module, body))
+        maps: list[bytes] = []
+        for job in await run_in_threadpool(_begun, studio, module, body):
+            done = await waiting_room.answer(studio, job, lambda job: _map_of(studio, job))
+            maps.append(bytes(done.body))
+        return _found(maps)
 
     return routes
 
@@ -117,18 +127,17 @@ def _slider(knob: Knob) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _control_type(kind: str, titles: list[str]) -> dict[str, Any]:
+def _control_type(kind: str, titles: list[str], usable: Sequence[Preprocessor]) -> dict[str, Any]:
     fitting = titles if kind == names.ALL else [t for t in titles if names.suits(kind, t)]
-    usual = names.usual_for(kind)
     return {
-        "module_list": [module.name for module in names.of_type(kind)],
+        "module_list": [module.name for module in names.of_type(kind) if module in usable],
         "model_list": [NO_MODEL, *fitting],
-        "default_option": usual.name,
+        "default_option": names.usual_for(kind, usable).name,
         "default_model": fitting[0] if fitting and kind != names.ALL else NO_MODEL,
     }
 
 
-def _as_unit(module: Preprocessor, body: DetectBody) -> ControlUnit:
+def _as_unit(module: Preprocessor, body: DetectBody, image: str | None) -> ControlUnit:
     """What the preprocessor is told, as a unit tells it."""
     asked = {
         "processor_res": body.controlnet_processor_res,
@@ -136,19 +145,54 @@ def _as_unit(module: Preprocessor, body: DetectBody) -> ControlUnit:
         "threshold_b": body.controlnet_threshold_b,
     }
     values = {name: value for name, value in asked.items() if value is not None}
-    return ControlUnit.model_construct(model=NO_MODEL, module=module.name, **values)
-
-
-def _map(text: str, number: int, module: Preprocessor, body: DetectBody) -> str:
-    from webui.preprocessors.maps import Knobs, make_map  # brings OpenCV
-
     try:
-        picture = load_upright(decode_picture(text, f"controlnet_input_images[{number}]"))
-    except LibraryError as err:
-        raise invalid_picture(f"controlnet_input_images[{number}]: {err}") from err
-    unit = complete(_as_unit(module, body))
-    knobs = Knobs(unit.threshold_a, unit.threshold_b)
-    found = make_map(np.array(picture.convert("RGB")), module, unit.processor_res, knobs)
-    file = io.BytesIO()
-    Image.fromarray(found).save(file, "PNG", compress_level=1)
-    return base64.b64encode(file.getvalue()).decode("ascii")
+        unit = ControlUnit(model=NO_MODEL, module=module.name, image=image, **values)
+    except ValidationError as err:
+        raise params_error(err) from err
+    return complete(unit)
+
+
+def _texts(body: DetectBody) -> Iterator[tuple[str, str]]:
+    """The pictures, each with its place in the request."""
+    texts = body.controlnet_input_images or body.controlnet_images
+    for number, text in enumerate(texts):
+        yield text, f"controlnet_input_images[{number}]"
+
+
+def _maps(module: Preprocessor, body: DetectBody) -> list[bytes]:
+    """The maps that need no network."""
+    from webui.preprocessors.units import draw_map  # brings OpenCV
+
+    unit = _as_unit(module, body, None)
+    maps: list[bytes] = []
+    for text, place in _texts(body):
+        try:
+            picture = load_upright(decode_picture(text, place))
+        except LibraryError as err:
+            raise invalid_picture(f"{place}: {err}") from err
+        drawn = draw_map(unit, picture, None, picture.size, 0)
+        maps.append(encode(Image.fromarray(drawn.pixels), format="png"))
+    return maps
+
+
+def _begun(studio: Studio, module: Preprocessor, body: DetectBody) -> list[Job]:
+    """Jobs that make the maps of a network.
+
+    Raises:
+        CheckpointNotFoundError: It is not there; names its file.
+    """
+    units = [_as_unit(module, body, keep_picture(studio, *one)) for one in _texts(body)]
+    map_network_message(units, studio.settings.folders)
+    return [studio.submit(MakeMap(unit=unit), origin="api") for unit in units]
+
+
+def _map_of(studio: Studio, job: Job) -> Response:
+    maps = studio.control_maps.take(job.id)
+    if not maps:
+        raise ApiError(409, f"Job {job.task_id} was stopped before its map was made.")
+    return Response(maps[0])
+
+
+def _found(maps: Sequence[bytes]) -> Response:
+    images = [base64.b64encode(one).decode("ascii") for one in maps]
+    return SafeJSONResponse({"images": images, "info": "Success"})

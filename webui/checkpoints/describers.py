@@ -86,17 +86,17 @@ def is_face(tag: str) -> bool:
 
 def _tops(models: Iterable[Path]) -> Iterator[Path]:
     for root in dict.fromkeys(models):
-        yield from (path for path in _entries(root) if path.name.lower() in FOLDERS)
+        yield from (path for path in folders_in(root) if path.name.lower() in FOLDERS)
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:
     yield folder
     if depth:
-        for below in _entries(folder):
+        for below in folders_in(folder):
             yield from _folders(below, depth - 1)
 
 
-def _entries(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder that are no hidden ones; none when it cannot be read."""
     try:
         with os.scandir(folder) as entries:
@@ -109,12 +109,13 @@ def _entries(folder: Path) -> list[Path]:
 def _kind_of(folder: Path) -> DescriberKind | None:
     if (folder / NETWORK).is_file() and (folder / TAGS).is_file():
         return "tagger"
-    if any((folder / name).is_file() for name in WEIGHTS) and _model_type(folder) == "blip":
+    if any((folder / name).is_file() for name in WEIGHTS) and model_type_of(folder) == "blip":
         return "captioner"
     return None
 
 
-def _model_type(folder: Path) -> str:
+def model_type_of(folder: Path) -> str:
+    """What a folder of transformers says it is; '' for any other folder."""
     path = folder / CONFIG
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:

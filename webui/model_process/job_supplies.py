@@ -21,6 +21,8 @@ from webui.pipelines.loras import JobLoras
 from webui.pipelines.networks import JobNetworks
 from webui.pipelines.painting import FaceMender
 from webui.pipelines.upscaling import PLAIN, Upscaler
+from webui.preprocessors.maps import MapNetwork
+from webui.preprocessors.units import UnitMap
 
 if TYPE_CHECKING:
     from webui.model_process.painter import Painter
@@ -42,6 +44,8 @@ class JobSupplies:
         self._inputs = message.get("inputs", {})
         self.pictures: dict[str, Image.Image] = {}
         self._controlnets = message.get("controlnets", {})
+        self._map_networks = message.get("map_networks", {})
+        self._wants_maps = message.get("wants_maps", False)
         self._weights = painter.weights(message)
         self.embeddings = painter.embeddings(message)
         self.loras = NetworkFiles("LoRA", message.get("loras", {}))
@@ -99,6 +103,13 @@ class JobSupplies:
             )
         path = Path(self._controlnets[name]["path"])
         return self._painter.controlnet(self._job, path, waits=waits)
+
+    def map_network(self, name: str) -> MapNetwork:
+        return self._painter.map_network(self._job, name, self._map_networks)
+
+    def map_made(self, number: int, made: UnitMap) -> None:
+        if self._wants_maps:
+            self._painter.send_map(self._job, number, made)
 
     def upscaler(self, name: str) -> Upscaler:
         if name in PLAIN:

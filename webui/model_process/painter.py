@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,14 @@ from webui.checkpoints.load import LoadedModel
 from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
+from webui.checkpoints.map_networks import missing_map_network
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.describing.open import Describing
 from webui.errors import CheckpointError, ExtensionError, UnknownArchitectureError
 from webui.extensions.a1111.runner import A1111
+from webui.map_networks.open import open_map_network
 from webui.model_process.describer import caption_pictures, interrogate, opened
+from webui.model_process.device_speed import device_speed
 from webui.model_process.extensions import Extensions, JobContext, JobExtensions
 from webui.model_process.face_finder import faces_in
 from webui.model_process.job_listener import JobListener
@@ -42,6 +45,7 @@ from webui.model_process.script_process import ScriptProcess, extras_step
 from webui.model_process.train_run import TrainRun
 from webui.model_process.video_restorer import VideoRun
 from webui.params import ImageToImage, TextToImage
+from webui.pictures import encode, load_upright
 from webui.pipelines.basic import BasicRun, plain
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
@@ -50,6 +54,8 @@ from webui.pipelines.preview import PreviewMaker, preview_maker
 from webui.pipelines.recipe import ModelFacts, extra_pairs
 from webui.pipelines.runs import run_class
 from webui.pipelines.takeover import continued_latents
+from webui.preprocessors.maps import MapNetwork
+from webui.preprocessors.units import UnitMap, draw_map
 from webui.progress import Asked
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
@@ -101,6 +107,7 @@ class Painter:
         self._tokenizer = ClipTokenizer.load()
         self._embeddings = EmbeddingShelf(self._tokenizer, EmbeddingReader())
         self._told: set[str] = set()
+        self._flops = 0.0
         self.extensions: Extensions | None = None
         self._scripts: ScriptProcess | None = None
         self._runs: tuple[tuple[type, Callable[..., dict[str, Any]]], ...] = (
@@ -108,6 +115,7 @@ class Painter:
             (requests.FindFaces, self._find_faces),
             (requests.CaptionPictures, self._caption),
             (requests.Interrogate, self._interrogate),
+            (requests.MakeMap, self._make_map),
             (requests.TrainLora, self._train),
             (requests.FileTool, self._make_file),
             (requests.Extras, self._restore),
@@ -129,6 +137,12 @@ class Painter:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
+
+    def speed(self) -> dict[str, Any]:
+        """What ``device_speed`` says, measured when first asked for."""
+        if not self._flops:
+            self._flops = device_speed(self._device, self._dtype)
+        return {"flops": self._flops}
 
     def run(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run one job to its end.
@@ -239,9 +253,8 @@ class Painter:
         others: dict[str, dict[str, Any]] = message.get("others", {})
         small = SmallRule(params.fp8_storage, params.cache_fp16_weight)
         controlnets = [Path(facts["path"]) for facts in message.get("controlnets", {}).values()]
-        self.models.begin(
-            (message, *others.values()), message.get("memory", {}), small, controlnets
-        )
+        files, limits = (message, *others.values()), message.get("memory", {})
+        self.models.begin(files, limits, small, controlnets, no_half=params.no_half)
         if basic is not None:
             message, params = self._plain(message, params)
         if others:
@@ -360,6 +373,41 @@ class Painter:
         if not self.models.has_controlnet(path):
             self._say_loading(job)
         return self.models.controlnet(path, waits=waits)
+
+    def map_network(self, job: int, name: str, files: Mapping[str, str]) -> MapNetwork:
+        """The network of a preprocessor; says so to whoever waits when it must be read first.
+
+        Args:
+            files: The job message's ``map_networks``: preprocessor → path.
+        Raises:
+            CheckpointError: It is not there, or cannot be used.
+        """
+        if name not in files:
+            raise missing_map_network(name)
+
+        def read() -> MapNetwork:
+            self._say_loading(job)
+            return open_map_network(name, Path(files[name]), self._device)
+
+        return self._shelf.get(("map", name, files[name]), read)
+
+    def send_map(self, job: int, number: int, made: UnitMap) -> None:
+        """Hand a unit's map to whoever waits for the job."""
+        data = encode(made.picture(), format="png")
+        self._sender.send({"type": "control-map", "job": job, "unit": number, "image": data})
+
+    def _make_map(self, params: requests.MakeMap, message: Message) -> dict[str, Any]:
+        """One map alone, for people who look before they paint."""
+        unit, pictures = params.unit, message["inputs"]
+        assert unit.image is not None, "MakeMap sees to it"
+        networks = partial(self.map_network, message["job"], files=message["map_networks"])
+        size = params.map_width, params.map_height
+        image = load_upright(Path(pictures[unit.image]))
+        mask = load_upright(Path(pictures[unit.mask])) if unit.mask else None
+        made = draw_map(unit, image, mask, size, 0, networks)
+        found = made.placed(*size) if all(size) else UnitMap(made.pixels)
+        self.send_map(message["job"], 0, found)
+        return {}
 
     def encoder(self, model: LoadedModel) -> PromptEncoder:
         """The model's encoder with its remembered prompts; lives and goes with the model."""

@@ -141,5 +141,11 @@ class _OneModel:
     def controlnet(self, name: str, *, waits: bool) -> Any:
         raise ParamsError("Sample pictures have no ControlNet.")
 
+    def map_network(self, name: str) -> Any:
+        raise ParamsError("Sample pictures have no ControlNet.")
+
+    def map_made(self, number: int, made: Any) -> None:
+        raise AssertionError("they have no ControlNet")
+
     def face_mender(self, wish: Any) -> Any:
         raise ParamsError("Sample pictures are not repaired.")

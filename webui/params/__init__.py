@@ -76,6 +76,7 @@ from webui.params.without_painting import (
     FetchWeights,
     FindFaces,
     Interrogate,
+    MakeMap,
     RefusedFace,
     Repairs,
     RestoreVideo,
@@ -123,6 +124,7 @@ __all__ = [
     "Interrogate",
     "Label",
     "Loopback",
+    "MakeMap",
     "MaskedContent",
     "MergeCheckpoints",
     "MergeLoras",
@@ -162,6 +164,7 @@ AnyParams = (
     | FindFaces
     | CaptionPictures
     | Interrogate
+    | MakeMap
     | AnyFileTool
     | TrainLora
     | Plot
@@ -176,6 +179,7 @@ _KINDS: dict[str, type[AnyParams]] = {
     "find-faces": FindFaces,
     "caption-pictures": CaptionPictures,
     "interrogate": Interrogate,
+    "make-map": MakeMap,
     "merge-checkpoints": MergeCheckpoints,
     "convert-model": ConvertModel,
     "extract-lora": ExtractLora,

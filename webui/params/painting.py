@@ -167,6 +167,7 @@ class Painting(Params):
         tiled_vae: Encode and decode in tiles from the start, instead of only when memory is short.
         fp8_storage: Whether the U-Net's weights are stored in one byte each.
         cache_fp16_weight: Then keep the originals beside them, for LoRAs.
+        no_half: Calculate in float32, as with ``--no-half``, even where half precision is usual.
         extensions: The extensions that act on it, with their values.
     """
 
@@ -207,6 +208,7 @@ class Painting(Params):
     tiled_vae: bool = False
     fp8_storage: Literal["Disable", "Enable for SDXL", "Enable"] = "Disable"
     cache_fp16_weight: bool = False
+    no_half: bool = False
     extensions: ExtensionValues = {}
     output: Output = Output()
     user: str = ""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from webui.params.base import Fraction, Output, Params, PictureKey
+from webui.params.control import ControlUnit
 from webui.params.extensions import ExtensionValues, picture_keys
 from webui.params.training_data import CaptionRule
 
@@ -207,6 +208,32 @@ class Interrogate(Describing):
     def input_keys(self) -> tuple[str, ...]:
         """See ``Painting``."""
         return (self.image,)
+
+
+class MakeMap(WithoutPainting):
+    """Show the map that a control unit's preprocessor makes of its picture.
+
+    Attributes:
+        unit: With a picture of its own; its ControlNet does nothing here.
+        map_width, map_height: What would be painted, in pixels; 0 = the map stays as the
+            preprocessor made it.
+    """
+
+    kind: Literal["make-map"] = "make-map"
+    unit: ControlUnit
+    map_width: int = Field(default=0, ge=0, le=8192)
+    map_height: int = Field(default=0, ge=0, le=8192)
+
+    @model_validator(mode="after")
+    def _has_a_picture(self) -> MakeMap:
+        if self.unit.image is None:
+            raise ValueError("There is no picture to make a map of. Choose one.")
+        return self
+
+    @property
+    def input_keys(self) -> tuple[str, ...]:
+        """See ``Painting``."""
+        return self.unit.input_keys
 
 
 class FetchWeights(WithoutPainting):

@@ -6,8 +6,9 @@ innermost: it takes the maps off again, asks the ControlNets, and calls the U-Ne
 add.
 
 Source:
-    Zhang et al. 2023, arXiv 2302.05543; modes, steps and soft weights (0.825 to the power of a
-    layer's distance from the middle): sd-webui-controlnet 1.1.455.
+    Zhang et al. 2023, arXiv 2302.05543; modes, steps and soft weights (0.825 to the power of 12
+    less the number of a place, from the outermost on, so that the middle of SDXL, which has ten
+    places, gets 0.56): sd-webui-controlnet 1.1.455 and Forge.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ from webui.pipelines.encoding import Encoding
 from webui.pipelines.named_files import ToldOnce
 from webui.pipelines.network_call import Added, call_network, told_beside
 from webui.pipelines.placement import on_device
+from webui.preprocessors.maps import MapNetwork
 from webui.preprocessors.names import module_of
 from webui.preprocessors.units import UnitMap
 
 SOFTENING = 0.825
+SOFT_PLACES = 13
+"""Places at which SD 1.x is added to. Smaller networks take the numbers of its outermost ones."""
 MAP_DEPTH = MAP_CHANNELS * CELL * CELL
 """Channels of a map folded to the size of latents."""
 LATENTS = 4
@@ -66,6 +70,18 @@ class ControlSupplies(Protocol):
 
     def input(self, key: str) -> Image.Image:
         """An input picture of the request."""
+        ...
+
+    def map_network(self, name: str) -> MapNetwork:
+        """The network of a preprocessor.
+
+        Raises:
+            CheckpointError, DeviceMemoryError: It cannot be loaded.
+        """
+        ...
+
+    def map_made(self, number: int, made: UnitMap) -> None:
+        """Told of the first map of each unit that wants it handed back."""
         ...
 
 
@@ -101,7 +117,12 @@ class JobControl:
         }
         self._supplies = supplies
         self._tell = ToldOnce(warn)
-        self._maps = ControlMaps(params, supplies.input)
+
+        def tell(number: int, made: UnitMap) -> None:
+            if params.control[number].save_detected_map:
+                supplies.map_made(number, made)
+
+        self._maps = ControlMaps(params, supplies.input, supplies.map_network, tell)
 
     def for_pass(self, own_model: LoadedModel | None, passed: ControlledPass) -> PassControl | None:
         """What acts in a pass; None when nothing does.
@@ -269,7 +290,8 @@ class PassControl:
             hint = pixel_shuffle(inputs[:, first : first + MAP_DEPTH], CELL)
             call = _Call(inputs[:, :LATENTS], timesteps, context, hint)
             added = self._added(self._units[number], model, call, is_prompt)
-            total = added if total is None or added is None else total + added
+            if added is not None:
+                total = added if total is None else total + added
             stop_if_asked()
         return call_network(model, inputs[:, :own], timesteps, context, stop_if_asked, total)
 
@@ -348,7 +370,7 @@ class PassControl:
 
 def layer_scales(weight: float, count: int, *, is_soft: bool) -> list[float]:
     """How strongly each of ``count`` places is added to, from the outermost to the middle."""
-    return [weight * (SOFTENING ** (count - 1 - i) if is_soft else 1.0) for i in range(count)]
+    return [weight * (SOFTENING ** (SOFT_PLACES - 1 - i) if is_soft else 1.0) for i in range(count)]
 
 
 def _spread(part: Tensor, is_there: Tensor) -> Tensor:

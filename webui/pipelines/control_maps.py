@@ -1,4 +1,4 @@
-"""The maps that a job's control units show their ControlNets, each made once for each size."""
+"""The maps that a job's control units show their ControlNets, each made once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from webui.errors import ParamsError
 from webui.params import ControlUnit, Painting, ResizeMode
 from webui.pipelines.masks import Region
 from webui.pipelines.resize import resize
+from webui.preprocessors.maps import MapNetworks
 from webui.preprocessors.names import module_of
-from webui.preprocessors.units import UnitMap, unit_map
+from webui.preprocessors.units import DrawnMap, UnitMap, draw_map, grey_mask, rgb_pixels
 
 HIDDEN = -1.0
 """How an inpainting ControlNet is told that a pixel is to be painted (lllyasviel's protocol)."""
@@ -24,6 +25,14 @@ _RESIZE_MODES: dict[str, ResizeMode] = {
     "Resize and Fill": "Resize and fill",
 }
 Size = tuple[int, int]
+
+
+@dataclass
+class MadeMaps:
+    """Maps of one picture, or of units' own ones: by unit, and by unit and size."""
+
+    drawn: dict[int, DrawnMap] = field(default_factory=dict[int, DrawnMap])
+    placed: dict[tuple[int, Size], UnitMap] = field(default_factory=dict[tuple[int, Size], UnitMap])
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,19 @@ class Beneath:
     mask: Image.Image | None = None
     whole: Size = (0, 0)
     region: Region | None = None
-    maps: dict[tuple[int, Size], UnitMap] = field(default_factory=dict[tuple[int, Size], UnitMap])
-    """Those that were made of it, by unit and size."""
+    maps: MadeMaps = field(default_factory=MadeMaps)
+    """Those that were made of it."""
 
     def framed(self, picture: Image.Image, unit: ControlUnit) -> Image.Image:
-        """A unit's own picture, cut as the repainted one is."""
+        """A unit's own picture or mask, cut as the repainted one is.
+
+        Args:
+            picture: RGB or grey.
+        """
+        mode = _RESIZE_MODES[unit.resize_mode]
         if self.region is None:
-            return picture
-        whole = resize(picture.convert("RGB"), _RESIZE_MODES[unit.resize_mode], *self.whole)
+            return resize(picture, mode, *self.image.size)
+        whole = resize(picture, mode, *self.whole)
         return resize(whole.crop(self.region), "Resize and fill", *self.image.size)
 
 
@@ -58,14 +72,25 @@ class ControlMaps:
     Args:
         params: The request.
         picture: Gives its input pictures by key.
+        networks: Of preprocessors that are networks.
+        on_made: Told of each unit's first map.
     """
 
-    def __init__(self, params: Painting, picture: Callable[[str], Image.Image]) -> None:
+    def __init__(
+        self,
+        params: Painting,
+        picture: Callable[[str], Image.Image],
+        networks: MapNetworks,
+        on_made: Callable[[int, UnitMap], None] = lambda number, made: None,
+    ) -> None:
         self._units = params.control
         self._first_size = params.width, params.height
         self._seed = params.seed + params.subseed
         self._picture = picture
-        self._own: dict[tuple[int, Size], UnitMap] = {}
+        self._networks = networks
+        self._on_made = on_made
+        self._told: set[int] = set()
+        self._own = MadeMaps()
 
     def of(self, number: int, size: Size, beneath: Beneath | None) -> UnitMap:
         """The map of a unit for one picture.
@@ -75,32 +100,44 @@ class ControlMaps:
             beneath: What that picture repaints; None in txt2img.
         Raises:
             ParamsError: There is no picture to make one of.
+            CheckpointError: The network of its preprocessor cannot be used.
         """
-        unit = self._units[number]
-        is_own = unit.image is not None and (beneath is None or beneath.region is None)
-        is_own = is_own and (unit.mask is not None or beneath is None or beneath.mask is None)
-        known = self._own if is_own or beneath is None else beneath.maps
-        if (number, size) not in known:
-            known[number, size] = self._made(number, unit, size, beneath)
-        return known[number, size]
+        known = self._own
+        if beneath is not None and self._follows(self._units[number], beneath):
+            known = beneath.maps
+        if (number, size) not in known.placed:
+            if number not in known.drawn:
+                known.drawn[number] = self._drawn(number, beneath)
+            known.placed[number, size] = known.drawn[number].placed(*size)
+            if number not in self._told:
+                self._told.add(number)
+                self._on_made(number, known.placed[number, size])
+        return known.placed[number, size]
 
-    def _made(self, number: int, unit: ControlUnit, size: Size, beneath: Beneath | None) -> UnitMap:
+    @staticmethod
+    def _follows(unit: ControlUnit, beneath: Beneath) -> bool:
+        """Whether a unit's map is another for each picture that is repainted."""
+        if unit.image is None or beneath.region is not None:
+            return True
+        return unit.mask is None and beneath.mask is not None and module_of(unit).hides_mask
+
+    def _drawn(self, number: int, beneath: Beneath | None) -> DrawnMap:
+        unit = self._units[number]
+        mask = None if unit.mask is None else grey_mask(self._picture(unit.mask))
         if unit.image is not None:
-            image = self._framed(unit.image, unit, beneath)
+            image = self._picture(unit.image)
         elif beneath is not None:
             image = beneath.image
         else:
             raise ParamsError(f"ControlNet {number} has no picture to follow.", "Give it one.")
-        mask = beneath.mask if beneath is not None else None
-        if unit.mask is not None:
-            mask = self._framed(unit.mask, unit, beneath)
-        elif not module_of(unit).hides_mask:
-            mask = None  # img2img's own says what is painted, not how
-        return unit_map(unit, image, mask, size, self._first_size, self._seed)
-
-    def _framed(self, key: str, unit: ControlUnit, beneath: Beneath | None) -> Image.Image:
-        picture = self._picture(key)
-        return picture if beneath is None else beneath.framed(picture, unit)
+        if beneath is not None and self._follows(unit, beneath):
+            if unit.image is not None:
+                image = beneath.framed(Image.fromarray(rgb_pixels(image)), unit)
+            if mask is not None and beneath.region is not None:
+                mask = beneath.framed(mask, unit)
+            if mask is None and module_of(unit).hides_mask:
+                mask = beneath.mask  # with others it says what is painted, not how
+        return draw_map(unit, image, mask, self._first_size, self._seed, self._networks)
 
 
 def as_tensor(found: UnitMap) -> Tensor:

@@ -52,6 +52,8 @@ from webui.pipelines.picture_channels import PictureChannels, ShownPicture
 from webui.pipelines.takeover import Successor, Takeover
 from webui.pipelines.tiled_diffusion import TiledCall
 from webui.pipelines.upscaling import Upscaler
+from webui.preprocessors.maps import MapNetwork
+from webui.preprocessors.units import UnitMap
 from webui.prompts.read import ReadPrompt, read_prompt
 from webui.samplers.names import model_calls_per_step
 from webui.samplers.noise import ImageNoise
@@ -141,6 +143,14 @@ class Supplies(Protocol):
         ...
 
     def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+        """See ``control.ControlSupplies``."""
+        ...
+
+    def map_network(self, name: str) -> MapNetwork:
+        """See ``control.ControlSupplies``."""
+        ...
+
+    def map_made(self, number: int, made: UnitMap) -> None:
         """See ``control.ControlSupplies``."""
         ...
 

@@ -13,6 +13,8 @@ from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.networks import JobNetworks
 from webui.pipelines.painting import FaceMender, Supplies
 from webui.pipelines.upscaling import Upscaler
+from webui.preprocessors.maps import MapNetwork
+from webui.preprocessors.units import UnitMap
 
 
 class WithPictures:
@@ -47,6 +49,14 @@ class WithPictures:
     def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
         """See ``Supplies``."""
         return self._supplies.controlnet(name, waits=waits)
+
+    def map_network(self, name: str) -> MapNetwork:
+        """See ``Supplies``."""
+        return self._supplies.map_network(name)
+
+    def map_made(self, number: int, made: UnitMap) -> None:
+        """See ``Supplies``."""
+        self._supplies.map_made(number, made)
 
     def face_mender(self, wish: FaceRestoration) -> FaceMender:
         """See ``Supplies``."""

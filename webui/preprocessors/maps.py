@@ -1,4 +1,4 @@
-"""Making a map out of a picture, for preprocessors that need no network.
+"""Making a map out of a picture.
 
 Pictures are (H, W, 3) uint8 RGB arrays; so are maps.
 
@@ -17,9 +17,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from webui.errors import CheckpointError
 from webui.preprocessors.names import BY_NAME, INPAINT, NONE, Preprocessor
 
 Pixels = NDArray[np.uint8]
+MapNetwork = Callable[[Pixels], Pixels]
+"""Makes a map of a picture, as large as that."""
+MapNetworks = Callable[[str], MapNetwork]
+"""The network of a preprocessor, by its name."""
+LONGEST = 8192
+"""Pixels of the longer side of what a preprocessor works on: a strip of one by ten thousand pixels
+would otherwise grow beyond all memory."""
 SHUFFLE_GRAIN = 256
 """Pixels over which the shuffle's whirls reach."""
 FAINT = 8
@@ -40,22 +48,40 @@ class Knobs:
     seed: int = 0
 
 
-def make_map(picture: Pixels, module: Preprocessor, resolution: int, knobs: Knobs) -> Pixels:
+def no_networks(name: str) -> MapNetwork:
+    """Where there are none. Raises CheckpointError."""
+    raise CheckpointError(
+        f"{name} is a network, which runs in the model process alone.", "Ask for its map there."
+    )
+
+
+def make_map(
+    picture: Pixels,
+    module: Preprocessor,
+    resolution: int,
+    knobs: Knobs,
+    networks: MapNetworks = no_networks,
+) -> Pixels:
     """The map of a picture.
 
     Args:
         resolution: Length of its shorter side in pixels, where the preprocessor has one.
+        networks: Of preprocessors that are networks.
     Returns:
         Of that size, or of the picture's own.
+    Raises:
+        CheckpointError: The network of a preprocessor cannot be used.
     """
     if module.resolution is not None:
         picture = scaled(picture, resolution)
+    if module.is_network:
+        return networks(module.name)(picture)
     return _MAKERS[module.name](picture, knobs)
 
 
 def scaled(picture: Pixels, shorter_side: int) -> Pixels:
-    """The picture with a shorter side of that many pixels."""
-    factor = shorter_side / min(picture.shape[:2])
+    """The picture with a shorter side of that many pixels, fewer where it is a long strip."""
+    factor = min(shorter_side / min(picture.shape[:2]), LONGEST / max(picture.shape[:2]))
     height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
     how = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
     return _pixels(cv2.resize(picture, (width, height), interpolation=how))

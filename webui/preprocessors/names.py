@@ -6,7 +6,9 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from webui.errors import ParamsError
@@ -54,6 +56,8 @@ class Preprocessor:
         hides_mask: The ControlNet is told that nothing is known of what is masked.
         keeps_rest: What is not masked stays the picture's own; in txt2img, as img2img sees to
             that itself.
+        is_network: It is a network, whose weights lie in a file of its own
+            (``checkpoints.map_networks``).
     """
 
     name: str
@@ -66,6 +70,7 @@ class Preprocessor:
     fixes_colours: bool = False
     hides_mask: bool = False
     keeps_rest: bool = False
+    is_network: bool = False
 
 
 PREPROCESSORS: Final = (
@@ -83,6 +88,10 @@ PREPROCESSORS: Final = (
         usual_for=("Canny",),
         softens_second_pass=True,
     ),
+    Preprocessor("depth_midas", ("Depth",), short="depth", usual_for=("Depth",), is_network=True),
+    Preprocessor("depth_anything", ("Depth",), is_network=True),
+    Preprocessor("depth_anything_v2", ("Depth",), is_network=True),
+    Preprocessor("openpose", ("OpenPose",), usual_for=("OpenPose",), is_network=True),
     Preprocessor(
         "lineart_standard (from white bg & black line)",
         ("Lineart",),
@@ -150,12 +159,9 @@ PREPROCESSORS: Final = (
 )
 BY_NAME: Final = {p.name: p for p in PREPROCESSORS} | {p.short: p for p in PREPROCESSORS if p.short}
 
-NEED_WEIGHTS: Final = {
-    "depth_midas": ("Depth", "dpt_hybrid-midas-501f0c75.pt"),
-    "depth_anything_v2": ("Depth", "depth_anything_v2_vitl.pth"),
+NOT_RUN: Final = {
     "depth_leres": ("Depth", "res101.pth"),
     "depth_zoe": ("Depth", "ZoeD_M12_N.pt"),
-    "openpose": ("OpenPose", "body_pose_model.pth"),
     "openpose_full": ("OpenPose", "body_pose_model.pth, hand_pose_model.pth, facenet.pth"),
     "dw_openpose_full": ("OpenPose", "yolox_l.onnx, dw-ll_ucoco_384.onnx"),
     "softedge_hed": ("SoftEdge", "ControlNetHED.pth"),
@@ -199,9 +205,12 @@ def of_type(control_type: str) -> tuple[Preprocessor, ...]:
     return tuple(p for p in PREPROCESSORS if p.name == NONE or control_type in p.types)
 
 
-def usual_for(control_type: str) -> Preprocessor:
-    """What is chosen first for a kind of control."""
-    return next((p for p in PREPROCESSORS if control_type in p.usual_for), BY_NAME[NONE])
+def usual_for(control_type: str, usable: Sequence[Preprocessor] = PREPROCESSORS) -> Preprocessor:
+    """What is chosen first for a kind of control, of those that can be used: the usual one, else
+    another network for it."""
+    usual = (p for p in usable if control_type in p.usual_for)
+    other = (p for p in usable if control_type in p.types and p.is_network)
+    return next(chain(usual, other), BY_NAME[NONE])
 
 
 def suits(control_type: str, file_name: str) -> bool:
@@ -219,11 +228,13 @@ def module_of(unit: ControlUnit) -> Preprocessor:
     found = find(unit.module)
     if found is not None:
         return found
-    lacks = NEED_WEIGHTS.get(unit.module)
+    lacks = NOT_RUN.get(unit.module.strip().lower())
     if lacks is not None:
+        kind, file = lacks
+        instead = ", ".join(p.name for p in of_type(kind))
         raise ParamsError(
-            f"{unit.module} is a network of its own ({lacks[1]}), which this version does not run.",
-            "Make the map elsewhere and give it with the preprocessor none.",
+            f"{unit.module} is a network of its own ({file}), which this version does not run.",
+            f"Choose one of: {instead}; or make the map elsewhere and give it with none.",
             field="control.module",
         )
     raise ParamsError(

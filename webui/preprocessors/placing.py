@@ -7,6 +7,7 @@ Source:
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import cv2
@@ -41,7 +42,7 @@ def placed(picture: Pixels, mode: ControlResizeMode, width: int, height: int) ->
         inner = inner[:height, :width]
         ground[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
         return ground
-    outer = _by(picture, max(factors))
+    outer = _by(_middle(picture, width, height), max(factors))
     top, left = (max(0, (b - a) // 2) for a, b in zip((height, width), outer.shape, strict=False))
     return np.ascontiguousarray(outer[top : top + height, left : left + width])
 
@@ -76,6 +77,17 @@ def resized(picture: Pixels, width: int, height: int) -> Pixels:
     if _is_thin(picture):
         lines = thinned(lines)
     return np.repeat(lines[..., None].astype(np.uint8), 3, axis=2)
+
+
+def _middle(picture: Pixels, width: int, height: int) -> Pixels:
+    """Without what lies far outside of that size once it is covered: a long strip would grow
+    beyond all memory."""
+    factor = max(height / picture.shape[0], width / picture.shape[1])
+    off_y, off_x = (
+        max(0, (side - 2 * math.ceil(wanted / factor)) // 2)
+        for side, wanted in zip(picture.shape, (height, width), strict=False)
+    )
+    return picture[off_y : picture.shape[0] - off_y, off_x : picture.shape[1] - off_x]
 
 
 def _by(picture: Pixels, factor: float) -> Pixels:

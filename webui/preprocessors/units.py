@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from webui.params import ControlUnit
-from webui.preprocessors.maps import Knobs, Pixels, make_map
+from webui.params import ControlResizeMode, ControlUnit
+from webui.preprocessors.maps import Knobs, MapNetworks, Pixels, make_map, no_networks
 from webui.preprocessors.names import BY_NAME, NONE, module_of
 from webui.preprocessors.placing import placed, working_size
 
@@ -36,36 +36,56 @@ class UnitMap:
         return Image.fromarray(pixels)
 
 
-def unit_map(
+@dataclass(frozen=True)
+class DrawnMap:
+    """A map as its preprocessor made it, before it is brought to the size that is painted.
+
+    Attributes:
+        pixels: (H, W, 3).
+        mask: (h, w), brighter than ``WHITE`` where nothing is known; None = everything is.
+    """
+
+    pixels: Pixels
+    mask: np.ndarray | None  # type: ignore[type-arg]
+    resize_mode: ControlResizeMode
+
+    def placed(self, width: int, height: int) -> UnitMap:
+        """The map of exactly that size."""
+        pixels = placed(self.pixels, self.resize_mode, width, height)
+        if self.mask is None:
+            return UnitMap(pixels)
+        rows = np.repeat(self.mask[..., None], 3, axis=2)
+        return UnitMap(pixels, placed(rows, self.resize_mode, width, height)[..., 0] > WHITE)
+
+
+def draw_map(
     unit: ControlUnit,
     image: Image.Image,
     mask: Image.Image | None,
-    size: tuple[int, int],
     first_size: tuple[int, int],
     seed: int,
-) -> UnitMap:
-    """The map of one picture, of exactly ``size``.
+    networks: MapNetworks = no_networks,
+) -> DrawnMap:
+    """The map of one picture.
 
     Args:
         mask: See ``ControlUnit.mask``; of any size.
-        size: Width and height that are painted. first_size: The same of the first pass, for which
-            preprocessors work.
+        first_size: Width and height of the first pass, for which preprocessors work.
         seed: Of preprocessors that draw lots.
+        networks: Of preprocessors that are networks.
     Raises:
         ParamsError: No preprocessor has that name.
+        CheckpointError: The network of a preprocessor cannot be used.
     """
-    module, picture = module_of(unit), _pixels(image)
-    hidden = _grey(mask, image.size)
+    module, picture = module_of(unit), rgb_pixels(image)
+    hidden = None if mask is None else _pixels_of_mask(mask, image.size)
     if not module.hides_mask and hidden is not None:
         if 0 < int((hidden > WHITE).sum()) < hidden.size:  # drawn by hand: that is the map
             picture, module = np.repeat(hidden[..., None], 3, axis=2), BY_NAME[NONE]
         hidden = None
-    made = make_map(picture, module, _resolution(unit, picture, first_size), _knobs(unit, seed))
-    pixels = placed(made, unit.resize_mode, *size)
-    if hidden is None:
-        return UnitMap(pixels)
-    rows = placed(np.repeat(hidden[..., None], 3, axis=2), unit.resize_mode, *size)
-    return UnitMap(pixels, rows[..., 0] > WHITE)
+    knobs = Knobs(unit.threshold_a, unit.threshold_b, seed)
+    made = make_map(picture, module, _resolution(unit, picture, first_size), knobs, networks)
+    return DrawnMap(made, hidden, unit.resize_mode)
 
 
 def _resolution(unit: ControlUnit, picture: Pixels, first_size: tuple[int, int]) -> int:
@@ -75,12 +95,8 @@ def _resolution(unit: ControlUnit, picture: Pixels, first_size: tuple[int, int])
     return unit.processor_res
 
 
-def _knobs(unit: ControlUnit, seed: int) -> Knobs:
-    return Knobs(unit.threshold_a, unit.threshold_b, seed)
-
-
-def _pixels(image: Image.Image) -> Pixels:
-    """RGB; white behind what is transparent."""
+def rgb_pixels(image: Image.Image) -> Pixels:
+    """(H, W, 3); white behind what is transparent."""
     if image.mode == "RGBA":
         sheet = Image.new("RGBA", image.size, "white")
         sheet.alpha_composite(image)
@@ -88,11 +104,13 @@ def _pixels(image: Image.Image) -> Pixels:
     return np.array(image.convert("RGB"))
 
 
-def _grey(mask: Image.Image | None, size: tuple[int, int]) -> np.ndarray | None:  # type: ignore[type-arg]
-    """(H, W); one that is not opaque counts by its alpha, as canvases draw it."""
-    if mask is None:
-        return None
-    grey = mask.convert("L")
+def grey_mask(mask: Image.Image) -> Image.Image:
+    """Grey, white = masked; one that is not opaque counts by its alpha, as canvases draw it."""
     if mask.mode == "RGBA" and min(mask.getchannel("A").tobytes()) < 255:
-        grey = mask.getchannel("A")
+        return mask.getchannel("A")
+    return mask.convert("L")
+
+
+def _pixels_of_mask(mask: Image.Image, size: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+    grey = grey_mask(mask)
     return np.array(grey if grey.size == size else grey.resize(size, Image.Resampling.NEAREST))

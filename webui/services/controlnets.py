@@ -1,16 +1,12 @@
-"""ControlNets that are there, by every name people know them by, and the maps of a request."""
+"""ControlNets that are there, by every name people know them by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from PIL import Image
-
 from webui.checkpoints.catalog import Catalog, Record
-from webui.library.inputs import Inputs
-from webui.params import CONTROL_RESIZE_MODES, ControlUnit, ImageToImage, Painting
-from webui.preprocessors.names import module_of
+from webui.params import Painting
 
 KIND = "controlnet"
 
@@ -47,7 +43,7 @@ class ControlNets:
             titled = (r for r in records if self.title(r).lower() == name.lower())
             found = next(titled, None) or _exactly(name.rpartition("[")[0].strip(), records)
         if found is None:
-            within = [r for r in records if name.lower() in r.stem.lower()]
+            within = [r for r in self.usable() if name.lower() in r.stem.lower()]
             found = min(within, key=lambda r: len(r.stem), default=None)
         return found or self._catalog.find(KIND, name)
 
@@ -80,41 +76,3 @@ def _exactly(name: str, records: Iterable[Record]) -> Record | None:
         if lower in (one.lower() for one in known):
             return record
     return None
-
-
-def request_maps(params: Painting, inputs: Inputs) -> list[Image.Image]:
-    """The maps that a request's units show, one each, as large as its first pass.
-
-    Raises:
-        LibraryError: A picture is not there any more.
-    """
-    return [
-        map_of(unit, params, inputs)
-        for unit in params.control
-        if unit.save_detected_map and unit.weight > 0
-    ]
-
-
-def map_of(unit: ControlUnit, params: Painting, inputs: Inputs) -> Image.Image:
-    """The map that one of a request's units shows for its first picture.
-
-    Raises:
-        LibraryError: A picture is not there any more.
-    """
-    from webui.preprocessors.units import unit_map  # brings OpenCV: not before it is needed
-
-    size = params.width, params.height
-    mask = inputs.image(unit.mask) if unit.mask else None
-    image = inputs.image(unit.image) if unit.image else None
-    if isinstance(params, ImageToImage):
-        if mask is None and params.inpaint is not None and module_of(unit).hides_mask:
-            mask = inputs.image(params.inpaint.mask)
-        if image is None:
-            image = inputs.image(params.init_images[0])
-            mode = next(
-                (m for m in CONTROL_RESIZE_MODES if m.lower() == params.resize_mode.lower()),
-                CONTROL_RESIZE_MODES[0],
-            )
-            unit = unit.model_copy(update={"resize_mode": mode})
-    assert image is not None, "txt2img units have pictures of their own"
-    return unit_map(unit, image, mask, size, size, params.seed + params.subseed).picture()

@@ -15,7 +15,17 @@ from webui.library.inputs import Inputs
 from webui.library.library import Library
 from webui.library.videos import Videos
 from webui.options import Options
-from webui.params import AnyParams, Describing, FileTool, Painting, Plot, TrainLora, from_json
+from webui.params import (
+    AnyParams,
+    Describing,
+    FileTool,
+    MakeMap,
+    Painting,
+    Plot,
+    TrainLora,
+    from_json,
+)
+from webui.services.control_maps import map_network_message
 from webui.services.controlnets import KIND as CONTROLNET_KIND
 from webui.services.controlnets import ControlNets
 from webui.services.describers import describer_message
@@ -89,6 +99,8 @@ class JobFiles:
             return training_message(job.id, params, self.catalog, folders)
         if isinstance(params, Plot):
             return {"plot": plot_message(job, params, self.jobs, self.library)}
+        if isinstance(params, MakeMap):
+            return {"map_networks": map_network_message([params.unit], folders)}
         if isinstance(params, Describing):
             offered = self.extensions.offered("taggers")
             return {"describer": describer_message(params, folders, offered)}
@@ -106,6 +118,8 @@ class JobFiles:
             "loras": lora_files(params, self.catalog, has_hashes=has_hashes),
             "hypernetworks": hypernetwork_files(params, self.catalog, has_hashes=has_hashes),
             "controlnets": ControlNets(self.catalog).message(params),
+            "map_networks": map_network_message(params.control, self.settings.folders),
+            "wants_maps": job.origin == "api",
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
             "memory": memory_limits(options),
             "preview": {

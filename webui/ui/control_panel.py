@@ -5,9 +5,8 @@ assets/control_panel.js draws it when it is opened for the first time; folded it
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,12 +14,16 @@ from fastapi import APIRouter, Body, HTTPException
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
-from webui.errors import CheckpointNotFoundError, ParamsError, WebUIError
-from webui.params import MAX_CONTROL_UNITS, ControlUnit, params_error
+from webui.checkpoints.map_networks import WANTED
+from webui.errors import CheckpointNotFoundError, ParamsError, WebUIError, from_json
+from webui.jobs.store import Job
+from webui.params import MAX_CONTROL_UNITS, ControlUnit, MakeMap, params_error
+from webui.pictures import encode
 from webui.preprocessors import names
-from webui.preprocessors.names import Knob, complete
+from webui.preprocessors.names import Knob, complete, module_of
 from webui.preprocessors.recipe import KEY, read_units
 from webui.roles import for_guests
+from webui.services.control_maps import map_network_message, usable_preprocessors
 from webui.ui.control_texts import KNOB_TEXTS, TYPE_TEXTS
 
 if TYPE_CHECKING:
@@ -96,6 +99,7 @@ def pasted(pairs: Mapping[str, str], studio: Studio) -> tuple[dict[str, str], li
         try:
             unit = complete(ControlUnit.model_validate(told))
         except (ValidationError, ParamsError):
+            missing.append(f"{KEY} {number}: {told.get('module', names.NONE)}")
             continue
         units[number] = _shown(unit)
     return {FIELD: json.dumps(units) if any(units) else ""}, missing
@@ -120,9 +124,15 @@ def is_told(key: str) -> bool:
     return key == KEY or key.startswith(f"{KEY} ")
 
 
-def make_control_routes(studio: Studio) -> APIRouter:
+def make_control_routes(
+    studio: Studio, login: Any, find_job: Callable[[int, str], Job]
+) -> APIRouter:
     """``GET /controlnet/lists``: what there is to choose from; ``POST /controlnet/map``: the map of
-    a unit, as a picture."""
+    a unit, as a picture, or the job that makes it; ``GET /controlnet/map/…``: what that made.
+
+    Args:
+        login: Who asks. find_job: A job that this login may see, or an answer of 404.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.get("/controlnet/lists")
@@ -138,33 +148,59 @@ def make_control_routes(studio: Studio) -> APIRouter:
         unit: dict[str, Any] = Body(embed=True),  # noqa: B008
         width: int = Body(embed=True),
         height: int = Body(embed=True),
+        user: str = login,
     ) -> Response:
         try:
-            return Response(_map(studio, unit, width, height), media_type="image/png")
+            asked = _asked(unit, width, height, user)
+            if module_of(asked.unit).is_network:
+                map_network_message([asked.unit], studio.settings.folders)
+                job = studio.submit(asked)
+                return JSONResponse({"job": job.id}, 202, headers=NEVER_KEPT)
+            return Response(_map(studio, asked), media_type="image/png")
         except WebUIError as err:
-            raise HTTPException(err.http_status, str(err)) from err
+            told = studio.guests.told(user, str(err))
+            raise HTTPException(err.http_status, told) from err
+
+    @router.get("/controlnet/map/{job_id}")
+    def made(job_id: int, user: str = login) -> Response:
+        job = find_job(job_id, user)
+        if not job.is_finished:
+            return JSONResponse({"job": job.id}, 202, headers=NEVER_KEPT)
+        if job.state == "failed":
+            err = from_json(job.error or {})
+            raise HTTPException(err.http_status, str(err))
+        maps = studio.control_maps.take(job_id)
+        if not maps:
+            raise HTTPException(404, "The map was not made.")
+        return Response(maps[0], media_type="image/png", headers=NEVER_KEPT)
 
     return router
 
 
-def _map(studio: Studio, values: Mapping[str, Any], width: int, height: int) -> bytes:
-    """Raises: ParamsError, LibraryError."""
-    from webui.preprocessors.units import unit_map  # brings OpenCV: not before it is needed
-
+def _asked(values: Mapping[str, Any], width: int, height: int, user: str) -> MakeMap:
+    """The map that is asked for. Raises ParamsError."""
     unit = complete(_unit(0, {**values, "model": "any"}))
-    if unit.image is None:
-        raise ParamsError("There is no picture to make a map of.", "Choose one.", field=FIELD)
     width, height = (min(max(side, SMALLEST), LARGEST) for side in (width, height))
-    size = width, height
+    try:
+        return MakeMap(unit=unit, map_width=width, map_height=height, user=user)
+    except ValidationError as err:
+        raise params_error(err) from err
+
+
+def _map(studio: Studio, asked: MakeMap) -> bytes:
+    """One that needs no network. Raises LibraryError."""
+    from webui.preprocessors.units import draw_map  # brings OpenCV: not before it is needed
+
+    unit, size = asked.unit, (asked.map_width, asked.map_height)
+    assert unit.image is not None, "MakeMap sees to it"
     mask = studio.inputs.image(unit.mask) if unit.mask else None
-    found = unit_map(unit, studio.inputs.image(unit.image), mask, size, size, 0)
-    file = io.BytesIO()
-    found.picture().save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    found = draw_map(unit, studio.inputs.image(unit.image), mask, size, 0).placed(*size)
+    return encode(found.picture(), format="png")
 
 
 def _lists(studio: Studio) -> dict[str, Any]:
     models = [studio.catalog.inspected(record) for record in studio.controlnets.usable()]
+    usable = usable_preprocessors(studio.settings.folders)
     return {
         "models": [
             {
@@ -181,15 +217,16 @@ def _lists(studio: Studio) -> dict[str, Any]:
                 "resolution": _knob(module.resolution) if module.resolution else None,
                 "knobs": [_knob(knob) for knob in module.knobs],
             }
-            for module in names.PREPROCESSORS
+            for module in usable
         ],
         "types": [
-            {"name": name, "zh": TYPE_TEXTS[name], "module": names.usual_for(name).name}
+            {"name": name, "zh": TYPE_TEXTS[name], "module": names.usual_for(name, usable).name}
             for name in (names.ALL, *names.CONTROL_TYPES)
         ],
         "lacking": [
-            {"name": name, "type": kind, "file": file}
-            for name, (kind, file) in names.NEED_WEIGHTS.items()
+            {"name": one.name, "type": one.types[0], "file": WANTED[one.name].file,
+             "source": WANTED[one.name].source}
+            for one in names.PREPROCESSORS if one not in usable
         ],
     }  # fmt: skip
 

@@ -20,10 +20,13 @@ CONTROL_TEXTS: dict[str, tuple[str, str]] = {
     "ctl_clear": ("Remove", "移除"),
     "ctl_type": ("Control type", "控制类型"),
     "ctl_module": ("Preprocessor", "预处理器"),
-    "ctl_needs": (
-        "{name}: needs {file}, which is not run here",
-        "{name}：需要 {file}，本程序暂不运行",
+    "ctl_needs": ("{name}: needs {file}", "{name}：需要 {file}"),
+    "ctl_needs_where": (
+        "Into models/ControlNetPreprocessor, then refresh:",
+        "放入 models/ControlNetPreprocessor 后点刷新：",
     ),
+    "ctl_making_map": ("A ControlNet's map", "ControlNet 预处理"),
+    "ctl_waits": ("Waiting for its turn …", "正在排队处理……"),
     "ctl_model": ("Model", "模型"),
     "ctl_no_model": ("None", "无"),
     "ctl_no_models": (

@@ -20,6 +20,7 @@ from webui.params import (
     FindFaces,
     ImageToImage,
     Interrogate,
+    MakeMap,
     Plot,
     Repairs,
     RestoreVideo,
@@ -291,6 +292,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
         return say("captioning", language, count=len(params.pictures))
     if isinstance(params, Interrogate):
         return say("interrogating", language)
+    if isinstance(params, MakeMap):
+        return say("ctl_making_map", language)
     if isinstance(params, ExtensionJob):
         return f"{params.extension} · {params.task}"[:TITLE_CHARACTERS]
     if isinstance(params, TrainLora):
@@ -314,6 +317,8 @@ def _facts(studio: Studio, job: Job, language: str, is_own: bool) -> str:
         return say("tab_models", language)
     if isinstance(params, Describing):
         return params.describer
+    if isinstance(params, MakeMap):
+        return params.unit.module
     if isinstance(params, ExtensionJob):
         return params.extension
     if isinstance(params, FindFaces | TrainLora):

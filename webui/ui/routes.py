@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import ExifTags, Image
 
+from webui.access import note_person
 from webui.content_disposition import content_disposition
 from webui.errors import JobNotFoundError, LibraryError, WebUIError
 from webui.pictures import load_upright, open_image
@@ -73,6 +74,7 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
         person = visitors.of(request)
         if person is None:
             raise HTTPException(401, "Not authenticated")
+        note_person(request.scope, person)
         if person.is_guest and not is_for_guests(route.endpoint):
             raise HTTPException(403, say("owner_only", language_of(request)))
         return person.name
@@ -156,7 +158,9 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
     router.include_router(make_store_routes(studio))
     router.include_router(make_extension_routes(studio))
     router.include_router(make_a1111_routes(studio))
-    router.include_router(make_control_routes(studio))
+    router.include_router(
+        make_control_routes(studio, login, lambda job, user: _find_job(studio, job, user))
+    )
     router.include_router(make_words_routes(studio))
     router.include_router(make_presets_routes(studio))
     router.include_router(make_card_routes(studio, painted))
