@@ -212,6 +212,7 @@ def test_every_wish_of_a_request_is_followed_or_told_or_refused(kind: type[Paint
         "kind", "prompt", "negative_prompt", "styles", "checkpoint", "width", "height", "steps",
         "cfg_scale", "batch_size", "batch_count", "seed", "randn_source", "restore_faces",
         "output", "user", "init_images", "resize_mode", "denoising_strength", "background", "drawn",
+        "no_half",
         "extensions",  # they join before the job and at its pictures, docs/extensions.md
     }  # fmt: skip
     with_others = {"subseed", "disable_extra_networks"}  # nothing to do by themselves

@@ -289,3 +289,14 @@ def test_networks_beside_count_and_go_after_idle_models_and_before_those_at_work
     models.memory.settle()
     assert models.has(files(starter_checkpoint)) and shelf.bytes().device == 1 << 20
     assert two == 2 * present + (2 << 20)
+
+
+def test_model_when_a_job_wants_no_half_is_another_one_in_float32(starter_checkpoint: Path) -> None:
+    half = torch.bfloat16
+    models = LoadedModels(ModelPlan(CPU, half, half))
+    wanted = files(starter_checkpoint)
+    for no_half, dtype in ((False, half), (True, torch.float32), (False, half)):
+        models.begin([wanted], {}, no_half=no_half)
+        unet = models.get(wanted).unet
+        assert next(unet.parameters()).dtype is dtype
+    assert len(models.memory.values("checkpoint")) == 2

@@ -306,6 +306,22 @@ def test_checkpoint_when_loaded_before_a_job_is_not_loaded_by_it(
     assert "loading" not in [m["stage"] for m in heard.of("progress")]
 
 
+def test_picture_when_no_half_is_wished_is_calculated_in_float32(
+    painter: Painter, heard: Heard, starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    begin = painter.models.begin
+
+    def noted(*args: Any, no_half: bool, **options: Any) -> None:
+        asked.append(no_half)
+        begin(*args, no_half=no_half, **options)
+
+    monkeypatch.setattr(painter.models, "begin", noted)
+    for no_half in (True, False):
+        run(painter, heard, starter_checkpoint, {"enabled": False}, no_half=no_half, steps=1)
+    assert asked == [True, False]
+
+
 def test_weights_when_stored_small_make_a_picture_that_is_close_and_says_so(
     painter: Painter, heard: Heard, starter_checkpoint: Path
 ) -> None:

@@ -12,9 +12,11 @@ from tests.ui.conftest import Served, wait_until
 from webui import errors
 from webui.errors import JobError, WebUIError
 from webui.params import AnyParams, Extras, Hires, ImageToImage, TextToImage, build
+from webui.params.painting import DrawnTexts
 from webui.services import remedies
+from webui.services.remedies import Ground
 from webui.services.resolve import TextToImageRequest
-from webui.ui import failures, results
+from webui.ui import cards, failures, results
 from webui.ui.cards import warnings_list
 from webui.ui.help_texts import HELP_TEXTS
 from webui.ui.session import Visitor
@@ -69,7 +71,23 @@ def test_every_way_of_the_table_is_known_to_the_page_and_belongs_to_an_error() -
 def test_only_what_changes_the_request_is_offered(
     code: str, params: AnyParams | None, ways: tuple[str, ...]
 ) -> None:
-    assert tuple(remedies.offered(code, params)) == ways
+    assert tuple(remedies.offered(code, params, Ground())) == ways
+
+
+@pytest.mark.parametrize(
+    ("code", "ground", "ways"),
+    [
+        ("broken_values", Ground(is_half=True), ("in_float32", "own_vae")),
+        ("broken_values", Ground(is_half=True, is_basic=True), ("in_float32",)),
+        ("model_too_large", Ground(is_basic=True), ()),
+        ("device_memory", Ground(is_basic=True), ("smaller",)),
+    ],
+)
+def test_only_what_changes_something_where_it_is_painted_is_offered(
+    code: str, ground: Ground, ways: tuple[str, ...]
+) -> None:
+    assert tuple(remedies.offered(code, PLAIN, ground)) == ways
+    assert "in_float32" not in remedies.offered(code, but(no_half=True), ground)
 
 
 def test_a_way_changes_that_alone() -> None:
@@ -78,12 +96,29 @@ def test_a_way_changes_that_alone() -> None:
     alone = remedies.apply(but(batch_size=3, batch_count=2), "one_by_one")
     assert alone == but(batch_size=1, batch_count=6)
     assert remedies.apply(but(prompt="a fox <lora:x:1>"), "without_networks") == PLAIN
+    assert remedies.apply(PLAIN, "in_float32") == but(no_half=True)
+
+
+def test_without_networks_means_every_text_of_the_request() -> None:
+    """Each picture's own prompt and those of the second pass, which are what is painted."""
+    mention = " <lora:x:1>"
+    drawn = DrawnTexts(template="{a|b}" + mention, prompts=("a" + mention, "b"))
+    hires = Hires(scale=2, prompt="sharp" + mention)
+    params = but(prompt="a" + mention, negative_prompt="bad" + mention, drawn=drawn, hires=hires)
+    plain = remedies.apply(params, "without_networks")
+    assert "<lora" not in plain.to_json()
+    assert isinstance(plain, TextToImage) and plain.drawn and plain.drawn.prompts == ("a", "b")
 
 
 @pytest.mark.parametrize("way", ["nonsense", "own_vae"])
 def test_what_is_no_way_is_refused(way: str) -> None:
     with pytest.raises(JobError, match="cannot be asked for"):
         remedies.apply(but(vae="None"), way)
+
+
+@pytest.mark.parametrize("code", ["params", "prompt_syntax"])
+def test_refused_values_are_not_offered_again(code: str) -> None:
+    assert not cards.can_retry({"code": code}) and cards.can_retry({"code": "job"})
 
 
 # How they are shown
@@ -128,6 +163,18 @@ def test_a_card_leads_to_where_something_can_be_done(
     job = ended(studio, studio.submit(wish, client="you").id)
     error = {"code": code, "message": "m", "hint": "h", "details": details}
     assert told in failures._help(studio, job, error, "en")
+
+
+def test_float32_is_offered_where_the_model_process_calculates_in_half_precision(
+    studio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = TextToImageRequest(prompt="a fox", width=64, height=64, steps=2)
+    job = ended(studio, studio.submit(wish, client="he").id)
+    error = {"code": "broken_values", "message": "m", "hint": "h"}
+    for dtype, is_offered in (("float16", True), ("float32", False)):
+        monkeypatch.setattr(studio, "worker_facts", {"dtype": dtype})
+        shown = failures._help(studio, job, error, "zh")
+        assert ('data-way="in_float32">用 float32 全精度绘制<' in shown) is is_offered
 
 
 def test_the_note_of_a_lora_that_was_left_out_has_a_button() -> None:

@@ -134,6 +134,7 @@ class LoadedModels:
         """What each checkpoint needed when memory was short; outlives the model."""
         self.memory = ModelMemory(self._budget({}), _machine(plan.device))
         self._small_rule = SmallRule()
+        self._dtype = plan.dtype
         self._small: dict[Path, SmallWeights | None] = {}
         self._marks: dict[Path, FileMark] = {}
         """Of the present job's files, as they were when it began."""
@@ -146,12 +147,19 @@ class LoadedModels:
         limits: Mapping[str, Any],
         small: SmallRule = SmallRule(),
         controlnets: Iterable[Path] = (),
+        *,
+        no_half: bool = False,
     ) -> None:
-        """A job begins that works with these; ``limits`` as for ``_budget``."""
+        """A job begins that works with these; ``limits`` as for ``_budget``.
+
+        Args:
+            no_half: It wants all but the VAE in float32, whatever the plan says.
+        """
         self.memory.budget = self._budget(limits)
+        self._dtype = torch.float32 if no_half else self._plan.dtype
         self._small_rule, self._small, self._marks = small, {}, {}
         needed = [key(f) for f in files for key in (self.checkpoint_key, self.vae_key)]
-        self._controlnets = tuple(Key(CONTROLNET, self._mark(path)) for path in controlnets)
+        self._controlnets = tuple(map(self.controlnet_key, controlnets))
         self._let_go_of_useless()
         if self._beside is not None:
             self.memory.put(BESIDE, Kept(None, (self._beside,), lambda: True))
@@ -166,12 +174,17 @@ class LoadedModels:
 
     def checkpoint_key(self, files: Files) -> Key:
         """Tells a checkpoint's networks from others; its VAE has a key of its own."""
-        return Key(CHECKPOINT, (self._mark(_paths(files)[0]), self.small_weights(files)))
+        mark, small = self._mark(_paths(files)[0]), self.small_weights(files)
+        return Key(CHECKPOINT, (mark, self._dtype, small))
 
     def vae_key(self, files: Files) -> Key:
         """Tells the VAE from others: by its own file, or by the checkpoint it is inside."""
         path, chosen = _paths(files)
         return Key(VAE, self._mark(chosen or path))
+
+    def controlnet_key(self, path: Path) -> Key:
+        """Tells a ControlNet from others."""
+        return Key(CONTROLNET, (self._mark(path), self._dtype))
 
     def _mark(self, path: Path) -> FileMark:
         if path not in self._marks:
@@ -232,7 +245,7 @@ class LoadedModels:
 
     def has_controlnet(self, path: Path) -> bool:
         """Whether nothing of it needs to be read."""
-        return Key(CONTROLNET, self._mark(path)) in self.memory
+        return self.controlnet_key(path) in self.memory
 
     def controlnet(self, path: Path, *, waits: bool) -> LoadedControlNet:
         """A ControlNet.
@@ -242,15 +255,15 @@ class LoadedModels:
         Raises:
             CheckpointError, DeviceMemoryError: It cannot be loaded.
         """
-        plan, key = self._plan, Key(CONTROLNET, self._mark(path))
+        plan, key, dtype = self._plan, self.controlnet_key(path), self._dtype
         is_aside = plan.device.type != "cpu" and (waits or plan.lowvram)
 
         def load() -> Kept:
             home = torch.device("cpu") if is_aside else plan.device
-            loaded = load_controlnet(path, device=home, dtype=plan.dtype)
+            loaded = load_controlnet(path, device=home, dtype=dtype)
             return Kept(loaded, (NetworkPart(loaded.network, plan.device),))
 
-        size = 0 if key in self.memory else controlnet_bytes(path, plan.dtype)
+        size = 0 if key in self.memory else controlnet_bytes(path, dtype)
         expected = Bytes(ram=size) if is_aside else Bytes(device=size)
         loaded: LoadedControlNet = self.memory.get(key, load, expected)
         if is_aside:
@@ -290,7 +303,7 @@ class LoadedModels:
             model = load_checkpoint(
                 path,
                 device=self._plan.device,
-                dtype=self._plan.dtype,
+                dtype=self._dtype,
                 vae_dtype=self._plan.vae_dtype,
                 vae_path=vae,
                 vae=self.memory.get(known) if known in self.memory else None,
@@ -317,7 +330,7 @@ class LoadedModels:
                 model,
                 path,
                 device=device,
-                dtype=self._plan.dtype,
+                dtype=self._dtype,
                 home=home,
                 free_bytes=available_bytes(home),
             )
@@ -327,7 +340,7 @@ class LoadedModels:
             return Kept(loaded, tuple(NetworkPart(n, device) for n in loaded.parts.values()))
 
         self.memory.use(key)
-        width = pipeline_dtype(device, self._plan.dtype).itemsize
+        width = pipeline_dtype(device, self._dtype).itemsize
         size = 0 if key in self.memory else width * sum(estimate_elements(model).values())
         return self.memory.get(key, load, Bytes(ram=size) if self._is_aside else Bytes(device=size))
 
@@ -338,7 +351,7 @@ class LoadedModels:
 
     def _expected(self, path: Path, *, has_small_unet: bool) -> Bytes:
         size = estimate_bytes(
-            path, self._plan.dtype, self._plan.vae_dtype, has_small_unet=has_small_unet
+            path, self._dtype, self._plan.vae_dtype, has_small_unet=has_small_unet
         )
         return Bytes(ram=size) if self._plan.lowvram else Bytes(device=size)
 
@@ -371,9 +384,9 @@ class LoadedModels:
 def _mark_in(key: Key) -> FileMark | None:
     """The file that a checkpoint, a VAE or a ControlNet was read from."""
     what: Any = key.what
-    if key.kind == CHECKPOINT:
+    if key.kind in (CHECKPOINT, CONTROLNET):
         return what[0]
-    return what if key.kind in (VAE, CONTROLNET) else None
+    return what if key.kind == VAE else None
 
 
 def _paths(files: Files) -> tuple[Path, Path | None]:

@@ -27,9 +27,13 @@ from webui.pipelines.tiled_vae import decode_in_tiles, encode_in_tiles
 
 logger = logging.getLogger(__name__)
 NAN_HINT = (
-    "Start with --no-half, or choose another checkpoint or VAE: this one may be damaged. "
-    "Very high CFG scales and very high weights in the prompt, those of LoRAs above all, can cause "
-    "it too."
+    "Choose another checkpoint or VAE: this one may be damaged. Very high CFG scales and very high "
+    "weights in the prompt, those of LoRAs above all, can cause it too."
+)
+HALF_NAN_HINT = (
+    "Paint it in float32 (--no-half makes that the rule), or choose another checkpoint or VAE: "
+    "this one may be damaged. Very high CFG scales and very high weights in the prompt, those of "
+    "LoRAs above all, can cause it too."
 )
 NAN_WARNING = (
     "The VAE produced broken values in half precision and was run again in float32. "
@@ -108,7 +112,8 @@ def decode(
     """
     if not bool(torch.isfinite(latents).all()):
         raise BrokenValuesError(
-            "The network produced broken values (NaN) instead of a picture.", NAN_HINT
+            "The network produced broken values (NaN) instead of a picture.",
+            NAN_HINT if model.dtype == torch.float32 else HALF_NAN_HINT,
         )
     work = work or VaeWork(warn)
     images: list[Image.Image] = []
@@ -128,15 +133,14 @@ def _decode_one(model: LoadedModel, latents: Tensor, work: VaeWork) -> Tensor:
     def decoded() -> Tensor:
         return _decoded(model, scaled.to(model.vae.dtype), work)
 
-    return _finite(model, decoded, work, "a picture").float()  # (1, 3, H, W), -1 … 1
+    return _finite(model, decoded, work).float()  # (1, 3, H, W), -1 … 1
 
 
-def _finite(model: LoadedModel, run: Callable[[], Tensor], work: VaeWork, what: str) -> Tensor:
+def _finite(model: LoadedModel, run: Callable[[], Tensor], work: VaeWork) -> Tensor:
     """What the VAE makes of something, in float32 from now on when half precision breaks it.
 
     Args:
         run: Uses the VAE in the number format it has by then.
-        what: Was wanted, in words.
     Raises:
         BrokenValuesError: It is broken in float32, too.
     """
@@ -147,9 +151,7 @@ def _finite(model: LoadedModel, run: Callable[[], Tensor], work: VaeWork, what: 
         vae.to(dtype=torch.float32)
         result = run()
     if not bool(torch.isfinite(result).all()):
-        raise BrokenValuesError(
-            f"The VAE produced broken values (NaN) instead of {what}.", NAN_HINT
-        )
+        raise BrokenValuesError("The VAE produced broken values (NaN), in float32 too.", NAN_HINT)
     return result
 
 
@@ -241,7 +243,7 @@ def encode_pixels(model: LoadedModel, pixels: Tensor, work: VaeWork | None = Non
         return _encoded(model, pixels.to(model.device, model.vae.dtype), work)
 
     with torch.inference_mode(), on_device(model.vae, model.device):
-        return _finite(model, encoded, work, "latents").float() * model.scaling_factor
+        return _finite(model, encoded, work).float() * model.scaling_factor
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from webui.errors import (
@@ -28,6 +29,19 @@ CALM_CFG = 7.0
 BY_ITSELF = "None"
 """The VAE that lies in the checkpoint."""
 _NOT_APPLIED = re.compile(r"<lora:([^>]*)> was not applied: ")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a request is painted on.
+
+    Attributes:
+        is_half: Networks calculate in half precision there.
+        is_basic: A pipeline of diffusers paints it, which follows the plain wishes alone.
+    """
+
+    is_half: bool = False
+    is_basic: bool = False
 
 
 def _smaller(params: Painting) -> dict[str, Any]:
@@ -60,8 +74,30 @@ def _calmer(params: Painting) -> dict[str, Any]:
 
 
 def _without_networks(params: Painting) -> dict[str, Any]:
-    text, found = cut_networks(params.prompt)
-    return {"prompt": text.strip()} if found else {}
+    """No networks in any of its texts, those of single pictures and of a second pass included."""
+    values: dict[str, Any] = {name: _plain(getattr(params, name)) for name in _TEXTS}
+    if params.drawn is not None:
+        drawn = {name: _plain(value) for name, value in params.drawn}
+        values["drawn"] = params.drawn.model_copy(update=drawn)
+    if isinstance(params, TextToImage) and params.hires is not None:
+        texts = {name: _plain(getattr(params.hires, name)) for name in _TEXTS}
+        values["hires"] = params.hires.model_copy(update=texts)
+    return values
+
+
+_TEXTS = ("prompt", "negative_prompt")
+
+
+def _plain(texts: Any) -> Any:
+    """A text, or several, without what asks for networks; itself where nothing does."""
+    if isinstance(texts, tuple):
+        return tuple(map(_plain, texts))
+    text, found = cut_networks(texts)
+    return text.strip() if found else texts
+
+
+def _in_float32(_params: Painting) -> dict[str, Any]:
+    return {"no_half": True}
 
 
 _WAYS: dict[str, Callable[[Painting], dict[str, Any]]] = {
@@ -72,24 +108,32 @@ _WAYS: dict[str, Callable[[Painting], dict[str, Any]]] = {
     "own_vae": _own_vae,
     "calmer": _calmer,
     "without_networks": _without_networks,
+    "in_float32": _in_float32,
 }
 _AFTER: dict[str, tuple[str, ...]] = {
     DeviceMemoryError.code: ("one_by_one", "in_tiles", "smaller"),
     ModelTooLargeError.code: ("one_byte",),
-    BrokenValuesError.code: ("own_vae", "without_networks", "calmer"),
+    BrokenValuesError.code: ("in_float32", "own_vae", "without_networks", "calmer"),
     ModelProcessError.code: ("smaller",),
 }
+_NOT_BASIC = ("in_tiles", "one_byte", "own_vae", "without_networks")
+"""Ways that change nothing about what a pipeline of diffusers does."""
 
 
-def offered(code: str, params: AnyParams | None) -> Sequence[str]:
+def offered(code: str, params: AnyParams | None, ground: Ground) -> Sequence[str]:
     """The ways that may help after an error of this code, the gentlest first.
 
     Args:
         params: What had been asked for; None when it cannot be read any more.
+        ground: What it would be painted on now.
     """
     if not isinstance(params, Painting):
         return ()
-    return tuple(way for way in _AFTER.get(code, ()) if _changed(params, way) is not None)
+    useless: set[str] = set(_NOT_BASIC) if ground.is_basic else set()
+    if not ground.is_half:
+        useless.add("in_float32")
+    ways = (way for way in _AFTER.get(code, ()) if way not in useless)
+    return tuple(way for way in ways if _changed(params, way) is not None)
 
 
 def apply(params: AnyParams, way: str) -> AnyParams:

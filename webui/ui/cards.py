@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webui.errors import ParamsError, PromptSyntaxError
 from webui.jobs.live import LiveJob
 from webui.services.remedies import left_out_lora
 from webui.ui.said import failure_in_language, in_language
@@ -208,7 +209,8 @@ def failure_card(error: dict[str, Any], job_id: int, language: str, help_: str =
 
 def can_retry(error: dict[str, Any]) -> bool:
     """False where the values themselves were refused: the same ones would be refused again."""
-    return not str(error.get("code", "")).startswith("params")
+    code = str(error.get("code", ""))
+    return not code.startswith((ParamsError.code, PromptSyntaxError.code))
 
 
 def stopped_card(language: str) -> str:

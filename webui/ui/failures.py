@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from webui.params import AnyParams
     from webui.studio import Studio
 
+HALVES = ("float16", "bfloat16")
 PLACES = {
     CheckpointNotFoundError.code: "models",
     ModelTooLargeError.code: "models",
@@ -42,13 +43,15 @@ def card(studio: Studio, job: Job, language: str) -> str:
 
 def _help(studio: Studio, job: Job, error: dict[str, Any], language: str) -> str:
     code = str(error.get("code", ""))
-    ways = remedies.offered(code, _params_of(studio, job))
+    params = _params_of(studio, job)
+    ways = remedies.offered(code, params, _ground(studio, params))
     buttons = "".join(
         cards.action("remedy", say(f"help_{way}", language), job=job.id, way=way) for way in ways
     )
+    fact = ""
     if not is_guest(job.user):
         buttons += _place(code, error, language)
-    fact = _free(studio, language) if code == DiskFullError.code else ""
+        fact = _free(studio, language) if code == DiskFullError.code else ""
     return fact + (f'<div class="dq-chips dq-help">{buttons}</div>' if buttons else "")
 
 
@@ -71,6 +74,18 @@ def _free(studio: Studio, language: str) -> str:
     except OSError:
         return ""
     return f"<p>{cards.esc(say('help_free', language, free=in_bytes(free)))}</p>"
+
+
+def _ground(studio: Studio, params: AnyParams | None) -> remedies.Ground:
+    """What the job would be painted on if it was asked for now."""
+    is_basic = False
+    if isinstance(params, remedies.Painting):
+        try:
+            record = studio.catalog.find_checkpoint(params.checkpoint)
+            is_basic = studio.catalog.inspected(record).has_basic_support
+        except WebUIError:  # it is gone
+            pass
+    return remedies.Ground(is_half=studio.worker_facts.get("dtype") in HALVES, is_basic=is_basic)
 
 
 def _params_of(studio: Studio, job: Job) -> AnyParams | None:

@@ -11,6 +11,7 @@ HELP_TEXTS: dict[str, tuple[str, str]] = {
     "help_one_byte": ("Store the network in one byte per weight", "以每个权重一字节存储网络"),
     "help_own_vae": ("With the checkpoint’s own VAE", "使用模型自带的 VAE"),
     "help_without_networks": ("Without LoRAs", "不用 LoRA"),
+    "help_in_float32": ("Paint it in float32", "用 float32 全精度绘制"),
     "help_calmer": ("With CFG scale 7", "将 CFG 设为 7"),
     "help_to_models": ("Open Models", "打开“模型”页"),
     "help_to_gallery": ("Open the gallery to delete pictures", "打开图库以删除图片"),
