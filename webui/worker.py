@@ -145,6 +145,8 @@ def _answer(message: dict[str, Any], painter: Any) -> dict[str, Any]:
             return {}
         if message["type"] == "memory":
             return painter.memory()
+        if message["type"] == "speed":
+            return painter.speed()
         return {"error": f"unknown message {message['type']!r}"}
     except Exception as err:  # fence: a question must not end the process
         logger.exception("A question could not be answered.")

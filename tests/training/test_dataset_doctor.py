@@ -174,3 +174,6 @@ def test_time_when_something_is_known_then_trainings_tell_more_than_pictures(
     guess = guess_time(work, [*pictures, PastWork(work / 2, 20.0, is_training=True)])
     assert guess.source == "trainings" and guess.seconds == pytest.approx(40)
     assert guess_time(work, ()).source == ""
+    rough = guess_time(work, (), rough_rate=20 / work)
+    assert rough.source == "device" and (rough.low, rough.high) == pytest.approx((10, 60))
+    assert guess_time(work, pictures, rough_rate=20 / work).source == "pictures"

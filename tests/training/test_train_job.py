@@ -63,6 +63,9 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
     real_studio: Studio, starter_checkpoint: Path, pictures: Path
 ) -> None:
     wish = options(starter_checkpoint, pictures, max_train_epochs=12)
+    until(lambda: real_studio.supervisor.worker_state == "ready")
+    fresh = foresee(real_studio, TrainingOptions(**wish)).estimate
+    assert fresh is not None and fresh.time.source == "device", "nothing was done here yet"
     job = real_studio.submit(TrainLora(options=TrainingOptions(**wish)))
 
     def told() -> Any:

@@ -94,8 +94,13 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     ),
     "plan_time_unknown": ("time: known after the first steps", "时间：开始几步后才知道"),
     "plan_time_unknown_why": (
-        "Nothing was painted or trained here yet that it could be judged by.",
-        "本机还没有出图或训练的记录，无法估计。",
+        "Nothing was painted or trained here yet, and the model process is not free to measure the "
+        "machine. Look again in a moment.",
+        "本机还没有出图或训练的记录，模型进程也暂时没空测速。请稍后再看。",
+    ),
+    "plan_from_device": (
+        "a short measurement of this machine; very rough until something was trained here",
+        "本机的快速测速；在本机训练过之前非常粗略",
     ),
     "plan_from_trainings": ("earlier trainings here", "本机以往的训练"),
     "plan_from_pictures": (

@@ -134,10 +134,9 @@ def _time(guess: TimeGuess, language: str) -> str:
 def _time_range(guess: TimeGuess, language: str) -> str:
     if not guess.source:
         return say("plan_time_unknown_why", language)
-    source = "plan_from_trainings" if guess.source == "trainings" else "plan_from_pictures"
     return say(
         "plan_time_range", language, low=time_text(guess.low, language),
-        high=time_text(guess.high, language), source=say(source, language),
+        high=time_text(guess.high, language), source=say(f"plan_from_{guess.source}", language),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.checkpoints.headers import read_header
 from webui.checkpoints.sidecars import write_notes, write_preview
-from webui.errors import CheckpointError, LibraryError, ParamsError, WebUIError
+from webui.errors import CheckpointError, JobError, LibraryError, ParamsError, WebUIError
 from webui.params import TextToImage, TrainingOptions, TrainLora
 from webui.pictures import encode, load_upright
 from webui.services.training.jobs import default_folder, states_folder
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 KIND = "train-lora"
 LOOKED_BACK_AT = 12
 """Finished jobs of each kind from which time is foretold."""
+SPEED_SECONDS = 5.0
+"""So long a page waits for the device to be measured; what comes later is there the next time."""
 TRAINABLE = ("sd1", "sd2", "sdxl")
 FEWEST_STEPS = 400
 PREVIEW_SIDE = 512
@@ -73,7 +75,9 @@ def foresee(studio: Studio, options: TrainingOptions) -> Foresight:
     if record is None or size is None:
         return Foresight(plan, None)
     device = device_of(studio)
-    found = estimate(options, plan, size, family, device, past_work(studio))
+    past = past_work(studio)
+    speed = 0.0 if past else speed_of(studio)
+    found = estimate(options, plan, size, family, device, past, speed)
     return Foresight(plan, found, record.name, str(studio.worker_facts.get("device_name", device)))
 
 
@@ -81,6 +85,18 @@ def device_of(studio: Studio) -> str:
     """What trainings run on: ``cpu``, ``cuda`` …"""
     device = str(studio.worker_facts.get("device", studio.settings.device or "cpu"))
     return device.partition(":")[0]
+
+
+def speed_of(studio: Studio) -> float:
+    """Floating-point operations a second of the device; 0 while the model process is not there or
+    at work. The first time it is measured, which takes a second or a few."""
+    if studio.supervisor.worker_state != "ready":
+        return 0.0
+    try:
+        reply = studio.supervisor.request({"type": "speed"}, SPEED_SECONDS)
+    except JobError:
+        return 0.0
+    return float(reply.get("flops") or 0)
 
 
 def checkpoint_of(studio: Studio, options: TrainingOptions) -> Record | None:
