@@ -25,6 +25,19 @@ def test_brake_when_time_goes_by_lets_go() -> None:
     assert brake.wait_seconds("a") == 0
 
 
+def test_brake_when_one_was_right_forgives_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right password takes back its own note, never a stranger's guess."""
+    monkeypatch.setattr(brake_module, "MAX_TOTAL_FAILURES", 12)
+    brake = Brake(clock=lambda: 1000.0)
+    for number in range(12):
+        brake.note_failure(f"10.0.0.{number}")
+    assert brake.wait_seconds("b") == 2
+    brake.note_failure("home")
+    brake.forgive("home")
+
+    assert brake.wait_seconds("b") == 2
+
+
 def test_brake_when_peers_are_many_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brake_module, "MAX_PEERS", 3)
     brake = Brake()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ from webui.roles import guest_name, is_guest
 from webui.settings import MADE_GUEST, Settings
 
 SESSION_SECONDS = 14 * 86400.0
-MAX_SESSIONS = 10_000
+MAX_SESSIONS = 1000
+"""Of one login, so that nobody's many sessions end another's."""
 MAX_REMEMBERED = 1000
 
 
@@ -62,8 +64,17 @@ class Logins:
         return name in self._guests
 
 
+TUNNEL = "tunnel"
+"""Stands for the address of everybody who comes in through the public tunnel."""
+IPV6_HOME_BITS = 64
+"""So many first bits of an IPv6 address are one household's, which may use all others as it likes
+(RFC 6177)."""
+_PERSON = "danqing_person"
+
+
 @dataclass(frozen=True)
 class _Session:
+    login: str
     person: Person
     ends_at: float
 
@@ -110,6 +121,14 @@ class Access:
         """True when the API wants one."""
         return self._asks_api_here or self.is_shared(server_port)
 
+    def peer(self, scope: Mapping[str, Any]) -> str:
+        """Whose wrong passwords a request's are counted with, by its ASGI scope: who guesses
+        through the tunnel keeps nobody waiting who sits at this machine."""
+        if self.is_shared(server_port(scope)):
+            return TUNNEL
+        client = scope.get("client")
+        return _household(client[0]) if client else ""
+
     # Sessions of the page
 
     def begin_session(self, login: str) -> str:
@@ -122,9 +141,10 @@ class Access:
         if self.page.is_guest(login):
             own = secrets.token_hex(4) if login == MADE_GUEST else ""
             person = Person(guest_name(login, own))
-        self._sessions[_digest(token)] = _Session(person, self._clock() + SESSION_SECONDS)
-        while len(self._sessions) > MAX_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
+        self._sessions[_digest(token)] = _Session(login, person, self._clock() + SESSION_SECONDS)
+        own = [key for key, session in self._sessions.items() if session.login == login]
+        for key in own[:-MAX_SESSIONS]:
+            del self._sessions[key]
         return token
 
     def person(self, token: str | None, server_port: int | None) -> Person | None:
@@ -167,6 +187,29 @@ def server_port(scope: Mapping[str, Any]) -> int | None:
     """The port of ours at which a request came in, by its ASGI scope."""
     server = scope.get("server")
     return server[1] if server else None
+
+
+def note_person(scope: MutableMapping[str, Any], person: Person) -> None:
+    """Keep with a request who asks; its limits and the sentences of its answer go by that."""
+    scope[_PERSON] = person
+
+
+def person_of(scope: Mapping[str, Any]) -> Person:
+    """Who asks; the local person where nobody was noted."""
+    return scope.get(_PERSON, LOCAL)
+
+
+def _household(host: str) -> str:
+    """An address, or the part of it that one household shares."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(address, ipaddress.IPv6Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), IPV6_HOME_BITS), strict=False))
 
 
 def _digest(token: str) -> bytes:

@@ -20,7 +20,8 @@ class Brake:
 
     After ``MAX_FAILURES`` of one peer within ``WINDOW_SECONDS`` every further one costs it
     ``WAIT_SECONDS``. After ``MAX_TOTAL_FAILURES`` of all peers, whoever they are, there is one
-    guess in ``TOTAL_WAIT_SECONDS``: many addresses are no way around.
+    guess in ``TOTAL_WAIT_SECONDS``: many addresses are no way around. It does not hold for a peer
+    that has been right before, lest strangers lock out those who live here.
 
     Args:
         clock: Seconds that only grow.
@@ -29,18 +30,21 @@ class Brake:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: dict[str, deque[float]] = {}
-        self._total: deque[float] = deque(maxlen=MAX_TOTAL_FAILURES)
+        self._total: deque[float] = deque(maxlen=2 * MAX_TOTAL_FAILURES)
+        self._known: dict[str, None] = {}
 
     def wait_seconds(self, peer: str) -> int:
         """Whole seconds until the peer may try again; 0 = now."""
         own = self._wait(self._failures.get(peer), MAX_FAILURES, WAIT_SECONDS)
+        if peer in self._known:
+            return own
         return max(own, self._wait(self._total, MAX_TOTAL_FAILURES, TOTAL_WAIT_SECONDS))
 
     def _wait(self, recent: deque[float] | None, most: int, wait_seconds: float) -> int:
         if recent is None or len(recent) < most:
             return 0
         now = self._clock()
-        if recent[0] < now - WINDOW_SECONDS:
+        if recent[-most] < now - WINDOW_SECONDS:
             return 0
         return max(0, math.ceil(recent[-1] + wait_seconds - now))
 
@@ -48,9 +52,10 @@ class Brake:
         """Remember a wrong password; the peer not wrong for longest is dropped.
 
         A password is noted as wrong before it is looked at, so that many guesses at once are
-        counted, too; ``forgive`` takes that back.
+        counted, too; ``forgive`` takes that back. Twice as many are kept as count, so that what is
+        taken back has not pushed out one that stays.
         """
-        recent = self._failures.pop(peer, None) or deque(maxlen=MAX_FAILURES)
+        recent = self._failures.pop(peer, None) or deque(maxlen=2 * MAX_FAILURES)
         recent.append(self._clock())
         self._failures[peer] = recent
         self._total.append(recent[-1])
@@ -66,3 +71,6 @@ class Brake:
             self._failures.pop(peer, None)
         if self._total:
             self._total.pop()
+        self._known[peer] = None
+        while len(self._known) > MAX_PEERS:
+            del self._known[next(iter(self._known))]

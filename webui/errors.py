@@ -8,7 +8,8 @@
     │   ├─ CheckpointNotFoundError 404
     │   ├─ UnknownArchitectureError   closest guesses
     │   └─ UnsafeCheckpointError      refused pickle
-    ├─ DownloadError              url
+    ├─ DownloadError 502          url
+    │   └─ DownloadNotFoundError 404
     ├─ DeviceMemoryError 507      needed_bytes, free_bytes
     │   └─ ModelTooLargeError         not the picture: the model itself
     ├─ JobError
@@ -21,6 +22,8 @@
     ├─ TrainingError
     │   └─ DatasetError               file
     └─ LibraryError               pictures that cannot be written or read
+        ├─ PictureError 422           no picture, a damaged one, or too large
+        ├─ PictureNotFoundError 404
         └─ DiskFullError              there is no room for them
 
 Message grammar: what was wanted, what was found; the hint says what to do.
@@ -122,6 +125,13 @@ class DownloadError(WebUIError):
     http_status = 502
 
 
+class DownloadNotFoundError(DownloadError):
+    """No download has that number."""
+
+    code = "download_not_found"
+    http_status = 404
+
+
 class DeviceMemoryError(WebUIError):
     """The device has too little memory (``needed_bytes``, ``free_bytes`` where known)."""
 
@@ -195,6 +205,20 @@ class LibraryError(WebUIError):
     """A picture cannot be written or read (``path``)."""
 
     code = "library"
+
+
+class PictureError(LibraryError):
+    """A file that is no picture, is damaged, or has too many pixels (``path``)."""
+
+    code = "picture"
+    http_status = 422
+
+
+class PictureNotFoundError(LibraryError):
+    """There is no such picture (any more)."""
+
+    code = "picture_not_found"
+    http_status = 404
 
 
 class DiskFullError(LibraryError):

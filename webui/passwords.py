@@ -34,12 +34,13 @@ def hash_password(password: str) -> str:
 
 
 def is_hashed(text: str) -> bool:
-    """True for a text of ``hash_password``."""
+    """True for a text of ``hash_password``; passwords can be compared with it."""
     try:
-        _parts(text)
-    except ValueError:
+        cost, block, lanes, salt, key = _parts(text)
+        _derive("", salt, cost, block, lanes)
+    except (ValueError, OverflowError):
         return False
-    return True
+    return len(key) == KEY_BYTES
 
 
 def is_right(password: str, hashed: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from webui.errors import LibraryError
+from webui.errors import LibraryError, PictureError
 from webui.infotext import novelai_infotext
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     """Open a picture file, checked for size, nothing decoded yet.
 
     Raises:
-        LibraryError: No picture, or larger than ``MAX_PIXELS``.
+        PictureError: No picture, or larger than ``MAX_PIXELS``.
     """
     path = "" if isinstance(source, bytes) else str(source)
     try:
@@ -198,7 +198,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     except Image.DecompressionBombError as err:
         raise _too_large(path) from err
     except _DAMAGED as err:
-        raise LibraryError(
+        raise PictureError(
             f"A picture was wanted, but {path or 'the data'} cannot be read as one.",
             "Use a PNG, JPEG, WebP, AVIF or GIF file.",
             path=path,
@@ -221,7 +221,7 @@ def load_upright(
         least: Width and height in pixels that are enough: a JPEG may be decoded to an 8th of its
             size, which is quicker and takes less memory.
     Raises:
-        LibraryError: No picture, a damaged or truncated one, or larger than ``MAX_PIXELS``.
+        PictureError: No picture, a damaged or truncated one, or larger than ``MAX_PIXELS``.
     """
     image = open_image(source)
     try:
@@ -234,7 +234,7 @@ def load_upright(
     except Image.DecompressionBombError as err:
         raise _too_large("" if isinstance(source, bytes) else str(source)) from err
     except _DAMAGED as err:
-        raise LibraryError(
+        raise PictureError(
             f"The picture is damaged or cut off: {err}.",
             "Open it in another program and save it again, or use another copy.",
             path="" if isinstance(source, bytes) else str(source),
@@ -269,7 +269,7 @@ def read_infotext(source: Source) -> tuple[str | None, dict[str, str]]:
     Returns:
         The infotext, None when there is none, and what else is stored, by name.
     Raises:
-        LibraryError: No picture, or larger than ``MAX_PIXELS``.
+        PictureError: No picture, or larger than ``MAX_PIXELS``.
     """
     if isinstance(source, Image.Image):
         return _read(source)
@@ -380,8 +380,8 @@ def _novelai(items: dict[str, Any], image: Image.Image) -> str | None:
     return novelai_infotext(description, comment, image.width, image.height)
 
 
-def _too_large(path: str) -> LibraryError:
-    return LibraryError(
+def _too_large(path: str) -> PictureError:
+    return PictureError(
         f"A picture of at most {MAX_PIXELS:,} pixels was wanted, {path or 'this one'} has more.",
         "Make it smaller first.",
         path=path,

@@ -16,7 +16,7 @@ from typing import Any
 
 from webui.command_line import split_flags
 from webui.errors import SettingsError
-from webui.passwords import hash_password, is_hashed, make_password
+from webui.passwords import SCHEME, hash_password, is_hashed, make_password
 from webui.roles import GUEST_MARK
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -140,8 +140,11 @@ class Settings:
 
     @property
     def may_install_extensions(self) -> bool:
-        """Whether the page may install, update and remove extensions, which run as the program."""
-        return self.is_private or bool(self.flags.get("enable_insecure_extension_access"))
+        """Whether the page may install, update and remove extensions, which run as the program:
+        where neither other machines nor pages of other sites can ask for it."""
+        is_alone = not (self.cors_origins or self.cors_origins_regex or self.trusted_proxies)
+        is_told = bool(self.flags.get("enable_insecure_extension_access"))
+        return is_told or (self.is_private and is_alone)
 
     @property
     def asks_here(self) -> bool:
@@ -466,8 +469,24 @@ def _logins(inline: str | None, file: str | None, flag: str) -> tuple[tuple[str,
             raise SettingsError(
                 f"{flag} names {user!r}: {GUEST_MARK} marks guests.", "Choose another user name."
             )
-        pairs.append((user, password if is_hashed(password) else hash_password(password)))
+        pairs.append((user, _hashed(user, password, flag)))
     return tuple(pairs)
+
+
+def _hashed(user: str, password: str, flag: str) -> str:
+    """A password's hash, which may stand in its place.
+
+    Raises:
+        SettingsError: It begins like a hash, and no password could be compared with it.
+    """
+    if not password.startswith(f"{SCHEME}$"):
+        return hash_password(password)
+    if is_hashed(password):
+        return password
+    raise SettingsError(
+        f"{flag} gives {user!r} a hashed password that is not whole.",
+        "Make it again with webui.passwords.hash_password, and copy all of it.",
+    )
 
 
 def is_loopback(host: str) -> bool:

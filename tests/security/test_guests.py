@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +21,10 @@ from tests.security.conftest import (
 )
 from tests.security.routes import all_routes, api_routes, filled
 from tests.ui.conftest import wait_until
-from webui.errors import ParamsError, WebUIError
-from webui.params import Interrogate, build
+from webui.api.answer import answer_of
+from webui.api.schemas import TextToImageBody
+from webui.errors import LibraryError, ParamsError, WebUIError
+from webui.params import Interrogate, TextToImage, build
 from webui.roles import is_for_guests, is_guest, may_see
 from webui.services.guests import private_folders, without_folders
 from webui.services.plots.scripts import script_from
@@ -294,6 +298,46 @@ def test_failure_when_a_guest_reads_it_names_no_folder(opened: Open) -> None:
         "/sdapi/v1/txt2img", json={"override_settings": {"sd_vae": "none such"}}
     )
     assert answer.status_code >= 400 and str(folders.data) not in answer.text
+
+
+def test_refusal_when_a_guest_reads_it_names_no_folder(opened: Open) -> None:
+    guest, missing = opened.client(GUEST), "0" * 64
+    unit = {"module": "canny", "image": missing}
+    kept = guest.get(f"/ui/input/{missing}")
+    mapped = guest.post("/ui/controlnet/map", json={"unit": unit, "width": 64, "height": 64})
+    assert kept.status_code == 404 and "input picture" in kept.json()["detail"]
+    assert 400 <= mapped.status_code < 500
+    for answer in (kept, mapped):
+        assert str(opened.studio.settings.folders.data) not in answer.text
+
+
+def test_problems_and_warnings_when_a_guest_reads_them_name_no_folder(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{opened.studio.settings.folders.data}/outputs/a.png"
+    told = LibraryError(f"{path} could not be moved.")
+    monkeypatch.setattr(opened.studio.gallery.pictures, "trash", lambda ids, user: [told])
+    for user, seen in ((GUEST, "outputs/a.png"), (OWNER, path)):
+        answer = opened.client(user).post("/ui/gallery/do/trash", json={"ids": [1]})
+        assert answer.json()["problems"] == [f"{seen} could not be moved."]
+
+    job, _ = paint(opened, GUEST_NAME)
+    warned = replace(opened.studio.jobs.get(job.id), warnings=(f"{path} is damaged.",))
+    params = opened.studio.params_of(job)
+    assert isinstance(params, TextToImage)
+    said = answer_of(opened.studio, warned, params, TextToImageBody(prompt="x"))["info"]
+    assert json.loads(said)["warnings"] == ["outputs/a.png is damaged."]
+
+
+def test_folders_of_pictures_when_they_lie_elsewhere_are_not_told_of(opened: Open) -> None:
+    options = opened.studio.options
+    before = options["outdir_txt2img_samples"]
+    options.set("outdir_txt2img_samples", "/mnt/art of ann")
+    try:
+        text = "/mnt/art of ann/2026/a.png cannot be read."
+        assert opened.studio.guests.told(GUEST_NAME, text) == "2026/a.png cannot be read."
+    finally:
+        options.set("outdir_txt2img_samples", before)
 
 
 def test_guests_when_they_share_a_login_are_told_apart(opened: Open) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safehttpx
+from gradio import processing_utils
 from PIL import Image
 
 from tests.security.conftest import GUEST, OWNER, Open
@@ -155,6 +157,37 @@ def test_picture_when_given_as_an_address_is_never_fetched(
     assert all(answer.status_code >= 400 for answer in answers)
 
 
+@pytest.mark.parametrize("user", [OWNER, GUEST])
+def test_file_when_given_to_gradio_as_an_address_is_never_fetched(
+    opened: Open, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio fetches what any value of any component says to be a file at an address."""
+    asked: list[str] = []
+
+    async def look_up(name: str) -> str:
+        asked.append(name)
+        raise RuntimeError("no lookup in this test")
+
+    monkeypatch.setattr(safehttpx, "async_validate_url", look_up)
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_get", look_up)
+    blocks = opened.guests if user == GUEST else opened.owners
+    number, event = min(
+        ((n, fn) for n, fn in blocks.fns.items() if fn.inputs), key=lambda one: len(one[1].inputs)
+    )
+    file = {"path": "http://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
+    body = {"fn_index": number, "data": [file] * len(event.inputs), "session_hash": "here"}
+    browser = opened.client(user, raise_server_exceptions=False)
+    answer = browser.post("/gradio_api/run/predict", json=body)
+    seen = [
+        browser.get(f"/gradio_api/file={scheme}://example.com/a.png").status_code
+        for scheme in ("http", "https", "HTTP")
+    ]
+
+    assert asked == []
+    assert "not fetched by address" in answer.text
+    assert set(seen) <= {403, 404}
+
+
 # Uploads
 
 
@@ -215,6 +248,25 @@ def test_upload_when_too_large_is_refused_before_it_is_kept(
     pieces = (b"x" * 1000 for _ in range(20))
     assert owner.post("/gradio_api/upload", content=pieces).status_code in (400, 413)
     assert owner.post("/ui/words/look", content=b" " * 9000).status_code == 413
+
+
+def test_body_when_a_guest_sends_it_to_the_api_is_no_larger_than_to_the_page(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.api import body_limit
+
+    monkeypatch.setattr(body_limit, "MAX_GUESTS_BYTES", 3500)
+    body = b" " * 4000
+    paths = ("/sdapi/v1/txt2img", "/danqing/v1/gallery/star")
+    assert [opened.program(GUEST).post(p, content=body).status_code for p in paths] == [413, 413]
+    assert opened.program(OWNER).post(paths[0], content=body).status_code == 422
+
+
+@pytest.mark.parametrize("said", ["9" * 5000, "9" * 30, "x"])
+def test_length_when_it_is_no_number_or_endless_crashes_nothing(opened: Open, said: str) -> None:
+    headers = [("content-length", said.encode("latin-1"))]
+    answer = opened.program(OWNER).post("/sdapi/v1/interrupt", headers=headers)
+    assert answer.status_code == (413 if said.startswith("9") else 200)
 
 
 @pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "..\\evil.png", "a\x00b.png"])

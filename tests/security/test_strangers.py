@@ -7,10 +7,12 @@ from fastapi.testclient import TestClient
 
 from tests.security.conftest import OWNER, SHARED_PORT, Open
 from tests.security.routes import all_routes, api_routes, filled
+from webui import access as access_module
 from webui import brake as brake_module
 from webui.access import SESSION_SECONDS, Access
 from webui.api.guard import API_ROOTS
 from webui.brake import Brake
+from webui.errors import SettingsError
 from webui.passwords import hash_password, is_hashed, is_right, make_password
 from webui.settings import read_settings
 
@@ -100,6 +102,18 @@ def test_session_when_old_is_none(opened: Open) -> None:
     assert access.person(token, None) is None
 
 
+def test_sessions_when_a_guest_begins_many_end_nobody_elses(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_module, "MAX_SESSIONS", 3)
+    access = Access(opened.studio.settings)
+    owners = access.begin_session("ann")
+    guests = [access.begin_session("gil") for _ in range(5)]
+
+    assert access.person(owners, None) is not None
+    assert [access.person(token, None) is not None for token in guests] == [False] * 2 + [True] * 3
+
+
 def test_session_when_begun_anew_ends_the_one_before(opened: Open) -> None:
     """Nobody can foist a session upon others that they know: each login makes a new one."""
     ann = opened.client(OWNER)
@@ -169,6 +183,34 @@ def test_login_when_many_guesses_come_at_once_counts_them_before_it_looks(
     assert seen == [1]
 
 
+def test_login_when_others_guess_elsewhere_is_free_at_home(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the tunnel's visitors nor a thousand addresses lock out those who live here."""
+    monkeypatch.setattr(brake_module, "MAX_TOTAL_FAILURES", 12)
+    opened.studio.access.brake = Brake()
+    wrong, right = ({"username": "ann", "password": word} for word in ("x", "one"))
+    assert opened.client().post("/login", data=right).status_code == 200
+    monkeypatch.setattr(opened.studio.access, "shared_ports", {SHARED_PORT})
+    tunnel = opened.client(base_url=f"http://127.0.0.1:{SHARED_PORT}")
+    assert [tunnel.post("/login", data=wrong).status_code for _ in range(6)] == [400] * 5 + [429]
+    for number in range(12):
+        opened.studio.access.brake.note_failure(f"10.0.0.{number}")
+
+    assert opened.client().post("/login", data=right).status_code == 200
+    stranger = TestClient(opened.app, base_url="http://127.0.0.1", client=("10.9.9.9", 9))
+    assert stranger.post("/login", data=right).status_code == 429
+
+
+def test_address_when_it_is_ipv6_counts_with_all_of_its_household(opened: Open) -> None:
+    def peer(host: str) -> str:
+        return opened.studio.access.peer({"client": (host, 9), "server": ("::", 7860)})
+
+    assert peer("2001:db8:1:2::1") == peer("2001:db8:1:2:ffff::9") != peer("2001:db8:1:3::1")
+    assert peer("::ffff:10.0.0.1") == peer("10.0.0.1") == "10.0.0.1"
+    assert peer("testclient") == "testclient"
+
+
 @pytest.mark.parametrize(
     "form", [{}, {"username": "ann"}, {"password": "one"}, {"username": "", "password": ""}]
 )
@@ -205,6 +247,17 @@ def test_password_when_hashed_already_is_taken_from_the_file(tmp_path) -> None:
     settings = read_settings(["--gradio-auth-path", str(file)], {})
     assert Access(settings).page.check("ann", "one")
     assert not Access(settings).page.check("ann", settings.page_logins[0][1])
+
+
+@pytest.mark.parametrize("cut", ["scrypt$", "$8$1$", "$1$"])
+def test_password_when_its_hash_is_not_whole_is_told_of_at_the_start(cut: str) -> None:
+    hashed = hash_password("one")
+    broken = hashed[: hashed.index(cut) + len(cut)]
+    with pytest.raises(SettingsError, match="not whole"):
+        read_settings(["--gradio-auth", f"ann:{broken}"], {})
+    too_dear = hashed.replace("$32768$", f"${2**24}$")
+    with pytest.raises(SettingsError, match="not whole"):
+        read_settings(["--gradio-auth", f"ann:{too_dear}"], {})
 
 
 # Nobody is asked at home

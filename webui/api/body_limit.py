@@ -5,12 +5,13 @@ from __future__ import annotations
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from webui.access import Access, server_port
+from webui.access import Access, person_of, server_port
 from webui.api.errors import ApiError, answer_error
 from webui.api.guard import is_api_path
 
 MAX_BODY_BYTES = 512 * 2**20
 MAX_GUESTS_BYTES = 64 * 2**20
+MOST_DIGITS = 18
 MAX_STRANGERS_BYTES = 2**20
 """Of who has not logged in: enough for a login and to be refused."""
 
@@ -36,7 +37,7 @@ class BodyLimit:
         connection = HTTPConnection(scope)
         most = self._most(connection)
         announced = connection.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > most:
+        if announced.isdecimal() and int(announced[:MOST_DIGITS]) > most:
             await answer_error(_too_large(most))(scope, receive, send)
             return
         received = 0
@@ -45,8 +46,10 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > most:
-                raise _too_large(most)  # the application answers it as it answers its own
+            # who asks over the API is known when its body is read
+            allowed = min(most, MAX_GUESTS_BYTES) if person_of(scope).is_guest else most
+            if received > allowed:
+                raise _too_large(allowed)  # the application answers it as it answers its own
             return message
 
         await self._app(scope, receive_some, send)

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from webui.access import LOCAL, Access, Person, server_port
+from webui.access import LOCAL, Access, Person, note_person, person_of, server_port
 from webui.api.errors import ApiError, SafeJSONResponse, answer_error
 from webui.roles import is_for_guests, is_guest
 
@@ -48,17 +48,14 @@ def make_fenced_route(access: Access | None = None, told: Told | None = None) ->
 
             async def fenced(request: Request) -> Response:
                 response = await answered(request)
-                user = user_of(request)
-                if told is None or not is_guest(user) or response.status_code < 400:
-                    return response
-                return _retold(response, user, told)
+                return response if told is None else told_to_guests(request, response, told)
 
             async def answered(request: Request) -> Response:
                 try:
                     if access is not None:
                         person = await _check_peer(request, access)
                         _check_role(person, self)
-                        request.scope["danqing_person"] = person
+                        note_person(request.scope, person)
                     return await handle(request)
                 except _Unauthorized as err:
                     response = answer_error(err)
@@ -104,7 +101,7 @@ async def _check_peer(request: Request, access: Access) -> Person:
     if not access.asks_api(server_port(request.scope)):
         return LOCAL
     header = request.headers.get("authorization")
-    peer = request.client.host if request.client else ""
+    peer = access.peer(request.scope)
     wait = access.brake.wait_seconds(peer) if header else 0
     if wait:
         raise _TooManyGuesses(wait)
@@ -125,8 +122,11 @@ async def _check_peer(request: Request, access: Access) -> Person:
     return person
 
 
-def _retold(response: Response, user: str, told: Told) -> Response:
-    """A failure with its sentences as this user may read them."""
+def told_to_guests(request: Request, response: Response, told: Told) -> Response:
+    """An answer of ours; a failure with its sentences as who asks may read them."""
+    user = user_of(request)
+    if not is_guest(user) or response.status_code < 400:
+        return response
     content = {
         key: told(user, value) if isinstance(value, str) else value
         for key, value in json.loads(bytes(response.body)).items()
@@ -145,12 +145,12 @@ def _check_role(person: Person, route: APIRoute) -> None:
 
 def user_of(request: Request) -> str:
     """Under which name a request's jobs and pictures are kept; '' where no login is asked for."""
-    return request.scope.get("danqing_person", LOCAL).name
+    return person_of(request.scope).name
 
 
 def guest_of(request: Request) -> str:
     """The same for a guest; '' for the owner, whose pictures over the API are nobody's."""
-    person = request.scope.get("danqing_person", LOCAL)
+    person = person_of(request.scope)
     return person.name if person.is_guest else ""
 
 

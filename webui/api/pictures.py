@@ -9,8 +9,7 @@ import io
 from PIL import Image
 
 from webui.api.errors import ApiError
-from webui.errors import LibraryError
-from webui.pictures import load_upright
+from webui.errors import PictureError
 from webui.studio import Studio
 
 ADVICE = "Send the base64 text of a PNG, JPEG, WebP, GIF, BMP or AVIF file."
@@ -58,10 +57,9 @@ def keep_picture(studio: Studio, text: str, field: str) -> str:
     """
     data = decode_picture(text, field)
     try:
-        load_upright(data)
-    except LibraryError as err:
+        return studio.inputs.keep(data)
+    except PictureError as err:
         raise invalid_picture(f"{field}: {err}") from err
-    return studio.inputs.keep(data)
 
 
 def convert_preview(preview: bytes, found: str, wanted: str) -> tuple[bytes, str]:

@@ -19,13 +19,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from webui.errors import LibraryError
+from webui.errors import LibraryError, PictureNotFoundError
 from webui.library.files import explain, remove, write_whole
 from webui.pictures import load_upright
 
 UNUSED_DAYS = 7
 """So long a picture is kept that nothing names any more: a drawing of today can be undone and
 redone, and an upload waits for its request."""
+MOST_DECODED_AT_ONCE = 2
+"""A small file may unpack to 700 MB of pixels, and many may be sent at the same time."""
 _KEY_ANYWHERE = re.compile(r"(?=([0-9a-f]{64}))")
 
 
@@ -41,6 +43,7 @@ class Inputs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
+        self._decoding = threading.BoundedSemaphore(MOST_DECODED_AT_ONCE)
 
     def keep(self, data: bytes) -> str:
         """Keep a picture file.
@@ -51,9 +54,11 @@ class Inputs:
         Returns:
             Its key; the same file gets the same key.
         Raises:
-            LibraryError: No picture, a damaged one, too large, or it cannot be written.
+            PictureError: No picture, a damaged one, or too large.
+            LibraryError: It cannot be written.
         """
-        load_upright(data)
+        with self._decoding:
+            load_upright(data)
         key = hashlib.sha256(data).hexdigest()
         path = self._place(key)
         try:
@@ -118,11 +123,11 @@ class Inputs:
         """Where the picture lies.
 
         Raises:
-            LibraryError: It is not there (any more).
+            PictureNotFoundError: It is not there (any more).
         """
         path = self._place(key)
         if not path.is_file():
-            raise LibraryError(
+            raise PictureNotFoundError(
                 f"The input picture {key[:10]} is not in {self._folder} any more.",
                 "Choose the picture again.",
                 path=str(path),
@@ -131,7 +136,8 @@ class Inputs:
 
     def image(self, key: str) -> Image.Image:
         """The picture, upright, 8-bit RGB or RGBA. Raises as ``path``."""
-        return load_upright(self.path(key))
+        with self._decoding:
+            return load_upright(self.path(key))
 
     def remove_unused(
         self, named: Callable[[], set[str]], should_stop: Callable[[], bool] = lambda: False
@@ -172,7 +178,9 @@ class Inputs:
 
     def _place(self, key: str) -> Path:
         if len(key) != 64 or not all(c in "0123456789abcdef" for c in key):
-            raise LibraryError("That is not the key of an input picture.", "Choose the picture.")
+            raise PictureNotFoundError(
+                "That is not the key of an input picture.", "Choose the picture."
+            )
         return self._folder / key[:2] / key
 
 

@@ -28,7 +28,13 @@ from webui.checkpoints.download.naming import kind_at
 from webui.checkpoints.download.telling import State
 from webui.checkpoints.known_weights import BY_NAME, KnownWeights
 from webui.database import Database, Migration
-from webui.errors import CheckpointNotFoundError, DownloadError, JobCancelled, WebUIError
+from webui.errors import (
+    CheckpointNotFoundError,
+    DownloadError,
+    DownloadNotFoundError,
+    JobCancelled,
+    WebUIError,
+)
 from webui.settings import Folders
 
 logger = logging.getLogger(__name__)
@@ -196,11 +202,13 @@ class Downloads:
         """One.
 
         Raises:
-            DownloadError: None has that id.
+            DownloadNotFoundError: None has that id.
         """
         rows = self._db.read("SELECT * FROM downloads WHERE id = ?", (download_id,))
         if not rows:
-            raise DownloadError("This download is not on the list (any more).", "Ask for it again.")
+            raise DownloadNotFoundError(
+                "This download is not on the list (any more).", "Ask for it again."
+            )
         return self._read(rows[0])
 
     def _read(self, row: Any) -> Download:

@@ -33,7 +33,7 @@ class Guests:
     def __init__(self, options: Options, waiting: Callable[[str], int], folders: Folders) -> None:
         self._options = options
         self._waiting = waiting
-        self._private = private_folders(folders)
+        self._folders = private_folders(folders)
 
     def check_request(self, request: AnyRequest) -> None:
         """Raises ParamsError when a guest's request changes a setting that is no picture's, or
@@ -96,7 +96,14 @@ class Guests:
     def told(self, user: str, text: str) -> str:
         """A sentence as this user may read it: guests see files by their names within our folders,
         never where those lie."""
-        return without_folders(text, self._private) if is_guest(user) else text
+        return without_folders(text, self._private()) if is_guest(user) else text
+
+    def _private(self) -> Iterable[str]:
+        """What no guest is told: our folders, and those of pictures, wherever they were put."""
+        chosen = self._options.as_dict()
+        outputs = (Path(chosen[key] or "") for key in chosen if key.startswith("outdir_"))
+        elsewhere = {str(one) for one in outputs if one.is_absolute() and len(one.parts) > 1}
+        return sorted({*self._folders, *elsewhere}, key=len, reverse=True)
 
 
 def steps_of(params: TextToImage | ImageToImage) -> int:

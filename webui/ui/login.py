@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from gradio_client.utils import is_http_url_like
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,7 +36,8 @@ GRADIO_PATHS = (
     "/gradio_api/upload_progress", "/gradio_api/queue/join", "/gradio_api/queue/data",
     "/gradio_api/queue/status", "/gradio_api/run/predict", "/gradio_api/api/predict",
 )  # fmt: skip
-GRADIO_BEGINNINGS = (*GRADIO_FILES, "/gradio_api/file=", "/gradio_api/heartbeat/", "/pwa_icon")
+FILE = "/gradio_api/file="
+GRADIO_BEGINNINGS = (*GRADIO_FILES, FILE, "/gradio_api/heartbeat/", "/pwa_icon")
 """What the page needs of Gradio. Its further routes (fetching for other sites, editing by language
 model, monitoring, deep links, developers' reloading, another login) are not there at all."""
 LOGIN_POLICY = (
@@ -133,6 +135,8 @@ class PageDoor:
 def is_needed(scope: Scope) -> bool:
     """True for the paths of Gradio that the page uses."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
+    if is_http_url_like(path.removeprefix(FILE)):
+        return False  # Gradio would fetch that address
     return path in GRADIO_PATHS or path.startswith(GRADIO_BEGINNINGS)
 
 
@@ -152,7 +156,7 @@ def make_login_routes(studio: Studio, visitors: Visitors) -> APIRouter:
     @router.post("/login")
     @router.post("/login/")
     async def take(request: Request) -> Response:
-        peer = request.client.host if request.client else ""
+        peer = access.peer(request.scope)
         wait = access.brake.wait_seconds(peer)
         if wait:
             return _answer(request, root, access, 429, "login_wait", seconds=wait)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import httpx
 
 from webui.checkpoints.download.asking import none_gave
-from webui.checkpoints.download.client import SourceError, ask, make_client, translated
+from webui.checkpoints.download.client import LinkError, SourceError, ask, make_client, translated
 from webui.checkpoints.download.fetch import Network, Wanted, on_own_loop
 from webui.checkpoints.download.links import (
     Civitai,
@@ -24,7 +24,6 @@ from webui.checkpoints.download.links import (
     read_link,
 )
 from webui.checkpoints.download.naming import ENDINGS, safe_name
-from webui.errors import DownloadError
 
 logger = logging.getLogger(__name__)
 MOST_JSON_BYTES: Final = 16 << 20
@@ -95,7 +94,7 @@ async def _offers(link: Link, network: Network, kind: str) -> list[Offer]:
     else:
         found = _civitai(link, told, kind)
     if not found:
-        raise DownloadError(
+        raise LinkError(
             "There are no files of weights at this address.",
             f"They end in {', '.join(ENDINGS)}. Folders of parts (diffusers) are not fetched.",
         )

@@ -29,6 +29,10 @@ GUEST_DEEDS = (
 """What guests may do, with their own pictures; they learn nothing of this machine's folders."""
 
 
+Told = Callable[[str, str], str]
+"""From a user and a sentence to the sentence as that user may read it."""
+
+
 class Deed(BaseModel):
     """The body of a request that changes something; each deed uses what it needs."""
 
@@ -45,20 +49,24 @@ class Deed(BaseModel):
 class GalleryDeeds:
     """Answers requests of a login; '' = no logins are set.
 
+    Args:
+        told: What becomes of sentences about single pictures.
+
     Raises, in every method:
         WebUIError: Nothing there for this login, or a value that cannot be used.
     """
 
-    def __init__(self, gallery: Gallery, watch: GalleryWatch, replays: Replays) -> None:
+    def __init__(self, gallery: Gallery, watch: GalleryWatch, replays: Replays, told: Told) -> None:
         self._gallery = gallery
         self._replays = replays
         self._watch = watch
+        self._told = told
         self._zips: dict[str, tuple[str, Path]] = {}
         self._deeds: dict[str, Callable[[Deed, str], dict[str, Any]]] = {
             "star": self._star,
-            "trash": lambda deed, user: _told(self._gallery.trash(deed.ids, user)),
-            "restore": lambda deed, user: _told(self._gallery.restore(deed.ids, user)),
-            "purge": lambda deed, user: _told(self._gallery.purge(deed.ids, user)),
+            "trash": lambda deed, user: self._moved(self._gallery.trash, deed, user),
+            "restore": lambda deed, user: self._moved(self._gallery.restore, deed, user),
+            "purge": lambda deed, user: self._moved(self._gallery.purge, deed, user),
             "zip": self._zip,
             "make-board": self._make_board,
             "rename-board": self._rename_board,
@@ -196,6 +204,12 @@ class GalleryDeeds:
 
     # Doing
 
+    def _moved(
+        self, move: Callable[[list[int], str], list[LibraryError]], deed: Deed, user: str
+    ) -> dict[str, Any]:
+        """Move pictures; what became of those that stay where they are is told."""
+        return {"problems": [self._told(user, str(one)) for one in move(deed.ids, user)]}
+
     def _star(self, deed: Deed, user: str) -> dict[str, Any]:
         self._gallery.star(deed.ids, deed.stars, user)
         return {}
@@ -239,7 +253,3 @@ class GalleryDeeds:
     def _stop_looking(self, deed: Deed, user: str) -> dict[str, Any]:
         self._watch.interrupt()
         return {}
-
-
-def _told(problems: list[LibraryError]) -> dict[str, Any]:
-    return {"problems": [str(problem) for problem in problems]}

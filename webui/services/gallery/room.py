@@ -15,7 +15,7 @@ from webui.library.inputs import Inputs
 from webui.library.library import Library, SavedPicture
 from webui.options import Options
 from webui.params import AnyParams
-from webui.services.gallery.deeds import GalleryDeeds
+from webui.services.gallery.deeds import GalleryDeeds, Told
 from webui.services.gallery.history import lineage, paint_again
 from webui.services.gallery.pictures import Gallery
 from webui.services.gallery.replay import Replays
@@ -43,6 +43,7 @@ class GalleryRoom:
         library: Library,
         inputs: Inputs,
         replays: Replays,
+        told: Told,
     ) -> None:
         folders, self._options, self._jobs = settings.folders, options, jobs
         self._data, self._library = folders.data, library
@@ -56,7 +57,7 @@ class GalleryRoom:
             outputs=self._outputs, may_add=settings.is_private,
             is_too_wide=folders.are_inside,
         )  # fmt: skip
-        self.deeds = GalleryDeeds(self.pictures, self.watch, replays)
+        self.deeds = GalleryDeeds(self.pictures, self.watch, replays, told)
 
     def is_starred(self, jobs: Sequence[int]) -> bool:
         """True when a picture of one of these jobs has a star."""
