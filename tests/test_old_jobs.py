@@ -60,18 +60,18 @@ def test_old_jobs_when_their_pictures_are_gone_then_only_they_go(running: Studio
     waiting = running.jobs.submit("txt2img", WISH.model_dump_json())
     running.jobs.pause_queued(waiting.id)
 
-    assert running.forget_old_jobs() == 2
+    assert running.tidying.old_jobs() == 2
     known = {job: is_known(running, job) for job in (there, trashed, away, plot.id, *cells, last)}
     assert all(known.values()), "a picture of theirs may still be there"
     assert not is_known(running, deleted) and not is_known(running, newest)
     assert running.library.images_of(deleted) == [] and is_known(running, waiting.id)
     files[cells[1]][0].unlink()
     running.gallery.watch.look_now()
-    assert running.forget_old_jobs() == 1, "a plot goes with its cells"
+    assert running.tidying.old_jobs() == 1, "a plot goes with its cells"
     assert not any(is_known(running, job) for job in (plot.id, *cells))
     running.options.set("ended_jobs_kept", 0)
     shutil.rmtree(running.settings.folders.data / "outputs" / "txt2img-images")
-    assert running.forget_old_jobs() == 0
+    assert running.tidying.old_jobs() == 0
 
 
 def test_ended_before_when_a_chain_goes_on_then_its_rounds_are_not_named(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_tidy_when_something_names_a_picture_then_only_the_others_go(studio: Stu
     for key in (found.before, found.after):
         os.utime(studio.inputs.path(key), (1, 1))
 
-    assert studio.tidy_inputs() == 1
+    assert studio.tidying.input_pictures() == 1
 
     for key in (init, drawn, strokes, earlier, found.before, found.after):
         assert studio.inputs.path(key).is_file()
@@ -53,7 +53,7 @@ def test_tidy_when_a_finished_job_names_a_picture_then_it_stays(studio: Studio) 
     job = studio.submit(ImageToImageRequest(init_images=(key,)))
     studio.control.cancel(job.id)
 
-    assert studio.tidy_inputs() == 0
+    assert studio.tidying.input_pictures() == 0
     assert studio.inputs.path(key).is_file()
 
 
@@ -65,7 +65,7 @@ def test_tidy_when_there_are_many_jobs_then_all_are_asked(
     for key in keys:
         studio.submit(ImageToImageRequest(init_images=(key,)), forever=True)
 
-    assert studio.tidy_inputs() == 0
+    assert studio.tidying.input_pictures() == 0
     assert len(list(studio.jobs.requests())) == 10
 
 
@@ -76,9 +76,9 @@ def test_tidy_when_the_studio_runs_then_it_ends_with_it(tmp_path: Path) -> None:
         worker_command=FAKE_WORKER,
     )
     made.start()
-    assert made._tidier.is_alive()
+    assert made.tidying.is_at_work
     made.stop()
-    assert not made._tidier.is_alive()
+    assert not made.tidying.is_at_work
 
 
 def _png(shade: int) -> bytes:

@@ -53,7 +53,7 @@ def test_states_when_many_then_the_newest_stay_and_each_that_is_needed(studio: S
     (_folder(studio) / "latents").mkdir()
     (_folder(studio) / "job-7").write_text("no folder")
 
-    assert studio.tidy_trainings() == 3
+    assert studio.tidying.trainings() == 3
 
     assert [path.exists() for path in others] == [True, True, True, False, False]
     assert old[waiting].exists() and old[paused].exists() and not old[ended].exists()
@@ -66,7 +66,7 @@ def test_states_when_none_shall_be_kept_then_older_and_half_written_ones_go_too(
 ) -> None:
     studio.options.set("training_states_kept", 0)
     paths = [_state(studio, 9, 1), _state(studio, 9, 2, ".old"), _state(studio, 9, 3, ".77.part")]
-    assert studio.tidy_trainings() == 1
+    assert studio.tidying.trainings() == 1
     assert not any(path.exists() for path in paths)
 
 
@@ -87,5 +87,5 @@ def test_states_when_the_studio_tidies_then_they_are_too(
     state = _state(studio, 3, 1)
     waits = iter([False, True])  # one round, then the studio closes
     monkeypatch.setattr(studio._closing, "wait", lambda _: next(waits))
-    studio._tidy_now_and_then()
+    studio.tidying.run()
     assert not state.exists()

@@ -54,13 +54,13 @@ def test_embeddings_when_listed_are_loaded_if_they_fit_else_skipped(
 
 
 def test_tokens_when_a_word_is_an_embedding_count_its_vectors(studio: Studio) -> None:
-    plain, _ = studio.count_tokens("a cat, wide-word")
+    plain, _ = studio.tokens.count("a cat, wide-word")
     save_file({"e": torch.ones(40, 128)}, str(embeddings_folder(studio) / "wide-word.safetensors"))
     studio.refresh_models()
 
     assert plain < 10
-    assert studio.count_tokens("a cat, wide-word") == (43, 75)
-    assert studio.count_tokens("a cat, wide-word, (Wide-Word:1.2)") == (75 + 40, 150)
+    assert studio.tokens.count("a cat, wide-word") == (43, 75)
+    assert studio.tokens.count("a cat, wide-word, (Wide-Word:1.2)") == (75 + 40, 150)
 
 
 def test_picture_when_painted_with_embeddings_names_those_used_and_tells_of_the_rest(

@@ -390,7 +390,7 @@ def test_training_when_it_left_a_state_then_it_can_go_on_from_there(
     assert isinstance(again, TrainLora)
     assert (again.options.resume, again.options.output_dir) == (str(state), options.output_dir)
     studio.options.set("training_states_kept", 0)
-    assert studio.tidy_trainings() == 0 and state.exists()
+    assert studio.tidying.trainings() == 0 and state.exists()
 
 
 def _run(studio: Studio, tmp_path: Path) -> tuple[int, Path]:

@@ -136,7 +136,7 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
         """Textual inversions; skipped are those for other text encoders than the chosen one's."""
         chosen = studio.current_checkpoint()
         width = catalog.text_width(chosen) if chosen else None
-        found = [facts for _, facts in studio.embeddings()]
+        found = [facts for _, facts in studio.tokens.embeddings()]
         loaded = {f.name: _embedding(f) for f in found if width in (None, f.width)}
         skipped = {f.name: _embedding(f) for f in found if f.name not in loaded}
         return {"loaded": loaded, "skipped": skipped}

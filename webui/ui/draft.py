@@ -79,9 +79,9 @@ def count_prompts(parts: PaintingTab, studio: Studio, draft: dict[str, Any]) -> 
     """Both token counters."""
     prompts = parts.prompts
     return {
-        prompts.prompt_tokens: prompt_box.counter(*studio.count_tokens(draft["prompt"] or "")),
+        prompts.prompt_tokens: prompt_box.counter(*studio.tokens.count(draft["prompt"] or "")),
         prompts.negative_tokens: prompt_box.counter(
-            *studio.count_tokens(draft["negative_prompt"] or "")
+            *studio.tokens.count(draft["negative_prompt"] or "")
         ),
     }
 

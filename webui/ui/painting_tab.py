@@ -444,7 +444,7 @@ def connect_asking(
         if event._data["act"] != "example":
             return {stage.picked: gr.skip()}
         prompt = event._data["prompt"]
-        tokens = prompt_box.counter(*studio.count_tokens(prompt))
+        tokens = prompt_box.counter(*studio.tokens.count(prompt))
         changes = {form.prompt: prompt, parts.prompts.prompt_tokens: tokens}
         return {**changes, **(submit(values, request, prompt=prompt) if examples_paint else {})}
 

@@ -80,11 +80,9 @@ def make_words_routes(studio: Studio) -> APIRouter:
     @for_guests
     def tokens(written: Written) -> JSONResponse:
         """Which text became which token; of a prompt with choices, for one of its texts."""
-        text = studio.example(written.text, is_negative=written.negative)
+        text = studio.tokens.example(written.text, is_negative=written.negative)
         try:
-            seen = studio.look_at_tokens(
-                text, steps=written.steps, is_positive=not written.negative
-            )
+            seen = studio.tokens.look(text, steps=written.steps, is_positive=not written.negative)
         except WebUIError as err:
             raise HTTPException(422, str(err)) from err
         answer = {"texts": _rows(seen), "drawn": is_template(written.text)}
