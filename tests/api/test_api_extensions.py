@@ -26,7 +26,11 @@ def studio(make_studio: MakeStudio) -> Studio:
         "from webui.hookspecs import hook\n@hook\ndef routes(router):\n"
         "    @router.get('/slow')\n    async def slow(): return 1\n"
     )
-    assert studio.refresh_extensions().new == ("later", "words_kept")
+    (folder / "typed.py").write_text(
+        "from webui.hookspecs import hook\n@hook\ndef routes(router):\n"
+        "    @router.get('/number')\n    def number(n: int): return n\n"
+    )
+    assert studio.refresh_extensions().new == ("later", "typed", "words_kept")
     return studio
 
 
@@ -116,6 +120,16 @@ def test_routes_when_a_handler_fails_or_is_async_then_it_is_recorded_under_the_e
     assert "write it as a plain def" in listed["later"]["troubles"][-1]["message"]
     assert listed["words_kept"]["troubles"][-1]["moment"] == "routes"
     assert listed["words_kept"]["state"] == "on" and listed["words_kept"]["seconds"] > 0
+
+
+def test_routes_when_asked_wrongly_then_422_and_it_is_no_failure_of_the_extension(
+    client: TestClient,
+) -> None:
+    for _ in range(4):
+        assert client.get("/extensions/typed/number?n=x").status_code == 422
+    assert client.get("/extensions/typed/number?n=3").json() == 3
+    listed = {one["name"]: one for one in client.get("/danqing/v1/extensions").json()}
+    assert (listed["typed"]["state"], listed["typed"]["troubles"]) == ("on", [])
 
 
 def test_lists_when_read_then_describe_the_extension(client: TestClient) -> None:

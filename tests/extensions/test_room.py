@@ -197,11 +197,8 @@ def test_enable_when_switched_off_then_the_others_keep_their_places(
     for name in ("one", "two"):
         (folder / f"{name}.py").write_text(ACTS.format(name))
     room = make_room()
-    reader = iter(room.loaded())  # who reads meanwhile, in another thread, is not disturbed
-    next(reader)
     room.enable("one", False)
     assert [known.name for known in room.all()] == ["one", "two"]
-    assert [known.name for known in reader] == ["two"]
 
 
 @pytest.mark.parametrize(("switched_off", "found"), [("all", ""), ("extra", ""), ("", "1")])

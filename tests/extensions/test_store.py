@@ -2,99 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import subprocess
 import threading
-import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.extensions.stores import (
+    ACTS,
+    GOOD,
+    MakeStore,
+    address,
+    commit,
+    git,
+    rewritten,
+    room_of,
+    wheel,
+    zipped,
+)
 from tests.package_index import PackageIndex, serving
-from webui.checkpoints.download.client import Rules
-from webui.checkpoints.download.fetch import Network
-from webui.checkpoints.download.keys import Keys
-from webui.checkpoints.download.mirrors import Mirrors
 from webui.errors import DownloadError, ExtensionError, JobCancelled
-from webui.options import Options
 from webui.services.extensions import commands, packages
 from webui.services.extensions.archives import unpack
 from webui.services.extensions.git import Git, read_origin
 from webui.services.extensions.index import plain_address, read_index, zip_address
-from webui.services.extensions.prepared import AccessOffError, BusyError
-from webui.services.extensions.room import ExtensionRoom
-from webui.services.extensions.store import Store
-
-ACTS = "from webui.hookspecs import hook\n@hook\ndef rewrite_prompt(text): return text + '{}'\n"
-MakeStore = Callable[..., Store]
-
-
-@pytest.fixture
-def make_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeStore]:
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    made: list[Any] = []
-
-    def make(*, git: Git | None = None, public_only: bool = False, **more: Any) -> Store:
-        folder = tmp_path / "extensions"
-        folder.mkdir(exist_ok=True)
-        room = ExtensionRoom(
-            built_in=None, folders=(folder,), options=Options(tmp_path / "config.json"),
-            notes=tmp_path / "notes", models=(),
-        )  # fmt: skip
-        rules = Rules(Keys(tmp_path / "keys.json"), public_only)
-        options = {"is_allowed": True, **more}
-        store = Store(
-            room, folder, lambda: Network(rules, Mirrors({})), public_only=public_only,
-            refresh=room.refresh, git=git or Git(allows_files=True), **options,
-        )  # fmt: skip
-        store.room = room  # type: ignore[attr-defined]
-        made.extend((store, room))
-        return store
-
-    yield make
-    for one in made:
-        one.close()
-
-
-def git(folder: Path, *words: str) -> str:
-    names = ["-c", "user.name=A", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(
-        ["git", *names, *words], cwd=folder, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    made = tmp_path / "origin" / "waves"
-    made.mkdir(parents=True)
-    git(made, "init", "-q", "-b", "main")
-    commit(made, {"extension.toml": "api = 1\nversion = '1'", "web.py": ACTS.format(1)}, "First")
-    return made
-
-
-def commit(repository: Path, files: dict[str, str], title: str) -> None:
-    for name, text in files.items():
-        (repository / name).write_text(text, encoding="utf-8")
-    git(repository, "add", "-A")
-    git(repository, "commit", "-q", "-m", title)
-
-
-def address(repository: Path) -> str:
-    return f"file://{repository}"
-
-
-def room_of(store: Store) -> ExtensionRoom:
-    return store.room  # type: ignore[attr-defined]
-
-
-def rewritten(store: Store) -> str:
-    room = room_of(store)
-    return room.rewrite(room.acting("txt2img", {}, pytest.fail), "", "prompt")
+from webui.services.extensions.turn import AccessOffError, BusyError
 
 
 def test_repository_when_fetched_then_looked_at_first_and_in_place_after_the_word(
@@ -126,7 +59,7 @@ def test_update_when_wanted_then_told_before_and_can_be_taken_back(
     commit(repository, {"web.py": ACTS.format("three")}, "Third")
     made = store.prepare_update("waves")
     assert made is not None
-    assert [one.title for one in made.changes] == ["Third", "Second"]
+    assert [one["title"] for one in made.to_json()["changes"]] == ["Third", "Second"]
     assert rewritten(store) == "1", "nothing was applied yet"
 
     store.apply(made.token, with_packages=True)
@@ -231,38 +164,33 @@ def test_folder_when_no_extension_then_refused_and_thrown_away(
 
 
 @pytest.mark.parametrize(
-    "deed",
-    ["prepare_url", "prepare_update", "apply", "roll_back", "remove", "index", "run_install"],
-)
-def test_store_when_others_reach_the_server_then_refuses(make_store: MakeStore, deed: str) -> None:
+    ("deed", "arguments"),
+    [
+        ("prepare_url", 1), ("prepare_update", 1), ("prepare_version", 2), ("apply", 1),
+        ("roll_back", 1), ("remove", 1), ("index", 1), ("run_install", 2), ("check", 0),
+    ],
+)  # fmt: skip
+def test_store_when_others_reach_the_server_then_refuses(
+    make_store: MakeStore, deed: str, arguments: int
+) -> None:
     store = make_store(is_allowed=False)
     more = {"with_packages": True} if deed == "apply" else {}
     with pytest.raises(AccessOffError, match="enable-insecure-extension-access"):
-        getattr(store, deed)("https://example.org/x", **more)
+        getattr(store, deed)(*["https://example.org/x"] * arguments, **more)
     with pytest.raises(AccessOffError):
         store.prepare_zip(Path("x.zip"), "x")
+    for trashed in (store.trash.restore, store.trash.delete):
+        with pytest.raises(AccessOffError):
+            trashed("x")
 
 
 def test_store_when_busy_then_says_with_what(make_store: MakeStore) -> None:
     store = make_store()
-    with store._working("waves"), pytest.raises(BusyError, match="waves"):
+    with store.turn.taken("waves"), pytest.raises(BusyError, match="waves"):
         store.remove("x")
 
 
 # Zips
-
-GOOD = {"top/extension.toml": "api = 1", "top/web.py": ACTS.format("z")}
-
-
-def zipped(folder: Path, files: dict[str, str], mode: int = stat.S_IFREG) -> Path:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as made:
-        for name, text in files.items():
-            entry = zipfile.ZipInfo(name)
-            entry.external_attr = (mode | 0o644) << 16
-            made.writestr(entry, text)
-    (folder / "sent.zip").write_bytes(data.getvalue())
-    return folder / "sent.zip"
 
 
 @pytest.mark.parametrize(
@@ -290,21 +218,6 @@ def test_zip_when_bad_then_refused(tmp_path: Path) -> None:
 
 
 # Packages
-
-
-def wheel(name: str, version: str, needs: str = "") -> tuple[str, bytes]:
-    data, info = io.BytesIO(), f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(data, "w") as made:
-        made.writestr(f"{name}.py", f"version = {version!r}\n")
-        wish = f"Requires-Dist: {needs}\n" if needs else ""
-        made.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{wish}"
-        )
-        made.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        made.writestr(f"{info}/RECORD", "")
-    return f"{name}-{version}-py3-none-any.whl", data.getvalue()
 
 
 def test_packages_when_new_then_shown_first_and_put_into_its_own_folder(
@@ -354,8 +267,11 @@ def test_program_when_stopped_or_too_large_or_too_slow_then_ended(tmp_path: Path
     with pytest.raises(commands.CommandError, match="longer than"):
         commands.run(["sleep", "60"], folder=tmp_path, cancel=cancel, seconds=0.1)
     (tmp_path / "large").write_bytes(bytes(100))
+    commands.run(["true"], folder=tmp_path, cancel=cancel, grows=tmp_path, most_bytes=50)
     with pytest.raises(commands.CommandError, match="larger"):
-        commands.run(["true"], folder=tmp_path, cancel=cancel, grows=tmp_path, most_bytes=50)
+        commands.run(
+            ["cp", "large", "two"], folder=tmp_path, cancel=cancel, grows=tmp_path, most_bytes=50
+        )
     cancel.set()
     with pytest.raises(JobCancelled):
         commands.run(["sleep", "60"], folder=tmp_path, cancel=cancel)

@@ -60,17 +60,37 @@ def test_zip_when_sent_then_shown_put_in_listed_and_removed(studio: Studio) -> N
         assert told["allowed"] and not all(one["can_remove"] for one in told["extensions"])
 
         assert client.post(f"{STORE}/apply", json={"token": shown["token"]}).status_code == 422
+        saved = client.post(f"{STORE}/states/save", json={"name": "With it: 1/2"}).json()
         gone = client.post(f"{STORE}/remove", json={"name": "ripple"}).json()
         assert Path(gone["path"]).is_dir()
 
+        (missing,) = client.post(f"{STORE}/states/compare", json={"name": saved["id"]}).json()[
+            "changes"
+        ]
+        assert (missing["folder"], missing["name"]) == ("ripple", "")
+        told = client.get(STORE).json()
+        assert [one["name"] for one in told["states"]] == ["With it: 1/2"]
+        assert [one["folder"] for one in told["trash"]] == ["ripple"]
+        back = {"name": told["trash"][0]["id"]}
+        assert client.post(f"{STORE}/trash/restore", json=back).status_code == 200
+        assert client.post(f"{STORE}/states/delete", json={"name": saved["id"]}).json() == {}
+        told = client.get(STORE).json()
+        assert (told["states"], told["trash"], told["waiting"]) == ([], [], [])
 
-@pytest.mark.parametrize("studio", [OPEN, ("--share", "--gradio-auth", "ann:one")], indirect=True)
+
+@pytest.mark.parametrize(
+    "studio",
+    [OPEN, ("--share", "--gradio-auth", "ann:one"), ("--cors-allow-origins", "https://a.example")],
+    indirect=True,
+)
 def test_store_when_others_reach_the_server_then_every_route_refuses(studio: Studio) -> None:
     named, address = {"name": "cfg_rescale"}, {"url": "https://example.org/a/b"}
     with client_of(studio) as client:
         bodies = {
             "fetch": address, "index": address, "update": named, "roll-back": named,
-            "remove": named, "apply": {"token": "x"}, "cfg_rescale/install.py": None,
+            "remove": named, "apply": {"token": "x"}, "cfg_rescale/install.py": {"prints": ""},
+            "version": {**named, "commit": "x"}, "check": None, "trash/restore": named,
+            "trash/delete": named, "states/save": named,
         }  # fmt: skip
         for path, body in bodies.items():
             answer = client.post(f"{STORE}/{path}", json=body)

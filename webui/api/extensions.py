@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
@@ -102,6 +103,7 @@ class ExtensionDoors:
         self._room.plugins.tell("routes", {name: {"router": router}})
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         app.add_exception_handler(HTTPException, _told)
+        app.add_exception_handler(RequestValidationError, _told)
         app.include_router(router)
         return app
 
@@ -125,7 +127,7 @@ class ExtensionDoors:
                 async def fenced(request: Request) -> Response:
                     try:
                         return await asyncio.wait_for(handle(request), MOMENT.seconds)
-                    except HTTPException:
+                    except (HTTPException, RequestValidationError):  # it is whoever asks
                         raise
                     except asyncio.TimeoutError:
                         told = f"{self.path} took longer than {MOMENT.seconds:g} s"

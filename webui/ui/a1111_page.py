@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import mimetypes
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI, HTTPException
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from webui.errors import WebUIError
 from webui.ui.cards import esc
 from webui.ui.form_ids import A1111_IDS
 from webui.ui.login import Visitors
@@ -78,8 +76,7 @@ def head(studio: Studio) -> str:
 
 
 def make_a1111_routes(studio: Studio) -> APIRouter:
-    """``GET /a1111/{name}``: JavaScript and styles of extensions; ``POST
-    /extensions/{name}/install`` runs an ``install.py``."""
+    """``GET /a1111/{name}``: JavaScript and styles of extensions."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/a1111/{name:path}")
@@ -90,18 +87,6 @@ def make_a1111_routes(studio: Studio) -> APIRouter:
             raise HTTPException(404, "No extension has that file.")
         kind = "text/javascript" if found.suffix in (".js", ".mjs") else None
         return FileResponse(found, media_type=kind or mimetypes.guess_type(found.name)[0])
-
-    @router.post("/extensions/{name}/install")
-    async def install(name: str) -> JSONResponse:
-        """Run a folder's ``install.py``; to ask for it is to agree to it."""
-        scripts = studio.extensions.scripts
-        if scripts is None or not studio.settings.is_private:
-            raise HTTPException(403, "Extensions are installed only where nobody else looks in.")
-        try:
-            done = await asyncio.to_thread(scripts.install, name)
-        except WebUIError as err:
-            raise HTTPException(err.http_status, str(err)) from err
-        return JSONResponse({"is_done": done.is_done, "output": done.output})
 
     return router
 

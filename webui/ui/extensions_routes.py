@@ -1,4 +1,4 @@
-"""What the Extensions tab asks: fetch, look at, put in, update, take back, remove.
+"""What the Extensions tab asks: fetch, look at, put in, update, take back, remove, restore.
 
 All of it is refused where the server is reached from outside (``Store``); guests have none of it.
 Nothing here is part of the API.
@@ -18,9 +18,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from webui.errors import WebUIError
-from webui.services.extensions.listing import list_extensions
-from webui.services.extensions.prepared import AccessOffError
-from webui.services.extensions.store import MOST_ZIP_BYTES
+from webui.services.extensions.fetching import MOST_ZIP_BYTES
+from webui.services.extensions.listing import listed
+from webui.services.extensions.states import FOLDER, States
+from webui.services.extensions.store import Store
+from webui.services.extensions.trash import Trash
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -46,9 +48,22 @@ class Chosen(BaseModel):
 
 
 class Named(BaseModel):
-    """An extension."""
+    """An extension, or a folder in the trash, or a saved state."""
+
+    name: str = Field(max_length=300)
+
+
+class Version(BaseModel):
+    """One commit of an extension."""
 
     name: str
+    commit: str = Field(max_length=64)
+
+
+class Read(BaseModel):
+    """What a person has read."""
+
+    prints: str
 
 
 class IndexAddress(BaseModel):
@@ -60,29 +75,54 @@ class IndexAddress(BaseModel):
 def make_store_routes(studio: Studio) -> APIRouter:
     """``/extension-store…``."""
     router = APIRouter(prefix="/extension-store", include_in_schema=False)
-    store, room = studio.extension_store, studio.extensions
+    folder, turn = studio.settings.folders.data / FOLDER, studio.extension_store.turn
+    states = States(studio.extensions, folder, turn)
+    _add_lists(router, studio, states)
+    _add_fetching(router, studio.extension_store)
+    _add_putting_in(router, studio.extension_store)
+    _add_trash(router, studio.extension_store.trash)
+    _add_states(router, states)
+    _add_install_scripts(router, studio.extension_store)
+    return router
+
+
+def _add_lists(router: APIRouter, studio: Studio, states: States) -> None:
+    """What there is: here, in the trash, waiting, saved, elsewhere."""
+    store, options = studio.extension_store, studio.options
 
     @router.get("")
     def state() -> JSONResponse:
-        listed = list_extensions(room)
-        for one in listed:
-            one |= _told(lambda name=one["name"]: store.facts(name))
         return _answer({
-            "extensions": listed, "allowed": store.is_allowed, "busy": store.busy,
-            "index": studio.options["extensions_index"],
+            "extensions": [
+                listed(studio.extensions, known) | store.facts(known.extension)
+                for known in studio.extensions.all()
+            ],
+            "allowed": store.turn.is_allowed, "busy": store.turn.busy,
+            "index": options["extensions_index"],
+            "waiting": [made.to_json() for made in store.waiting()],
+            "trash": [_plain(one, "id", "folder", "time") for one in store.trash.all()],
+            "states": [_plain(one, "id", "name", "time") for one in states.all()],
         })  # fmt: skip
 
     @router.post("/index")
     async def index(wanted: IndexAddress) -> JSONResponse:
         def look() -> dict[str, Any]:
-            url = wanted.url.strip() or studio.options["extensions_index"]
+            url = wanted.url.strip() or options["extensions_index"]
             told = store.index(url)
-            if url != studio.options["extensions_index"]:
-                studio.options.set("extensions_index", url)
-                studio.options.save()
+            if url != options["extensions_index"]:
+                options.set("extensions_index", url)
+                options.save()
             return told
 
         return _answer(await _apart(look))
+
+    @router.post("/check")
+    async def check() -> JSONResponse:
+        return _answer(await _apart(store.check))
+
+
+def _add_fetching(router: APIRouter, store: Store) -> None:
+    """What comes and is shown."""
 
     @router.post("/fetch")
     async def fetch(wanted: Address) -> JSONResponse:
@@ -91,8 +131,7 @@ def make_store_routes(studio: Studio) -> APIRouter:
 
     @router.post("/upload")
     async def upload(request: Request, name: str) -> JSONResponse:
-        if not store.is_allowed:
-            raise HTTPException(AccessOffError.http_status, "Extensions cannot be installed here.")
+        _told(store.turn.check)
         archive = await _received(request)
         try:
             made = await _apart(lambda: store.prepare_zip(archive, name))
@@ -105,6 +144,20 @@ def make_store_routes(studio: Studio) -> APIRouter:
         made = await _apart(lambda: store.prepare_update(wanted.name))
         return _answer(made.to_json() if made else {})
 
+    @router.post("/version")
+    async def version(wanted: Version) -> JSONResponse:
+        made = await _apart(lambda: store.prepare_version(wanted.name, wanted.commit))
+        return _answer(made.to_json() if made else {})
+
+    @router.post("/cancel")
+    def cancel() -> JSONResponse:
+        store.turn.cancel()
+        return _answer({})
+
+
+def _add_putting_in(router: APIRouter, store: Store) -> None:
+    """What becomes of it, and of what is there."""
+
     @router.post("/apply")
     async def apply(chosen: Chosen) -> JSONResponse:
         name = await _apart(lambda: store.apply(chosen.token, with_packages=chosen.with_packages))
@@ -113,11 +166,6 @@ def make_store_routes(studio: Studio) -> APIRouter:
     @router.post("/discard")
     def discard(chosen: Chosen) -> JSONResponse:
         store.discard(chosen.token)
-        return _answer({})
-
-    @router.post("/cancel")
-    def cancel() -> JSONResponse:
-        store.cancel()
         return _answer({})
 
     @router.post("/roll-back")
@@ -129,23 +177,63 @@ def make_store_routes(studio: Studio) -> APIRouter:
     async def remove(wanted: Named) -> JSONResponse:
         return _answer({"path": str(await _apart(lambda: store.remove(wanted.name)))})
 
+
+def _add_trash(router: APIRouter, trash: Trash) -> None:
+    @router.post("/trash/restore")
+    async def restore(wanted: Named) -> JSONResponse:
+        return _answer({"path": str(await _apart(lambda: trash.restore(wanted.name)))})
+
+    @router.post("/trash/delete")
+    async def delete(wanted: Named) -> JSONResponse:
+        await _apart(lambda: trash.delete(wanted.name))
+        return _answer({})
+
+
+def _add_states(router: APIRouter, states: States) -> None:
+    @router.post("/states/save")
+    def save(wanted: Named) -> JSONResponse:
+        return _answer({"id": _told(lambda: states.save(wanted.name)).id})
+
+    @router.post("/states/compare")
+    def compare(wanted: Named) -> JSONResponse:
+        return _answer({"changes": _told(lambda: states.compare(states.read(wanted.name)))})
+
+    @router.post("/states/switch")
+    async def switch(wanted: Named) -> JSONResponse:
+        await _apart(lambda: states.switch(states.read(wanted.name)))
+        return _answer({})
+
+    @router.post("/states/delete")
+    def delete(wanted: Named) -> JSONResponse:
+        _told(lambda: states.delete(wanted.name))
+        return _answer({})
+
+
+def _add_install_scripts(router: APIRouter, store: Store) -> None:
+    """``install.py`` of A1111 folders: read, then run."""
+
     @router.get("/{name}/install.py")
     def install_text(name: str) -> JSONResponse:
-        return _answer({"text": _told(lambda: store.install_text(name))[:MOST_TEXT]})
+        text, prints = _told(lambda: store.install_text(name))
+        if len(text) > MOST_TEXT:
+            raise HTTPException(413, "install.py is too long to be read here.")
+        return _answer({"text": text, "prints": prints})
 
     @router.post("/{name}/install.py")
-    async def install(name: str) -> JSONResponse:
-        done = await _apart(lambda: store.run_install(name))
+    async def install(name: str, read: Read) -> JSONResponse:
+        done = await _apart(lambda: store.run_install(name, read.prints))
         return _answer({"is_done": done.is_done, "output": done.output})
 
-    return router
+
+def _plain(thing: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(thing, name) for name in names}
 
 
 async def _received(request: Request) -> Path:
     """The body in a temporary file.
 
     Raises:
-        HTTPException: 413, it is larger than ``MOST_ZIP_BYTES``.
+        HTTPException: 413, it is larger than ``MOST_ZIP_BYTES``; 507, the disk is full.
     """
     handle, name = tempfile.mkstemp(suffix=".zip")
     file, size = Path(name), 0
@@ -156,8 +244,10 @@ async def _received(request: Request) -> Path:
                 if size > MOST_ZIP_BYTES:
                     raise HTTPException(413, f"The zip is over {MOST_ZIP_BYTES >> 20} MiB.")
                 goal.write(part)
-    except BaseException:
+    except BaseException as err:
         file.unlink(missing_ok=True)
+        if isinstance(err, OSError):
+            raise HTTPException(507, f"The zip cannot be kept: {err.strerror or err}.") from err
         raise
     return file
 

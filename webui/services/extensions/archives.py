@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -29,6 +31,7 @@ def unpack(
         InstallError: No zip; too much in it; a link, or a name that leads out of the folder.
     """
     try:
+        _check_list(archive, most_files)
         with zipfile.ZipFile(archive) as zipped:
             entries = [one for one in zipped.infolist() if not one.is_dir()]
             if len(entries) > most_files:
@@ -41,31 +44,54 @@ def unpack(
                 parts = _checked(entry)
                 if ".git" not in (part.lower() for part in parts):
                     _write(zipped, entry, target.joinpath(*parts))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as err:
+    except (*_BROKEN, NotImplementedError, RuntimeError, EOFError) as err:
         raise InstallError(f"This is no zip file that can be read: {err}.") from err
     except OSError as err:
         raise InstallError(f"The zip cannot be unpacked: {err.strerror or err}.") from err
     return _root(target)
 
 
+_BROKEN: Final = (zipfile.BadZipFile, zlib.error, ValueError)
 _BY_HAND = "Unpack it into the extensions folder by hand if you trust it."
+_END: Final = struct.Struct("<4s4H2IH")
+_LIST_BYTES_OF_ONE: Final = 400
+"""What an entry takes in a zip's list, with room for long names."""
+
+
+def _check_list(archive: Path, most_files: int) -> None:
+    """Refuse a list of contents that would fill the memory before its entries can be counted."""
+    with archive.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END.size - 0xFFFF))
+        tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or len(tail) - at < _END.size:
+        raise zipfile.BadZipFile("File is not a zip file")
+    list_bytes = _END.unpack_from(tail, at)[5]
+    is_zip64 = tail[max(0, at - 20) : at].startswith(b"PK\6\7")  # which tells another length
+    if is_zip64 or list_bytes > most_files * _LIST_BYTES_OF_ONE:
+        raise InstallError(f"The zip holds more than {most_files} files.", _BY_HAND)
 
 
 def _checked(entry: zipfile.ZipInfo) -> tuple[str, ...]:
     """The parts of an entry's name."""
     if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
         raise InstallError(f"The zip holds a link or a device: {entry.filename[:120]!r}.")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile("it is packed in an unusual way")
     path = PurePosixPath(entry.filename.replace("\\", "/"))
-    if path.is_absolute() or not path.parts or any(not _is_fine(part) for part in path.parts):
+    if path.is_absolute() or not path.parts or any(not is_fine_name(part) for part in path.parts):
         raise InstallError(
             f"The zip holds a file that would lie elsewhere: {entry.filename[:120]!r}."
         )
     return path.parts
 
 
-def _is_fine(part: str) -> bool:
-    is_reserved = part.partition(".")[0].lower() in _RESERVED
-    return part != ".." and not (set(part) & set(':*?"<>|\0')) and not is_reserved
+def is_fine_name(part: str) -> bool:
+    """True for what can be the name of a file or folder everywhere, Windows included."""
+    is_reserved = part.partition(".")[0].rstrip().lower() in _RESERVED
+    has_sign = any(sign in ':*?"<>|' or sign < " " for sign in part)
+    return part == part.rstrip(" .") and not has_sign and not is_reserved
 
 
 def _write(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo, file: Path) -> None:

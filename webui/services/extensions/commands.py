@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -37,7 +39,7 @@ def run(
     *,
     folder: Path,
     cancel: threading.Event,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str | None] | None = None,
     grows: Path | None = None,
     seconds: float = MOST_SECONDS,
     most_bytes: int = MOST_BYTES,
@@ -45,13 +47,15 @@ def run(
     """What a program printed.
 
     Args:
-        folder: Its working folder. environ: Added to ours.
-        cancel: Ends it when set.
-        grows: A folder that may not outgrow ``most_bytes`` meanwhile.
+        folder: Its working folder. environ: Added to ours; None takes a name out.
+        cancel: Ends it, and what it started, when set.
+        grows: A folder that may not grow by more than ``most_bytes`` meanwhile.
     Raises:
         CommandError: It failed, took too long or brought too much. JobCancelled: ``cancel``.
     """
-    env = {**os.environ, "PYTHONUTF8": "1", **(environ or {})}
+    both = {**os.environ, "PYTHONUTF8": "1", **(environ or {})}
+    limit = None if grows is None else (grows, size_of(grows) + most_bytes)
+    env = {name: value for name, value in both.items() if value is not None}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(
@@ -61,11 +65,12 @@ def run(
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=said,
+                start_new_session=os.name != "nt",
             )
         except OSError as err:
             raise CommandError(f"{command[0]} cannot be started: {err.strerror or err}.") from err
         try:
-            _watch(process, cancel, grows, seconds, most_bytes)
+            _watch(process, cancel, seconds, limit)
         finally:
             _end(process)
         out.seek(0)
@@ -79,9 +84,8 @@ def run(
 def _watch(
     process: subprocess.Popen[bytes],
     cancel: threading.Event,
-    grows: Path | None,
     seconds: float,
-    most_bytes: int,
+    limit: tuple[Path, int] | None,
 ) -> None:
     began = looked = time.monotonic()
     while process.poll() is None:
@@ -90,19 +94,23 @@ def _watch(
         now = time.monotonic()
         if now - began > seconds:
             raise CommandError(f"It took longer than {seconds:g} seconds and was ended.", said="")
-        if grows is not None and now - looked > LOOK_SECONDS:
+        if limit is not None and now - looked > LOOK_SECONDS:
             looked = now
-            check_size(grows, most_bytes)
-    if grows is not None:
-        check_size(grows, most_bytes)
+            _check_size(*limit)
+    if limit is not None:
+        _check_size(*limit)
 
 
-def check_size(folder: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Refuse a folder that has become too large.
+def _check_size(folder: Path, most_bytes: int) -> None:
+    if size_of(folder) > most_bytes:
+        raise CommandError(
+            f"It is larger than {most_bytes / 2**20:.0f} MiB and was thrown away.",
+            "Put it into the extensions folder by hand if you trust it.", said="",
+        )  # fmt: skip
 
-    Raises:
-        CommandError: It holds more than ``most_bytes``.
-    """
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; 0 when it is not there."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -110,11 +118,7 @@ def check_size(folder: Path, most_bytes: int = MOST_BYTES) -> None:
                 total += os.lstat(os.path.join(root, name)).st_size
             except OSError:
                 continue  # it has gone meanwhile
-    if total > most_bytes:
-        raise CommandError(
-            f"It is larger than {most_bytes / 2**20:.0f} MiB and was thrown away.",
-            "Put it into the extensions folder by hand if you trust it.", said="",
-        )  # fmt: skip
+    return total
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -125,3 +129,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    _end_children(process)
+
+
+if os.name == "nt":
+
+    def _end_children(process: subprocess.Popen[bytes]) -> None:
+        """They end when the pipes to their parent break."""
+
+else:
+
+    def _end_children(process: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing of it is left
+            os.killpg(process.pid, signal.SIGKILL)

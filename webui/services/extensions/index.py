@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from typing import Any, Final
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import httpx
 
 from webui.checkpoints.download.asking import none_gave
-from webui.checkpoints.download.client import LinkError, SourceError, make_client, read_address
+from webui.checkpoints.download.client import (
+    LinkError,
+    SourceError,
+    ask,
+    make_client,
+    read_address,
+    translated,
+)
 from webui.checkpoints.download.fetch import Network, on_own_loop
 from webui.checkpoints.download.hubs import read_all
-from webui.services.extensions.commands import InstallError
+from webui.errors import JobCancelled
+from webui.services.extensions.commands import MOST_SECONDS, InstallError
 
 MOST_BYTES: Final = 16 * 2**20
 MOST_ENTRIES: Final = 20_000
+SECONDS: Final = 120.0
+"""For the whole list."""
+T = TypeVar("T")
 _TEXTS: Final = ("name", "description", "added", "created_at", "commit_time")
 
 
@@ -25,23 +40,53 @@ def fetch_index(url: str, network: Network) -> dict[str, Any]:
     Raises:
         DownloadError: It cannot be fetched. InstallError: It is no such list.
     """
-    return read_index(fetch_bytes(url, network, MOST_BYTES))
+
+    async def read(client: httpx.AsyncClient, address: str) -> bytes:
+        return await read_all(client, network, address, MOST_BYTES)
+
+    return read_index(on_own_loop(_from_any(url, network, read, SECONDS)))
 
 
-def fetch_bytes(url: str, network: Network, most: int) -> bytes:
-    """What lies at an address or at one of its mirrors; see ``hubs.read_all``."""
+def fetch_file(url: str, network: Network, file: Path, most: int, cancel: threading.Event) -> None:
+    """Write what lies at an address, or at one of its mirrors, into a file.
 
-    async def get() -> bytes:
-        failures: dict[str, SourceError] = {}
-        async with make_client(network.rules) as client:
-            for candidate in network.mirrors.candidates(str(read_address(url))):
-                try:
-                    return await read_all(client, network, candidate.url, most)
-                except SourceError as err:
-                    failures[candidate.url] = err
-        raise none_gave(failures)
+    Raises:
+        DownloadError: It cannot be fetched, or is larger than ``most`` bytes.
+        JobCancelled: ``cancel`` was set. OSError: The file cannot be written.
+    """
 
-    return on_own_loop(get())
+    async def read(client: httpx.AsyncClient, address: str) -> None:
+        async with ask(client, address, network.rules) as answer:
+            with translated(address), file.open("wb") as goal:
+                async for chunk in answer.response.aiter_bytes():
+                    if cancel.is_set():
+                        raise JobCancelled("It was stopped.")
+                    if goal.tell() + len(chunk) > most:
+                        told = f"{answer.url.host} sends more than {most >> 20} MiB."
+                        raise SourceError(told, "Try another source.")
+                    goal.write(chunk)
+
+    on_own_loop(_from_any(url, network, read, MOST_SECONDS))
+
+
+async def _from_any(
+    url: str,
+    network: Network,
+    read: Callable[[httpx.AsyncClient, str], Awaitable[T]],
+    seconds: float,
+) -> T:
+    """What the address, or the first of its mirrors that gives it, answers."""
+    failures: dict[str, SourceError] = {}
+    async with make_client(network.rules) as client:
+        for candidate in network.mirrors.candidates(str(read_address(url))):
+            try:
+                return await asyncio.wait_for(read(client, candidate.url), seconds)
+            except asyncio.TimeoutError:
+                host = httpx.URL(candidate.url).host
+                failures[candidate.url] = SourceError(f"{host} does not answer in time.")
+            except SourceError as err:
+                failures[candidate.url] = err
+    raise none_gave(failures)
 
 
 def read_index(data: bytes) -> dict[str, Any]:

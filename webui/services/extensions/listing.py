@@ -19,10 +19,11 @@ def list_extensions(room: ExtensionRoom) -> list[dict[str, Any]]:
         ``notes`` and ``wants_install`` of A1111 folders; ``settings`` with their ``values``;
         ``tabs``; ``has_worker_part``.
     """
-    return [_listed(room, known) for known in room.all()]
+    return [listed(room, known) for known in room.all()]
 
 
-def _listed(room: ExtensionRoom, known: Known) -> dict[str, Any]:
+def listed(room: ExtensionRoom, known: Known) -> dict[str, Any]:
+    """One of them, as ``list_extensions`` tells it."""
     extension, state = known.extension, state_of(room, known)
     return {
         "name": known.name,

@@ -21,8 +21,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from webui.extensions.folders import PACKAGES, Extension
 from webui.services.extensions.commands import CommandError, InstallError, run
+from webui.services.extensions.places import move, remove_tree
 
-PIP: Final = (sys.executable, "-m", "pip")
+PIP: Final = (sys.executable, "-I", "-X", "utf8", "-m", "pip")
+"""Isolated: Python would look for modules in the working folder and in PYTHONPATH, too."""
 _QUIET: Final = ("--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--quiet")
 _WHEELS: Final = ("--only-binary", ":all:")
 SECONDS: Final = 600.0
@@ -63,11 +65,11 @@ def wishes_of(extension: Extension) -> list[str]:
 
 
 def installed() -> dict[str, str]:
-    """Name to version of everything the program has."""
+    """Name to version of everything the program has; what extensions have is theirs alone."""
     found: dict[str, str] = {}
-    for one in distributions():
+    for one in distributions(path=[path for path in sys.path if Path(path).name != PACKAGES]):
         name = one.metadata["Name"]
-        if name:
+        if name and one.version:
             found.setdefault(_plain(name), one.version)
     return found
 
@@ -88,7 +90,7 @@ def plan(
     """What these wishes mean here; nothing is installed, nothing of a package runs.
 
     Args:
-        folder: For pip's papers; it stays empty but for them.
+        folder: For pip's papers alone.
         has: What is installed; None = look. environ: Added to pip's.
     Raises:
         JobCancelled: ``cancel`` was set.
@@ -111,7 +113,7 @@ def plan(
         *_QUIET, "--", *missing,
     ]  # fmt: skip
     try:
-        run(command, folder=folder, cancel=cancel, environ=environ, seconds=SECONDS)
+        _run_pip(command, folder, cancel, environ)
     except CommandError as err:
         return Plan(wanted, {}, (_why(err),), {})
     new, hashes = _read_report(report)
@@ -134,7 +136,7 @@ def _judged(line: str, have: Mapping[str, str]) -> tuple[str, bool]:
     if version is None:
         return "", True
     if wish.specifier.contains(version, prereleases=True):
-        return "", False
+        return "", bool(wish.extras)  # what these bring may be missing
     told = f"It wants {wish.name}{wish.specifier}; the program has {version}, which stays."
     return told, False
 
@@ -168,8 +170,11 @@ def install(
     pip: Sequence[str] = PIP,
     environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Put what was planned into the extension's folder: exactly the files that were shown.
+    """Put what was planned into the extension's folder: exactly the files that were shown, and
+    nothing of what an earlier version or an attempt that was broken off left there.
 
+    Args:
+        folder: For pip's papers alone.
     Raises:
         InstallError: There are conflicts, or pip failed. JobCancelled: ``cancel`` was set.
     """
@@ -178,16 +183,36 @@ def install(
             "Its packages do not go with this program: " + " ".join(plan.conflicts),
             "Install the extension without its packages, or look for another version of it.",
         )
-    if not plan.new:
-        return
-    lines = [f"{name}=={version}" for name, version in plan.new.items()]
-    hashes = plan.hashes or {}
-    if set(hashes) == set(plan.new):  # else the index does not tell them
+    target = folder / "packages"
+    remove_tree(target)
+    if plan.new:
+        wanted = folder / "wanted.txt"
+        wanted.write_text(_pinned(plan.new, plan.hashes or {}), "utf-8")
+        command = [
+            *pip, "install", "--no-deps", "--target", str(target), *_WHEELS, *_QUIET,
+            "-r", str(wanted),
+        ]  # fmt: skip
+        _run_pip(command, folder, cancel, environ)
+    remove_tree(extension / PACKAGES)
+    if plan.new:
+        move(target, extension / PACKAGES)
+
+
+def _pinned(new: Mapping[str, str], hashes: Mapping[str, str]) -> str:
+    lines = [f"{name}=={version}" for name, version in new.items()]
+    if set(hashes) == set(new):  # else the index does not tell them
         lines = [f"{line} --hash=sha256:{hashes[line.partition('=')[0]]}" for line in lines]
-    wanted = folder / "wanted.txt"
-    wanted.write_text("\n".join(lines) + "\n", "utf-8")
-    target = extension / PACKAGES
-    command = [
-        *pip, "install", "--no-deps", "--target", str(target), *_WHEELS, *_QUIET, "-r", str(wanted),
-    ]  # fmt: skip
-    run(command, folder=folder, cancel=cancel, environ=environ, grows=target, seconds=SECONDS)
+    return "\n".join(lines) + "\n"
+
+
+def _run_pip(
+    command: Sequence[str],
+    folder: Path,
+    cancel: threading.Event,
+    environ: Mapping[str, str] | None,
+) -> None:
+    """pip puts everything together in temporary folders: they lie where their size is minded, and
+    go with the folder when pip is ended."""
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    both = {**temporary, **(environ or {})}
+    run(command, folder=folder, cancel=cancel, environ=both, grows=folder, seconds=SECONDS)

@@ -1,34 +1,60 @@
-"""What was fetched and waits, and the ways folders of extensions are put in place."""
+"""An extension that was fetched and waits for a person's word, and the copy that an update is."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from webui.extensions.folders import PACKAGES, Extension, missing_packages
-from webui.services.extensions.commands import InstallError
-from webui.services.extensions.git import Change, Origin
+from webui.services.extensions.git import Change, Git, Origin
 from webui.services.extensions.packages import Plan
 
-INCOMING, BEFORE, TRASH = ".incoming", ".before", ".trash"
+
+@dataclass(frozen=True)
+class Changes:
+    """What a version brings that the present one has not.
+
+    Attributes:
+        base: The commit it was compared with. count: Of all commits; ``told`` are the newest.
+        is_back: The version is older: these commits would be taken back.
+    """
+
+    base: str
+    told: Sequence[Change]
+    count: int
+    is_back: bool = False
 
 
-class AccessOffError(InstallError):
-    """Extensions may not be installed, updated or removed on this server."""
+@dataclass(frozen=True)
+class Box:
+    """A place for one extension that comes, and for all that is written down meanwhile.
 
-    code = "extension_access"
-    http_status = 403
+    Attributes:
+        root: What is thrown away in the end. name: Of the extension's folder.
+    """
 
+    root: Path
+    name: str
 
-class BusyError(InstallError):
-    """Another extension is being fetched."""
+    @property
+    def folder(self) -> Path:
+        """Where the extension lies."""
+        return self.root / "new" / self.name
 
-    code = "extension_busy"
-    http_status = 409
+    @property
+    def papers(self) -> Path:
+        """Where pip and the like write: apart, since a folder could be called as their files."""
+        return self.root / "papers"
+
+    def make(self) -> None:
+        """Make what holds both; raises OSError."""
+        self.folder.parent.mkdir(parents=True)
+        self.papers.mkdir()
 
 
 @dataclass(frozen=True)
@@ -36,18 +62,22 @@ class Prepared:
     """An extension that was fetched and looked at, and waits for a person's word.
 
     Attributes:
-        token: By which it is put in. folder: Where it lies; its name is that of the goal.
-        goal: Where it would come. replaces: It is a newer version of what lies there.
+        token: By which it is put in. box: Where it lies.
+        goal: Where it would come. changes: Against what lies there; None = nothing does.
     """
 
     token: str
-    folder: Path
+    box: Box
     goal: Path
     extension: Extension
     plan: Plan
     origin: Origin | None
-    changes: Sequence[Change] = ()
-    replaces: bool = False
+    changes: Changes | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies; its name is that of the goal."""
+        return self.box.folder
 
     @property
     def _lack(self) -> str:
@@ -56,7 +86,7 @@ class Prepared:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the page."""
-        extension = self.extension
+        extension, changes = self.extension, self.changes
         install_file = self.folder / "install.py"
         return {
             "token": self.token,
@@ -70,54 +100,54 @@ class Prepared:
             "origin": asdict(self.origin) if self.origin else None,
             "packages": self.plan.to_json(),
             "has_install": extension.kind == "a1111" and install_file.is_file(),
-            "changes": [asdict(one) for one in self.changes],
-            "replaces": self.replaces,
+            "has_submodules": (self.folder / ".gitmodules").is_file(),
+            "changes": [asdict(one) for one in changes.told] if changes else [],
+            "changes_count": changes.count if changes else 0,
+            "is_back": changes is not None and changes.is_back,
+            "replaces": changes is not None,
         }
 
 
 def copy_beside(source: Path, target: Path) -> None:
-    """A copy whose files git may replace. What people put there (models …) is not doubled: it is
-    the same file under both names, which git leaves alone."""
-
-    def link(old: str, new: str) -> str:
-        if "/.git/" in Path(old).as_posix():
-            return shutil.copy2(old, new)
-        try:
-            os.link(old, new)
-        except OSError:
-            return shutil.copy2(old, new)
-        return new
-
-    shutil.copytree(
-        source, target, symlinks=True, copy_function=link,
-        ignore=shutil.ignore_patterns("__pycache__", PACKAGES),
-    )  # fmt: skip
-
-
-def swap(fresh: Path, path: Path) -> None:
-    """Put a folder into another one's place; that one is kept as the version before."""
-    before = path.parent / BEFORE / path.name
-    if before.exists():
-        shutil.rmtree(before)
-    move(path, before)
-    try:
-        move(fresh, path)
-    except InstallError:
-        move(before, path)
-        raise
-
-
-def move(path: Path, goal: Path) -> None:
-    """One rename.
+    """A copy whose files git and pip may replace. What people put there (models …) is not doubled:
+    it is the same file under both names, which these leave alone.
 
     Raises:
-        InstallError: It cannot be done.
+        OSError: It cannot be made.
     """
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(goal)
-    except OSError as err:
-        raise InstallError(
-            f"{path} cannot be moved to {goal}: {err.strerror or err}.",
-            "Make the extensions folder writable; on Windows, close what has its files open.",
-        ) from err
+
+    def link(old: str, new: str) -> str:
+        _link(Path(old), Path(new), is_own="/.git/" in Path(old).as_posix())
+        return new
+
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, target, symlinks=True, copy_function=link, ignore=ignore)
+
+
+def bring_along(source: Path, target: Path, git: Git, cancel: threading.Event) -> None:
+    """Give a copy what has come to its source since: files that are not of the repository.
+
+    Raises:
+        CommandError, JobCancelled: As ``run``. OSError: They cannot be copied.
+    """
+    theirs = set(git.not_tracked(target, cancel))
+    for name in git.not_tracked(source, cancel):
+        old, new = source / name, target / name
+        if name.startswith(f"{PACKAGES}/") or "__pycache__" in name or old.is_symlink():
+            continue
+        if os.path.lexists(new):
+            if name not in theirs or os.path.samefile(old, new):
+                continue
+            new.unlink()
+        new.parent.mkdir(parents=True, exist_ok=True)
+        _link(old, new)
+
+
+def _link(old: Path, new: Path, *, is_own: bool = False) -> None:
+    if not is_own:
+        try:
+            os.link(old, new)
+            return
+        except OSError:
+            pass
+    shutil.copy2(old, new)

@@ -243,8 +243,8 @@ class ExtensionRoom(Shelf):
         call = read_note(self.worker_note)
         if call is None:
             return ""
-        clear_note(self.worker_note)
         self.fence.record(call.plugin, call.moment, why, is_fatal=True)
+        clear_note(self.worker_note)
         return (
             f"The extension {call.plugin} was at work, in {call.moment}; it is left out from now "
             "on."

@@ -22,7 +22,13 @@ from webui.extensions.a1111.host import Host, LoadedFolder, Names, Places
 from webui.extensions.a1111.installing import Consents, Installed, install
 from webui.extensions.a1111.mapping import job_of
 from webui.extensions.a1111.pieces import extra_flags, page_files, translations
-from webui.extensions.a1111.reading import field_of, setting_field
+from webui.extensions.a1111.reading import (
+    field_of,
+    field_value,
+    option_value,
+    setting_field,
+    setting_name,
+)
 from webui.extensions.a1111.runner import A1111, ScriptRunner
 from webui.extensions.fence import Fence
 from webui.extensions.folders import Extension
@@ -81,7 +87,7 @@ class ScriptRoom:
         self._options = options
         self._places = places
         self._names = names
-        self._flags = dict(flags)
+        self._flags = places.in_flags(flags)
         self._words = words
         self._facts = dict(facts)
         self._prints: dict[str, str] = {}
@@ -144,13 +150,13 @@ class ScriptRoom:
             if known.name not in names or loaded is None:
                 continue
             known.seconds += loaded.seconds
-            declared = {
-                key: setting_field(key, info)
-                for key, info in self.host.options.data_labels.items()
-                if self.host.option_owners.get(key) == known.name
-            }
-            known.settings = {key: made for key, made in declared.items() if made is not None}
-            self._add_steps(known)
+            call, made = self.host.fence.call, dict[str, AnyField]()
+            for key, info in self.host.options.data_labels.items():
+                if self.host.option_owners.get(key) == known.name:
+                    field = call(known.name, "on_ui_settings", setting_field, key, info)[1]
+                    made |= {field.name: field} if field is not None else {}
+            known.settings = made
+            call(known.name, "ui", self._add_steps, known)
             if self._is_page_drawn and any(o.owner == known.name for o in self.host.classes):
                 loaded.notes.append(SEEN_AFTER_RESTART)
 
@@ -182,13 +188,20 @@ class ScriptRoom:
 
     def _settings(self) -> dict[str, Any]:
         """What is chosen in the settings of all folders, by A1111's keys."""
-        chosen = (self._room.settings_of(known) for known in self._wanted())
-        return {**self._extra, **{k: v for values in chosen for k, v in values.items()}}
+        labels = self.host.options.data_labels if self.host else {}
+        keys = {setting_name(key): key for key in labels}
+        found = dict(self._extra)
+        for known in self._wanted():
+            for name, value in self._room.settings_of(known).items():
+                if name in keys:
+                    found[keys[name]] = option_value(labels[keys[name]], value)
+        return found
 
     def _keep(self, key: str, value: Any) -> None:
+        name = setting_name(key)
         for known in self._wanted():
-            if key in known.settings:
-                self._room.set_settings(known.name, {key: value})
+            if name in known.settings:
+                self._room.set_settings(known.name, {name: field_value(value)})
                 return
         if key in OPTION_BY_KEY:
             logger.warning("A script wanted to change the setting %s, which it may not.", key)
@@ -268,10 +281,10 @@ class ScriptRoom:
         if selected and runner is not None:
             runner.find(selected, is_alwayson=False)
         usual = self.usual(tab)
-        given = json.loads(str(wished.get("arguments") or "{}"))
+        given = _arguments(wished.get("arguments"))
         named = {s.name for s in runner.alwayson_scripts} if runner else set()
         listed = {
-            name: _filled(list(given.get(name, ())), values)
+            name: _filled(given.get(name, []), values)
             for name, values in usual.items()
             if name in named or name == selected.lower()
         }
@@ -369,6 +382,22 @@ def _is_same(extension: Extension | None, prints: str) -> bool:
 def _filled(given: list[Any], usual: list[Any]) -> list[Any]:
     """Arguments that were given, then those of a fresh page."""
     return [*given[: len(usual)], *usual[len(given) :]]
+
+
+def _arguments(text: Any) -> dict[str, list[Any]]:
+    """What a request says to scripts.
+
+    Raises:
+        ParamsError: It is no such table.
+    """
+    try:
+        table = json.loads(str(text or "{}"))
+        return {str(name): list(values) for name, values in table.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as err:
+        raise ParamsError(
+            "The arguments of scripts cannot be read.",
+            "Reload the page and fill them in again.", field="extensions",
+        ) from err  # fmt: skip
 
 
 def _is_plain(value: Any) -> bool:

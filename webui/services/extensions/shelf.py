@@ -23,6 +23,7 @@ from webui.extensions.plugins import Plugins
 from webui.options import Options
 from webui.services.extensions.declared import add_offers, take_declarations
 from webui.services.extensions.known import Known, Refreshed
+from webui.services.extensions.places import tidy
 from webui.services.extensions.scripts import ScriptRoom
 
 LOADING, LOADING_SECONDS = "loading", 10.0
@@ -39,6 +40,7 @@ class Shelf:
         switched_off: By a start-up flag: ``all``, ``extra`` (all but built-in ones), or ''.
 
     Attributes:
+        folders: Where people drop theirs.
         scripts: The A1111 folders among them.
     """
 
@@ -52,7 +54,7 @@ class Shelf:
         switched_off: str = "",
     ) -> None:
         self._built_in = built_in
-        self._folders = folders
+        self.folders = folders
         self._options = options
         self._switched_off = switched_off
         self._lock = threading.RLock()
@@ -62,6 +64,8 @@ class Shelf:
         self._known: dict[str, Known] = {}
         self._sent: dict[str, str] = {}
         self.scripts: ScriptRoom | None = None
+        for folder in folders:
+            tidy(folder)
         self._blame_last_run()
         self.refresh()
 
@@ -83,7 +87,7 @@ class Shelf:
         """
         with self._lock:
             readers = (read_a1111,)
-            found = {e.name: e for e in find_extensions(self._built_in, self._folders, readers)}
+            found = {e.name: e for e in find_extensions(self._built_in, self.folders, readers)}
             before = dict(self._known)
             gone = [name for name in before if name not in found]
             changed = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from webui.errors import ExtensionError
 from webui.extensions.note import Watch
 
+logger = logging.getLogger(__name__)
 EVERY_SECONDS = 1.0
 
 
@@ -51,18 +53,22 @@ class WorkerWatch:
 
     def _loop(self) -> None:
         while not self._closing.wait(EVERY_SECONDS):
-            job = self._running()
-            call = self._watch.look(time.monotonic())
-            if job is not None and call is not None:
-                told = f"it took longer than {call.seconds:g} s"
-                self._blame(told)
-                self._fail(
-                    job,
-                    ExtensionError(
-                        f"The extension {call.plugin} did not come back from {call.moment}: "
-                        f"{told}.",
-                        "It is left out from now on; ask again for the pictures.",
-                        plugin=call.plugin,
-                        hook=call.moment,
-                    ),
-                )
+            try:
+                self._look()
+            except Exception:  # a job's row that cannot be read now is read in a second
+                logger.exception("Looking after the extensions failed")
+
+    def _look(self) -> None:
+        job = self._running()
+        call = self._watch.look(time.monotonic())
+        if job is None or call is None:
+            return
+        told = f"it took longer than {call.seconds:g} s"
+        error = ExtensionError(
+            f"The extension {call.plugin} did not come back from {call.moment}: {told}.",
+            "It is left out from now on; ask again for the pictures.",
+            plugin=call.plugin,
+            hook=call.moment,
+        )
+        if self._fail(job, error):
+            self._blame(told)
