@@ -17,8 +17,10 @@ from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.infotext import parse_infotext
-from webui.params import ControlUnit, TextToImage
+from webui.library.inputs import Inputs
+from webui.params import ControlUnit, MakeMap, TextToImage
 from webui.preprocessors.recipe import read_units, unit_pairs
+from webui.services.control_maps import MadeMaps
 from webui.services.controlnets import ControlNets
 from webui.services.costs.job_work import CONTROL_SHARE, work_of
 from webui.services.gallery.replay import judge
@@ -27,12 +29,15 @@ from webui.ui import control_panel
 
 prepare_torch()
 
+import torch  # noqa: E402
+
 from tests.control_files import controlnet_for, write  # noqa: E402
 from tests.heard import Heard  # noqa: E402
+from tests.map_networks.small_map_networks import saved_state, small_anything  # noqa: E402
 from webui.checkpoints.load import load_part  # noqa: E402
-from webui.checkpoints.memory import Key  # noqa: E402
-from webui.model_process.loaded_models import CONTROLNET, file_mark  # noqa: E402
+from webui.model_process.loaded_models import LoadedModels, ModelPlan  # noqa: E402
 from webui.model_process.painter import Painter  # noqa: E402
+from webui.pipelines.placement import NetworkPart  # noqa: E402
 
 KEY = hashlib.sha256(b"sketch").hexdigest()
 CANNY = "control_v11p_sd15_canny"
@@ -146,10 +151,12 @@ def test_panel_when_a_recipe_is_pasted_then_holds_its_units(catalog: Catalog) ->
     pairs = {
         "ControlNet 1": f"Module: canny, Model: {CANNY} [00000000], Weight: 0.5, Threshold A: 90",
         "ControlNet 2": "Module: none, Model: gone [00000000], Weight: 1",
+        "ControlNet 0": f"Module: reference_only, Model: {CANNY}, Weight: 1",
     }
     values, missing = control_panel.pasted(pairs, studio)
     first, second, third = json.loads(values["control"])
-    assert (first, third, missing) == ({}, {}, ["gone [00000000]"])
+    assert (first, third) == ({}, {})
+    assert missing == ["gone [00000000]", "ControlNet 0: reference_only"]
     assert second == {
         "on": True, "model": f"{CANNY}.safetensors", "module": "canny", "weight": 0.5,
         "threshold_a": 90.0, "threshold_b": 200, "processor_res": 512,
@@ -210,7 +217,7 @@ def test_job_when_it_has_a_unit_then_loads_keeps_and_tells_its_controlnet(
     told = result["extra_generation_params"]["ControlNet 0"]
     assert told.startswith(f"Module: none, Model: {CANNY} [12345678], Weight: 1.0")
     assert "ControlNet 0" in heard.of("image")[0]["infotext"]
-    key = Key(CONTROLNET, file_mark(copy))
+    key = painter.models.controlnet_key(copy)
     assert key in painter.models.memory
     grown = painter.models.memory.used.device - before.device
     assert grown == pytest.approx(copy.stat().st_size, rel=0.01)
@@ -222,3 +229,120 @@ def test_job_when_it_has_a_unit_then_loads_keeps_and_tells_its_controlnet(
     assert key not in painter.models.memory and pixels() == controlled
     run()
     assert pixels() == plain
+
+
+def test_job_when_a_preprocessor_is_a_network_then_it_draws_the_map_and_stays_in_memory(
+    file: Path, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    asked = SimpleNamespace(interrupted=False, should_stop=False, clear_skip=lambda: None)
+    painter = Painter({"device": "cpu"}, heard, asked)  # type: ignore[arg-type]
+    saved_state(small_anything(), tmp_path / "depth")
+    sketch = tmp_path / "sketch.png"
+    Image.effect_noise((80, 64), 90).convert("RGB").save(sketch)
+    told = {
+        "inputs": {KEY: str(sketch)}, "map_networks": {"depth_anything": str(tmp_path / "depth")},
+    }  # fmt: skip
+    deep = unit(module="depth_anything", processor_res=64, resize_mode="Just Resize")
+
+    def maps() -> list[Image.Image]:
+        return [Image.open(io.BytesIO(message["image"])) for message in heard.of("control-map")]
+
+    preview = MakeMap(unit=deep, map_width=96, map_height=64)
+    painter.run({"job": 1, "params": preview.to_json(), **told})
+    (shown,) = maps()
+    assert shown.size == (96, 64) and shown.getextrema()[0] == (0, 255)
+    assert painter._shelf.bytes().device > 0
+    heard.messages.clear()
+    detected = MakeMap(unit=deep)
+    painter.run({"job": 2, "params": detected.to_json(), **told})
+    assert maps()[0].size == (80, 64)  # of the working size
+    assert "loading" not in [m["stage"] for m in heard.of("progress")]  # it was there
+    heard.messages.clear()
+    checkpoint = {"path": str(starter_checkpoint), "name": "a", "stem": "a", "sha256": None}
+    params = TextToImage(prompt="a cat", width=96, height=64, steps=1, control=(deep,))
+    facts = {deep.model: {"path": str(file), "title": CANNY}}
+    job = {"job": 3, "params": params.to_json(), "vae": None, "checkpoint": checkpoint,
+           "controlnets": facts, "wants_maps": True, **told}  # fmt: skip
+    painter.run(job)
+    assert maps()[0].tobytes() == shown.tobytes()
+    with pytest.raises(CheckpointNotFoundError, match="depth_anything_vitl14"):
+        painter.run({**job, "map_networks": {}})
+
+
+def test_network_when_low_vram_is_switched_off_then_it_belongs_to_the_device_again(
+    file: Path,
+) -> None:
+    device = torch.device("meta")
+    models = LoadedModels(ModelPlan(device, torch.float32, torch.float32))
+    network = models.controlnet(file, waits=True).network
+    assert NetworkPart(network, device).missing() == 0  # it waits
+    assert models.controlnet(file, waits=False).network is network
+    part = NetworkPart(network, device)
+    assert part.missing() > 0 or part.bytes().device > 0
+
+
+def test_map_when_asked_for_on_the_page_then_networks_wait_their_turn_and_guests_do_without(
+    tmp_path: Path,
+) -> None:
+    """The page gets the map at once, or the job that makes it."""
+    from fastapi import Depends, FastAPI
+    from fastapi.testclient import TestClient
+
+    inputs = Inputs(tmp_path / "inputs")
+    key = inputs.keep_image(Image.new("RGB", (64, 64), "white"))
+    rows: dict[int, Any] = {}
+
+    def submit(asked: MakeMap) -> Any:
+        if asked.user:
+            raise ParamsError("Guests paint; make-map is for the owner alone.")
+        rows[7] = SimpleNamespace(id=7, is_finished=False, state="running", error=None)
+        return rows[7]
+
+    folders = SimpleNamespace(own_models=tmp_path, models=(), data=tmp_path, programs=())
+    studio: Any = SimpleNamespace(
+        inputs=inputs, submit=submit, control_maps=MadeMaps(), guests=SimpleNamespace(
+            told=lambda user, text: text), settings=SimpleNamespace(folders=folders),
+    )  # fmt: skip
+    who = {"name": ""}
+    app = FastAPI()
+    app.include_router(
+        control_panel.make_control_routes(
+            studio, Depends(lambda: who["name"]), lambda job, user: rows[job]
+        )
+    )
+    client = TestClient(app)
+
+    def ask(module: str) -> Any:
+        body = {"unit": {"image": key, "module": module}, "width": 96, "height": 64}
+        return client.post("/controlnet/map", json=body)
+
+    plain = ask("invert")
+    assert Image.open(io.BytesIO(plain.content)).size == (96, 64)
+    missing = ask("openpose")
+    assert missing.status_code == 404 and "body_pose_model.pth" in missing.json()["detail"]
+    assert client.post("/controlnet/map", json={"unit": {}, "width": 9, "height": 9}).is_error
+    (tmp_path / "OpenPose").mkdir()
+    (tmp_path / "OpenPose" / "body_pose_model.pth").touch()
+    assert ask("openpose").json() == {"job": 7}
+    assert client.get("/controlnet/map/7").status_code == 202
+    studio.control_maps.keep(7, 0, b"a map")
+    rows[7].is_finished, rows[7].state = True, "done"
+    assert client.get("/controlnet/map/7").content == b"a map"
+    assert client.get("/controlnet/map/7").status_code == 404
+    rows[7].state, rows[7].error = "failed", ParamsError("no").to_json()
+    assert client.get("/controlnet/map/7").status_code == 422
+    who["name"] = "~guest"
+    assert "owner alone" in ask("openpose").json()["detail"]
+
+
+def test_maps_when_nobody_takes_them_then_the_oldest_go() -> None:
+    kept, large = MadeMaps(), b"x" * (30 << 20)
+    for job in (1, 2, 3):
+        kept.keep(job, 1, b"second")
+        kept.keep(job, 0, large)
+    assert [len(kept.take(job)) for job in (1, 2, 3)] == [0, 2, 2]
+    assert kept.take(3) == []
+    kept.keep(4, 1, b"b")
+    kept.keep(4, 0, b"a")
+    assert kept.take(4) == [b"a", b"b"]

@@ -93,6 +93,13 @@ def test_controlnet_when_it_is_of_another_kind_then_it_is_refused_by_name(
         read_controlnet(as_header("other", named))
 
 
+def test_controlnet_when_a_convolution_is_a_lone_number_then_it_is_refused() -> None:
+    named = shapes(full_size(SD1_UNET).state_dict())
+    named["controlnet_cond_embedding.blocks.1.weight"] = ("F16", ())
+    with pytest.raises(UnknownArchitectureError, match="no convolution"):
+        read_controlnet(as_header("odd", named))
+
+
 def test_controlnet_when_it_is_of_another_family_then_says_for_which() -> None:
     spec = read_controlnet(as_header("xl", shapes(full_size(SDXL_UNET).state_dict())))
     assert "SDXL" in spec.misfit(SD1_UNET, "sd1")

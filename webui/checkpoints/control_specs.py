@@ -184,7 +184,10 @@ def _hint_channels(tensors: Shapes, prefix: str, *, is_diffusers: bool) -> tuple
     missing = [name for name in names if name not in tensors]
     if missing:
         raise SpecError(f"{missing[0]!r} is missing")
-    if tensors[names[0]].shape[1:2] != (MAP_CHANNELS,):
+    for name in names:
+        if len(tensors[name].shape) != 4:
+            raise SpecError(f"{name!r} is no convolution")
+    if tensors[names[0]].shape[1] != MAP_CHANNELS:
         raise SpecError(f"its maps have {tensors[names[0]].shape[1]} channels instead of 3")
     return tuple(tensors[name].shape[0] for name in names)
 

@@ -33,7 +33,13 @@ from webui.networks.lora.applying import is_lost
 from webui.networks.lora.files import LoraFile
 from webui.networks.small_weights import SmallWeights
 from webui.pipelines.memory_ladder import available_bytes, learn_into
-from webui.pipelines.placement import FilePart, NetworkPart, put_aside, put_network_aside
+from webui.pipelines.placement import (
+    FilePart,
+    NetworkPart,
+    put_aside,
+    put_network_aside,
+    take_from_aside,
+)
 from webui.pipelines.preview import forget_previews
 from webui.pipelines.taking_turns import take_turns
 
@@ -261,6 +267,8 @@ class LoadedModels:
         def load() -> Kept:
             home = torch.device("cpu") if is_aside else plan.device
             loaded = load_controlnet(path, device=home, dtype=dtype)
+            if is_aside:  # before it counts as one that belongs on the device
+                put_network_aside(loaded.network)
             return Kept(loaded, (NetworkPart(loaded.network, plan.device),))
 
         size = 0 if key in self.memory else controlnet_bytes(path, dtype)
@@ -268,6 +276,8 @@ class LoadedModels:
         loaded: LoadedControlNet = self.memory.get(key, load, expected)
         if is_aside:
             put_network_aside(loaded.network)
+        else:
+            take_from_aside(loaded.network)
         return loaded
 
     def make_room(self, more: int) -> None:

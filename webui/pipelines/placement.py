@@ -147,6 +147,11 @@ def put_network_aside(network: nn.Module) -> None:
     network.__dict__[_WAITS] = True
 
 
+def take_from_aside(network: nn.Module) -> None:
+    """It need not wait in main memory any more; it comes with its next turn."""
+    network.__dict__.pop(_WAITS, None)
+
+
 def _waits(network: nn.Module) -> bool:
     return _WAITS in network.__dict__
 

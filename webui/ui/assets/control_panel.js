@@ -11,6 +11,7 @@
     threshold_a: -1, threshold_b: -1, pixel_perfect: false, low_vram: false, hr_option: 'Both',
   };
   const UNITS = 3;
+  const MAKES_MAP = new Set(['image', 'mask', 'module', 'processor_res', 'threshold_a', 'threshold_b', 'pixel_perfect', 'resize_mode']);
   const CHOICES = {
     control_mode: ['Balanced', 'My prompt is more important', 'ControlNet is more important'],
     resize_mode: ['Just Resize', 'Crop and Resize', 'Resize and Fill'],
@@ -30,6 +31,13 @@
     }
     return lists;
   };
+  /* An answer, or an error with a sentence for people. */
+  const asked = async (address, wish) => {
+    const answer = await fetch(address, wish).catch(() => { throw new Error(say('ctl_unread')); });
+    if (answer.ok) return answer;
+    const {detail} = await answer.json().catch(() => ({}));
+    throw new Error(typeof detail === 'string' ? detail : say('ctl_unread'));
+  };
   const option = (value, text, attributes = {}) => make('option', '', {value, ...attributes}, text);
   const button = (text, deed, className = 'dq-btn dq-chip') => {
     const made = make('button', className, {type: 'button'}, text);
@@ -44,7 +52,9 @@
       this.tab = root.dataset.tab;
       this.units = this.parsed();
       this.shown = 0;
-      this.maps = {};
+      this.maps = {};               // addresses of maps, by unit
+      this.wishes = {};             // the map that is waited for, by unit
+      this.told = {};               // what is said in place of a map, by unit
       this.box = make('details', 'dq-ext dq-ctl');
       this.badge = make('b', 'dq-ctl-badge');
       const head = make('summary', 'dq-ext-head');
@@ -67,6 +77,7 @@
     follow() {
       if ((this.props.value || '') === this.json()) return;
       this.units = this.parsed();
+      this.units.forEach((_, number) => this.forgetMap(number));
       this.count();
       if (this.box.open) this.draw();
     }
@@ -75,8 +86,13 @@
 
     value(name) { return this.unit[name] ?? USUAL[name]; }
 
-    set(name, value) {
-      if (value === USUAL[name]) delete this.unit[name]; else this.unit[name] = value;
+    set(name, value, number = this.shown) {
+      const unit = this.units[number];
+      if (value === USUAL[name]) delete unit[name]; else unit[name] = value;
+      if (MAKES_MAP.has(name)) {
+        this.forgetMap(number);
+        if (this.shownMap) this.showMap();
+      }
       this.props.value = this.json();
       this.count();
     }
@@ -94,7 +110,7 @@
       }
       const has = this.lists.models.length;
       this.body.replaceChildren(
-        this.tabs(), this.switches(), this.pictures(), this.choices(),
+        this.tabs(), this.switches(), this.pictures(), this.choices(), ...this.lacking(),
         ...(has ? [] : [make('p', 'dq-soft', {role: 'status'}, say('ctl_no_models'))]),
         this.numbers(), this.knobs(), this.modes(),
       );
@@ -139,7 +155,7 @@
       this.mapHint = make('span', 'dq-soft', {}, say('ctl_map_hint'));
       map.append(this.shownMap, this.mapHint);
       const side = make('div', 'dq-ctl-side');
-      side.append(make('span', 'dq-ctl-name', {}, say('ctl_map')), map, button(say('ctl_make_map'), (pressed) => this.makeMap(pressed)));
+      side.append(make('span', 'dq-ctl-name', {}, say('ctl_map')), map, button(say('ctl_make_map'), () => this.makeMap()));
       box.append(this.input('image'), side);
       this.showMap();
       const mask = this.value('mask');
@@ -190,40 +206,61 @@
     }
 
     async send(name, file) {
-      const answer = await fetch('ui/input', {method: 'POST', body: file});
-      if (!answer.ok) return this.say((await answer.json()).detail);
-      this.set(name, (await answer.json()).key);
-      if (name === 'image' && !this.value('on')) this.set('on', true);
-      return this.draw();
+      const number = this.shown;  // another unit may be shown when the picture has arrived
+      try {
+        const {key} = await (await asked('ui/input', {method: 'POST', body: file})).json();
+        this.set(name, key, number);
+        if (name === 'image') this.set('on', true, number);
+        this.draw();
+      } catch (error) { this.say(number, error.message); }
     }
 
-    async makeMap(pressed) {
-      pressed.disabled = true;
+    async makeMap() {
       const number = this.shown;
       const side = (name) => Number(document.querySelector(`#${PREFIX[this.tab]}${name} input[type="number"]`)?.value) || 512;
-      const answer = await fetch('ui/controlnet/map', {
-        method: 'POST', headers: {'Content-Type': 'application/json'},
-        body: JSON.stringify({unit: this.unit, width: side('width'), height: side('height')}),
-      });
-      pressed.disabled = false;
-      if (!answer.ok) { this.say((await answer.json()).detail); return; }
+      const wish = this.wishes[number] = {};  // a newer one, or a change, makes this one worthless
+      this.say(number, say('ctl_waits'));
+      try {
+        let answer = await asked('ui/controlnet/map', {
+          method: 'POST', headers: {'Content-Type': 'application/json'},
+          body: JSON.stringify({unit: this.units[number], width: side('width'), height: side('height')}),
+        });
+        while (answer.status === 202) {
+          const {job} = await answer.json();
+          await new Promise((resolve) => setTimeout(resolve, 400));
+          if (this.wishes[number] !== wish) return;
+          answer = await asked(`ui/controlnet/map/${job}`);
+        }
+        const map = await answer.blob();
+        if (this.wishes[number] !== wish) return;
+        this.forgetMap(number);
+        this.maps[number] = URL.createObjectURL(map);
+        this.showMap();
+      } catch (error) { if (this.wishes[number] === wish) this.say(number, error.message); }
+    }
+
+    forgetMap(number) {
       if (this.maps[number]) URL.revokeObjectURL(this.maps[number]);
-      this.maps[number] = URL.createObjectURL(await answer.blob());
-      this.showMap();
+      delete this.maps[number];
+      delete this.wishes[number];
+      delete this.told[number];
     }
 
     showMap() {
       const map = this.maps[this.shown];
       this.shownMap.hidden = !map;
       this.mapHint.hidden = Boolean(map);
-      this.mapHint.textContent = say('ctl_map_hint');
+      this.mapHint.textContent = this.told[this.shown] || say('ctl_map_hint');
       if (map) this.shownMap.src = map;
     }
 
-    say(message) {
-      this.shownMap.hidden = true;
-      this.mapHint.hidden = false;
-      this.mapHint.textContent = typeof message === 'string' ? message : say('ctl_unread');
+    /* In place of a unit's map. */
+    say(number, message) {
+      const wish = this.wishes[number];
+      this.forgetMap(number);
+      if (wish) this.wishes[number] = wish;
+      this.told[number] = message;
+      this.showMap();
     }
 
     // What is chosen
@@ -266,6 +303,19 @@
         ]),
         this.refresher(),
       );
+    }
+
+    /* Where files of networks belong that the chosen kind of control could use. */
+    lacking() {
+      const type = this.value('type');
+      const missing = this.lists.lacking.filter((one) => one.type === type);
+      if (!missing.length) return [];
+      const told = make('p', 'dq-soft dq-ctl-lacking', {}, `${say('ctl_needs_where')} `);
+      missing.forEach((one, place) => {
+        if (place) told.append(', ');
+        told.append(make('a', '', {href: one.source, target: '_blank', rel: 'noopener noreferrer'}, one.file));
+      });
+      return [told];
     }
 
     refresher() {
