@@ -89,7 +89,7 @@ def device_of(studio: Studio) -> str:
 
 def speed_of(studio: Studio) -> float:
     """Floating-point operations a second of the device; 0 while the model process is not there or
-    at work. The first time it is measured, which takes a second or a few."""
+    at work. The first time it is measured, which takes a second or two."""
     if studio.supervisor.worker_state != "ready":
         return 0.0
     try:
