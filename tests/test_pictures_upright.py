@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from webui.errors import LibraryError
+from webui.errors import LibraryError, PictureError
 from webui.pictures import MAX_PIXELS, load_upright
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
@@ -141,6 +141,18 @@ def test_load_upright_when_cut_off_then_is_refused(format: str, share: float) ->
 def test_load_upright_when_it_is_no_picture_then_is_refused(data: bytes) -> None:
     with pytest.raises(LibraryError):
         load_upright(data)
+
+
+def test_load_upright_when_it_is_postscript_then_no_interpreter_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pillow hands EPS to Ghostscript: a program, written by whoever sent the picture."""
+    called: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **more: called.append(args))
+    text = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(PictureError, match="cannot be read as one"):
+        load_upright(text)
+    assert called == []
 
 
 def test_load_upright_when_larger_than_allowed_then_is_refused_undecoded(

@@ -34,6 +34,12 @@ MAX_PIXELS = 178_956_970
 MAX_HIDDEN_BYTES = 8_000_000
 """Longest text looked for in pixels; a false signature could announce any length."""
 
+READ_FORMATS = (
+    "PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO",
+    "QOI",
+)  # fmt: skip
+"""Of what Pillow can read, formats of pictures alone: EPS, for one, is a program that it hands to
+Ghostscript, and many old ones have readers that nobody looks after."""
 _PILLOW_NAMES = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 _EXIF_IFD = ExifTags.IFD.Exif
 _USER_COMMENT = ExifTags.Base.UserComment
@@ -194,7 +200,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     path = "" if isinstance(source, bytes) else str(source)
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
-        image = Image.open(file)
+        image = Image.open(file, formats=READ_FORMATS)
     except Image.DecompressionBombError as err:
         raise _too_large(path) from err
     except _DAMAGED as err:

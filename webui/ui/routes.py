@@ -236,7 +236,7 @@ def _thumb(studio: Studio, picture: SavedPicture) -> tuple[bytes, str]:
 
 
 def _shrink(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         image.thumbnail((THUMB_PIXELS, THUMB_PIXELS))
         packed = io.BytesIO()
         image.convert("RGB").save(packed, "WEBP", quality=80)
