@@ -16,6 +16,7 @@ from webui.options import Options
 from webui.samplers.names import SAMPLERS, SCHEDULES
 
 EXAMPLES = Path(__file__).parent / "examples"
+POPULAR = Path(__file__).parent / "popular"
 Drop = Callable[[str], A1111Folder]
 MakeHost = Callable[..., Host]
 MakeFolder = Callable[..., A1111Folder]

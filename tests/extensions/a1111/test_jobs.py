@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import STARTER
+from tests.extensions.a1111.conftest import POPULAR, MakeFolder
 from webui.errors import ExtensionError
 from webui.extensions.a1111.folder import A1111Folder
+from webui.extensions.a1111.host import Places
 from webui.extensions.a1111.script import JOB_METHODS
 from webui.infotext import parse_infotext
 from webui.options import OPTION_DEFAULTS
@@ -81,29 +83,33 @@ class Worker:
                 "a1111": {
                     "folders": [[str(folder.path), "1"] for folder in folders],
                     "options": OPTION_DEFAULTS, "output": place, "steps": steps or {},
+                    "flags": Places(*[self.place] * 4).in_flags({}),
                     "places": dict.fromkeys(("program", "data", "models", "extensions"), place),
                 },
             }
         )  # fmt: skip
 
     @property
+    def events(self) -> list[dict[str, Any]]:
+        """Of pictures."""
+        return [event for event in self.sent if event["type"] == "image"]
+
+    @property
     def pictures(self) -> list[Image.Image]:
-        events = [event for event in self.sent if event["type"] == "image"]
-        return [Image.open(io.BytesIO(event["image"])) for event in events]
+        return [Image.open(io.BytesIO(event["image"])) for event in self.events]
 
     @property
     def recipes(self) -> list[dict[str, str]]:
-        events = [event for event in self.sent if event["type"] == "image"]
-        return [parse_infotext(event["infotext"]).params for event in events]
+        return [parse_infotext(event["infotext"]).params for event in self.events]
 
     def module(self, name: str) -> Any:
         """A loaded script."""
         scripts: Any = self.painter._scripts
         return scripts._host.modules[name]
 
-    def told(self, name: str = "recorder/recorder.py") -> list[Any]:
+    def told(self, name: str = "recorder/recorder.py", where: str = "TOLD") -> list[Any]:
         """What a script wrote down."""
-        return self.module(name).TOLD
+        return getattr(self.module(name), where)
 
     @property
     def troubles(self) -> list[tuple[str, str]]:
@@ -170,7 +176,7 @@ def test_job_when_a_script_changes_it_then_is_painted_and_told_so(
     assert result["extra_generation_params"]["Recorder word"] == "green"
     assert [r["Recorder each"] for r in worker.recipes] == ["n0", "n1"]
     assert {r["Steps"] for r in worker.recipes} == {"3"}
-    texts = [e["infotext"].split("\n")[0] for e in worker.sent if e["type"] == "image"]
+    texts = [event["infotext"].split("\n")[0] for event in worker.events]
     assert texts == ["a frog, green"] * 2
     assert worker.pictures[0].getpixel((2, 2)) == (255, 0, 0)
 
@@ -277,5 +283,69 @@ def test_steps_when_an_extras_job_wants_them_then_work_over_its_pictures(
     worker.run(params, [example("callbacks")], {key: str(tmp_path / "in.png")}, steps)
     (picture,) = worker.pictures
     assert picture.getpixel((3, 3)) == (255, 0, 0) and picture.getpixel((3, 12)) == (0, 128, 0)
-    (event,) = [event for event in worker.sent if event["type"] == "image"]
-    assert event["infotext"] == "Tint: 0.5"
+    assert worker.events[0]["infotext"] == "Tint: 0.5"
+
+
+def test_job_when_a_detailer_and_a_generator_act_then_every_picture_has_its_own(
+    worker: Worker,
+) -> None:
+    folders = [A1111Folder(POPULAR / name) for name in ("facer", "prompts", "tagger")]
+    said = {"many prompts v2": [True, 3, 0], "face fixer": [True, "Same", "a ball", 0.9, {}]}
+    worker.paint(*folders, arguments=said)
+    assert [event["infotext"].split("\n")[0] for event in worker.events] == [
+        "one frog", "two frogs", "three frogs",
+    ]  # fmt: skip
+    assert [recipe["Seed"] for recipe in worker.recipes] == ["5", "6", "7"]
+    assert {recipe["Template"] for recipe in worker.recipes} == {"a frog"}
+    assert {recipe["FF prompt"] for recipe in worker.recipes} == {"a ball"}
+    assert worker.told("facer/main.py", "SEEN") == [[True, False]] * 3
+    assert worker.troubles == [("tagger", "on_model_loaded")]
+
+
+ODD = """
+from modules import scripts
+from modules.processing import Processed, process_images
+from PIL import Image
+class Odd(scripts.Script):
+    def title(self):
+        return "Odd"
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+    def process(self, p):
+        p.extra_generation_params["Odd"] = lambda **facts: 1 / 0
+    def before_process_batch(self, p, **kwargs):
+        p.prompts = ["a toad"]
+    def process_batch(self, p, **kwargs):
+        p.prompts = p.negative_prompts = []
+class Sheet(scripts.Script):
+    def title(self):
+        return "Sheet"
+    def run(self, p):
+        done = process_images(p)
+        sheet = Image.new("RGB", (8, 8))
+        texts = ["the sheet", *done.infotexts]
+        return Processed(p, [sheet, *done.images], p.seed, infotexts=texts, index_of_first_image=1)
+class Wrong(scripts.Script):
+    def title(self):
+        return "Wrong"
+    def run(self, p):
+        return [1]
+"""
+
+
+def test_script_when_it_shortens_a_batch_or_fails_in_the_recipe_then_the_job_goes_on(
+    worker: Worker, script: MakeFolder
+) -> None:
+    worker.paint(script(ODD), batch_count=2)
+    assert len(worker.pictures) == 2 and "Odd" not in worker.recipes[0]
+    assert worker.events[0]["infotext"].startswith("a toad")
+    assert worker.troubles == [("small", "extra_generation_params Odd")] * 2
+
+
+def test_run_when_a_sheet_stands_first_then_pictures_keep_their_own_seeds(
+    worker: Worker, script: MakeFolder
+) -> None:
+    worker.paint(script(ODD), selected="Sheet", batch_count=2)
+    assert [event["seed"] for event in worker.events] == [5, 5, 6]
+    with pytest.raises(ExtensionError, match="«Wrong» of the extension again answered"):
+        worker.paint(script(ODD, "again"), selected="Wrong")

@@ -84,6 +84,29 @@ class Places:
     models: Path
     extensions: Path
 
+    def in_flags(self, flags: Mapping[str, Any]) -> dict[str, Any]:
+        """Flags; those that name folders are never empty: A1111's have these usual values."""
+        models = {f"{name}_models_path": self.models / folder for name, folder in _KINDS.items()}
+        usual = {
+            **models,
+            "data_dir": self.data,
+            "models_dir": self.models,
+            "embeddings_dir": self.data / "embeddings",
+            "hypernetwork_dir": self.models / "hypernetworks",
+            "lora_dir": self.models / "Lora",
+            "localizations_dir": self.program / "localizations",
+            "ui_settings_file": self.data / "config.json",
+            "ui_config_file": self.data / "ui-config.json",
+        }
+        told = {name: value for name, value in flags.items() if value is not None}
+        return {**flags, **{name: str(path) for name, path in usual.items()}, **told}
+
+
+_KINDS = {
+    "codeformer": "Codeformer", "gfpgan": "GFPGAN", "esrgan": "ESRGAN", "bsrgan": "BSRGAN",
+    "realesrgan": "RealESRGAN", "dat": "DAT", "swinir": "SwinIR", "scunet": "ScuNET",
+}  # fmt: skip
+
 
 @dataclass
 class LoadedFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,11 +28,40 @@ def read_a1111(path: Path) -> Extension | None:
 
 def setting_field(key: str, info: OptionInfo) -> AnyField | None:
     """A setting as a field that our pages draw; None where no field of ours fits."""
-    if info.do_not_save or not _NAME.fullmatch(key):
+    if info.do_not_save:
         return None
-    args: Any = info.component_args() if callable(info.component_args) else info.component_args
+    given: Any = info.component_args() if callable(info.component_args) else info.component_args
+    args: dict[str, Any] = dict(given or {})
     told = _MARKUP.sub("", f"{info.comment_before} {info.comment_after}").strip()
-    return field_of(key, info.label or key, info.default, args or {}, told)
+    if _is_list(info.default):
+        choices = ", ".join(_text_of(choice) for choice in args.get("choices") or ())
+        told, args = f"{told} {choices}".strip(), {}
+    return field_of(setting_name(key), info.label or key, field_value(info.default), args, told)
+
+
+def setting_name(key: str) -> str:
+    """The name of a setting's field: its key, in small letters and told apart where it has
+    others."""
+    if _NAME.fullmatch(key):
+        return key
+    mark = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    return f"o_{re.sub('[^a-z0-9_]', '_', key.lower())[:30]}_{mark}"
+
+
+def field_value(value: Any) -> Any:
+    """A setting's value as its field has it: lists as their parts, with commas between them."""
+    return ", ".join(map(str, value)) if _is_list(value) else value
+
+
+def option_value(info: OptionInfo, value: Any) -> Any:
+    """The value of a setting's field as scripts read it."""
+    if not _is_list(info.default):
+        return value
+    return [part.strip() for part in str(value).split(",") if part.strip()]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def field_of(
@@ -45,7 +75,7 @@ def field_of(
     """
     words: dict[str, Any] = {"name": name, "label": Words(en=label), "help": Words(en=told)}
     choices = [_text_of(choice) for choice in args.get("choices") or ()]
-    if choices and not isinstance(value, (list, tuple)):
+    if choices and not _is_list(value):
         usual = str(value) if str(value) in choices else choices[0]
         return Choice(choices=tuple(dict.fromkeys(choices)), default=usual, **words)
     if isinstance(value, bool):

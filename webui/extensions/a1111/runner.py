@@ -119,12 +119,16 @@ class ScriptRunner:
     def _tab(self) -> str:
         return "img2img" if self.is_img2img else "txt2img"
 
-    def keep_controls(self, script: Script, controls: Sequence[Any]) -> None:
-        """A script's fields were drawn: they are the next ones in the list."""
+    def keep_controls(self, script: Script, controls: Sequence[Any], usual: Sequence[Any]) -> None:
+        """A script's fields were drawn: they are the next ones in the list.
+
+        Args:
+            usual: What stands in them at first.
+        """
         script.args_from = len(self.inputs)
         self.inputs += controls
         script.args_to = len(self.inputs)
-        script.controls = list(controls)
+        script.controls, script.usual = list(controls), tuple(usual)
 
     def list_of(self, job: ScriptArguments) -> list[Any]:
         """The list of all arguments for a job; every script gets its share of it.

@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -90,6 +90,7 @@ class Script:
 
     Attributes:
         args_from, args_to: Its share of the list of all scripts' arguments.
+        usual: What stands in its fields on a fresh page.
         infotext_fields: Pairs of a component and a recipe's key (or a function of the recipe).
     """
 
@@ -108,6 +109,7 @@ class Script:
     paste_field_names: Any = None
     api_info: Any = None
     controls: Any = None
+    usual: Sequence[Any] = ()
     setup_for_ui_only: bool = False
     sorting_priority: float = 0
     on_before_component_elem_id: list[tuple[str, Callable[[OnComponent], Any]]] | None = None

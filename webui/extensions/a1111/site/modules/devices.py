@@ -70,12 +70,20 @@ def has_mps() -> bool:
     return get_optimal_device_name() == "mps"
 
 
+class NansException(Exception):
+    """Numbers went out of range."""
+
+
 def test_for_nans(x: Any, where: str) -> None:
-    """Raise ValueError for a tensor of nothing but NaN."""
+    """Refuse a tensor of nothing but NaN.
+
+    Raises:
+        NansException: It is one.
+    """
     import torch
 
     if bool(torch.isnan(x).all()):
-        raise ValueError(f"A tensor with all NaNs was produced in {where}.")
+        raise NansException(f"A tensor with all NaNs was produced in {where}.")
 
 
 def __getattr__(name: str) -> Any:

@@ -37,17 +37,22 @@ def _draw(host: Host, runner: ScriptRunner, script: Script, panel: gr.Column) ->
     done, controls = host.fence.call(
         script.extension, "ui", script.ui, runner.is_img2img, seconds=LOAD_SECONDS
     )
-    listed = list(controls or ()) if done else []
-    if not all(isinstance(one, Block) for one in listed):
-        host.fence.report(script.extension, "ui", TypeError("ui() returned other than fields"))
-        done, listed = False, []
+    done, usual = host.fence.call(script.extension, "ui", _usual, controls) if done else (False, [])
     if not done:
         panel.visible = False
-    runner.keep_controls(script, listed)
+    runner.keep_controls(script, list(controls or ()) if done else [], usual or [])
     if done and script.infotext_fields:
         runner.infotext_fields += list(script.infotext_fields)
     if done and script.paste_field_names:
         runner.paste_field_names += list(script.paste_field_names)
+
+
+def _usual(controls: Any) -> list[Any]:
+    """What stands in a script's fields at first."""
+    listed = list(controls or ())
+    if not all(isinstance(one, Block) for one in listed):
+        raise TypeError("ui() returned other than fields")
+    return [value_of(one) for one in listed]
 
 
 def component_drawn(host: Host, runner: ScriptRunner, component: Any, elem_id: str) -> None:
@@ -68,10 +73,7 @@ def component_drawn(host: Host, runner: ScriptRunner, component: Any, elem_id: s
 
 def usual_values(runner: ScriptRunner) -> dict[str, list[Any]]:
     """What stands in all fields of scripts on a fresh page, by script."""
-    return {
-        script.name or "": [value_of(one) for one in script.controls or ()]
-        for script in runner.all_in_order
-    }
+    return {script.name or "": list(script.usual) for script in runner.all_in_order}
 
 
 def value_of(component: Any) -> Any:

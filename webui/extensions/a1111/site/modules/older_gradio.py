@@ -5,9 +5,11 @@ Only modules in A1111 folders get this; see ``webui.extensions.a1111.importing``
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from abc import ABCMeta
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -24,8 +26,17 @@ ANOTHER_WORD = {
     "brush_radius": "",
     "default": "value",
     "optional": "",
+    "_js": "js",
 }
 """Arguments by their older names; '' = there is none any more."""
+EVENT_WORDS = frozenset(
+    {
+        "fn", "inputs", "outputs", "api_name", "scroll_to_output", "show_progress", "queue",
+        "batch", "max_batch_size", "preprocess", "postprocess", "cancels", "trigger_mode", "js",
+        "concurrency_limit", "concurrency_id",
+    }
+)  # fmt: skip
+"""What an event may be connected with; older words that mean nothing any more are left out."""
 _SHIMS: dict[int, types.ModuleType] = {}
 
 
@@ -102,9 +113,31 @@ def adapted(made: type[Any]) -> type[Any]:
         "__init__": begin, "style": style, "update": staticmethod(update),
         "get_block_name": name_of_block, "__module__": made.__module__,
         "__doc__": made.__doc__,
+        **{str(event): older_event(getattr(made, event)) for event in getattr(made, "EVENTS", ())},
     }  # fmt: skip
     own = Meta(made.__name__, (made,), parts)
     return own
+
+
+def older_event(listener: Callable[..., Any]) -> Callable[..., Any]:
+    """An event's method that takes ``_js`` and its like. Nothing of it is offered to API clients:
+    the program's own API is apart."""
+
+    @functools.wraps(listener)
+    def listen(*args: Any, **kwargs: Any) -> Any:
+        if "_js" in kwargs:
+            kwargs["js"] = kwargs.pop("_js")
+        known = {name: value for name, value in kwargs.items() if name in EVENT_WORDS}
+        if isinstance(known.get("show_progress"), bool):
+            known["show_progress"] = "full" if known["show_progress"] else "hidden"
+        if not isinstance(known.get("api_name"), str):
+            known.pop("api_name", None)
+        done = listener(*args, **known, api_visibility="private")
+        for name in ("then", "success"):
+            setattr(done, name, older_event(getattr(done, name)))
+        return done
+
+    return listen
 
 
 def looks_like(begin: Any, made: type[Any]) -> None:
@@ -120,21 +153,15 @@ def fitting(kwargs: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
         name = ANOTHER_WORD.get(name, name)
         if name == "sources" and isinstance(value, str):
             value = {"canvas": None}.get(value, ["clipboard" if value == "paste" else value])
+        if name == "type" and value == "file":
+            value = "filepath"
         if name in known and value is not inspect.Parameter.empty:
             found[name] = value
     return found
 
 
 def _arguments(made: type[Any]) -> frozenset[str]:
-    names: set[str] = {"value", "choices", "label", "visible", "interactive"}
-    for base in made.__mro__:
-        if "__init__" in vars(base):
-            signature = inspect.signature(base.__init__)
-            names |= set(signature.parameters)
-            if base is made:
-                names = set(signature.parameters) - {"self"}
-                break
-    return frozenset(names)
+    return frozenset(inspect.signature(made.__init__).parameters) - {"self"}
 
 
 def _block_name(made: type[Any]) -> str:
