@@ -213,7 +213,7 @@ def _lists(studio: Studio) -> dict[str, Any]:
         ],
         "modules": [
             {
-                "name": module.name, "types": module.types,
+                "name": module.name, "types": module.types, "network": module.is_network,
                 "resolution": _knob(module.resolution) if module.resolution else None,
                 "knobs": [_knob(knob) for knob in module.knobs],
             }

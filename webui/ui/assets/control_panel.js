@@ -305,11 +305,11 @@
       );
     }
 
-    /* Where files of networks belong that the chosen kind of control could use. */
+    /* Where the files of networks belong, when there is none for the chosen kind of control. */
     lacking() {
       const type = this.value('type');
       const missing = this.lists.lacking.filter((one) => one.type === type);
-      if (!missing.length) return [];
+      if (!missing.length || this.lists.modules.some((one) => one.network && one.types.includes(type))) return [];
       const told = make('p', 'dq-soft dq-ctl-lacking', {}, `${say('ctl_needs_where')} `);
       missing.forEach((one, place) => {
         if (place) told.append(', ');
