@@ -14,6 +14,7 @@ import pytest
 from tests.test_first_picture import any_free_port, running
 from tests.ui.serve import FAKE_WORKER
 from webui import __version__
+from webui.database_rescue import set_aside
 from webui.errors import JobError, SettingsError
 from webui.jobs.store import JobStore
 from webui.library.gallery.store import INDEX_FILE
@@ -257,3 +258,23 @@ def test_program_when_the_database_is_damaged_then_starts_and_says_so(data_dir: 
         told = server.ask("/internal/sysinfo")["Database"]
         assert told["file"] == "danqing.sqlite3" and "could be read" in told["news"]
     assert len(list((data_dir / "data").glob("danqing.damaged-*.sqlite3"))) == 1
+
+
+def test_database_that_cannot_be_put_aside_keeps_its_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "jobs.sqlite3"
+    files = [path, path.with_name("jobs.sqlite3-wal")]
+    for file in files:
+        file.write_bytes(b"damaged")
+    real = Path.replace
+
+    def replace(file: Path, aside: Path) -> Path:
+        if file == path:
+            raise PermissionError(13, "in use by another program")
+        return real(file, aside)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(PermissionError):
+        set_aside(path, "damaged")
+    assert sorted(tmp_path.iterdir()) == files

@@ -237,3 +237,21 @@ def test_recipes_when_compared_then_differences_come_first() -> None:
 def test_difference_when_only_the_comma_differs_then_is_none() -> None:
     assert difference("a, b", "a, b, c") == [("=", "a, b"), ("+", " c")]
     assert difference("x", "x") == [("=", "x")]
+
+
+def test_stars_when_a_new_index_cannot_take_them_are_taken_the_next_time(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, watch = studio.gallery.watch._store, studio.gallery.watch
+    store.is_new = True
+    with monkeypatch.context() as full:
+
+        def remember(_: Any) -> None:
+            raise LibraryError("The disk is full.")
+
+        full.setattr(store, "remember", remember)
+        with pytest.raises(LibraryError):
+            watch.catch_up()
+    assert store.is_new
+    watch.catch_up()
+    assert not store.is_new

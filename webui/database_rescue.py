@@ -133,12 +133,22 @@ def set_aside(path: Path, why: str) -> Path:
         if not any(_beside(aside, tail).exists() for tail in ("", *TAILS)):
             break
         number += 1
+    wal = _beside(path, "-wal")
+    if wal.exists():
+        wal.replace(_beside(aside, "-wal"))
     if path.exists():
-        path.replace(aside)
-    if _beside(path, "-wal").exists():
-        _beside(path, "-wal").replace(_beside(aside, "-wal"))
+        try:
+            path.replace(aside)
+        except OSError:  # a file without its journal would be an older one
+            _move_back(_beside(aside, "-wal"), wal)
+            raise
     _beside(path, "-shm").unlink(missing_ok=True)  # only an index into the journal
     return aside
+
+
+def _move_back(aside: Path, path: Path) -> None:
+    if aside.exists():
+        aside.replace(path)
 
 
 def _beside(path: Path, tail: str) -> Path:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from tests.library.gallery_files import infotext, look, names, painted
 from webui.errors import LibraryError
-from webui.library.gallery import trash
+from webui.library.gallery import thumbs, trash
 from webui.library.gallery.marks import Journal, Lasting
 from webui.library.gallery.recipes import mark_of_file, read_picture
 from webui.library.gallery.rows import GONE, TRASHED
@@ -256,3 +259,26 @@ def test_recipes_when_a_text_stands_behind_the_pixels_then_no_pixel_is_decoded(
     path = tmp_path / "late.png"
     path.write_bytes(no_pixels + chunk + data[end:])
     assert read_picture(path).recipe.prompt == "behind"
+
+
+def test_small_copy_when_two_want_it_at_once_is_written_by_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, at_work, most = threading.Barrier(2, timeout=60), [], []
+
+    def made(_: Path) -> bytes:
+        both.wait()
+        return b"small"
+
+    def write(path: Path, data: bytes) -> None:
+        at_work.append(path)
+        most.append(len(at_work))
+        time.sleep(0.02)
+        at_work.pop()
+
+    monkeypatch.setattr(thumbs, "small", made)
+    monkeypatch.setattr(thumbs, "write_whole", write)
+    kept = thumbs.Thumbs(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(kept.of, ["m", "m"], [tmp_path, tmp_path])) == [b"small"] * 2
+    assert most == [1, 1]

@@ -34,6 +34,7 @@ def reserve(folder: Path, stems: Iterator[str], extension: str) -> Path:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write beside it as ``.tmp``, flush to the disk, rename: never half a file under ``path``.
+    One at a time may write a path.
 
     Raises:
         OSError: It could not be written; whatever was there is unchanged.

@@ -21,7 +21,7 @@ TIME_WIDTH: Final = 1280
 
 
 def device_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second while a U-Net is evaluated; takes half a second on a slow core.
+    """Floating-point operations a second while a U-Net is evaluated; half a second on a slow core.
 
     The piece is the second level of SD 1.x with random weights (44 MB in float32): its
     convolutions, matrix products and attention are those of a whole network.

@@ -29,6 +29,7 @@ class Thumbs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._making = threading.BoundedSemaphore(MADE_AT_ONCE)
+        self._writing = threading.Lock()
 
     def of(self, mark: str, path: Path) -> bytes:
         """The small copy, made now if need be.
@@ -49,7 +50,7 @@ class Thumbs:
             return data
         with self._making:
             made = small(path)
-        with contextlib.suppress(OSError):  # a full disk: it is made anew each time
+        with self._writing, contextlib.suppress(OSError):  # a full disk: it is made anew each time
             write_whole(kept, made)
         return made
 
@@ -63,7 +64,10 @@ class Thumbs:
         Returns:
             How many went.
         """
-        found = [(path, path.stat()) for path in self._folder.glob("*/*.webp")]
+        found = []
+        for path in self._folder.glob("*/*.webp"):
+            with contextlib.suppress(FileNotFoundError):  # forgotten meanwhile
+                found.append((path, path.stat()))
         total, gone = sum(facts.st_size for _, facts in found), 0
         for path, facts in sorted(found, key=lambda one: one[1].st_mtime):
             if total <= most_bytes:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from webui.errors import LibraryError, ParamsError, WebUIError
+from webui.library.files import write_whole
 from webui.library.gallery.marks import Journal
 from webui.library.gallery.recipes import mark_of_file, read_picture
 from webui.library.gallery.rows import Origin
@@ -175,11 +176,10 @@ class GalleryWatch:
         """A new index gets back what people did before."""
         if not self._store.is_new:
             return
-        self._store.is_new = False
         self._is_asked = True
         self._store.remember(self._journal.read())
-        for folder in self._remembered_folders():
-            self._add(folder)
+        self._add(*self._remembered_folders())
+        self._store.is_new = False  # what could not be written is tried again
         self._journal.shorten()
 
     def _remembered_folders(self) -> list[str]:
@@ -259,9 +259,11 @@ class GalleryWatch:
         self.look()
         return str(path)
 
-    def _add(self, path: str) -> None:
+    def _add(self, *paths: str) -> None:
         with self._store.write() as db:
-            db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?)", (path, time.time()))
+            db.executemany(
+                "INSERT OR IGNORE INTO sources VALUES (?, ?)", [(p, time.time()) for p in paths]
+            )
         self._keep_folders()
 
     def remove_source(self, path: str) -> None:
@@ -282,6 +284,6 @@ class GalleryWatch:
 
     def _keep_folders(self) -> None:
         try:
-            self._folder_list.write_text("\n".join(self.sources()), "utf-8")
+            write_whole(self._folder_list, "\n".join(self.sources()).encode())
         except OSError as err:
             logger.warning("The list of added folders cannot be kept: %s", err)
