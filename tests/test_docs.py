@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def test_security_document_when_it_names_a_test_then_the_test_is_there() -> None
     assert len(named) > 30 and len(promises) > 12
     for file, name in named:
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
+
+
+@pytest.mark.parametrize("page", ["docs/flags.md", "docs/zh/flags.md"])
+def test_flags_page_when_read_tells_every_flag_that_help_shows(page: str) -> None:
+    """What is taken for compatibility alone is hidden in ``--help`` and needs no line."""
+    told = set(re.findall(r"--[a-z][a-z0-9-]*", (ROOT / page).read_text(encoding="utf-8")))
+    shown = [a for a in make_parser()._actions if a.help != argparse.SUPPRESS]
+    missing = [a.option_strings[0] for a in shown if not told & set(a.option_strings)]
+    assert len(shown) > 50 and missing == []
 
 
 def test_readme_when_read_then_shows_how_to_start_and_how_to_test() -> None:

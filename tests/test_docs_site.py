@@ -17,7 +17,9 @@ from webui.ui.texts import TEXTS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-IN_BOTH = ("index", "painting", "restore", "train", "models", "troubleshooting")
+IN_BOTH = (
+    "index", "painting", "restore", "train", "models", "troubleshooting", "security", "flags",
+)  # fmt: skip
 
 
 class Page(HTMLParser):
