@@ -96,8 +96,10 @@ def studio(tags: TagIndex, tmp_path: Path) -> Any:
         ),
         presets=Presets(tmp_path / "presets.json"),
         current_checkpoint=lambda: SimpleNamespace(name="a/foo.safetensors", stem="foo"),
-        example=lambda text, is_negative: Drawer(wildcards.find).draw(text, 0),
-        look_at_tokens=lambda text, **how: look_at_tokens(text, tokenizer, **how),
+        tokens=SimpleNamespace(
+            example=lambda text, is_negative: Drawer(wildcards.find).draw(text, 0),
+            look=lambda text, **how: look_at_tokens(text, tokenizer, **how),
+        ),
     )  # fmt: skip
 
 

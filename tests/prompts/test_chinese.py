@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from webui.prompts.chinese.dictionary import KINDS, Dictionary, our_words, read_words
+from webui.prompts.chinese.dictionary import (
+    KINDS,
+    Dictionary,
+    in_chinese,
+    our_words,
+    read_words,
+)
 from webui.prompts.chinese.translate import has_chinese, translate
 
 STARTER = (
@@ -37,6 +43,7 @@ STARTER = (
         ("（红苹果：1.2），杰作", "(red apple:1.2), masterpiece"),
         ("猫<lora:国风:0.8>", "cat <lora:国风:0.8>"),
         ("<b>塔</b>", "<b>tower</b>"),
+        ("日落时的城堡", "castle during sunset"),
         ("一只猫{在雪地里|在沙滩上}, __动物__", "a cat{in snow|on beach}, __动物__"),
         ("masterpiece, 一只狗, (best:1.1)", "masterpiece, a dog, (best:1.1)"),
         (r"猫 \(动物\)", r"cat \(animal\)"),
@@ -63,6 +70,7 @@ def test_our_list_holds_what_the_starter_paints_and_only_known_kinds() -> None:
     words = our_words()
     assert len(words) > 1500 and {word.kind for word in words.values()} <= KINDS
     assert set(STARTER.split(",")) - {word.text for word in words.values()} == set()
+    assert in_chinese(["pizza", "at the top", "star"], words) == ["披萨", "at the top", "星星"]
     for chinese, word in words.items():
         assert not has_chinese(word.text) or chinese == "的", chinese
 

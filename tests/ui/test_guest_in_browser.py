@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.ui.conftest import READY, Served
+from webui.brake import MAX_FAILURES, Brake
 
 pytestmark = pytest.mark.browser
 
@@ -25,6 +26,18 @@ def test_guest_when_logged_in_paints_under_the_security_headers(
 
     page.goto(served.url)
     assert page.url.endswith("/login")
+    for _ in range(MAX_FAILURES - 1):
+        served.studio.access.brake.note_failure("127.0.0.1")
+    for told in ("do not belong together", "Too many wrong passwords"):  # the last one, one more
+        page.fill("input[name=username]", '"gil"')
+        page.fill("input[name=password]", "three")
+        page.click("button[type=submit]")
+        page.wait_for_selector(f"[role=alert]:has-text('{told}')")
+        kept = page.input_value("input[name=username]")
+        assert kept == ('"gil"' if "belong" in told else "")
+    assert len(errors) == 2 and "400" in errors[0] and "429" in errors[1]
+    errors.clear()
+    served.studio.access.brake = Brake()
     page.fill("input[name=username]", "gil")
     page.fill("input[name=password]", "two")
     page.click("button[type=submit]")

@@ -43,13 +43,17 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     page.wait_for_selector("#dq-steps", state="hidden")
     page.wait_for_selector("#dq-negative", state="hidden")
     page.wait_for_function("document.querySelector('#dq-batch-size input').value === '4'")
+    page.fill("#dq-prompt textarea", f"{prompt} ，(a,b:1.1)\n BREAK x, oil paintings")
     page.click(".dq-tile-oil")
-    page.click(".dq-tile-ink")  # one style at a time
-    assert page.input_value("#dq-prompt textarea") == f"{prompt}, chinese ink painting"
+    page.click(".dq-tile-ink")  # one style at a time, nothing else is touched
+    written = f"{prompt} ，(a,b:1.1)\n BREAK x, oil paintings, chinese ink painting"
+    assert page.input_value("#dq-prompt textarea") == written
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
     page.click("[data-notify]")
     page.wait_for_selector("#dq-kit [data-notify][aria-pressed=true]")
+    other = '<div hidden><div class="dq-stagebox" data-state="done" data-job="0"></div></div>'
+    page.evaluate(f"document.body.insertAdjacentHTML('afterbegin', '{other}')")  # a tab before
     page.evaluate("window.isAway = true")
     page.click("#dq-generate")
     page.wait_for_function("/^\\d+ % · Danqing/.test(document.title)")

@@ -33,6 +33,15 @@ PROMPT_IDEAS: Final = (
     "a small strawberry on a light blue background", "a tree in a meadow",
 )  # fmt: skip
 """Shown in the page; each was looked at on the sheet or in the evaluation."""
+CHINESE_IDEAS: Final = (
+    "黄色背景上的红苹果", "雪地里的一只猫", "日落时的城堡",
+    "白色背景上的红心", "蓝色背景上的向日葵", "夜里的火箭",
+    "雪地里的企鹅", "海洋里的鲸鱼", "山前的黄色公交车",
+    "夜里的幽灵", "紫色背景上的三颗星星", "沙漠里的仙人掌",
+    "绿色背景上的披萨", "浅蓝色背景上的独角兽", "浅蓝色背景上的小草莓",
+    "草地上的一棵树",
+)  # fmt: skip
+"""The same, for Chinese pages, where they are painted by their English."""
 
 SAMPLING: Final = "20 steps, DPM++ 2M Karras, CFG scale 5, 128×128"
 
@@ -80,6 +89,7 @@ def facts_for_the_page(concepts: list[Concept]) -> dict[str, Any]:
         "sd version": "SD1",
         "notes": f"Made for {SAMPLING}.",
         "prompt ideas": list(PROMPT_IDEAS),
+        "prompt ideas zh": list(CHINESE_IDEAS),
         "words": {
             "subjects": [c.word for c in concepts],
             "backgrounds": list(COLOURS),

@@ -164,18 +164,22 @@ class Repertoire:
 
     Attributes:
         prompt_ideas: Prompts that it is good at. words: Its subjects, where that is a short list.
+        chinese_ideas: Prompts in Chinese.
     """
 
     prompt_ideas: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    chinese_ideas: tuple[str, ...] = ()
 
 
 def repertoire(record: Record) -> Repertoire:
-    """From "prompt ideas": […] and "words": {"subjects": […]} in ``<stem>.json`` beside it."""
+    """From "prompt ideas": […], "prompt ideas zh": […] and "words": {"subjects": […]} in
+    ``<stem>.json`` beside it."""
     notes = user_metadata(record)
     words = notes.get("words")
     subjects = words.get("subjects") if isinstance(words, dict) else None
-    return Repertoire(_texts(notes.get("prompt ideas")), _texts(subjects))
+    ideas, chinese = (_texts(notes.get(name)) for name in ("prompt ideas", "prompt ideas zh"))
+    return Repertoire(ideas, _texts(subjects), chinese)
 
 
 def _texts(value: object) -> tuple[str, ...]:

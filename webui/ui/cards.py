@@ -136,8 +136,8 @@ def empty_card(language: str, examples: Sequence[str] = (), words: Sequence[str]
         )
     return (
         f'<div class="dq-card dq-empty">{_BRUSH}<h3>{esc(say("empty", language))}</h3>'
-        f"<p>{esc(say('empty_hint', language))}</p>{chips}{_word_list(words, language)}"
-        f"{_tour_offer(language)}</div>"
+        f"<p>{esc(say('empty_hint', language))}</p>{_tour_offer(language)}{chips}"
+        f"{_word_list(words, language)}</div>"
     )
 
 
@@ -154,7 +154,7 @@ def _tour_offer(language: str) -> str:
 def _word_list(words: Sequence[str], language: str) -> str:
     if not words:
         return ""
-    listed = esc(", ".join(words))
+    listed = esc(("、" if language == CHINESE else ", ").join(words))
     title = esc(say("can_draw", language, count=len(words)))
     return f'<details class="dq-words"><summary>{title}</summary><p>{listed}</p></details>'
 

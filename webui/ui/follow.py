@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from webui.checkpoints.catalog import repertoire
 from webui.errors import WebUIError
 from webui.params import Extras, ImageToImage, Outpaint, Plot, TextToImage, WithoutPainting
+from webui.prompts.chinese.dictionary import in_chinese
 from webui.services.follow_ups import input_of
 from webui.settings import Folders
 from webui.ui import cards, failures, restore_cards, restore_videos
 from webui.ui.cards import Before, Shot, Thumb
 from webui.ui.said import failure_in_language
-from webui.ui.texts import say
+from webui.ui.texts import CHINESE, say
 
 if TYPE_CHECKING:
     from webui.jobs.store import Job
@@ -153,7 +154,11 @@ def _nothing_yet(studio: Studio, language: str) -> str:
     if record is None:
         return cards.no_checkpoint_card(checkpoint_folder(studio.settings.folders), language)
     known = repertoire(record)
-    return cards.empty_card(language, known.prompt_ideas[:IDEAS_SHOWN], known.words)
+    ideas, words = known.prompt_ideas, known.words
+    if language == CHINESE and studio.options["translate_chinese_prompts"]:
+        ideas = known.chinese_ideas or ideas
+        words = in_chinese(words, studio.chinese.words())
+    return cards.empty_card(language, ideas[:IDEAS_SHOWN], words)
 
 
 def checkpoint_folder(folders: Folders) -> str:

@@ -164,7 +164,7 @@ def make_login_routes(studio: Studio, visitors: Visitors) -> APIRouter:
         user, password = form.get("username", "").strip(), form.get("password", "")
         access.brake.note_failure(peer)
         if not await run_in_threadpool(access.page.check, user, password):
-            return _answer(request, root, access, 400, "login_wrong")
+            return _answer(request, root, access, 400, "login_wrong", user=user)
         access.brake.forgive(peer)
         access.end_session(cookie.read(request))
         response: Response = JSONResponse({"success": True}, headers=NEVER_KEPT)
@@ -239,6 +239,9 @@ def _page(
         lang="zh-CN" if is_chinese else "en",
         action=html.escape(f"{root}login"),
         problem=texts[problem].format(**values) if problem else "",
+        user=html.escape(str(values.get("user", ""))),
+        name_focus="" if "user" in values else "autofocus",
+        password_focus="autofocus" if "user" in values else "",
         guest_hint=texts["login_guests"] if access.has_guests else "",
     )
     told = {**NEVER_KEPT, "Content-Security-Policy": LOGIN_POLICY, **(headers or {})}

@@ -57,9 +57,9 @@ p:empty { display: none; }
 <p class="problem" role="alert">$problem</p>
 <form method="post" action="$action">
 <label>$login_name<input name="username" autocomplete="username" autocapitalize="none" required
- autofocus></label>
+ value="$user" $name_focus></label>
 <label>$login_password<input name="password" type="password" autocomplete="current-password"
- required></label>
+ required $password_focus></label>
 <button type="submit">$login_go</button>
 </form>
 <p>$guest_hint</p>

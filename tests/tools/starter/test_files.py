@@ -32,6 +32,8 @@ from tools.starter.painting import Painter, sheet
 from tools.starter.scenes import is_held_out
 from webui.checkpoints.load import load_checkpoint
 from webui.networks.preview_decoders import TaesdDecoder, build_decoder
+from webui.prompts.chinese.dictionary import our_words
+from webui.prompts.chinese.translate import translate
 
 MODELS = STARTER.parent.parent
 
@@ -223,6 +225,10 @@ def test_prompt_ideas_are_words_the_starter_was_trained_on() -> None:
     assert len(facts["prompt ideas"]) >= 12
     for idea in facts["prompt ideas"]:
         assert any(word in idea for word in words), idea
+    assert len(facts["prompt ideas zh"]) == len(facts["prompt ideas"])
+    for idea in facts["prompt ideas zh"]:
+        told = translate(idea, our_words())
+        assert told.unknown == () and any(word in told.text for word in words), idea
 
 
 def test_card_names_the_licence_and_every_word() -> None:

@@ -18,6 +18,8 @@ from webui.prompts.wildcards import decoded
 
 logger = logging.getLogger(__name__)
 OURS = Path(__file__).with_name("words.csv")
+SAYING_SOMETHING = frozenset("nav")
+"""Kinds of words that mean something by themselves."""
 KINDS = frozenset("navqmlfxt")
 """n thing, a what it is like, v what it does, q number, m measure word, l place (before its
 English: «on»), f joins two (和), x says nothing, t not wanted (没有)."""
@@ -79,6 +81,16 @@ def split_words(text: str, words: Mapping[str, Word]) -> list[Word]:
         pieces.append((text[end - max(1, length) : end], length > 0))
         end -= max(1, length)
     return _names_whole(pieces[::-1], words)
+
+
+def in_chinese(english: Sequence[str], words: Mapping[str, Word]) -> list[str]:
+    """English words in Chinese, for people to read: each by the first word that means it, itself
+    where none does."""
+    found: dict[str, str] = {}
+    for chinese, word in words.items():
+        if word.kind in SAYING_SOMETHING:
+            found.setdefault(word.text, chinese)
+    return [found.get(text, text) for text in english]
 
 
 def _names_whole(pieces: Sequence[tuple[str, bool]], words: Mapping[str, Word]) -> list[Word]:

@@ -8,6 +8,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webui.prompts.chinese.dictionary import SAYING_SOMETHING
 from webui.prompts.chinese.translate import has_chinese
 from webui.prompts.styles import PLACEHOLDER
 from webui.services.forms.tag_index import TagIndex
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 MOST = 18
-SAYING_SOMETHING = frozenset("nav")
-"""Kinds of Chinese words that are offered by themselves, see ``dictionary.KINDS``."""
 _NETWORKS = (("lora", "lora"), ("hypernetwork", "hypernet"))
 """Kinds of files, and the word of their tags."""
 

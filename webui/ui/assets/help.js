@@ -4,21 +4,22 @@
   'use strict';
   const {say, make} = window.danqingTexts;
   const NOTIFY = 'danqing-notify';
-  const OPENING_MS = 600;
+  const LOOK_MS = 100;
+  const LOOKS = 60;
   const title = document.title || 'Danqing 丹青';
   const isShown = (element) => Boolean(element) && element.offsetParent !== null;
 
   /* Tabs that have no room lie in a menu, where only their names tell which they are. */
-  const openTab = (id, then) => {
+  const openTab = (id) => {
     const inMenu = [...document.querySelectorAll('#dq-tabs .overflow-dropdown button')].find((tab) => tab.textContent.trim() === say(`tab_${id}`));
     const tab = document.querySelector(`#dq-tabs [data-tab-id="${id}"]`) || inMenu;
-    if (!tab) return;
-    tab.click();
-    setTimeout(then, OPENING_MS);
+    if (tab) tab.click();
   };
-  const lookFor = (wanted) => {
+  /* A tab's fields are there a while after it was opened. */
+  const lookFor = (wanted, looks = LOOKS) => {
+    if (!wanted || !looks) return;
     const search = document.querySelector('#dq-get-search :is(input, textarea)');
-    if (!search || !wanted) return;
+    if (!isShown(search)) { setTimeout(lookFor, LOOK_MS, wanted, looks - 1); return; }
     search.value = wanted;
     search.dispatchEvent(new Event('input', {bubbles: true}));
     search.focus();
@@ -44,7 +45,7 @@
   let busy = '';
   const look = () => {
     showWanted();
-    const stage = [...document.querySelectorAll('.dq-stagebox')].find((one) => isShown(one) || document.hidden);
+    const stage = [...document.querySelectorAll('.dq-stagebox')].find(isShown);
     const bar = stage && stage.querySelector('.dq-progress');
     const percent = bar ? `${bar.getAttribute('aria-valuenow')} % · ` : '';
     if (document.title !== percent + title) document.title = percent + title;
@@ -64,7 +65,7 @@
   document.addEventListener('click', (event) => {
     const at = (selector) => event.target.closest && event.target.closest(selector);
     const go = at('[data-go]');
-    if (go) openTab(go.dataset.go, () => lookFor(go.dataset.find));
+    if (go) { openTab(go.dataset.go); lookFor(go.dataset.find); }
     const away = at('[data-take-out]');
     if (away) takeOut(away.dataset.takeOut);
     if (at('[data-notify]')) changeWanted();

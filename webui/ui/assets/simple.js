@@ -11,16 +11,18 @@
   const isSimple = () => localStorage.getItem(KEPT) === 'on';
   const prompt = () => document.querySelector('#dq-prompt textarea');
 
-  const parts = () => (prompt() ? prompt().value.split(/\s*[,，]\s*/).filter(Boolean) : []);
-  const write = (words) => {
-    prompt().value = words.join(', ');
-    prompt().dispatchEvent(new Event('input', {bubbles: true}));
-  };
-  /* One style at a time: its words stand at the end of the prompt, where they can be seen. */
+  /* One style at a time: its words stand at the end of the prompt, where they can be seen. All else
+     that is written there stays as it is. */
+  const styleIn = (words) => new RegExp(`(^|[,，])[^\\S\n]*${words}[^\\S\n]*(?=[,，\n]|$)`, 'g');
+  const hasStyle = (words) => Boolean(prompt()) && styleIn(words).test(prompt().value);
   const toggle = (words) => {
-    const all = Object.values(STYLES);
-    const rest = parts().filter((part) => !all.includes(part));
-    write(parts().includes(words) ? rest : [...rest, words]);
+    const wasThere = hasStyle(words);
+    let text = prompt().value;
+    for (const one of Object.values(STYLES)) text = text.replace(styleIn(one), '');
+    text = text.replace(/^[\s,，]+|[\s,，]+$/g, '');
+    if (!wasThere) text = text ? `${text}, ${words}` : words;
+    prompt().value = text;
+    prompt().dispatchEvent(new Event('input', {bubbles: true}));
   };
   const tiles = () => {
     const row = make('div', 'dq-tiles', {role: 'group', 'aria-label': say('simple_styles')});
@@ -42,7 +44,7 @@
     const kit = document.getElementById('dq-kit');
     if (isSimple() && kit && !document.querySelector('.dq-tiles')) kit.append(tiles());
     for (const tile of document.querySelectorAll('[data-style-words]')) {
-      tile.setAttribute('aria-pressed', String(parts().includes(tile.dataset.styleWords)));
+      tile.setAttribute('aria-pressed', String(hasStyle(tile.dataset.styleWords)));
     }
   };
   const choose = () => {

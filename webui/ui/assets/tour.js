@@ -17,10 +17,13 @@
   const end = () => {
     for (const marked of document.querySelectorAll('.dq-tour-here')) marked.classList.remove('dq-tour-here');
     if (card) card.remove();
+    const isSeen = card !== null;
     card = null;
     at = -1;
     localStorage.setItem(SEEN, 'seen');
     showOffer();
+    const open = document.querySelector('#dq-tabs [role=tab][aria-selected=true]');
+    if (isSeen && open) open.focus({preventScroll: true}); // the button that began it is gone
   };
   const button = (text, doing, className = 'dq-btn') => {
     const made = make('button', className, {type: 'button'}, text);
@@ -34,8 +37,9 @@
     step(1);
   };
   /* The card lies below what it speaks of, or above where there is no room. */
-  const place = (target) => {
-    target.scrollIntoView({block: 'center'});
+  const place = () => {
+    const target = document.querySelector('.dq-tour-here');
+    if (!card || !target) return;
     const box = target.getBoundingClientRect();
     const below = box.bottom + 10;
     const isBelow = below + card.offsetHeight < window.innerHeight;
@@ -62,10 +66,13 @@
     if (name === 'prompt') for (const idea of ideas) chips.append(button(idea, () => use(idea), 'dq-btn dq-chip'));
     card.replaceChildren(make('p', '', {}, say(`tour_${name}`)), chips, row);
     target.classList.add('dq-tour-here');
-    place(target);
+    target.scrollIntoView({block: 'center'});
+    place();
     card.focus({preventScroll: true});
   };
 
+  window.addEventListener('scroll', place, {passive: true, capture: true});
+  window.addEventListener('resize', place);
   document.addEventListener('click', (event) => {
     const pressed = event.target.closest && event.target.closest('[data-tour]');
     if (!pressed) return;
