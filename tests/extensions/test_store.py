@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -167,6 +168,7 @@ def test_folder_when_no_extension_then_refused_and_thrown_away(
     ("deed", "arguments"),
     [
         ("prepare_url", 1), ("prepare_update", 1), ("prepare_version", 2), ("apply", 1),
+        ("prepare_packages", 1),
         ("roll_back", 1), ("remove", 1), ("index", 1), ("run_install", 2), ("check", 0),
     ],
 )  # fmt: skip
@@ -237,8 +239,20 @@ def test_packages_when_new_then_shown_first_and_put_into_its_own_folder(
         assert made.to_json()["problem"] == "" and not made.plan.conflicts
         store.apply(made.token, with_packages=True)
 
-    assert rewritten(store) == "2.0"
-    assert (tmp_path / "extensions/tree/.packages/dqtestleaf.py").is_file()
+        assert rewritten(store) == "2.0"
+        own = tmp_path / "extensions/tree/.packages"
+        assert (own / "dqtestleaf.py").is_file()
+
+        (own / "dqtestleaf.py").unlink()
+        for info in own.glob("*.dist-info"):
+            shutil.rmtree(info)
+        room_of(store).refresh()
+        (known,) = room_of(store).all()
+        assert store.facts(known.extension)["lacks_packages"]
+        again = store.prepare_packages("tree")
+        assert again.is_here and again.plan.new
+        store.apply(again.token, with_packages=True)
+    assert (own / "dqtestleaf.py").is_file() and rewritten(store) == "2.0"
 
 
 def test_packages_when_they_clash_with_what_is_installed_then_refused(tmp_path: Path) -> None:

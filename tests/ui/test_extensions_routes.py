@@ -89,8 +89,8 @@ def test_store_when_others_reach_the_server_then_every_route_refuses(studio: Stu
         bodies = {
             "fetch": address, "index": address, "update": named, "roll-back": named,
             "remove": named, "apply": {"token": "x"}, "cfg_rescale/install.py": {"prints": ""},
-            "version": {**named, "commit": "x"}, "check": None, "trash/restore": named,
-            "trash/delete": named, "states/save": named,
+            "version": {**named, "commit": "x"}, "check": None, "packages": named,
+            "trash/restore": named, "trash/delete": named, "states/save": named,
         }  # fmt: skip
         for path, body in bodies.items():
             answer = client.post(f"{STORE}/{path}", json=body)

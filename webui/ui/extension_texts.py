@@ -15,15 +15,16 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
     "ext_tab_installed": ("Installed", "已安装"),
     "ext_tab_available": ("Available", "可安装"),
     "ext_tab_install": ("Install", "安装"),
+    "ext_tab_backups": ("Backups", "备份"),
     "ext_search": ("Search", "搜索"),
     "ext_none": ("No extension is installed.", "尚未安装任何扩展。"),
     "ext_none_found": ("Nothing matches.", "没有匹配的扩展。"),
     "ext_off_here": (
-        "Other machines reach this server, so extensions cannot be installed, updated or removed "
-        "here. Do it on the machine itself, or start the program with "
-        "--enable-insecure-extension-access.",
-        "其他机器可以访问此服务器，因此不能在这里安装、更新或移除扩展。请在本机操作，或用 "
-        "--enable-insecure-extension-access 启动程序。",
+        "Other machines, or pages of other sites, reach this server, so extensions cannot be "
+        "installed, updated or removed here. Do it on the machine itself, or start the program "
+        "with --enable-insecure-extension-access.",
+        "其他机器或其他网站的页面可以访问此服务器，因此不能在这里安装、更新或移除扩展。"
+        "请在本机操作，或用 --enable-insecure-extension-access 启动程序。",
     ),
     "ext_state_on": ("on", "已启用"),
     "ext_state_off": ("off", "已停用"),
@@ -44,6 +45,14 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
     "ext_saved": ("Saved.", "已保存。"),
     "ext_update": ("Look for update", "检查更新"),
     "ext_newest": ("{name} is the newest version.", "{name} 已是最新版本。"),
+    "ext_check": ("Check all for updates", "检查全部更新"),
+    "ext_check_some": ("{count} have a newer version.", "{count} 个扩展有新版本。"),
+    "ext_check_none": ("All are the newest versions.", "全部都是最新版本。"),
+    "ext_check_failed": (
+        "{count} could not be asked; see there.",
+        "{count} 个无法检查，原因见各扩展。",
+    ),
+    "ext_is_newer": ("newer version", "有新版本"),
     "ext_back": ("Version before", "恢复上一版本"),
     "ext_back_sure": (
         "Put the version of {name} before this one into its place? This one is kept.",
@@ -55,7 +64,33 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
         "Remove {name}? Its folder is moved to the trash beside the extensions, not deleted.",
         "移除 {name}？其文件夹会移到扩展目录的回收站（.trash），不会删除。",
     ),
-    "ext_removed": ("It lies in {path} from now on.", "已移到 {path}。"),
+    "ext_removed": (
+        "It lies in {path} from now on; «Backups» puts it back.",
+        "已移到 {path}；可在“备份”中恢复。",
+    ),
+    "ext_trash": ("Removed", "已移除"),
+    "ext_trash_none": ("Nothing was removed.", "没有移除过扩展。"),
+    "ext_restore": ("Restore", "恢复"),
+    "ext_restored": ("{name} is back.", "{name} 已恢复。"),
+    "ext_delete": ("Delete", "删除"),
+    "ext_delete_sure": ("Delete {name} for good?", "彻底删除 {name}？"),
+    "ext_states": ("Saved states", "已保存的状态"),
+    "ext_states_hint": (
+        "A state holds which extensions are on and at which version each stands, as A1111's "
+        "config_states do.",
+        "状态记录哪些扩展已启用、各处于哪个版本，格式与 A1111 的 config_states 相同。",
+    ),
+    "ext_states_name": ("Name", "名称"),
+    "ext_states_save": ("Save this state", "保存当前状态"),
+    "ext_states_compare": ("Compare", "比较"),
+    "ext_states_same": ("Everything is as it was.", "与当前状态相同。"),
+    "ext_states_gone": ("is not here", "未安装"),
+    "ext_states_on": ("was on", "当时已启用"),
+    "ext_states_off": ("was off", "当时已停用"),
+    "ext_states_commit": ("was at {then}, is at {now}", "当时为 {then}，现在为 {now}"),
+    "ext_states_version": ("Look at that version", "查看该版本"),
+    "ext_states_switch": ("Switch on and off as it was", "恢复启用状态"),
+    "ext_states_switched": ("Switched as in «{name}».", "已按“{name}”切换。"),
     "ext_url": ("Address of a git repository or a zip file", "git 仓库或 zip 文件的地址"),
     "ext_branch": ("Branch (empty = the usual one)", "分支（留空为默认分支）"),
     "ext_folder": ("Folder name (empty = as the address ends)", "文件夹名（留空则取自地址）"),
@@ -75,8 +110,17 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
     "ext_done": ("{name} is installed.", "{name} 已安装。"),
     "ext_done_update": ("{name} was updated.", "{name} 已更新。"),
     "ext_look": ("To be installed: {name}", "待安装：{name}"),
+    "ext_look_packages": ("Packages for {name}", "{name} 的依赖包"),
+    "ext_packages": ("Install its packages…", "安装依赖包…"),
     "ext_look_update": ("To be updated: {name}", "待更新：{name}"),
-    "ext_changes": ("Changes", "更改"),
+    "ext_changes": ("Changes ({count})", "更改（{count}）"),
+    "ext_changes_back": ("Changes that are taken back ({count})", "将撤销的更改（{count}）"),
+    "ext_changes_more": ("… and {count} earlier ones", "……以及更早的 {count} 项"),
+    "ext_submodules": (
+        "Parts of it lie in repositories of their own (submodules), which are not fetched; it may "
+        "not work without them.",
+        "它的一部分位于其他仓库（子模块），不会获取；缺少它们可能无法工作。",
+    ),
     "ext_packages_none": ("It needs no further packages.", "不需要额外的依赖包。"),
     "ext_packages_new": (
         "Python packages that would come into its own folder (the program's stay as they are):",
@@ -92,6 +136,10 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
     "ext_script_done": ("install.py has ended well.", "install.py 运行成功。"),
     "ext_script_failed": ("install.py has failed.", "install.py 运行失败。"),
     "ext_index": ("Address of the list", "列表地址"),
+    "ext_index_hint": (
+        "Nothing is asked until you press Load; any list in A1111's form will do.",
+        "按下“加载”之前不会联网；任何 A1111 格式的列表都可以。",
+    ),
     "ext_load": ("Load", "加载"),
     "ext_sort": ("Order", "排序"),
     "ext_sort_added": ("newest first", "最新添加"),

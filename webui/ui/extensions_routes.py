@@ -144,6 +144,10 @@ def _add_fetching(router: APIRouter, store: Store) -> None:
         made = await _apart(lambda: store.prepare_update(wanted.name))
         return _answer(made.to_json() if made else {})
 
+    @router.post("/packages")
+    async def packages(wanted: Named) -> JSONResponse:
+        return _answer((await _apart(lambda: store.prepare_packages(wanted.name))).to_json())
+
     @router.post("/version")
     async def version(wanted: Version) -> JSONResponse:
         made = await _apart(lambda: store.prepare_version(wanted.name, wanted.commit))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from tests.extensions.a1111.conftest import Drop, MakeFolder
@@ -13,6 +14,8 @@ from webui.services.extensions.listing import list_extensions
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
+from webui.ui import script_fields
+from webui.ui.script_fields import ScriptFields
 
 
 @pytest.fixture
@@ -79,6 +82,49 @@ def test_extras_when_an_extension_has_steps_then_has_a_block_of_their_fields(
     assert (field.label.en, field.usual) == ("Tint strength", 0.5)
     acting = studio.extensions.acting("extras", {"callbacks": {}}, print)
     assert acting["callbacks"][field.name] == 0.5
+
+
+def test_fields_when_drawn_then_drafts_and_recipes_fill_them(studio: Studio) -> None:
+    drawn = _drawn(studio, "txt2img")
+    on, word, times = drawn.by_name()
+    assert (on, word, times) == (
+        "script job recorder 0 Job Recorder", "script job recorder 1 Word",
+        "script job recorder 2 Times",
+    )  # fmt: skip
+    assert drawn.usual() == {on: False, word: "tail", times: 1}
+    parts = drawn.by_name()
+    assert drawn.read({parts[word]: "x"}) == {word: "x"}
+    changes = drawn.write({on: True, word: "x", times: 9, "steps": 3})
+    assert {part: change["value"] for part, change in changes.items()} == {
+        parts[on]: True, parts[word]: "x",
+    }  # fmt: skip
+    said = drawn.pasted({"Recorder": "True", "Recorder word": "y", "Steps": "3"})
+    assert said == {on: "True", word: "y"}
+    assert drawn.write(said)[parts[on]]["value"] is True
+    scripts = studio.extensions.scripts
+    assert scripts is not None and scripts.recipe_keys() == {"Recorder", "Recorder word"}
+
+
+def test_fields_when_scripts_read_numbers_of_choices_then_drafts_keep_the_choices(
+    studio: Studio,
+) -> None:
+    drawn = _drawn(studio, "img2img")
+    order = "script redo in tiles 1 Order"
+    part = drawn.by_name()[order]
+    assert drawn.usual()[order] == "Linear" and drawn.read({part: 1}) == {order: "Chess"}
+    assert drawn.write({order: "Chess"})[part]["value"] == "Chess"
+    assert drawn.write({order: "Spiral"}) == {}
+
+
+def test_folder_when_another_is_switched_off_then_keeps_its_arguments(studio: Studio) -> None:
+    before = studio.resolve(TextToImageRequest(prompt="a")).extensions
+    studio.extensions.enable("redoer", False)
+    assert studio.resolve(TextToImageRequest(prompt="a")).extensions == before
+
+
+def _drawn(studio: Studio, tab: str) -> ScriptFields:
+    with gr.Blocks(analytics_enabled=False):
+        return script_fields.draw(studio, tab, gr.Dropdown([]))
 
 
 def test_folder_when_switched_off_then_nothing_of_it_acts(studio: Studio) -> None:

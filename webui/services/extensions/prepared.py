@@ -64,6 +64,7 @@ class Prepared:
     Attributes:
         token: By which it is put in. box: Where it lies.
         goal: Where it would come. changes: Against what lies there; None = nothing does.
+        is_here: It lies at its goal, and only its packages would come.
     """
 
     token: str
@@ -73,11 +74,12 @@ class Prepared:
     plan: Plan
     origin: Origin | None
     changes: Changes | None = None
+    is_here: bool = False
 
     @property
     def folder(self) -> Path:
         """Where it lies; its name is that of the goal."""
-        return self.box.folder
+        return self.goal if self.is_here else self.box.folder
 
     @property
     def _lack(self) -> str:
@@ -103,6 +105,7 @@ class Prepared:
             "has_submodules": (self.folder / ".gitmodules").is_file(),
             "changes": [asdict(one) for one in changes.told] if changes else [],
             "changes_count": changes.count if changes else 0,
+            "is_here": self.is_here,
             "is_back": changes is not None and changes.is_back,
             "replaces": changes is not None,
         }

@@ -95,7 +95,7 @@ class ScriptRoom:
         self._consents = Consents(places.data / "data" / "a1111-installs.json")
         self._steps: dict[str, dict[str, dict[str, str]]] = {}
         self._lock = threading.RLock()
-        self._drawn: set[str] = set()
+        self._drawn: dict[str, ScriptRunner | None] = {}
         self._is_page_drawn = False
         self.host: Host | None = None
 
@@ -124,7 +124,6 @@ class ScriptRoom:
             self._flags |= extra_flags(folders, self._words, host.imports, host.fence)
             vars(host.flags).update(self._flags)
             host.load(folders)
-            self._drawn.clear()
             self._take_in({one.name for one in new})
 
     def _wanted(self) -> list[Any]:
@@ -246,8 +245,13 @@ class ScriptRoom:
 
     def drew(self, tab: str) -> None:
         """A tab's fields stand on the page."""
-        self._drawn.add(tab)
+        self._drawn[tab] = self.runner(tab)
         self._is_page_drawn = True
+
+    def recipe_keys(self) -> set[str]:
+        """Keys of recipes that scripts bring into their fields."""
+        runners = self.host.runners.values() if self.host else ()
+        return {key for runner in runners for key in runner.recipe_keys}
 
     def drawing(self) -> Any:
         """What draws fields of scripts (``modules.drawing``); it needs Gradio."""
@@ -298,9 +302,9 @@ class ScriptRoom:
         if runner is None or self.host is None:
             return {}
         with self._lock:
-            if tab not in self._drawn:
+            if self._drawn.get(tab) is not runner:
                 self.drawing().draw_headless(self.host, runner)
-                self._drawn.add(tab)
+                self._drawn[tab] = runner
         return self.drawing().usual_values(runner)
 
     def infos(self) -> list[dict[str, Any]]:

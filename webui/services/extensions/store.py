@@ -22,7 +22,7 @@ from webui.errors import DownloadError
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.installing import Installed, fingerprint
 from webui.extensions.a1111.reading import read_a1111
-from webui.extensions.folders import Extension, read_extension
+from webui.extensions.folders import Extension, missing_packages, read_extension
 from webui.services.extensions import packages, places
 from webui.services.extensions.archives import is_fine_name
 from webui.services.extensions.commands import InstallError
@@ -116,6 +116,8 @@ class Store:
             "can_update": is_ours and origin is not None and bool(origin.url),
             "can_roll_back": is_ours and before_of(extension.path).exists(),
             "can_remove": is_ours,
+            "lacks_packages": is_ours
+            and bool(missing_packages(extension.manifest.requires, extension.path)),
         }
 
     def waiting(self) -> list[Prepared]:
@@ -193,6 +195,13 @@ class Store:
             self._check_unedited(extension, cancel)
             return self._version(extension, commit, cancel)
 
+    def prepare_packages(self, name: str) -> Prepared:
+        """Look for the packages that an extension lacks; raises as ``prepare_url``."""
+        with self.turn.taken(name) as cancel:
+            path = self._own(name).path
+            with self._incoming(path.parent, path.name) as box:
+                return self._look(box, path, cancel, is_here=True)
+
     def _version(
         self, extension: Extension, wanted: str, cancel: threading.Event
     ) -> Prepared | None:
@@ -205,9 +214,16 @@ class Store:
             return self._look(box, extension.path, cancel, changes)
 
     def _look(
-        self, box: Box, goal: Path, cancel: threading.Event, changes: Changes | None = None
+        self,
+        box: Box,
+        goal: Path,
+        cancel: threading.Event,
+        changes: Changes | None = None,
+        *,
+        is_here: bool = False,
     ) -> Prepared:
-        extension = read_extension(box.folder, (read_a1111,))
+        folder = goal if is_here else box.folder
+        extension = read_extension(folder, (read_a1111,))
         if extension is None:
             raise InstallError(
                 f"{box.name} is no extension: it has neither an extension.toml nor what "
@@ -222,8 +238,8 @@ class Store:
             )
         wishes = packages.wishes_of(extension)
         plan = packages.plan(wishes, box.papers, cancel, environ=self._pip_environ)
-        origin = read_origin(box.folder)
-        made = Prepared(uuid.uuid4().hex, box, goal, extension, plan, origin, changes)
+        origin = read_origin(folder)
+        made = Prepared(uuid.uuid4().hex, box, goal, extension, plan, origin, changes, is_here)
         self._prepared[made.token] = made
         while len(self._prepared) > MOST_PREPARED:
             self.discard(next(iter(self._prepared)))
@@ -257,10 +273,14 @@ class Store:
         return made.extension.name
 
     def _put_in(self, made: Prepared, with_packages: bool, cancel: threading.Event) -> None:
+        if made.is_here and not made.goal.is_dir():
+            raise InstallError(f"{made.goal.name} is not there any more.", "Install it anew.")
         if with_packages:
             packages.install(
                 made.plan, made.folder, made.box.papers, cancel, environ=self._pip_environ
             )
+        if made.is_here:
+            return
         if made.changes is not None:
             self._check_present(made, cancel)
             bring_along(made.goal, made.folder, self._git, cancel)

@@ -3,16 +3,10 @@
    The value is a JSON text: {extension: {on, values}}; fields that stand as usual are left out. */
 (() => {
   'use strict';
-  const {isChinese, say} = window.danqingTexts;
+  const {isChinese, say, make} = window.danqingTexts;
+  const {ask} = window.danqingCards;
   const words = (text) => (isChinese && text.zh) || text.en || '';
   const panels = new Set();
-  const make = (tag, className = '', attributes = {}, text = '') => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    if (text) made.textContent = text;
-    return made;
-  };
 
   class Panels {
     constructor(element, props) {
@@ -204,6 +198,7 @@
       const shown = make('img', 'dq-ext-picture', {alt: words(field.label)});
       const clear = make('button', 'dq-btn dq-chip', {type: 'button'}, say('ext_no_picture'));
       const file = make('input', '', {type: 'file', accept: 'image/*', name: field.name});
+      const told = make('small', 'dq-wrong', {role: 'status'});
       const show = () => {
         const key = this.value(form, field);
         shown.hidden = clear.hidden = !key;
@@ -211,16 +206,16 @@
       };
       file.addEventListener('change', async () => {
         if (!file.files.length) return;
-        const answer = await fetch('ui/input', {method: 'POST', body: file.files[0]});
+        told.textContent = '';
+        try { this.set(form, field, (await ask('ui/input', {method: 'POST', body: file.files[0]})).key); } catch (problem) { told.textContent = problem.message; }
         file.value = '';
-        if (answer.ok) this.set(form, field, (await answer.json()).key);
         show();
       });
       clear.addEventListener('click', (event) => { event.preventDefault(); this.set(form, field, ''); show(); });
       show();
       const choose = make('span', 'dq-btn dq-chip dq-plot-file dq-ext-choose', {}, say('ext_choose_picture'));
       choose.append(file);
-      return [choose, shown, clear];
+      return [choose, shown, clear, told];
     }
   }
   window.danqingExtensions = (element, props, watch) => {

@@ -31,7 +31,7 @@
       this.host = host;
       this.nav = make('div', 'dq-xt-nav', {role: 'tablist'});
       this.line = make('p', 'dq-note dq-xt-line', {role: 'status'});
-      this.offer = make('div');
+      this.offer = make('div', 'dq-xt-offers');
       this.body = make('div');
       host.append(this.nav, this.line, this.offer, this.body);
       this.chosen = 'installed';
@@ -44,30 +44,37 @@
       this.line.classList.toggle('dq-wrong', isWrong);
     }
 
-    /* One deed at a time; failures are told. */
+    /* One deed at a time; failures are told. True when it went well. */
     async run(what, deed) {
-      if (this.isBusy) return;
+      if (this.isBusy) return false;
       this.isBusy = true;
       this.host.toggleAttribute('aria-busy', true);
-      if (what) {
-        this.tell(`${say('ext_working', {what})} `);
-        this.line.append(button(say('ext_stop'), () => send(`${ROOT}/cancel`).catch(() => null)));
-      }
-      try { await deed(); } catch (problem) { this.tell(problem.message, true); }
+      if (what) this.working(what);
+      let isDone = false;
+      try { await deed(); isDone = true; } catch (problem) { this.tell(problem.message, true); }
       this.isBusy = false;
       this.host.removeAttribute('aria-busy');
+      return isDone;
     }
 
     open() { return this.run('', () => this.load()); }
 
     async load() {
       this.state = await ask(ROOT);
+      const waiting = this.state.waiting.at(-1);
+      if (waiting && !this.offer.firstChild) this.show(waiting);
+      if (this.state.busy && !this.line.textContent) this.working(this.state.busy);
       this.draw();
+    }
+
+    working(what) {
+      this.tell(`${say('ext_working', {what})} `);
+      this.line.append(button(say('ext_stop'), () => send(`${ROOT}/cancel`).catch(() => null)));
     }
 
     draw() {
       const pages = this.state.extensions.flatMap((one) => (one.state === 'on' ? one.tabs.map((tab, at) => [`${one.name}/${at}`, words(tab.title) || one.name, one, tab]) : []));
-      const tabs = [['installed', say('ext_tab_installed')], ['available', say('ext_tab_available')], ['install', say('ext_tab_install')], ...pages];
+      const tabs = [['installed', say('ext_tab_installed')], ['available', say('ext_tab_available')], ['install', say('ext_tab_install')], ['backups', say('ext_tab_backups')], ...pages];
       if (!tabs.some(([key]) => key === this.chosen)) this.chosen = 'installed';
       this.nav.replaceChildren(...tabs.map(([key, title]) => {
         const made = button(title, () => { this.chosen = key; this.tell(''); this.draw(); }, 'dq-xt-tab');
@@ -116,8 +123,21 @@
       again.title = say('ext_refresh_hint');
       const head = make('div', 'dq-xt-head');
       head.append(search, again);
+      if (this.state.allowed && this.state.extensions.some((one) => one.can_update)) head.append(button(say('ext_check'), () => this.check()));
       this.body.replaceChildren(head, ...this.refusal(), list);
       fill();
+    }
+
+    async check() {
+      await this.run(say('ext_check'), async () => {
+        this.newer = await send(`${ROOT}/check`);
+        const count = Object.values(this.newer).filter((told) => told === 'newer').length;
+        const failed = Object.values(this.newer).filter((told) => !['newer', 'newest'].includes(told)).length;
+        this.tell([
+          count ? say('ext_check_some', {count}) : !failed && say('ext_check_none'), failed && say('ext_check_failed', {count: failed}),
+        ].filter(Boolean).join(' '), failed > 0);
+        this.draw();
+      });
     }
 
     refusal() { return this.state.allowed ? [] : [make('p', 'dq-note', {}, say('ext_off_here'))]; }
@@ -127,17 +147,24 @@
       const head = make('label', 'dq-xt-title');
       const flip = make('input', '', {type: 'checkbox', role: 'switch', 'aria-label': say('ext_enable', {name: one.name})});
       flip.checked = one.enabled;
-      flip.addEventListener('change', () => this.run('', async () => {
-        await send(`ui/extensions/${encodeURIComponent(one.name)}/enabled`, {is_on: flip.checked});
-        await this.load();
-      }));
+      flip.addEventListener('change', async () => {
+        const isDone = await this.run('', async () => {
+          await send(`ui/extensions/${encodeURIComponent(one.name)}/enabled`, {is_on: flip.checked});
+          await this.load();
+        });
+        if (!isDone) flip.checked = one.enabled;
+      });
       const state = one.state === 'left out' ? 'left' : one.state;
-      head.append(flip, make('b', '', {}, words(one.title) || one.name), make('span', `dq-xt-badge dq-xt-${state}`, {}, say(`ext_state_${state}`)));
+      head.append(flip, make('b', '', {}, words(one.title) || one.name));
+      const newer = this.newer?.[one.name];
+      if (newer === 'newer') head.append(make('span', 'dq-xt-badge dq-xt-on', {}, say('ext_is_newer')));
+      head.append(make('span', `dq-xt-badge dq-xt-${state}`, {}, say(`ext_state_${state}`)));
       made.append(head);
       const told = words(one.description);
       if (told) made.append(make('p', 'dq-xt-says', {}, told));
       made.append(make('p', 'dq-soft', {}, this.facts(one)));
       for (const note of [one.why, ...(one.notes || [])]) if (note) made.append(make('p', one.why === note ? 'dq-xt-why' : 'dq-soft', {}, note));
+      if (newer && !['newer', 'newest'].includes(newer)) made.append(make('p', 'dq-xt-why', {}, newer));
       if (one.troubles.length) made.append(this.troubles(one));
       if (one.settings.length) made.append(this.settings(one));
       made.append(this.deeds(one));
@@ -169,6 +196,7 @@
       const name = one.name;
       const add = (key, deed) => made.append(button(say(key), deed));
       if (!this.state.allowed) return made;
+      if (one.lacks_packages) add('ext_packages', () => this.run(name, async () => this.show(await send(`${ROOT}/packages`, {name}))));
       if (one.can_update) add('ext_update', () => this.run(name, async () => {
         const found = await send(`${ROOT}/update`, {name});
         this.tell(found.token ? '' : say('ext_newest', {name}));
@@ -191,10 +219,12 @@
     /* install.py of an A1111 folder: read first, then run. */
     async script(name, place) {
       const address = `${ROOT}/${encodeURIComponent(name)}/install.py`;
-      const {text} = await ask(address);
+      const {text, prints} = await ask(address);
+      place.parentElement.querySelector('.dq-xt-script')?.remove();
       const box = make('div', 'dq-xt-script');
-      const go = button(say('ext_script_run'), () => this.run('install.py', async () => {
-        const {is_done: isDone, output} = await send(address);
+      const go = button(say('ext_script_run'), () => this.run('', async () => {
+        this.tell(say('ext_working', {what: 'install.py'}));
+        const {is_done: isDone, output} = await send(address, {prints});
         this.tell(`${say(isDone ? 'ext_script_done' : 'ext_script_failed')} ${output.slice(-600)}`, !isDone);
         await this.load();
       }));
@@ -239,8 +269,8 @@
       const zip = make('input', '', {type: 'file', accept: '.zip'});
       zip.addEventListener('change', () => zip.files.length && this.run(zip.files[0].name, async () => {
         const [file] = zip.files;
-        this.show(await ask(`${ROOT}/upload?name=${encodeURIComponent(file.name)}`, {method: 'POST', body: file}));
         zip.value = '';
+        this.show(await ask(`${ROOT}/upload?name=${encodeURIComponent(name.value.trim() || file.name)}`, {method: 'POST', body: file}));
       }));
       const row = make('div', 'dq-xt-deeds');
       const choose = make('label', 'dq-btn dq-xt-file', {}, say('ext_zip'));
@@ -260,14 +290,16 @@
       this.tell('');
       const {name, packages} = found;
       const made = make('section', 'dq-xt-card dq-xt-offer');
-      made.append(make('b', '', {}, say(found.replaces ? 'ext_look_update' : 'ext_look', {name: words(found.title) || name})));
+      made.append(make('b', '', {}, say(found.is_here ? 'ext_look_packages' : found.replaces ? 'ext_look_update' : 'ext_look', {name: words(found.title) || name})));
       if (words(found.description)) made.append(make('p', 'dq-xt-says', {}, words(found.description)));
       made.append(make('p', 'dq-soft', {}, [found.version, found.origin?.commit?.slice(0, 8), say(`ext_kind_${found.kind}`), found.folder, found.origin?.url].filter(Boolean).join(' · ')));
       if (found.problem) made.append(make('p', 'dq-xt-why', {}, found.problem));
       if (found.changes.length) {
         const list = make('ul', 'dq-xt-changes');
         for (const {commit, time, title} of found.changes) list.append(make('li', '', {}, `${time.slice(0, 10)} ${commit} ${title}`));
-        made.append(make('p', '', {}, say('ext_changes')), list);
+        const more = found.changes_count - found.changes.length;
+        if (more > 0) list.append(make('li', 'dq-soft', {}, say('ext_changes_more', {count: more})));
+        made.append(make('p', '', {}, say(found.is_back ? 'ext_changes_back' : 'ext_changes', {count: found.changes_count})), list);
       }
       const fresh = Object.entries(packages.new);
       const isBad = packages.conflicts.length > 0;
@@ -278,6 +310,7 @@
         list.append(...lines.map((line) => make('li', '', {}, line)));
         made.append(list);
       }
+      if (found.has_submodules) made.append(make('p', 'dq-xt-why', {}, say('ext_submodules')));
       if (found.has_install) made.append(make('p', 'dq-soft', {}, say('ext_script_after')));
       const put = (withPackages) => this.run(name, async () => {
         await send(`${ROOT}/apply`, {token: found.token, with_packages: withPackages});
@@ -288,11 +321,104 @@
       });
       const row = make('div', 'dq-xt-deeds');
       if (!isBad) row.append(button(say(found.replaces ? 'ext_put_update' : 'ext_put_in'), () => put(true), 'dq-xt-go'));
-      if (isBad || fresh.length) row.append(button(say('ext_put_without'), () => put(false)));
+      if (!found.is_here && (isBad || fresh.length)) row.append(button(say('ext_put_without'), () => put(false)));
       row.append(button(say('ext_discard'), () => { this.offer.replaceChildren(); send(`${ROOT}/discard`, {token: found.token}).catch(() => null); }));
       made.append(row);
       this.offer.replaceChildren(made);
       made.scrollIntoView({block: 'nearest'});
+    }
+
+    // Backups: saved states, and what was removed
+
+    draw_backups() {
+      const {allowed, states, trash} = this.state;
+      const parts = [...this.refusal()];
+      if (allowed) {
+        const name = make('input', '', {type: 'text', maxlength: '100'});
+        const save = button(say('ext_states_save'), () => this.run('', async () => {
+          await send(`${ROOT}/states/save`, {name: name.value.trim() || 'Config'});
+          this.tell(say('ext_saved'));
+          await this.load();
+        }), 'dq-xt-go');
+        const head = make('div', 'dq-xt-head');
+        head.append(field(say('ext_states_name'), name), save);
+        parts.push(make('h3', 'dq-xt-heading', {}, say('ext_states')), make('p', 'dq-soft', {}, say('ext_states_hint')), head);
+      }
+      const saved = make('div', 'dq-xt-rows');
+      saved.append(...states.map((one) => this.saved(one)));
+      const removed = make('div', 'dq-xt-rows');
+      removed.append(...trash.map((one) => this.removed(one)));
+      if (!trash.length) removed.append(make('p', 'dq-soft', {}, say('ext_trash_none')));
+      parts.push(saved, make('h3', 'dq-xt-heading', {}, say('ext_trash')), removed);
+      this.body.replaceChildren(...parts);
+    }
+
+    row(title, facts, deeds) {
+      const made = make('section', 'dq-xt-card dq-xt-row');
+      const row = make('div', 'dq-xt-deeds');
+      row.append(...deeds);
+      made.append(make('b', '', {}, title), make('span', 'dq-soft', {}, facts), row);
+      return made;
+    }
+
+    saved(one) {
+      const time = new Date(one.time * 1000).toLocaleString(isChinese ? 'zh-CN' : undefined);
+      const deeds = [button(say('ext_states_compare'), () => this.run('', async () => {
+        const {changes} = await send(`${ROOT}/states/compare`, {name: one.id});
+        made.querySelector('.dq-xt-compared')?.remove();
+        made.append(this.compared(one, changes));
+      }))];
+      if (this.state.allowed) deeds.push(this.deletes(`${ROOT}/states/delete`, one.id, one.name));
+      const made = this.row(one.name, time, deeds);
+      return made;
+    }
+
+    /* What is otherwise than it was: each version is fetched and shown before it is taken. */
+    compared(state, changes) {
+      const made = make('div', 'dq-xt-compared');
+      if (!changes.length) { made.append(make('p', 'dq-soft', {}, say('ext_states_same'))); return made; }
+      const list = make('ul', 'dq-xt-changes');
+      for (const one of changes) {
+        const line = make('li', '', {}, `${one.folder}${isChinese ? '：' : ': '}${[
+          !one.name && say('ext_states_gone'),
+          one.is_enabled !== null && say(one.is_enabled ? 'ext_states_on' : 'ext_states_off'),
+          one.commit && say('ext_states_commit', {then: one.commit.slice(0, 8), now: one.commit_now.slice(0, 8)}),
+        ].filter(Boolean).join(isChinese ? '，' : ', ')} `);
+        if (this.state.allowed && one.commit) line.append(button(say('ext_states_version'), () => this.run(one.name, async () => {
+          const found = await send(`${ROOT}/version`, {name: one.name, commit: one.commit});
+          this.tell('');
+          if (found.token) this.show(found);
+        })));
+        if (this.state.allowed && !one.name && webAddress(one.remote)) line.append(button(say('ext_fetch'), () => this.fetch(one.remote, '', one.folder)));
+        list.append(line);
+      }
+      made.append(list);
+      if (this.state.allowed && changes.some((one) => one.is_enabled !== null)) made.append(button(say('ext_states_switch'), () => this.run('', async () => {
+        await send(`${ROOT}/states/switch`, {name: state.id});
+        this.tell(say('ext_states_switched', {name: state.name}));
+        await this.load();
+      }), 'dq-xt-go'));
+      return made;
+    }
+
+    removed(one) {
+      const deeds = this.state.allowed ? [
+        button(say('ext_restore'), () => this.run('', async () => {
+          await send(`${ROOT}/trash/restore`, {name: one.id});
+          this.tell(say('ext_restored', {name: one.folder}));
+          await this.load();
+        })),
+        this.deletes(`${ROOT}/trash/delete`, one.id, one.folder),
+      ] : [];
+      return this.row(one.folder, one.time, deeds);
+    }
+
+    deletes(address, id, name) {
+      return button(say('ext_delete'), () => window.confirm(say('ext_delete_sure', {name})) && this.run('', async () => {
+        await send(address, {name: id});
+        this.tell('');
+        await this.load();
+      }));
     }
 
     // Available
@@ -326,7 +452,7 @@
       filters.append(search, field(say('ext_tag'), tag), field(say('ext_sort'), sort), hiding, count);
       filters.hidden = !this.index;
       this.body.replaceChildren(head, filters, list);
-      if (this.index) fill();
+      if (this.index) fill(); else list.append(make('p', 'dq-soft', {}, say('ext_index_hint')));
     }
 
     fill(list, search, tag, sort, hides, count) {
