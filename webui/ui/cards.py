@@ -156,7 +156,7 @@ def _word_list(words: Sequence[str], language: str) -> str:
         return ""
     listed = esc(("、" if language == CHINESE else ", ").join(words))
     title = esc(say("can_draw", language, count=len(words)))
-    return f'<details class="dq-words"><summary>{title}</summary><p>{listed}</p></details>'
+    return f'<details class="dq-subjects"><summary>{title}</summary><p>{listed}</p></details>'
 
 
 def restore_empty_card(language: str) -> str:
