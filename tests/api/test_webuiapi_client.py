@@ -24,6 +24,7 @@ from tests.api.clients import free_port, wait_until
 from webui.settings import PROJECT_DIR
 
 TINY = {"steps": 3, "width": 64, "height": 64}
+LOGIN = ("ann", "word")
 START_SECONDS = 120
 JOB_SECONDS = 240
 
@@ -71,6 +72,7 @@ class Server:
 
     def __init__(self, data: Path, port: int, *flags: str) -> None:
         command = [sys.executable, "app.py", "--nowebui", "--port", str(port)]
+        command += ["--api-auth", ":".join(LOGIN)]
         self.base = f"http://127.0.0.1:{port}"
         self.port = port
         self.log = data / "server-output.txt"
@@ -94,8 +96,8 @@ class Server:
     def ask(self, path: str, body: dict[str, Any] | None = None) -> requests.Response:
         url = f"{self.base}/sdapi/v1/{path}"
         if body is None:
-            return requests.get(url, timeout=60)
-        return requests.post(url, json=body, timeout=JOB_SECONDS)
+            return requests.get(url, timeout=60, auth=LOGIN)
+        return requests.post(url, json=body, timeout=JOB_SECONDS, auth=LOGIN)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -117,7 +119,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def api(server: Server) -> webuiapi.WebUIApi:
-    return webuiapi.WebUIApi(host="127.0.0.1", port=server.port)
+    name, password = LOGIN
+    return webuiapi.WebUIApi(host="127.0.0.1", port=server.port, username=name, password=password)
 
 
 # A1111's own tests
@@ -336,18 +339,11 @@ def test_client_when_a_sampler_is_unknown_is_told_its_name(api: webuiapi.WebUIAp
         api.txt2img(prompt="a cat", sampler_name="Imaginary", **TINY)
 
 
-def test_client_when_it_has_the_password_gets_in(tmp_path: Path) -> None:
-    server = Server(tmp_path, free_port(), "--api-auth", "ann:word")
-    try:
-        stranger = webuiapi.WebUIApi(host="127.0.0.1", port=server.port)
-        friend = webuiapi.WebUIApi(
-            host="127.0.0.1", port=server.port, username="ann", password="word"
-        )
-        with pytest.raises(RuntimeError, match="401"):
-            stranger.txt2img(prompt="a cat", **TINY)
-        assert friend.get_options()["samples_format"] == "png"
-    finally:
-        server.stop()
+def test_client_when_it_has_the_password_gets_in(server: Server, api: webuiapi.WebUIApi) -> None:
+    stranger = webuiapi.WebUIApi(host="127.0.0.1", port=server.port)
+    with pytest.raises(RuntimeError, match="401"):
+        stranger.txt2img(prompt="a cat", **TINY)
+    assert api.get_options()["samples_format"] == "png"
 
 
 # The end of the server
@@ -357,10 +353,9 @@ def test_client_when_it_has_the_password_gets_in(tmp_path: Path) -> None:
 def test_waiting_request_when_the_server_is_stopped_is_told_and_the_job_is_kept(
     tmp_path: Path,
 ) -> None:
-    server = Server(tmp_path, free_port(), "--api-server-stop")
+    server = Server(tmp_path, free_port())
     answers: list[requests.Response] = []
-    body = {"prompt": "a dog", "width": 256, "height": 256, "steps": 150, "n_iter": 50}
-    body["save_images"] = True
+    body = {"prompt": "a dog", **TINY, "steps": 150, "n_iter": 50, "save_images": True}
     painting = threading.Thread(target=lambda: answers.append(server.ask("txt2img", body)))
     try:
         painting.start()
@@ -375,7 +370,7 @@ def test_waiting_request_when_the_server_is_stopped_is_told_and_the_job_is_kept(
 
     assert answers and answers[0].status_code == 503
     assert "keeps its place in the queue" in answers[0].json()["detail"]
-    assert seconds < 25
+    assert server.process.returncode == 0 and seconds < 25
 
 
 def test_picture_when_sent_is_a_whole_file(server: Server) -> None:
