@@ -47,6 +47,8 @@ def test_page_when_folders_lie_there_then_shows_what_they_draw_and_asks_with_it(
     params = here.studio.params_of(here.studio.jobs.list(limit=1)[0])
     arguments = json.loads(params.extensions["a1111"]["arguments"])
     assert arguments == {"job recorder": [True, "leafy", 1]}
+    kept = '"script job recorder 1 Word": "leafy"'
+    wait_until(lambda: any(kept in text for text in here.studio.drafts.texts()), "no draft is kept")
 
     page.get_by_role("tab", name="Second").click()
     page.locator("#b_second_answer").wait_for()

@@ -43,7 +43,7 @@ def connect(
             client = client_name(values[browser], request)
             before = studio.drafts.load(client, parts.tab)
             studio.drafts.save(client, parts.tab, draft)
-            first = {**form.defaults, **_first(parts, studio), **before}
+            first = {**form.usual(), **_first(parts, studio), **before}
             fields = {name: first[name] for name in form.by_name()}
             studio.form_history.keep(client, parts.tab, fields, form.read(values))
             if on_keep is not None:
@@ -115,7 +115,8 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
 def _first(parts: PaintingTab, studio: Studio) -> dict[str, Any]:
     """What a fresh page begins with, where that is not the form's default."""
     first = {**first_values(parts, studio), **usable_values(parts, studio)}
-    return {name: value for name, value in first.items() if value != parts.form.defaults[name]}
+    usual = parts.form.usual()
+    return {name: value for name, value in first.items() if value != usual.get(name)}
 
 
 def gives(parts: PaintingTab) -> list[Any]:

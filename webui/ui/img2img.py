@@ -102,6 +102,7 @@ def draw(studio: Studio) -> Img2Img:
         denoising=denoising, image_cfg=image_cfg, resize_mode=resize_mode,
         **ask.fields, **canvases, **fields, **size["fields"], **seed_fields, **refiner_fields,
         **tile_fields, **control_field, **extension_fields, **panel_fields, **own_fields,
+        of_scripts=scripts,
     )  # fmt: skip
     script_fields.tell_of_form(studio, scripts, TAB, form)
     buttons = Buttons(
@@ -111,7 +112,7 @@ def draw(studio: Studio) -> Img2Img:
     return Img2Img(
         tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel, kit=ask.kit,
-        networks=ask.networks, cost=ask.cost, results=stage, scripts=scripts,
+        networks=ask.networks, cost=ask.cost, results=stage,
         copies=copies, earlier=earlier,
         measure=size["measure"], size_to=size["to"], size_by=size["by"],
         scaled_size=size["scaled"], batch=several,

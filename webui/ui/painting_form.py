@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Any, ClassVar
 
 import gradio as gr
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from webui.errors import ParamsError
 from webui.params import TiledDiffusion, params_error
 from webui.ui import control_panel, extension_panels
+from webui.ui.script_fields import ScriptFields
 from webui.ui.wiring import Values
 
 NO_SCRIPT = "None"
@@ -75,10 +76,14 @@ class PaintingForm:
 
     Attributes:
         defaults: Every field's value on a fresh page, by field name; also its type.
+
+    Args:
+        of_scripts: Fields of A1111 scripts; those of plain values are fields of the form, too.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = PAINTING_DEFAULTS
 
+    of_scripts: InitVar[ScriptFields | None] = field(default=None, kw_only=True)
     prompt: gr.Textbox
     negative_prompt: gr.Textbox
     styles: gr.Dropdown
@@ -115,13 +120,26 @@ class PaintingForm:
     control: gr.HTML
     extensions: gr.HTML
 
+    def __post_init__(self, of_scripts: ScriptFields | None) -> None:
+        vars(self)["_scripts"] = of_scripts or ScriptFields()
+
+    @property
+    def scripts(self) -> ScriptFields:
+        """The fields of A1111 scripts."""
+        return vars(self)["_scripts"]
+
     def file_menus(self, there: FilesThere) -> dict[gr.Dropdown, list[Any]]:
         """What the form's menus of files offer while these files are there."""
         return {self.refiner_checkpoint: [*there.checkpoints]}
 
     def by_name(self) -> dict[str, Any]:
         """Every component under its field name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return own | self.scripts.by_name()
+
+    def usual(self) -> dict[str, Any]:
+        """Every field's value on a fresh page."""
+        return {**self.defaults, **self.scripts.usual()}
 
     def components(self) -> list[Any]:
         """All components, for an event's ``takes`` or ``gives``."""
@@ -129,16 +147,18 @@ class PaintingForm:
 
     def read(self, values: Values) -> dict[str, Any]:
         """Field values by name, out of what Gradio handed to a handler."""
-        return {name: values[part] for name, part in self.by_name().items() if part in values}
+        own = {name: values[part] for name, part in self.by_name().items() if part in values}
+        return {**own, **self.scripts.read(values)}
 
     def write(self, values: Mapping[str, Any]) -> dict[Any, Any]:
         """Changes that put values into the form; unknown names and a wrong type are left out."""
         parts = self.by_name()
-        return {
+        own = {
             parts[name]: gr.update(value=value)
             for name, value in values.items()
-            if name in parts and _is_like(value, self.defaults[name])
+            if name in parts and name in self.defaults and _is_like(value, self.defaults[name])
         }
+        return {**own, **self.scripts.write(values)}
 
 
 def _is_like(value: Any, default: Any) -> bool:

@@ -33,7 +33,6 @@ from webui.ui.pasting import Pasted
 from webui.ui.prompt_box import PromptBox, StyleRow, icon_button
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.results import Results
-from webui.ui.script_fields import ScriptFields
 from webui.ui.session import client_name
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import label, language_of, say
@@ -88,7 +87,6 @@ class PaintingTab:
     cost: gr.HTML
     networks: gr.HTML
     results: Results
-    scripts: ScriptFields
     auto_size: gr.State
     is_restored: gr.State
 
@@ -427,7 +425,7 @@ def connect_asking(
         script = plots.read(given)
         for wish in make_wishes(given, values, request):
             wish = script_fields.asked(
-                parts.scripts, wish, {**values, A1111: given["script"]}, studio.inputs
+                form.scripts, wish, {**values, A1111: given["script"]}, studio.inputs
             )
             if script is None and studio.control.replace(wish, client):
                 continue
@@ -449,10 +447,10 @@ def connect_asking(
         return {**changes, **(submit(values, request, prompt=prompt) if examples_paint else {})}
 
     kit.connect(parts, studio, browser, quick)
-    script_fields.connect(parts.scripts, form.script)
+    script_fields.connect(form.scripts, form.script)
     takes = [
         *form.components(), *quick.components(), buttons.forever, browser,
-        *parts.scripts.components,
+        *form.scripts.components,
     ]  # fmt: skip
     gives = [form.width, form.height, form.seed, form.subseed, stage.picked]
     wire_then_press(stage.wake, buttons.generate.click, generate, takes, gives, for_guests=True)
@@ -598,7 +596,7 @@ def fill_form(parts: PaintingTab, pasted: Pasted, studio: Studio) -> dict[Any, A
     styles = list(studio.styles.by_name())
     chips = pasted.chips
     return {
-        **parts.form.write(pasted.values),
+        **parts.form.write({**pasted.values, **parts.form.scripts.pasted(pasted.pairs)}),
         parts.form.styles: gr.update(choices=styles, value=pasted.values.get("styles", [])),
         parts.form.overrides: gr.update(choices=chips, value=chips, visible=bool(chips)),
     }

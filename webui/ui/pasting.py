@@ -118,12 +118,14 @@ class Pasted:
         values: By field name. chips: Settings that differ.
         missing: Names of models that are not here.
         left_out: What has no place here, each as ``name: value``.
+        pairs: The recipe itself, for fields of A1111 scripts.
     """
 
     values: dict[str, Any]
     chips: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    pairs: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def has_recipe(text: str) -> bool:
@@ -169,7 +171,9 @@ def paste(text: str, studio: Studio) -> Pasted:
     values |= control
     missing = _missing(params, studio) + others_missing + controlnets_missing
     chips = [*_chips(params, studio), *as_painted(values, studio)]
-    return Pasted(values, list(dict.fromkeys(chips)), missing, left_out(recipe, keys))
+    scripts = studio.extensions.scripts
+    keys |= scripts.recipe_keys() if scripts else set()
+    return Pasted(values, list(dict.fromkeys(chips)), missing, left_out(recipe, keys), params)
 
 
 def as_painted(values: Mapping[str, Any], studio: Studio) -> list[str]:

@@ -74,6 +74,7 @@ def draw(studio: Studio) -> Txt2Img:
     form = Form(
         **ask.fields, **fields, **size_fields, **seed_fields, **hires_fields, **refiner_fields,
         **tile_fields, **control_field, **extension_fields, script=script, **plot_fields,
+        of_scripts=scripts,
     )  # fmt: skip
     script_fields.tell_of_form(studio, scripts, TAB, form)
     buttons = Buttons(
@@ -84,7 +85,7 @@ def draw(studio: Studio) -> Txt2Img:
         tab=TAB, form=form, prompts=ask.prompts, style_row=ask.style_row, buttons=buttons,
         extra_panel=extra_panel, refiner_panel=refiner_panel,
         script_columns=script_columns, hires_panel=hires_panel, hires_size=hires_size,
-        kit=ask.kit, networks=ask.networks, cost=ask.cost, results=stage, scripts=scripts,
+        kit=ask.kit, networks=ask.networks, cost=ask.cost, results=stage,
         auto_size=gr.State((DEFAULTS["width"], DEFAULTS["height"])), is_restored=gr.State(False),
     )  # fmt: skip
 

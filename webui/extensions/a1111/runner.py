@@ -130,6 +130,18 @@ class ScriptRunner:
         script.args_to = len(self.inputs)
         script.controls, script.usual = list(controls), tuple(usual)
 
+    def forget_controls(self) -> None:
+        """The fields will be drawn anew."""
+        self.inputs[:] = [None]
+        self.infotext_fields.clear()
+        self.paste_field_names.clear()
+
+    @property
+    def recipe_keys(self) -> set[str]:
+        """Keys of recipes that scripts bring into their fields."""
+        keys = {target for _, target, *_ in self.infotext_fields if isinstance(target, str)}
+        return keys | set(self.paste_field_names)
+
     def list_of(self, job: ScriptArguments) -> list[Any]:
         """The list of all arguments for a job; every script gets its share of it.
 

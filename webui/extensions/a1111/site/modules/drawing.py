@@ -21,7 +21,7 @@ def draw_scripts(host: Host, runner: ScriptRunner) -> dict[str, gr.Column]:
     Returns:
         The panel of each script of the menu, by its title; none is in sight.
     """
-    runner.inputs[:] = [None]
+    runner.forget_controls()
     for script in runner.alwayson_scripts:
         with gr.Column(elem_classes="dq-script", min_width=0) as panel:
             _draw(host, runner, script, panel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from gradio.context import get_blocks_context
 
 from .older_gradio import adapted, looks_like
 
@@ -53,8 +54,10 @@ class InputAccordion(adapted(gr.Checkbox)):  # type: ignore[misc]
     def __init__(self, value: bool = False, setup: bool = False, **kwargs: Any) -> None:
         wanted = {name: kwargs[name] for name in ("label", "elem_id", "visible") if name in kwargs}
         super().__init__(bool(value), **wanted)
-        self.panel = gr.Column(visible=bool(value), elem_classes="dq-panel", min_width=0)
         self.accordion_id = f"{kwargs.get('elem_id') or self._id}-panel"
+        if get_blocks_context() is None:  # Gradio makes it once more, to answer with its value
+            return
+        self.panel = gr.Column(visible=bool(value), elem_classes="dq-panel", min_width=0)
         self.change(lambda on: gr.update(visible=bool(on)), self, self.panel, queue=False,
                     show_progress="hidden", api_visibility="private")  # fmt: skip
 
