@@ -17,8 +17,8 @@ prepare_torch()
 
 from tests.map_networks.small_map_networks import write_file  # noqa: E402
 from webui.map_networks.open import open_map_network  # noqa: E402
-from webui.map_networks.pose import CHANNELS, LIMBS, BodyPose, bodies_in, joints_in  # noqa: E402
-from webui.map_networks.pose_drawing import COLOURS, drawn  # noqa: E402
+from webui.map_networks.pose import CHANNELS, BodyPose, bodies_in, joints_in  # noqa: E402
+from webui.map_networks.pose_drawing import COLOURS, LIMBS, drawn  # noqa: E402
 from webui.map_networks.pose_network import BodyPoseNetwork  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -55,6 +55,18 @@ def places(body: Any) -> dict[int, tuple[int, int]]:
 
 def moved(by: int, person: dict[int, tuple[int, int]] = STANDING) -> dict[int, tuple[int, int]]:
     return {part: (x + by, y) for part, (x, y) in person.items()}
+
+
+def test_limbs_when_listed_then_their_channels_are_the_published_ones() -> None:
+    """Joints counted from 1; channels from 0 in the 57 maps of which the first 19 are joints'."""
+    published = {
+        (2, 3): 31, (2, 6): 39, (3, 4): 33, (4, 5): 35, (6, 7): 41, (7, 8): 43, (2, 9): 19,
+        (9, 10): 21, (10, 11): 23, (2, 12): 25, (12, 13): 27, (13, 14): 29, (2, 1): 47, (1, 15): 49,
+        (15, 17): 53, (1, 16): 51, (16, 18): 55, (3, 17): 37, (6, 18): 45,
+    }  # fmt: skip
+    ours = {(first + 1, second + 1): channel + 19
+            for (first, second), channel in zip(LIMBS, CHANNELS, strict=True)}  # fmt: skip
+    assert ours == published
 
 
 def test_body_when_maps_are_perfect_then_every_joint_is_where_it_is() -> None:
@@ -131,6 +143,12 @@ def test_network_when_built_then_its_tensors_are_those_of_the_published_file(
     assert shapes["conv5_5_CPM_L2.weight"] == (19, 512, 1, 1)
     assert shapes["Mconv1_stage2_L1.weight"] == (128, 185, 7, 7)
     assert shapes["Mconv7_stage6_L1.weight"] == (38, 128, 1, 1)
+    network = BodyPoseNetwork()
+    network.load_state_dict(published)
+    with torch.inference_mode():
+        limbs, joints = network(torch.rand(1, 3, 16, 24) - 0.5)
+    assert limbs.shape == (1, 38, 2, 3) and joints.shape == (1, 19, 2, 3)
+    assert float(limbs.min()) < 0 and float(joints.min()) == 0  # cut in the last map of joints
 
 
 @pytest.mark.parametrize("form", ["body_pose_model.pth", "body_pose_model.safetensors"])

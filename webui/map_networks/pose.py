@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from webui.checkpoints.weights import open_weights
-from webui.map_networks.pose_drawing import drawn
+from webui.map_networks.pose_drawing import LIMBS, drawn
 from webui.map_networks.pose_network import PARTS, BodyPoseNetwork
 from webui.preprocessors.maps import Pixels
 
@@ -41,12 +41,6 @@ POINTS, MOST_POINTS = 10, 0.8
 FEWEST_JOINTS: Final = 4
 LEAST_SCORE: Final = 0.4
 """A body's, for each of its joints."""
-LIMBS: Final = (
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12),
-    (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (2, 16), (5, 17),
-)  # fmt: skip
-"""Joints that are joined: nose 0, neck 1, right arm 2–4, left arm 5–7, right leg 8–10, left leg
-11–13, eyes 14 and 15, ears 16 and 17. The last two help to tell bodies apart and are not drawn."""
 CHANNELS: Final = (12, 20, 14, 16, 22, 24, 0, 2, 4, 6, 8, 10, 28, 30, 34, 32, 36, 18, 26)
 """Where the directions of each limb begin: its x, then its y."""
 

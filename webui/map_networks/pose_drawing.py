@@ -26,10 +26,13 @@ COLOURS: Final = (
     (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
 )  # fmt: skip
 """Of joints by their kind, and of limbs by their number."""
-DRAWN_LIMBS: Final = (
+LIMBS: Final = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12),
-    (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+    (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (2, 16), (5, 17),
 )  # fmt: skip
+"""Joints that are joined: nose 0, neck 1, right arm 2–4, left arm 5–7, right leg 8–10, left leg
+11–13, eyes 14 and 15, ears 16 and 17. The last two help to tell bodies apart and are not drawn."""
+DRAWN_LIMBS: Final = LIMBS[:17]
 
 
 class Place(Protocol):
@@ -45,7 +48,7 @@ def drawn(bodies: Sequence[Mapping[int, Place]], width: int, height: int) -> Pix
     """The skeletons of bodies, (height, width, 3) RGB on black.
 
     Args:
-        bodies: Joints by their kind; see ``pose.LIMBS``.
+        bodies: Joints by their kind; see ``LIMBS``.
     """
     sheet = np.zeros((height, width, 3), np.uint8)
     for body in bodies:
