@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+MOST_NESTED = 100
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 
@@ -76,15 +77,19 @@ def read_text(value: Any) -> str | None:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def json_safe(value: Any) -> Any:
+def json_safe(value: Any, most_nested: int = MOST_NESTED) -> Any:
     """The value with everything that JSON text cannot hold replaced.
 
-    NaN and infinities become None, lone surrogates question marks, unknown objects their text.
+    NaN and infinities become None, lone surrogates question marks, unknown objects their text,
+    and what lies in more than ``most_nested`` lists and objects None.
     """
+    inner = most_nested - 1
+    if isinstance(value, (dict, list, tuple, set, frozenset)) and inner < 0:
+        return None
     if isinstance(value, dict):
-        return {read_text(str(key)): json_safe(item) for key, item in value.items()}
+        return {read_text(str(key)): json_safe(item, inner) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [json_safe(item) for item in value]
+        return [json_safe(item, inner) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):

@@ -232,6 +232,16 @@ def test_bad_value_when_sent_is_named_and_no_job_is_made(
     assert sum(studio.jobs.counts().values()) == before
 
 
+@pytest.mark.parametrize("field", ["script_args", "firstpass_image"])
+def test_value_when_nested_without_end_is_echoed_as_far_as_can_be(
+    client: TestClient, field: str
+) -> None:
+    nested = json.loads("[" * 900 + "]" * 900)
+    parameters = paint(client, **{field: nested})["parameters"]
+
+    assert parameters[field][0][0][0] and "[" * 200 not in json.dumps(parameters)
+
+
 def test_unknown_override_when_sent_has_the_key_error_shape(client: TestClient) -> None:
     body = refuse(client, 422, override_settings={"no_such_option": 1})
 

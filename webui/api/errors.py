@@ -31,7 +31,7 @@ class SafeJSONResponse(JSONResponse):
         try:
             text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             return text.encode("utf-8")
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             text = json.dumps(json_safe(content), ensure_ascii=False, separators=(",", ":"))
             return text.encode("utf-8")
 
