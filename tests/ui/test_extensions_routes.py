@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import zipfile
 from collections.abc import Iterator
@@ -11,11 +12,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.ui.raised_texts import ROOT, _numbered, _read
 from tests.ui.serve import FAKE_WORKER
 from webui.api.app import build_api
 from webui.settings import read_settings
 from webui.studio import Studio
+from webui.ui.extension_texts import PROBLEMS_ZH
 from webui.ui.extensions_routes import make_store_routes
+from webui.ui.said import in_language
 
 OPEN = ("--listen", "--gradio-auth", "ann:one", "--api-auth", "ann:one")
 STORE = "/extension-store"
@@ -114,3 +118,29 @@ def test_store_when_others_reach_it_and_the_flag_is_given_then_answers(studio: S
 def test_api_when_listed_then_nothing_of_it_installs(studio: Studio) -> None:
     paths = [getattr(route, "path", "") for route in build_api(studio).routes]
     assert paths and not [path for path in paths if "store" in path or "install" in path]
+
+
+def test_problems_when_chinese_then_are_those_that_the_source_tells() -> None:
+    there: set[str] = set()
+    for room in ("extensions", "services/extensions"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, (ast.JoinedStr, ast.Constant)):
+                    there |= {_numbered(text) for text in _read(node, {})}
+    assert set(PROBLEMS_ZH) - there == set(), "nobody says these any more"
+    (known,) = [one for one in PROBLEMS_ZH if one.startswith("It has neither")]
+    assert in_language(known.format("web.py", "model.py"), "zh").startswith(
+        "它既没有 web.py 也没有"
+    )
+
+
+def test_store_when_the_page_is_chinese_then_problems_are_too(studio: Studio) -> None:
+    folder = studio.settings.folders.data / "extensions" / "bare"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text("api = 1")
+    studio.refresh_extensions()
+    with client_of(studio) as client:
+        told = client.get(STORE, headers={"Accept-Language": "zh-CN"}).json()["extensions"]
+    assert [one["why"] for one in told if one["name"] == "bare"] == [
+        "它既没有 web.py 也没有 model.py，无可加载。"
+    ]

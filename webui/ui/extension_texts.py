@@ -153,3 +153,46 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
     "ext_count": ("{shown} of {count}", "{shown} / {count}"),
     "ext_page": ("Page of the extension {name}", "扩展 {name} 的页面"),
 }
+
+PROBLEMS_ZH: dict[str, str] = {
+    "{0} cannot be read: {1}": "{0} 无法读取：{1}",
+    "It was written for version {0} of the extension API; this program has version {1}. Look for "
+    "another version of it.": (
+        "它是为扩展 API 第 {0} 版编写的，本程序为第 {1} 版。请查找它的其他版本。"
+    ),
+    "It has neither {0} nor {1}, so there is nothing to load.": (
+        "它既没有 {0} 也没有 {1}，无可加载。"
+    ),
+    "{0} offers {1}; an extension can offer {2}.": "{0} 提供 {1}；扩展可提供的有 {2}。",
+    "It is called {0}; a name has small letters, digits, - and _ only. Rename its folder, or give "
+    "it a name in {1}.": (
+        "它名为 {0}；名称只能含小写字母、数字、- 和 _。请重命名其文件夹，或在 {1} 中命名。"
+    ),
+    "It needs packages that are not installed: {0}. Install them in the Extensions tab, or into "
+    "the program's environment, and press Refresh.": (
+        "它需要尚未安装的依赖包：{0}。请在“扩展”标签页中安装，或装入程序的环境，然后按刷新。"
+    ),
+    "Another extension has its name, {0}: {1}. Remove one of the two.": (
+        "另一个扩展与它同名（{0}）：{1}。请移除其中一个。"
+    ),
+    "{0} is no name of a package with its versions.": "{0} 不是依赖包的名称与版本。",
+    "{0} names an address; only packages of the package index are had.": (
+        "{0} 是一个地址；只能安装软件包索引中的依赖包。"
+    ),
+    "It wants {0}{1}; the program has {2}, which stays.": (
+        "它需要 {0}{1}；本程序使用 {2}，不会更改。"
+    ),
+    "{0} is installed as {1}.": "已安装的 {0} 为 {1}。",
+    "It could not be loaded.": "无法加载。",
+    "the program ended while it was loaded; press Refresh to try it again": (
+        "加载它时程序意外结束；按刷新可重试"
+    ),
+    "It says that it needs {0}, which is not here.": "它声明需要 {0}，但未安装。",
+    "{0} has the same name, capitals aside, and was left out.": (
+        "{0} 与它同名（不分大小写），已略过。"
+    ),
+    "Its fields appear on the page after the program was started anew.": (
+        "重新启动程序后，它的字段会出现在页面上。"
+    ),
+}
+"""What is told of extensions without an error being raised; part of what ``said`` knows."""

@@ -20,9 +20,12 @@ from pydantic import BaseModel, Field
 from webui.errors import WebUIError
 from webui.services.extensions.fetching import MOST_ZIP_BYTES
 from webui.services.extensions.listing import listed
+from webui.services.extensions.prepared import Prepared
 from webui.services.extensions.states import FOLDER, States
 from webui.services.extensions.store import Store
 from webui.services.extensions.trash import Trash
+from webui.ui.said import error_in_language, in_language
+from webui.ui.texts import language_of
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -91,15 +94,15 @@ def _add_lists(router: APIRouter, studio: Studio, states: States) -> None:
     store, options = studio.extension_store, studio.options
 
     @router.get("")
-    def state() -> JSONResponse:
+    def state(request: Request) -> JSONResponse:
         return _answer({
             "extensions": [
-                listed(studio.extensions, known) | store.facts(known.extension)
+                _shown(listed(studio.extensions, known), request) | store.facts(known.extension)
                 for known in studio.extensions.all()
             ],
             "allowed": store.turn.is_allowed, "busy": store.turn.busy,
             "index": options["extensions_index"],
-            "waiting": [made.to_json() for made in store.waiting()],
+            "waiting": [_offered(made, request) for made in store.waiting()],
             "trash": [_plain(one, "id", "folder", "time") for one in store.trash.all()],
             "states": [_plain(one, "id", "name", "time") for one in states.all()],
         })  # fmt: skip
@@ -117,17 +120,21 @@ def _add_lists(router: APIRouter, studio: Studio, states: States) -> None:
         return _answer(await _apart(look))
 
     @router.post("/check")
-    async def check() -> JSONResponse:
-        return _answer(await _apart(store.check))
+    async def check(request: Request) -> JSONResponse:
+        told, language = await _apart(store.check), language_of(request)
+        return _answer({
+            name: one if isinstance(one, str) else error_in_language(one, language)
+            for name, one in told.items()
+        })  # fmt: skip
 
 
 def _add_fetching(router: APIRouter, store: Store) -> None:
     """What comes and is shown."""
 
     @router.post("/fetch")
-    async def fetch(wanted: Address) -> JSONResponse:
+    async def fetch(request: Request, wanted: Address) -> JSONResponse:
         made = await _apart(lambda: store.prepare_url(wanted.url, wanted.branch, wanted.name))
-        return _answer(made.to_json())
+        return _answer(_offered(made, request))
 
     @router.post("/upload")
     async def upload(request: Request, name: str) -> JSONResponse:
@@ -137,21 +144,22 @@ def _add_fetching(router: APIRouter, store: Store) -> None:
             made = await _apart(lambda: store.prepare_zip(archive, name))
         finally:
             archive.unlink(missing_ok=True)
-        return _answer(made.to_json())
+        return _answer(_offered(made, request))
 
     @router.post("/update")
-    async def update(wanted: Named) -> JSONResponse:
+    async def update(request: Request, wanted: Named) -> JSONResponse:
         made = await _apart(lambda: store.prepare_update(wanted.name))
-        return _answer(made.to_json() if made else {})
+        return _answer(_offered(made, request) if made else {})
 
     @router.post("/packages")
-    async def packages(wanted: Named) -> JSONResponse:
-        return _answer((await _apart(lambda: store.prepare_packages(wanted.name))).to_json())
+    async def packages(request: Request, wanted: Named) -> JSONResponse:
+        made = await _apart(lambda: store.prepare_packages(wanted.name))
+        return _answer(_offered(made, request))
 
     @router.post("/version")
-    async def version(wanted: Version) -> JSONResponse:
+    async def version(request: Request, wanted: Version) -> JSONResponse:
         made = await _apart(lambda: store.prepare_version(wanted.name, wanted.commit))
-        return _answer(made.to_json() if made else {})
+        return _answer(_offered(made, request) if made else {})
 
     @router.post("/cancel")
     def cancel() -> JSONResponse:
@@ -227,6 +235,25 @@ def _add_install_scripts(router: APIRouter, store: Store) -> None:
     async def install(name: str, read: Read) -> JSONResponse:
         done = await _apart(lambda: store.run_install(name, read.prints))
         return _answer({"is_done": done.is_done, "output": done.output})
+
+
+def _shown(told: dict[str, Any], request: Request) -> dict[str, Any]:
+    """What is told of an extension, its problems in the page's language."""
+    language = language_of(request)
+    told["why"] = in_language(told["why"], language)
+    told["notes"] = [in_language(note, language) for note in told["notes"]]
+    for trouble in told["troubles"]:
+        trouble["message"] = in_language(trouble["message"], language)
+    return told
+
+
+def _offered(made: Prepared, request: Request) -> dict[str, Any]:
+    """The same of what waits."""
+    told, language = made.to_json(), language_of(request)
+    told["problem"] = in_language(told["problem"], language)
+    conflicts = told["packages"]["conflicts"]
+    told["packages"]["conflicts"] = [in_language(one, language) for one in conflicts]
+    return told
 
 
 def _plain(thing: Any, *names: str) -> dict[str, Any]:

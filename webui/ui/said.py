@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from webui.errors import WebUIError
 from webui.training.notices import SENTENCES
+from webui.ui.extension_texts import PROBLEMS_ZH
 from webui.ui.texts import CHINESE, language_of
 from webui.ui.train_texts import NOTICES_ZH
 
@@ -37,7 +38,7 @@ _GAP = re.compile(r"\{(\w+)\}")
 def chinese_templates() -> dict[str, str]:
     """The Chinese template by the English one."""
     read: dict[str, str] = json.loads(FILE.read_text(encoding="utf-8"))
-    return read | {SENTENCES[code]: chinese for code, chinese in NOTICES_ZH.items()}
+    return read | PROBLEMS_ZH | {SENTENCES[code]: text for code, text in NOTICES_ZH.items()}
 
 
 def in_language(sentence: str, language: str) -> str:

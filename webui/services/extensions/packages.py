@@ -131,7 +131,10 @@ def _judged(line: str, have: Mapping[str, str]) -> tuple[str, bool]:
     if wish.marker is not None and not wish.marker.evaluate():
         return "", False
     if wish.url:
-        return f"{line[:120]!r} names an address; only packages of the package index are.", False
+        return (
+            f"{line[:120]!r} names an address; only packages of the package index are had.",
+            False,
+        )
     version = have.get(_plain(wish.name))
     if version is None:
         return "", True

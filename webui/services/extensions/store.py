@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from webui.checkpoints.download.fetch import Network
-from webui.errors import DownloadError
+from webui.errors import DownloadError, WebUIError
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.installing import Installed, fingerprint
 from webui.extensions.a1111.reading import read_a1111
@@ -124,16 +124,16 @@ class Store:
         """What was prepared and neither put in nor thrown away, the latest last."""
         return list(self._prepared.values())
 
-    def check(self) -> dict[str, str]:
+    def check(self) -> dict[str, str | WebUIError]:
         """Ask for every extension whether there is a newer version; nothing is fetched.
 
         Returns:
-            By name ``newer``, ``newest`` or why it cannot be told; those without a repository
-            are left out.
+            By name ``newer``, ``newest`` or the error why it cannot be told; those without
+            a repository are left out.
         Raises:
             AccessOffError, BusyError, JobCancelled.
         """
-        told: dict[str, str] = {}
+        told: dict[str, str | WebUIError] = {}
         with self.turn.taken("git ls-remote") as cancel:
             for known in self._room.all():
                 extension, origin = known.extension, read_origin(known.extension.path)
@@ -143,7 +143,7 @@ class Store:
                     newest = self._fetcher.newest(extension.path, origin, cancel)
                     told[known.name] = "newest" if newest == origin.commit else "newer"
                 except (InstallError, DownloadError) as err:
-                    told[known.name] = str(err)
+                    told[known.name] = err
         return told
 
     # Fetching, and looking at it
