@@ -29,6 +29,11 @@ def guest_name(login: str, session: str = "") -> str:
     return f"{login}{GUEST_MARK}{session}"
 
 
+def login_of(user: str) -> str:
+    """What a guest logged in with, whoever else did; the same for all names of one login."""
+    return user.partition(GUEST_MARK)[0]
+
+
 def for_guests(function: _Function) -> _Function:
     """Mark a route's or an event's function: guests may call it, too."""
     setattr(function, _MARKED, True)

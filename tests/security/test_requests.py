@@ -15,14 +15,16 @@ import safehttpx
 from gradio import processing_utils
 from PIL import Image
 
-from tests.security.conftest import GUEST, OWNER, Open
+from tests.security.conftest import GUEST, OTHER_GUEST, OWNER, Open
 from tests.security.routes import all_routes, api_routes, filled
 from webui.access import Access
+from webui.api.errors import ApiError
 from webui.api.guard import Guard, Trust
 from webui.api.headers import HEADERS
 from webui.settings import read_settings
 
 EVIL = "https://evil.example"
+PAINT = "/sdapi/v1/txt2img"
 
 
 # Foreign pages
@@ -257,9 +259,41 @@ def test_body_when_a_guest_sends_it_to_the_api_is_no_larger_than_to_the_page(
 
     monkeypatch.setattr(body_limit, "MAX_GUESTS_BYTES", 3500)
     body = b" " * 4000
-    paths = ("/sdapi/v1/txt2img", "/danqing/v1/gallery/star")
+    paths = (PAINT, "/danqing/v1/gallery/star")
     assert [opened.program(GUEST).post(p, content=body).status_code for p in paths] == [413, 413]
     assert opened.program(OWNER).post(paths[0], content=body).status_code == 422
+
+
+def test_uploads_when_guests_send_more_than_an_hours_share_have_to_wait(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.api import body_limit
+
+    monkeypatch.setattr(body_limit, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(body_limit, "MAX_GUESTS_BYTES_AN_HOUR", 2500)
+    browser = opened.client(OTHER_GUEST, raise_server_exceptions=False)
+    program = opened.program(OTHER_GUEST)
+    body = b" " * 2000
+    answers = [browser.post("/ui/input", content=body), program.post(PAINT, content=body)]
+    late = [browser.post("/ui/input", content=body), program.post(PAINT, content=body)]
+    assert [answer.status_code for answer in (*answers, *late)] == [422, 422, 429, 429]
+    assert browser.post("/ui/words/look", json={"text": "a"}).status_code == 200
+    assert opened.program(OWNER).post(PAINT, content=body).status_code == 422
+
+
+def test_share_of_an_hour_when_the_hour_is_over_begins_anew(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.api import body_limit
+
+    monkeypatch.setattr(body_limit, "MAX_GUESTS_BYTES_AN_HOUR", 2500)
+    now = [0.0]
+    limit = body_limit.BodyLimit(lambda *_: None, opened.studio.access, lambda: now[0])  # type: ignore[arg-type]
+    limit._note_sent("gil", 2000)
+    with pytest.raises(ApiError, match="within an hour"):
+        limit._note_sent("gil", 2000)
+    now[0] = 3600.0
+    limit._note_sent("gil", 2000)
 
 
 @pytest.mark.parametrize("said", ["9" * 5000, "9" * 30, "x"])
