@@ -182,12 +182,19 @@ def test_work_when_units_act_then_it_is_foretold() -> None:
 # The model process
 
 
-def test_job_when_it_has_a_unit_then_loads_keeps_and_tells_its_controlnet(
-    file: Path, starter_checkpoint: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def working() -> tuple[Painter, Heard]:
+    """A model process, and what it says."""
     heard = Heard()
     asked = SimpleNamespace(interrupted=False, should_stop=False, clear_skip=lambda: None)
-    painter = Painter({"device": "cpu"}, heard, asked)  # type: ignore[arg-type]
+    return Painter({"device": "cpu"}, heard, asked), heard  # type: ignore[arg-type]
+
+
+def test_job_when_it_has_a_unit_then_loads_keeps_and_tells_its_controlnet(
+    working: tuple[Painter, Heard], file: Path, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    painter, heard = working
+    heard.messages.clear()
     copy = Path(shutil.copy(file, tmp_path))
     sketch = tmp_path / "sketch.png"
     Image.effect_noise((64, 64), 90).convert("RGB").save(sketch)
@@ -232,11 +239,10 @@ def test_job_when_it_has_a_unit_then_loads_keeps_and_tells_its_controlnet(
 
 
 def test_job_when_a_preprocessor_is_a_network_then_it_draws_the_map_and_stays_in_memory(
-    file: Path, starter_checkpoint: Path, tmp_path: Path
+    working: tuple[Painter, Heard], file: Path, starter_checkpoint: Path, tmp_path: Path
 ) -> None:
-    heard = Heard()
-    asked = SimpleNamespace(interrupted=False, should_stop=False, clear_skip=lambda: None)
-    painter = Painter({"device": "cpu"}, heard, asked)  # type: ignore[arg-type]
+    painter, heard = working
+    heard.messages.clear()
     saved_state(small_anything(), tmp_path / "depth")
     sketch = tmp_path / "sketch.png"
     Image.effect_noise((80, 64), 90).convert("RGB").save(sketch)

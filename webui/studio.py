@@ -43,6 +43,7 @@ from webui.params import (
     Extras,
     FetchWeights,
     FileTool,
+    Painting,
     TextToImage,
     TrainLora,
     from_json,
@@ -52,7 +53,7 @@ from webui.prompts.chinese.translate import Translated, has_chinese, translate
 from webui.prompts.styles import StyleFiles
 from webui.prompts.wildcards import WildcardFiles
 from webui.roles import is_guest
-from webui.services.control_maps import MadeMaps
+from webui.services.control_maps import MadeMaps, map_network_message
 from webui.services.controlnets import ControlNets
 from webui.services.costs.estimates import Estimates
 from webui.services.downloads import Downloads
@@ -356,7 +357,8 @@ class Studio:
         Raises:
             ParamsError: A value out of range.
             PromptSyntaxError: A wildcard that holds itself.
-            CheckpointNotFoundError: No checkpoint of that name, or none at all.
+            CheckpointNotFoundError: No checkpoint of that name, or none at all; or the network of
+                a preprocessor is not there.
             KeyError: An override names no option.
         """
         self.guests.check_request(request)
@@ -377,6 +379,8 @@ class Studio:
             warn,
         )
         params = self.extensions.resolved(params)
+        if isinstance(params, Painting):  # refused now, not when its turn comes
+            map_network_message(params.control, self.settings.folders)
         self.guests.check_one(request.user, params)
         return params
 

@@ -69,7 +69,7 @@ def test_unit_when_everything_is_told_then_all_of_it_stands_in_the_params(
             "save_detected_map": False,
         },
         {"enabled": False, "model": "gone"},
-        {"model": "None", "module": "none"},
+        {"model": "None", "module": "none", "image": {"image": None, "mask": None}},
         name="ControlNet",
     )  # fmt: skip
     assert unit.image is not None and nets.inputs.image(unit.image).size == (64, 48)

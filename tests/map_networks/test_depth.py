@@ -82,6 +82,9 @@ def test_map_when_the_network_answers_then_is_white_where_it_says_near(tmp_path:
     found = network(PICTURE)[..., 0].astype(int)
     assert found[:, 0].max() == 0 and found[:, -1].min() == 255
     assert (np.diff(found, axis=1) >= 0).all()
+    network._is_metric = True
+    assert np.abs(network(PICTURE)[..., 0] - (255 - found)).max() <= 1  # metres: far is large
+    network._is_metric = False
     flat = torch.ones(1, 50, 70)
     network.model = lambda pixel_values: type("", (), {"predicted_depth": flat})
     assert not network(PICTURE).any()

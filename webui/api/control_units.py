@@ -26,7 +26,6 @@ from webui.params import (
     ControlUnit,
     params_error,
 )
-from webui.services.control_maps import map_network_message
 from webui.studio import Studio
 
 _ALIASES: Final = {
@@ -53,7 +52,6 @@ def control_units(studio: Studio, body: PaintingBody) -> tuple[ControlUnit, ...]
     Raises:
         ApiError: A picture that cannot be read.
         ParamsError: A value that cannot be read or is out of range, named by its place.
-        CheckpointNotFoundError: The network of a preprocessor is not there.
     """
     name, entries = script_entry(body, CONTROLNET)
     units: list[ControlUnit] = []
@@ -76,9 +74,9 @@ def _unit(studio: Studio, entry: Mapping[str, Any], place: str) -> ControlUnit |
     if not _read(read_bool, given.get("enabled", True), f"{place}.enabled"):
         return None
     model = str(given.get("model") or "")
-    has_picture = bool(given.get("image"))
+    image, mask = _pictures(given.get("image"), given.get("mask"), place)
     if model.lower() in _NOTHING:
-        if not has_picture:
+        if not image:
             return None
         raise ParamsError(
             f"{place}.model was {model!r}, which guides nothing.",
@@ -92,7 +90,6 @@ def _unit(studio: Studio, entry: Mapping[str, Any], place: str) -> ControlUnit |
                 "Leave it out.",
                 field=f"{place}.{name}",
             )
-    image, mask = _pictures(given.get("image"), given.get("mask"), place)
     values = {
         "model": model,
         "image": _kept(studio, image, f"{place}.image"),
@@ -101,13 +98,11 @@ def _unit(studio: Studio, entry: Mapping[str, Any], place: str) -> ControlUnit |
         **_choices(given, place),
     }
     try:
-        unit = ControlUnit.model_validate(values)
+        return ControlUnit.model_validate(values)
     except ValidationError as err:
         inner = params_error(err)
         field = f"{place}.{inner.details.get('field', '')}"
         raise ParamsError(f"{place}: {inner.message}", inner.hint, field=field) from err
-    map_network_message([unit], studio.settings.folders)  # refused now, not when its turn comes
-    return unit
 
 
 _READERS: Final = {
@@ -158,7 +153,7 @@ def _choice(value: Any, choices: Sequence[str], aliases: Mapping[str, int], plac
 def _pictures(image: Any, mask: Any, place: str) -> tuple[str, str]:
     """Picture and mask out of the forms in which clients send them; '' = none."""
     if isinstance(image, list | tuple) and image:
-        pair: Sequence[Any] = image
+        pair: list[Any] = list(image)
         image = pair[0]
         is_with_mask = isinstance(image, str) and len(pair) == 2
         if len(pair) > 1 and not is_with_mask:

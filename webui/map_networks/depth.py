@@ -72,6 +72,8 @@ class DepthNetwork:
         self._looks = LOOKS[kind]
         config, state = _of_folder(path) if path.is_dir() else _of_file(kind, path)
         self.model: Any = _filled(kind, config, state).to(device)
+        self._is_metric = config.get("depth_estimation_type") == "metric"
+        """It tells metres, not nearness."""
         self._device = device
 
     def __call__(self, picture: Pixels) -> Pixels:
@@ -80,7 +82,7 @@ class DepthNetwork:
         with torch.inference_mode():
             depth = self._depth(picture)[:, None].float()  # (1, 1, h, w)
             depth = interpolate(depth, (height, width), mode="bilinear", align_corners=False)
-        values = depth[0, 0].cpu().numpy()
+        values = depth[0, 0].cpu().numpy() * (-1 if self._is_metric else 1)
         low, high = float(values.min()), float(values.max())
         if not np.isfinite([low, high]).all():
             raise CheckpointError(
