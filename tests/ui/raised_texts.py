@@ -41,7 +41,7 @@ def raised_texts() -> set[str]:
             known = {**constants, **_assigned(ast.walk(tree))}
             for expression in _said(tree, errors):
                 found |= {_numbered(text) for text in _read(expression, known)}
-                found |= {_numbered(text) for text in _parts(expression, known) if _is_said(text)}
+                found |= {_numbered(text) for text in _parts(expression, known) if " " in text}
     return {
         text for text in found if any(len(word) > 2 and word.isalpha() for word in text.split())
     }
@@ -79,11 +79,6 @@ def _said(tree: ast.Module, errors: set[str]) -> Iterator[ast.expr]:
             yield from node.args[-1:]
         elif name in PARTS:
             yield from node.args[:1]
-
-
-def _is_said(part: str) -> bool:
-    """True for words; other values are names, which stay as they are."""
-    return " " in part or (part.islower() and part != "cuda")
 
 
 def _parts(node: ast.expr, known: Known) -> Iterator[str]:

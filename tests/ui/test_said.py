@@ -25,6 +25,10 @@ def test_texts_when_raised_then_have_chinese() -> None:
     assert table - raised == set(), "nobody says these any more"
 
 
+def test_table_holds_no_single_word_for_a_name_may_be_one() -> None:
+    assert [english for english in _table() if " " not in english] == []
+
+
 def test_templates_when_chinese_then_hold_the_same_values_and_no_other() -> None:
     for english, chinese in _table().items():
         gaps = re.compile(r"\{\d\}")

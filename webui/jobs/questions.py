@@ -49,7 +49,7 @@ class Questions:
             self._open.pop(number, None)
         if question.reply is None:
             has_ended = question.answered.is_set()
-            what = "ended" if has_ended else f"did not answer in {timeout_seconds:g} s"
+            what = "has ended" if has_ended else f"did not answer in {timeout_seconds:g} s"
             raise JobError(
                 f"The model process was asked for {message.get('type')!r}; it {what}.",
                 "Try again; if it stays so, look at the log of the model process.",

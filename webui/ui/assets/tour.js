@@ -38,8 +38,8 @@
   };
   /* The card lies below what it speaks of, or above where there is no room. */
   const place = () => {
-    const target = document.querySelector('.dq-tour-here');
-    if (!card || !target) return;
+    const target = card && document.querySelector('.dq-tour-here');
+    if (!target) return;
     const box = target.getBoundingClientRect();
     const below = box.bottom + 10;
     const isBelow = below + card.offsetHeight < window.innerHeight;
