@@ -34,6 +34,7 @@ from webui.prompts.read import read_prompt
 from webui.prompts.tokenizer import ClipTokenizer
 
 FAMILIES = ("sd2", "sdxl", "sdxl-refiner")
+TWO = ("a red apple", "a blue boat")
 PICTURE, MASK = (hashlib.sha256(name).hexdigest() for name in (b"picture", b"mask"))
 START, END = 49406, 49407
 SIZE = PassFacts(96, 64, crop_top=3, crop_left=5)
@@ -306,7 +307,7 @@ def test_sdxl_with_refiner_and_hires_tells_each_network_the_size_of_its_pass(
 @pytest.mark.parametrize(
     "values",
     [
-        {"kind": "txt2img", "batch_size": 2, "sampler": "DDIM"},
+        {"kind": "txt2img", "batch_size": 2, "sampler": "DDIM", "drawn": {"prompts": TWO}},
         {"kind": "img2img", "init_images": [PICTURE], "denoising_strength": 0.6,
          "tiled_vae": True},
         {"kind": "img2img", "init_images": [PICTURE], "inpaint": {"mask": MASK},

@@ -13,6 +13,7 @@ from webui.errors import DeviceMemoryError, JobError, ParamsError
 from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS, Hires, Sampling
 from webui.pipelines import painting
 from webui.pipelines.hires import LATENT_MODES
+from webui.pipelines.moments import Moments
 from webui.pipelines.upscaling import PLAIN
 from webui.samplers.names import SAMPLERS
 
@@ -236,3 +237,71 @@ def test_prompts_when_each_picture_has_its_own_paint_what_each_paints_alone(
     for index, picture in enumerate(together.pictures):
         (alone,) = painted(seed=5 + index, prompt=texts[index]).pictures
         assert alone.image.tobytes() == picture.image.tobytes()
+
+
+LONG = "a red apple" + ", red" * 80
+HIRES = {"scale": 1.5, "denoising_strength": 0.6, "upscaler": "Latent"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "more", "groups"),
+    [
+        (["a red apple", "a blue boat", "a [red:green:2] hat"], {}, [2, 1]),
+        (["a red [apple:boat:2] AND sky:0.5", "a blue [hat:cat:2] AND sea:0.5"], {}, [2]),
+        (["a red apple AND sky", "a blue boat AND sea:0.5"], {}, [1, 1]),
+        (["a red apple", LONG, LONG.replace("red", "blue")], {}, [1, 2]),
+        (["a red apple", LONG], {"sampling": {"pad_cond_uncond": True}}, [1, 1]),
+        ([LONG, LONG.replace("red", "blue")], {"sampling": {"pad_cond_uncond": True}}, [2]),
+        (["a red apple <lora:x:1>", "a blue boat"], {}, [1, 1]),
+        (["a red apple", "a blue boat"], {"hires": HIRES}, [2]),
+        (
+            ["a red apple", "a blue boat"],
+            {"tiled_diffusion": {"tile_width": 64, "overlap": 16}, "width": 96},
+            [2],
+        ),
+    ],
+)
+def test_texts_when_they_differ_in_their_words_alone_are_painted_at_once_as_each_alone(
+    painted: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    texts: list[str],
+    more: dict[str, Any],
+    groups: list[int],
+) -> None:
+    real, found = painting.PaintingRun._group, []
+
+    def group(run: Any, batch: int, indices: list[int]) -> Any:
+        found.append(len(indices))
+        return real(run, batch, indices)
+
+    monkeypatch.setattr(painting.PaintingRun, "_group", group)
+    negatives = ["dark"] * (len(texts) - 1) + ["a fog"]
+    own = {"prompts": texts, "negative_prompts": negatives, **_second_texts(texts, more)}
+    together = painted(seed=5, steps=3, batch_size=len(texts), drawn=own, **more).pictures
+    assert found == groups
+
+    for index, (text, negative) in enumerate(zip(texts, negatives, strict=True)):
+        hires = {"prompt": f"{text}, large"} if "hires" in more else None
+        values = {**more, "hires": {**HIRES, **hires}} if hires else more
+        wish = {"prompt": text, "negative_prompt": negative, **values}
+        (alone,) = painted(seed=5 + index, steps=3, **wish).pictures
+        largest = np.abs(pixels(alone) - pixels(together[index])).max()
+        assert largest <= 1, "as far as any two batches differ"
+
+
+def _second_texts(texts: list[str], more: dict[str, Any]) -> dict[str, Any]:
+    return {"hires_prompts": [f"{text}, large" for text in texts]} if "hires" in more else {}
+
+
+def test_texts_when_an_extension_joins_are_shown_to_it_one_at_a_time(painted: Any) -> None:
+    told: list[tuple[str, int]] = []
+
+    class Listening(Moments):
+        def after_conditioning(self, conditioning: Any) -> Any:
+            told.append(("conditioning", len(conditioning.negative.at(0))))
+            return conditioning
+
+    with pytest.MonkeyPatch.context() as joined:
+        joined.setattr(painting.PaintingRun, "moments", Listening())
+        painted(steps=1, batch_size=2, drawn={"prompts": ["a red apple", "a blue boat"]})
+    assert told == [("conditioning", 1)] * 2

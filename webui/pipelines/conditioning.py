@@ -14,7 +14,7 @@ from webui.checkpoints.load import LoadedModel
 from webui.networks.lora.applying import changes_in
 from webui.networks.text_encoding import TextStates, encode_chunks, token_width
 from webui.pipelines.embeddings import JobEmbeddings, WidthTable
-from webui.pipelines.encoding import Encoding
+from webui.pipelines.encoding import Encoding, joined
 from webui.pipelines.placement import on_device
 from webui.progress import Interrupted
 from webui.prompts.attention import weigh
@@ -30,7 +30,8 @@ class ScheduledCond:
     """One prompt over the whole run: encodings with the model call up to which each holds.
 
     Attributes:
-        entries: ``(end_step, encoding)`` in order; each encoding is of one prompt.
+        entries: ``(end_step, encoding)`` in order; each encoding is of one prompt for all
+            pictures at work, or of one for each.
     """
 
     entries: tuple[tuple[int, Encoding], ...]
@@ -58,6 +59,22 @@ class Conditioning:
     positive: tuple[tuple[float, ScheduledCond], ...]
     negative: ScheduledCond
     encode_again: Callable[[], Conditioning] | None = None
+
+
+def side_by_side(each: Sequence[Conditioning]) -> Conditioning:
+    """Conditionings of one shape (``PromptEncoder.shape``), one for each picture of a batch."""
+    if len(each) == 1:
+        return each[0]
+    positive = (
+        (parts[0][0], _joined_entries([cond for _, cond in parts]))
+        for parts in zip(*(one.positive for one in each), strict=True)
+    )
+    return Conditioning(tuple(positive), _joined_entries([one.negative for one in each]))
+
+
+def _joined_entries(each: Sequence[ScheduledCond]) -> ScheduledCond:
+    entries = zip(*(one.entries for one in each), strict=True)
+    return ScheduledCond(tuple((same[0][0], joined([e for _, e in same])) for same in entries))
 
 
 @dataclass(frozen=True)
@@ -151,9 +168,7 @@ class PromptEncoder:
         Raises:
             Interrupted: ``should_stop`` said so between two parts.
         """
-        parts = self._model.family.texts
-        layers = tuple(facts.layer(part) for part in parts)
-        how = _How(layers, prompt.emphasis, facts.comma_backtrack)
+        how = self._how(prompt, facts)
         told = self._numbers(facts.frame(is_negative=False))
         positive = tuple(
             (part.weight, self._scheduled(part.schedule, how, told, should_stop))
@@ -165,6 +180,26 @@ class PromptEncoder:
         if is_empty and self._model.family.has_empty_negative:
             negative = ScheduledCond(tuple((end, _zeros(e)) for end, e in negative.entries))
         return Conditioning(positive, negative)
+
+    def shape(self, prompt: ReadPrompt, facts: PassFacts) -> object:
+        """Equal for prompts whose conditionings can stand ``side_by_side``; nothing is encoded."""
+        how = self._how(prompt, facts)
+
+        def ends(schedule: Sequence[tuple[int, str]]) -> object:
+            table = self._table()
+            texts = dict.fromkeys(text for _, text in schedule)
+            longest = max(len(self._chunks(text, how, table, lambda: False)) for text in texts)
+            return tuple(end for end, _ in schedule), longest
+
+        parts = tuple((part.weight, ends(part.schedule)) for part in prompt.positive)
+        return parts, ends(prompt.negative)
+
+    def _how(self, prompt: ReadPrompt, facts: PassFacts) -> _How:
+        layers = tuple(facts.layer(part) for part in self._model.family.texts)
+        return _How(layers, prompt.emphasis, facts.comma_backtrack)
+
+    def _table(self) -> WidthTable | None:
+        return self.embeddings.table(sum(self._widths)) if self.embeddings else None
 
     def _numbers(self, frame: Frame) -> Tensor | None:
         numbers = self._model.family.numbers(frame)
@@ -188,7 +223,7 @@ class PromptEncoder:
     def _encode_texts(
         self, texts: tuple[str, ...], how: _How, should_stop: Callable[[], bool]
     ) -> tuple[Encoding, ...]:
-        table = self.embeddings.table(sum(self._widths)) if self.embeddings else None
+        table = self._table()
         worn = tuple(changes_in(encoder) for encoder in self._model.text_encoders)
         key = (texts, how, table, worn)
         if key not in self._cache:

@@ -265,7 +265,8 @@ class CfgDenoiser:
             empty, longest = self._empty_prompt, max(e.tokens for e in encodings)
 
             def padded(one: Encoding) -> Encoding:
-                more = [empty.states] * ((longest - one.tokens) // empty.tokens)
+                states = empty.for_batch(len(one)).states
+                more = [states] * ((longest - one.tokens) // empty.tokens)
                 return one.with_states(torch.cat([one.states, *more], dim=1))
 
             return [padded(one) for one in encodings]
@@ -273,7 +274,7 @@ class CfgDenoiser:
 
     def _run(self, latents: Tensor, sigma: Tensor, asked: list[Asked]) -> tuple[Tensor, ...]:
         count, batch = len(asked), latents.shape[0]
-        context = joined([one.encoding.repeated(batch) for one in asked])  # N·B
+        context = joined([one.encoding.for_batch(batch) for one in asked])  # N·B
         noisy = latents.repeat(count, 1, 1, 1)  # (N·B, 4, h, w)
         levels = sigma.repeat(count)
         scale = (levels**2 + 1).rsqrt().view(-1, 1, 1, 1)

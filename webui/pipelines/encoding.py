@@ -42,6 +42,10 @@ class Encoding:
         """The same with other states."""
         return Encoding(states, self.vector, self.numbers)
 
+    def for_batch(self, size: int) -> Encoding:
+        """One prompt for each picture of a batch: this one for all, or those there are already."""
+        return self if len(self) == size else self.repeated(size)
+
     def repeated(self, times: int) -> Encoding:
         """All of it, as many times, one after another."""
         return joined([self] * times)

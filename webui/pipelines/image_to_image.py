@@ -25,6 +25,7 @@ from webui.pipelines.painting import (
     PIXELS_PER_CELL,
     Listener,
     PaintingRun,
+    PassTexts,
     Supplies,
     noise_source,
 )
@@ -79,6 +80,13 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
         except Interrupted:
             return []
         return self.repaint(batch, indices, sources)
+
+    def passes(self, params: ImageToImage) -> tuple[PassTexts, ...]:
+        """See ``PaintingRun``."""
+        return (self._texts(params),)
+
+    def _texts(self, params: ImageToImage) -> PassTexts:
+        return PassTexts(params.prompt, params.negative_prompt, params.sampler)
 
     def input_key(self, index: int) -> str:
         """Which input the picture of this number begins with."""
@@ -218,7 +226,7 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
             return latents
         noise = self.noise(indices, latents.shape[-1], latents.shape[-2])
         first = noise.first() * params.initial_noise_multiplier
-        cond = self.encode(params.prompt, params.negative_prompt, params.sampler)
+        cond = self.encode(self._texts)
         blend = self._blend(latents, first, sources)
         denoiser = self.denoiser(
             (t_enc + 1) * model_calls_per_step(params.sampler),

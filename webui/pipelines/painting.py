@@ -28,7 +28,13 @@ from webui.errors import DeviceMemoryError
 from webui.hookspecs import Pass
 from webui.networks.tiling import set_tiling
 from webui.params import DrawnTexts, FaceRestoration, Painting
-from webui.pipelines.conditioning import Conditioning, Interrupted, PassFacts, PromptEncoder
+from webui.pipelines.conditioning import (
+    Conditioning,
+    Interrupted,
+    PassFacts,
+    PromptEncoder,
+    side_by_side,
+)
 from webui.pipelines.control import ControlledPass, JobControl, PassControl, WhichPass
 from webui.pipelines.control_maps import Beneath
 from webui.pipelines.decode import VaeWork, decode, encode
@@ -168,6 +174,22 @@ class Supplies(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PassTexts:
+    """What is written of one picture for one pass.
+
+    Attributes:
+        hires_steps: Steps of a second pass, which prompt schedules count on from the first.
+        size: Width and height of the pass in pixels; None = the request's.
+    """
+
+    prompt: str
+    negative: str
+    sampler: str
+    hires_steps: int | None = None
+    size: tuple[int, int] | None = None
+
+
 class PaintingRun(ABC, Generic[SomeParams]):
     """One request on its way to pictures; what stays the same over all its batches.
 
@@ -183,6 +205,8 @@ class PaintingRun(ABC, Generic[SomeParams]):
 
     moments: Moments = QUIET
     present: Sequence[int] = ()
+    _own: Sequence[SomeParams] = ()
+    """The request with the texts of each picture at work."""
 
     def __init__(self, params: SomeParams, supplies: Supplies, listener: Listener) -> None:
         self.params = self._request = params
@@ -282,7 +306,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         tried: tuple[str, ...] = ()
         self.present = indices
         try:
-            with torch.inference_mode(), self._on_its_own(indices[0]):
+            with torch.inference_mode(), self._on_its_own(indices):
                 return self.images(batch, indices), ()
         except NothingHelped as err:
             tried = err.tried
@@ -294,21 +318,47 @@ class PaintingRun(ABC, Generic[SomeParams]):
         return None, tried
 
     def _alike(self, indices: list[int]) -> list[int]:
-        """Those at the front that have the same texts and can be painted at once: networks that a
-        prompt asks for act on all pictures of a group."""
+        """Those at the front that can be painted at once: they have the same texts, or texts that
+        differ in their words alone. Networks that a prompt asks for act on all pictures of a group;
+        extensions are asked about one text at a time."""
         first = self._request.of_picture(indices[0])
-        return list(takewhile(lambda i: self._request.of_picture(i) == first, indices))
+        count = sum(1 for _ in takewhile(lambda i: self._request.of_picture(i) == first, indices))
+        if count < len(indices) and self.moments is QUIET and not self.params.other_checkpoints:
+            shape = self._shape(first)
+            fits = lambda i: self._shape(self._request.of_picture(i)) == shape  # noqa: E731
+            count += sum(1 for _ in takewhile(fits, indices[count:] if shape else ()))
+        return indices[:count]
+
+    def passes(self, params: SomeParams) -> tuple[PassTexts, ...]:
+        """What is written of a picture for each pass of its painting.
+
+        Args:
+            params: With the picture's own texts.
+        Returns:
+            () where pictures of different texts are never painted at once.
+        """
+        return ()
+
+    def _shape(self, params: SomeParams) -> object:
+        """Equal for pictures whose texts can stand side by side; () where none can."""
+        encoder, found = self.supplies.encoder(self.model), []
+        for texts in self.passes(params):
+            read = self._read(texts.prompt, texts.negative, texts.sampler, texts.hires_steps)
+            facts = pass_facts(params, (params.width, params.height))
+            found.append((read.networks, encoder.shape(read, facts)))
+        return tuple(found)
 
     @contextmanager
-    def _on_its_own(self, index: int) -> Generator[None, None, None]:
-        """Begin with the request's own checkpoint and a picture's own texts; afterwards leave all
-        as they were found."""
-        self.params = self._request.of_picture(index)
+    def _on_its_own(self, indices: Sequence[int]) -> Generator[None, None, None]:
+        """Begin with the request's own checkpoint and the pictures' own texts; afterwards leave
+        all as they were found."""
+        self._own = [self._request.of_picture(index) for index in indices]
+        self.params = self._own[0]
         self.checkpoint = self.params.checkpoint
         try:
             yield
         finally:
-            self.params = self._request
+            self.params, self._own = self._request, ()
             for known in self._tiled:
                 if (model := known()) is not None:
                     set_tiling(model, False)
@@ -391,27 +441,30 @@ class PaintingRun(ABC, Generic[SomeParams]):
             may_clear_device=True,
         )
 
-    def encode(
-        self,
-        prompt: str,
-        negative: str,
-        sampler: str,
-        hires_steps: int | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> Conditioning:
-        """Prompts as the U-Net reads them, following their schedule. The networks that they name
-        act on the model from now on, until other prompts are encoded.
+    def encode(self, texts_of: Callable[[SomeParams], PassTexts]) -> Conditioning:
+        """The prompts of a pass as the U-Net reads them, following their schedule: one for all
+        pictures at work, or one for each. The networks that they name act on the model from now
+        on, until other prompts are encoded.
 
         Args:
-            hires_steps: Steps of a second pass, which prompt schedules count on from the first.
-            size: Width and height of the pass in pixels; None = the request's.
+            texts_of: One of ``passes``.
         """
-        prompt, negative = self.moments.before_conditioning(prompt, negative)
-        read = self._read(prompt, negative, sampler, hires_steps)
-        self.supplies.networks.want(() if self.params.disable_extra_networks else read.networks)
+        each = [texts_of(own) for own in self._own or (self.params,)]
+        told = each if len(set(each)) > 1 else each[:1]
+        reads = [
+            self._read(
+                *self.moments.before_conditioning(one.prompt, one.negative),
+                one.sampler,
+                one.hires_steps,
+            )
+            for one in told
+        ]
+        networks = () if self.params.disable_extra_networks else reads[0].networks
+        self.supplies.networks.want(networks)
+        size = told[0].size or (self.params.width, self.params.height)
 
         def encode_again() -> Conditioning:
-            cond = self._encode_read(read, size or (self.params.width, self.params.height))
+            cond = side_by_side([self._encode_read(read, size) for read in reads])
             return replace(self.moments.after_conditioning(cond), encode_again=encode_again)
 
         return encode_again()

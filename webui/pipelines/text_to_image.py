@@ -8,7 +8,7 @@ from torch import Tensor
 from webui.params import Hires, TextToImage
 from webui.pipelines.conditioning import Interrupted
 from webui.pipelines.hires import LATENT_MODES, cut_to_target, upscale_latents, upscale_pictures
-from webui.pipelines.painting import PIXELS_PER_CELL, PaintingRun
+from webui.pipelines.painting import PIXELS_PER_CELL, PaintingRun, PassTexts
 from webui.samplers.names import model_calls_per_step
 from webui.samplers.steps import HiresTarget, hires_target, img2img_steps
 
@@ -54,7 +54,7 @@ class TextToImageRun(PaintingRun[TextToImage]):
 
     def _first_pass(self, batch: int, indices: list[int]) -> Tensor:
         params = self.params
-        cond = self.encode(params.prompt, params.negative_prompt, params.sampler)
+        cond = self.encode(self._first_texts)
         return self.walk(
             batch,
             "sampling",
@@ -92,13 +92,7 @@ class TextToImageRun(PaintingRun[TextToImage]):
         schedule_steps, t_enc = img2img_steps(steps, hires.denoising_strength, forced_steps=steps)
         if schedule_steps == 0:
             return large
-        cond = self.encode(
-            hires.prompt or params.prompt,
-            hires.negative_prompt or params.negative_prompt,
-            sampler,
-            hires_steps=steps,
-            size=self._hires_target(hires).upscale_to,
-        )
+        cond = self.encode(self._second_texts)
         return self.walk(
             batch,
             "hires",
@@ -116,6 +110,25 @@ class TextToImageRun(PaintingRun[TextToImage]):
             init_latents=large,
             t_enc=t_enc,
             extra_noise=hires.extra_noise or 0.0,
+        )
+
+    def passes(self, params: TextToImage) -> tuple[PassTexts, ...]:
+        """See ``PaintingRun``."""
+        first = self._first_texts(params)
+        return (first,) if params.hires is None else (first, self._second_texts(params))
+
+    def _first_texts(self, params: TextToImage) -> PassTexts:
+        return PassTexts(params.prompt, params.negative_prompt, params.sampler)
+
+    def _second_texts(self, params: TextToImage) -> PassTexts:
+        hires = params.hires
+        assert hires is not None
+        return PassTexts(
+            hires.prompt or params.prompt,
+            hires.negative_prompt or params.negative_prompt,
+            hires.sampler or params.sampler,
+            hires_steps=hires.steps or params.steps,
+            size=self._hires_target(hires).upscale_to,
         )
 
     def _hires_target(self, hires: Hires) -> HiresTarget:
