@@ -68,6 +68,12 @@ def controlnet_routes(
             studio.catalog.refresh()
         return SafeJSONResponse({"model_list": [NO_MODEL, *studio.controlnets.titles()]})
 
+    _add_preprocessors(routes, studio)
+    _add_detection(routes, studio, waiting_room)
+    return routes
+
+
+def _add_preprocessors(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/module_list")
     def module_list(alias_names: bool = False) -> Response:
         """Preprocessors that can be used, and their knobs."""
@@ -92,6 +98,8 @@ def controlnet_routes(
             }
         )
 
+
+def _add_detection(routes: APIRouter, studio: Studio, waiting_room: WaitingRoom) -> None:
     @routes.post("/detect", responses=FAILURES)
     async def detect(body: DetectBody) -> Response:
         """The maps of pictures; those of networks wait for their turn in the queue."""
@@ -107,8 +115,6 @@ def controlnet_routes(
             done = await waiting_room.answer(studio, job, lambda job: _map_of(studio, job))
             maps.append(bytes(done.body))
         return _found(maps)
-
-    return routes
 
 
 def _listed(module: Preprocessor, has_aliases: bool) -> str:
