@@ -20,6 +20,22 @@ def make_studio(
     tmp_path_factory: pytest.TempPathFactory, starter_checkpoint: Path
 ) -> Iterator[MakeStudio]:
     """Makes running studios on data folders of their own, by start-up flags."""
+    yield from _make_studios(tmp_path_factory, starter_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def real_studio(
+    tmp_path_factory: pytest.TempPathFactory, starter_checkpoint: Path
+) -> Iterator[Studio]:
+    """One studio with the real model process for all who add files of their own to its folders;
+    the process ends by itself when no test has asked for it for a minute."""
+    for make in _make_studios(tmp_path_factory, starter_checkpoint):
+        yield make("--worker-idle-minutes", "1", worker="webui.worker")
+
+
+def _make_studios(
+    tmp_path_factory: pytest.TempPathFactory, starter_checkpoint: Path
+) -> Iterator[MakeStudio]:
     made: list[Studio] = []
 
     def make(*flags: str, worker: str = FAKE_WORKER) -> Studio:

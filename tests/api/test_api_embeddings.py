@@ -9,7 +9,7 @@ import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import save_file
 
-from tests.api.clients import MakeStudio, client_of
+from tests.api.clients import client_of
 from webui.studio import Studio
 
 SDAPI = "/sdapi/v1"
@@ -64,15 +64,15 @@ def test_tokens_when_a_word_is_an_embedding_count_its_vectors(studio: Studio) ->
 
 
 def test_picture_when_painted_with_embeddings_names_those_used_and_tells_of_the_rest(
-    make_studio: MakeStudio,
+    real_studio: Studio,
 ) -> None:
-    studio = make_studio(worker="webui.worker")
+    studio = real_studio
     save_file({"e": torch.ones(1, 768)}, str(embeddings_folder(studio) / "foreign.safetensors"))
     studio.refresh_models()
     wish = {"steps": 1, "width": 64, "height": 64, "prompt": "a cat, candy-sky, foreign"}
     with client_of(studio) as client:
         answer = client.post(f"{SDAPI}/txt2img", json=wish).json()
-    (job,) = studio.jobs.list()
+    job = studio.jobs.list(limit=1)[0]
     info = json.loads(answer["info"])
 
     assert 'TI hashes: "candy-sky: b18f9dd58816", Version' in info["infotexts"][0]

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
-from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from tests.api.clients import QUICK, client_of, wait_until
 from webui.params import Extras, ImageToImage, TextToImage
 from webui.pictures import read_infotext
 from webui.studio import Studio
@@ -245,12 +245,12 @@ def test_realesrgan_models_when_listed_are_a1111s_six_with_their_sources(
 
 
 @pytest.fixture(scope="module")
-def real(make_studio: MakeStudio) -> Iterator[tuple[TestClient, Studio]]:
+def real(real_studio: Studio) -> Iterator[tuple[TestClient, Studio]]:
     """A studio whose model folders hold a small network of spandrel's own classes."""
     mend_torchvision()
     from spandrel.architectures.Compact import Compact
 
-    studio = make_studio(worker="webui.worker")
+    studio = real_studio
     models = studio.settings.folders.data / "models"
     torch.manual_seed(7)
     network = Compact(num_feat=16, num_conv=2, upscale=4).eval()

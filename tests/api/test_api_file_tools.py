@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from safetensors import safe_open
 
-from tests.api.clients import MakeStudio, client_of
+from tests.api.clients import client_of
 from webui.studio import Studio
 
 TOOLS = "/danqing/v1/file-tools"
@@ -25,8 +25,8 @@ def ended(client: TestClient, answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def test_files_when_made_by_the_real_worker_are_in_the_catalog(make_studio: MakeStudio) -> None:
-    studio: Studio = make_studio(worker="webui.worker")
+def test_files_when_made_by_the_real_worker_are_in_the_catalog(real_studio: Studio) -> None:
+    studio = real_studio
     folder = studio.settings.folders.data / "models" / "Stable-diffusion"
     evil = b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R."
     (folder / "evil.ckpt").write_bytes(evil)
