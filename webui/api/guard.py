@@ -26,7 +26,6 @@ from webui.api.errors import ApiError, answer_error
 from webui.settings import Settings, is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-SHARE_SUFFIX = ".gradio.live"
 API_ROOTS = ("sdapi", "internal", "danqing", "controlnet", "extensions")
 """First parts of the paths that the API answers, besides /openapi.json."""
 NO_ORIGIN = "null"
@@ -41,7 +40,6 @@ class Trust:
         is_local: Only this machine can reach the server.
         host: The address the server listens on.
         origins, origins_regex: Pages of other origins that may use it.
-        share: A public tunnel leads here, so it may call us by its name.
         has_api_logins, has_page_logins: Passwords guard the API, the page.
     """
 
@@ -49,7 +47,6 @@ class Trust:
     host: str
     origins: tuple[str, ...] = ()
     origins_regex: str | None = None
-    share: bool = False
     has_api_logins: bool = False
     has_page_logins: bool = False
 
@@ -60,7 +57,6 @@ class Trust:
             host=settings.host,
             origins=settings.cors_origins,
             origins_regex=settings.cors_origins_regex,
-            share=settings.share,
             has_api_logins=bool(settings.api_logins) or settings.asks_here,
             has_page_logins=settings.asks_here,
         )
@@ -74,9 +70,8 @@ class Trust:
             return True
         if _is_address(name):  # an address in digits cannot be re-pointed
             return True
-        return self._is_shared(name) or any(
-            self.origin_is_allowed(f"{scheme}://{host_header}") for scheme in ("http", "https")
-        )
+        origins = (f"{scheme}://{host_header}" for scheme in ("http", "https"))
+        return any(map(self.origin_is_allowed, origins))
 
     def origin_is_ours(self, origin: str, hosts: tuple[str, ...]) -> bool:
         """True for the page of the very address that was called, and for allowed origins.
@@ -89,7 +84,10 @@ class Trust:
         """
         if self.origin_is_allowed(origin):
             return True
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # a bracket that is not closed
+            return False
         if parts.scheme not in ("http", "https") or not parts.netloc:
             return False
         return _without_default_port(parts.netloc) in {_without_default_port(h) for h in hosts}
@@ -103,9 +101,6 @@ class Trust:
         if origin in self.origins:
             return True
         return bool(self.origins_regex and re.fullmatch(self.origins_regex, origin))
-
-    def _is_shared(self, name: str) -> bool:
-        return self.share and name.endswith(SHARE_SUFFIX)
 
 
 class Guard:
