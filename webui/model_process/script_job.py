@@ -140,7 +140,7 @@ class ScriptJob:
             raise ExtensionError(
                 f"The script «{script.title()}» of the extension {script.extension} answered with "
                 f"{type(processed).__name__}; a Processed, or None, is needed.",
-                "Choose no script, or another one.",
+                "The log has more; choose no script, or another one.",
                 plugin=script.extension,
                 hook="run",
             )

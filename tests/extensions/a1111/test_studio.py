@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
 
 from tests.extensions.a1111.conftest import Drop, MakeFolder
-from webui.services.extensions.listing import list_extensions
+from webui.services.extensions.listing import forms_on, list_extensions
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
@@ -120,6 +121,51 @@ def test_folder_when_another_is_switched_off_then_keeps_its_arguments(studio: St
     before = studio.resolve(TextToImageRequest(prompt="a")).extensions
     studio.extensions.enable("redoer", False)
     assert studio.resolve(TextToImageRequest(prompt="a")).extensions == before
+
+
+LATE = """
+import gradio as gr
+from modules import scripts
+class Late(scripts.Script):
+    def title(self): return "Late"
+    def ui(self, is_img2img):
+        return [gr.Slider(0, 9, 4, step=1, label="Depth"), gr.State("kept"),
+                gr.Radio(["one", "two"], value="one", type="index", label="Which")]
+class Always(scripts.Script):
+    def title(self): return "Always"
+    def show(self, is_img2img): return scripts.AlwaysVisible
+    def ui(self, is_img2img):
+        return [gr.Checkbox(True, label="On"), gr.Image(label="None of ours")]
+"""
+
+
+def test_folder_when_dropped_in_beside_an_open_page_then_has_a_plain_block(
+    studio: Studio, script: MakeFolder
+) -> None:
+    _drawn(studio, "txt2img")
+    script(LATE, "late")
+    assert studio.refresh_extensions().new == ("late",)
+    (block,) = forms_on(studio.extensions, "txt2img")[-1:]
+    assert [(one["label"]["en"], one["kind"]) for one in block["fields"]] == [
+        ("Script", "choice"), ("On", "switch"), ("Depth", "whole"), ("Which", "choice"),
+    ]  # fmt: skip
+    chooser, on, depth, which = (one["name"] for one in block["fields"])
+    assert [one["visible_if"] for one in block["fields"]][1:3] == [
+        None, {"field": chooser, "values": ["Late"]},
+    ]  # fmt: skip
+
+    def asked(**values: Any) -> dict[str, Any]:
+        request = TextToImageRequest(prompt="a", extensions={"late": values})
+        said = studio.resolve(request).extensions["a1111"]
+        return {"selected": said["selected"], **json.loads(str(said["arguments"]))}
+
+    usual = {"selected": "", "job recorder": [False, "tail", 1], "always": [True, None]}
+    assert asked() == usual
+    assert asked(**{chooser: "Late", on: False, depth: 7, which: "two"}) == {
+        **usual, "selected": "Late", "always": [False, None], "late": [7, "kept", 1],
+    }  # fmt: skip
+    studio.extensions.enable("late", False)
+    assert forms_on(studio.extensions, "txt2img")[-1]["name"] != "late"
 
 
 def _drawn(studio: Studio, tab: str) -> ScriptFields:

@@ -86,7 +86,9 @@ class ExtensionRoom(Shelf):
                 }  # fmt: skip
                 values = checked_values(known.name, fields, given)
                 found[known.name] = {**values, **self.settings_of(known)}
-        return found | (self.scripts.acting(tab, wished.get(A1111, {})) if self.scripts else {})
+        if self.scripts is None:
+            return found
+        return found | self.scripts.acting(tab, wished.get(A1111, {}), found)
 
     def _missing(self, name: str) -> str:
         why = self.fence.left_out(name) or "it is not here, or switched off"

@@ -15,6 +15,8 @@ from webui.extensions.a1111.reading import field_of
 from webui.extensions.a1111.script import Script
 
 NONE = "None"
+DRAWN = frozenset({"checkbox", "slider", "number", "dropdown", "radio", "textbox", "colorpicker"})
+"""Gradio's names of the fields that have one of ours."""
 Facts = Callable[[Any], Mapping[str, Any]]
 """What is told of one of Gradio's components: ``label``, ``value``, ``choices`` and so on."""
 
@@ -51,20 +53,23 @@ def script_form(
     tab: Literal["txt2img", "img2img"], scripts: Iterable[Script], facts: Facts
 ) -> ScriptForm | None:
     """The form of some scripts, whose fields were drawn; None where they have nothing to ask."""
-    listed = list(scripts)
-    titles = [str(script.title()) for script in listed if not script.alwayson]
+    listed = [(script, str(script.title())) for script in scripts]
+    titles = [title for script, title in listed if not script.alwayson]
     chooser = f"{tab}_script" if titles else ""
     fields: list[AnyField] = []
     if titles:
         words = Words(en="Script", zh="脚本")
         fields.append(Choice(name=chooser, label=words, choices=(NONE, *titles)))
     parts: dict[str, tuple[Script, int]] = {}
-    for number, script in enumerate(listed):
-        sight = None if script.alwayson else Condition(field=chooser, values=(script.title(),))
+    for number, (script, title) in enumerate(listed):
+        sight = None if script.alwayson else Condition(field=chooser, values=(title,))
         for place, control in enumerate(script.controls or ()):
             told, name = facts(control), f"{tab}_{number}_{place}"
-            made = field_of(name, told["label"] or script.title(), told["value"], told)
-            if made is not None and told["value"] is not None:
+            value = _as_shown(control, told["value"])
+            if value is None or control.get_block_name() not in DRAWN:
+                continue
+            made = field_of(name, told["label"] or title, value, told)
+            if made is not None:
                 fields.append(made.model_copy(update={"visible_if": sight}))
                 parts[name] = (script, place)
     if not fields:
@@ -72,9 +77,19 @@ def script_form(
     return ScriptForm(Form(tabs=(tab,), fields=tuple(fields), has_switch=False), chooser, parts)
 
 
+def _choices(control: Any) -> list[Any]:
+    return [choice[1] for choice in getattr(control, "choices", None) or ()]
+
+
+def _as_shown(control: Any, value: Any) -> Any:
+    """What a script reads, as it is chosen: it may read a choice's number."""
+    is_number = getattr(control, "type", "") == "index" and isinstance(value, int)
+    return _choices(control)[value] if is_number else value
+
+
 def _as_read(control: Any, value: Any) -> Any:
     """A field's value as its script reads it."""
-    choices = [choice[1] for choice in getattr(control, "choices", None) or ()]
+    choices = _choices(control)
     texts = [str(choice) for choice in choices]
     if value not in texts:
         return value

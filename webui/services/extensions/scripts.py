@@ -12,11 +12,11 @@ import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from webui.checkpoints.catalog import Catalog
 from webui.errors import ParamsError
-from webui.extension_forms import AnyField, Form, Words
+from webui.extension_forms import AnyField, Form, Words, unique_fields
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.host import Host, LoadedFolder, Names, Places
 from webui.extensions.a1111.installing import Consents, Installed, install
@@ -39,6 +39,7 @@ from webui.params import AnyParams, ExtensionValues, Painting
 from webui.pictures import load_upright
 from webui.prompts.styles import Style
 from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.services.extensions.script_forms import ScriptForm, script_form
 from webui.services.named_weights import NamedWeights
 
 if TYPE_CHECKING:
@@ -46,8 +47,11 @@ if TYPE_CHECKING:
     from webui.services.extensions.shelf import Shelf
 
 logger = logging.getLogger(__name__)
-TABS = ("txt2img", "img2img")
-SEEN_AFTER_RESTART = "Its fields appear on the page after the program was started anew."
+TABS: tuple[Literal["txt2img", "img2img"], ...] = ("txt2img", "img2img")
+PLAIN_UNTIL_RESTART = (
+    "Its fields stand in a plain block below the others until the program was started anew; what "
+    "has no plain field keeps its usual value until then."
+)
 
 
 class _Values:
@@ -95,6 +99,7 @@ class ScriptRoom:
         self._consents = Consents(places.data / "data" / "a1111-installs.json")
         self._steps: dict[str, dict[str, dict[str, str]]] = {}
         self._lock = threading.RLock()
+        self._forms: dict[tuple[str, str], ScriptForm] = {}
         self._drawn: dict[str, ScriptRunner | None] = {}
         self._is_page_drawn = False
         self.host: Host | None = None
@@ -116,6 +121,7 @@ class ScriptRoom:
             for name in [n for n, p in self._prints.items() if not _is_same(wanted.get(n), p)]:
                 host.unload(name)
                 del self._prints[name]
+                self._forms = {k: form for k, form in self._forms.items() if k[0] != name}
             new = [e for name, e in wanted.items() if name not in self._prints]
             if not new:
                 return
@@ -157,7 +163,24 @@ class ScriptRoom:
             known.settings = made
             call(known.name, "ui", self._add_steps, known)
             if self._is_page_drawn and any(o.owner == known.name for o in self.host.classes):
-                loaded.notes.append(SEEN_AFTER_RESTART)
+                loaded.notes.append(PLAIN_UNTIL_RESTART)
+                self._add_forms(known)
+
+    def _add_forms(self, known: Known) -> None:
+        """Blocks of fields for scripts that are not on the page as it was drawn."""
+        assert self.host is not None
+        for tab in TABS:
+            runner = self.runner(tab)
+            if runner is None:
+                continue
+            self.usual(tab)
+            own = [script for script in runner.all_in_order if script.extension == known.name]
+            facts = self.drawing().argument_facts
+            made = self.host.fence.call(known.name, "ui", script_form, tab, own, facts)[1]
+            if made is not None:
+                self._forms[known.name, tab] = made
+                known.forms = {**known.forms, tab: made.form}
+                known.fields = {**known.fields, **unique_fields(made.form.fields)}
 
     def _add_steps(self, known: Known) -> None:
         """A block of fields on the Extras tab for an extension that brings steps of it."""
@@ -271,21 +294,28 @@ class ScriptRoom:
 
     # Jobs
 
-    def acting(self, tab: str, wished: Mapping[str, Any]) -> ExtensionValues:
+    def acting(
+        self, tab: str, wished: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+    ) -> ExtensionValues:
         """What a job carries for scripts: the selected one, and the arguments of all.
 
         Args:
             wished: ``selected`` and ``arguments`` (JSON) of a request; what it leaves out is as on
                 a fresh page.
+            others: Values of forms, by extension: those of scripts in plain blocks are among them.
         """
         if tab not in TABS or not any(loaded.folder.scripts for loaded in self._fine()):
             return {}
         runner = self.runner(tab)
         selected = str(wished.get("selected") or "")
+        given = _arguments(wished.get("arguments"))
+        for (name, its_tab), form in self._forms.items():
+            if its_tab == tab and name in others:
+                given |= form.arguments(others[name])
+                selected = selected or form.selected(others[name])
         if selected and runner is not None:
             runner.find(selected, is_alwayson=False)
         usual = self.usual(tab)
-        given = _arguments(wished.get("arguments"))
         named = {s.name for s in runner.alwayson_scripts} if runner else set()
         listed = {
             name: _filled(given.get(name, []), values)
