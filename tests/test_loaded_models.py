@@ -28,7 +28,7 @@ from tests.checkpoints.small_families import (  # noqa: E402
 from webui.checkpoints import rereading  # noqa: E402
 from webui.checkpoints.load import load_part  # noqa: E402
 from webui.checkpoints.memory import Budget  # noqa: E402
-from webui.errors import CheckpointError  # noqa: E402
+from webui.errors import CheckpointError, ModelTooLargeError  # noqa: E402
 from webui.model_process import loaded_models  # noqa: E402
 from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule  # noqa: E402
 from webui.networks.lora.applying import (  # noqa: E402
@@ -300,3 +300,41 @@ def test_model_when_a_job_wants_no_half_is_another_one_in_float32(starter_checkp
         unet = models.get(wanted).unet
         assert next(unet.parameters()).dtype is dtype
     assert len(models.memory.values("checkpoint")) == 2
+
+
+@pytest.mark.parametrize("is_low", [False, True])
+def test_model_when_the_device_cannot_hold_it_whole_waits_in_main_memory(
+    starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, is_low: bool
+) -> None:
+    homes: list[Any] = []
+    real = loaded_models.load_checkpoint
+
+    def load(path: Path, **options: Any) -> Any:
+        homes.append(options["home"])
+        if options["home"] is None:
+            raise ModelTooLargeError("It does not fit.")
+        return real(path, **options)
+
+    monkeypatch.setattr(loaded_models, "load_checkpoint", load)
+    device = torch.device("meta")
+    models = LoadedModels(ModelPlan(device, torch.float16, torch.float16, lowvram=is_low))
+    wanted = files(starter_checkpoint)
+    models.begin([wanted], {})
+    model = models.get(wanted)
+    assert homes == ([CPU] if is_low else [None, CPU])
+    assert model.device == device
+    assert {next(n.parameters()).device.type for n in model.parts.values()} == {"cpu"}
+
+
+def test_model_when_main_memory_cannot_hold_it_either_is_refused(
+    starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_path: Path, **_options: Any) -> Any:
+        raise ModelTooLargeError("It does not fit.")
+
+    monkeypatch.setattr(loaded_models, "load_checkpoint", load)
+    for device in (CPU, torch.device("meta")):
+        models = LoadedModels(ModelPlan(device, torch.float16, torch.float16))
+        models.begin([files(starter_checkpoint)], {})
+        with pytest.raises(ModelTooLargeError):
+            models.get(files(starter_checkpoint))

@@ -143,6 +143,7 @@ def load_checkpoint(
     checkpoint: HasPath | str | Path,
     *,
     device: torch.device | str = "cpu",
+    home: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     vae_path: Path | None = None,
     vae_dtype: torch.dtype | None = None,
@@ -154,7 +155,8 @@ def load_checkpoint(
 
     Args:
         checkpoint: A catalog record or a path.
-        device: Where the weights go.
+        device: Where it calculates.
+        home: Where the weights go; None = the device.
         dtype: Of U-Net and text encoders.
         vae_path: A separate VAE file that replaces the checkpoint's own.
         vae_dtype: Of the VAE; None = ``dtype``.
@@ -170,13 +172,13 @@ def load_checkpoint(
         ModelTooLargeError: The device is full.
     """
     path = _path_of(checkpoint)
-    at = Place(torch.device(device), dtype)
+    at = Place(home or torch.device(device), dtype)
     vae_at = Place(at.device, vae_dtype or dtype)
     unet_at = at
     started = time.perf_counter()
     with telling_lack_of_memory(path, at.device):
         if vae is None and vae_path is not None:
-            vae = load_vae(vae_path, device=device, dtype=vae_at.dtype)
+            vae = load_vae(vae_path, device=at.device, dtype=vae_at.dtype)
         with _opened(path) as opened:
             _require_parts(path, opened.spec, has_other_vae=vae is not None)
             modules = empty_parts(opened.spec)
@@ -195,7 +197,7 @@ def load_checkpoint(
         text_encoders=tuple(texts),
         alphas_cumprod=alphas_cumprod(is_zero_terminal=spec.zero_terminal_snr),
         prediction_type=asked_prediction(unet, at) if is_asked else spec.prediction_type,
-        device=at.device,
+        device=torch.device(device),
         dtype=dtype,
         path=path,
         vae_path=vae_path,

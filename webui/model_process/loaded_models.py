@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,11 +29,11 @@ from webui.checkpoints.load_controlnet import (
 from webui.checkpoints.load_pipeline import LoadedPipeline, load_pipeline, pipeline_dtype
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory, Part
-from webui.errors import CheckpointError
+from webui.errors import CheckpointError, ModelTooLargeError
 from webui.networks.lora.applying import is_lost
 from webui.networks.lora.files import LoraFile
 from webui.networks.small_weights import SmallWeights
-from webui.pipelines.memory_ladder import available_bytes, learn_into
+from webui.pipelines.memory_ladder import available_bytes, give_back, learn_into
 from webui.pipelines.placement import (
     FilePart,
     NetworkPart,
@@ -43,6 +44,7 @@ from webui.pipelines.placement import (
 from webui.pipelines.preview import forget_previews
 from webui.pipelines.taking_turns import take_turns
 
+logger = logging.getLogger(__name__)
 CHECKPOINT, VAE, LORA, CONTROLNET = "checkpoint", "vae", "lora", "controlnet"
 BESIDE: Final = Key("beside", None)
 Files = Mapping[str, Any]
@@ -308,17 +310,29 @@ class LoadedModels:
         known, small = self.vae_key(files), self.small_weights(files)
         model: LoadedModel | None = None
 
-        def load() -> Kept:
-            nonlocal model
-            model = load_checkpoint(
+        def load_at(home: torch.device | None) -> LoadedModel:
+            return load_checkpoint(
                 path,
                 device=self._plan.device,
+                home=home,
                 dtype=self._dtype,
                 vae_dtype=self._plan.vae_dtype,
                 vae_path=vae,
                 vae=self.memory.get(known) if known in self.memory else None,
                 small_unet=small,
             )
+
+        def load() -> Kept:
+            nonlocal model
+            model = self._in_turns(load_at) if self._plan.lowvram else None
+            try:
+                model = model or load_at(None)
+            except ModelTooLargeError:
+                if self._plan.device.type == "cpu":
+                    raise
+            if model is None:  # after the except block, whose error holds on to what was loaded
+                give_back()
+                model = self._in_turns(load_at)
             self._plan.put_aside(model)
             learn_into(model, self._learnt.setdefault(path, {}))
             networks = [n for name, n in model.parts.items() if name != VAE]
@@ -328,6 +342,13 @@ class LoadedModels:
         assert model is not None
         if known not in self.memory:
             self.memory.put(known, self._kept_vae(model.vae, files))
+        return model
+
+    def _in_turns(self, load_at: Callable[[torch.device | None], LoadedModel]) -> LoadedModel:
+        """A model that never is on the device as a whole, as with ``--lowvram``."""
+        logger.info("The networks wait in main memory for their turns.")
+        model = load_at(torch.device("cpu"))
+        put_aside(model, medvram=True, lowvram=True)
         return model
 
     def _pipeline(self, key: Key, model: BasicModel, path: Path) -> LoadedPipeline:
