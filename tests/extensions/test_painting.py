@@ -147,6 +147,21 @@ def test_painting_when_no_extension_answers_then_is_the_same_to_the_last_bit(
     assert np.array_equal(gone[0], plain[0]) and gone[1] == plain[1]
 
 
+@pytest.mark.parametrize(
+    ("joined", "sizes"), [("", "2"), ("@hook\ndef before_conditioning(): return None\n", "11")]
+)
+def test_texts_of_a_batch_when_an_extension_is_told_of_them_are_told_one_at_a_time(
+    bench: Bench, tmp_path: Path, joined: str, sizes: str
+) -> None:
+    note = tmp_path / "sizes"
+    text = f"@hook\ndef after_pass(latents): open({str(note)!r}, 'a').write(str(len(latents)))\n"
+    path = dropped(tmp_path, text + joined, f"told{len(joined)}")
+    wish = {"prompts": ["a cat", "a dog"]}
+    small = {"width": 64, "height": 64, "steps": 1, "batch_size": 2, "extensions": {path.stem: {}}}
+    bench.run(TextToImage.model_validate({**small, "drawn": wish}), path)
+    assert note.read_text() == sizes
+
+
 WRONG = {
     "before_step": ("latents[:, :2]", "(1, 4, 8, 8) is needed"),
     "after_guidance": ("'no tensor'", "str"),

@@ -297,6 +297,8 @@ def test_texts_when_an_extension_joins_are_shown_to_it_one_at_a_time(painted: An
     told: list[tuple[str, int]] = []
 
     class Listening(Moments):
+        sees_texts = True
+
         def after_conditioning(self, conditioning: Any) -> Any:
             told.append(("conditioning", len(conditioning.negative.at(0))))
             return conditioning

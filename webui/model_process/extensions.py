@@ -386,6 +386,12 @@ class JobExtensions(Moments):
         """The job has ended, well or not."""
         self._plugins.tell("after_job", self._own)
 
+    @property
+    def sees_texts(self) -> bool:
+        """See ``Moments``."""
+        moments = ("before_conditioning", "after_conditioning", "before_pass")
+        return any(self._plugins.joins(moment, self._own) for moment in moments)
+
     def before_conditioning(self, prompt: str, negative_prompt: str) -> tuple[str, str]:
         texts = Texts(prompt, negative_prompt)
         texts = self._plugins.change("before_conditioning", texts, self._own)

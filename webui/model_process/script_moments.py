@@ -109,6 +109,11 @@ class ScriptMoments(Moments):
 
     # A group's passes
 
+    @property
+    def sees_texts(self) -> bool:
+        """See ``Moments``."""
+        return True
+
     def before_conditioning(self, prompt: str, negative_prompt: str) -> tuple[str, str]:
         prompt, negative_prompt = self._inner.before_conditioning(prompt, negative_prompt)
         if self.run.present is not self._group:

@@ -37,6 +37,11 @@ class Call:
 class Moments:
     """Nobody joins: everything stays as it is."""
 
+    @property
+    def sees_texts(self) -> bool:
+        """Whether whoever joins is told of texts or of what they became: of one at a time, then."""
+        return False
+
     def before_conditioning(self, prompt: str, negative_prompt: str) -> tuple[str, str]:
         return prompt, negative_prompt
 

@@ -322,12 +322,13 @@ class PaintingRun(ABC, Generic[SomeParams]):
         differ in their words alone. Networks that a prompt asks for act on all pictures of a group;
         extensions are asked about one text at a time."""
         first = self._request.of_picture(indices[0])
-        count = sum(1 for _ in takewhile(lambda i: self._request.of_picture(i) == first, indices))
-        if count < len(indices) and self.moments is QUIET and not self.params.other_checkpoints:
-            shape = self._shape(first)
-            fits = lambda i: self._shape(self._request.of_picture(i)) == shape  # noqa: E731
-            count += sum(1 for _ in takewhile(fits, indices[count:] if shape else ()))
-        return indices[:count]
+        may_differ = not (self.moments.sees_texts or self.params.other_checkpoints)
+
+        def fits(index: int) -> bool:
+            own = self._request.of_picture(index)
+            return own == first or (may_differ and self._shape(own) == self._shape(first) != ())
+
+        return list(takewhile(fits, indices))
 
     def passes(self, params: SomeParams) -> tuple[PassTexts, ...]:
         """What is written of a picture for each pass of its painting.
