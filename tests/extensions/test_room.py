@@ -66,6 +66,7 @@ BAD = {
     "other_api": ({"extension.toml": "api = 99", "web.py": ACTS}, "version 99"),
     "no_parts": ({"extension.toml": "api = 1"}, "neither web.py nor model.py"),
     "bad_toml": ({"extension.toml": "api = ", "web.py": ACTS}, "cannot be read"),
+    "deep": ({"extension.toml": "x = " + "[" * 100_000, "web.py": ACTS}, "cannot be read"),
     "odd_key": ({"extension.toml": "api = 1\ncolour = 1", "web.py": ACTS}, "colour"),
     "odd_offer": ({"extension.toml": "api = 1\n[offers]\nx = []", "web.py": ACTS}, "offers 'x'"),
     "needs": (

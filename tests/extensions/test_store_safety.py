@@ -34,6 +34,7 @@ from webui.checkpoints.download.mirrors import Mirrors
 from webui.errors import DownloadError, ExtensionError, JobCancelled
 from webui.services.extensions import index, packages, places, prepared
 from webui.services.extensions.archives import unpack
+from webui.services.extensions.commands import InstallError
 from webui.services.extensions.git import Git
 from webui.services.extensions.store import Store
 from webui.services.extensions.watch import WorkerWatch
@@ -200,6 +201,33 @@ def test_start_when_the_program_was_killed_in_an_update_then_the_extension_is_th
         store.roll_back("waves")
         assert rewritten(store) == "1"
     assert list((tmp_path / "extensions/.aside").iterdir()) == []
+
+
+def test_update_when_the_version_before_resists_then_is_in_place_and_the_next_one_too(
+    make_store: MakeStore, waves: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def resist(path: Path) -> None:
+        raise InstallError(f"{path} cannot be deleted: in use.")
+
+    def fresh(text: str) -> Path:
+        made = tmp_path / text
+        made.mkdir()
+        (made / "web.py").write_text(text)
+        return made
+
+    monkeypatch.setattr(places, "remove_tree", resist)
+    places.swap(fresh("2"), waves)
+    assert (waves / "web.py").read_text() == "2" and not places.before_of(waves).exists()
+    monkeypatch.undo()
+    places.swap(fresh("3"), waves)
+    assert (places.before_of(waves) / "web.py").read_text() == "2"
+
+    monkeypatch.setattr(places, "remove_tree", resist)
+    places.swap(fresh("4"), waves)
+    monkeypatch.undo()
+    places.throw_away(waves)
+    make_store()
+    assert not waves.exists(), "the one before is not put back in its place"
 
 
 def test_start_when_something_was_abandoned_long_ago_then_thrown_away(

@@ -151,7 +151,7 @@ def _folder(path: Path) -> Extension:
         manifest = Manifest.model_validate(
             _table((path / MANIFEST).read_text(encoding="utf-8-sig"))
         )
-    except (OSError, UnicodeDecodeError, TOMLDecodeError, ValidationError) as err:
+    except (OSError, ValueError, TOMLDecodeError, RecursionError) as err:
         told = str(err) if not isinstance(err, ValidationError) else _told(err)
         return Extension(name, path, problem=f"{MANIFEST} cannot be read: {told}")
     web, model = (path / part for part in (WEB, MODEL))

@@ -58,14 +58,26 @@ def swap(fresh: Path, path: Path) -> None:
     Raises:
         InstallError: It cannot be done; nothing has changed.
     """
-    aside = path.parent / ASIDE / path.name
+    aside = _settled(path)
     move(path, aside)
     try:
         move(fresh, path)
     except InstallError:
         move(aside, path)
         raise
-    _settle(aside, path)
+    try:
+        _settle(aside, path)
+    except InstallError as err:  # the new one is in its place: that is what was wanted
+        logger.warning("The version before %s is not kept yet: %s", path, err)
+
+
+def _settled(path: Path) -> Path:
+    """Where a folder is put for the moment; what is left there of a swap before is brought to its
+    end first: the version before could not be thrown away then."""
+    aside = path.parent / ASIDE / path.name
+    if os.path.lexists(aside):
+        _settle(aside, path)
+    return aside
 
 
 def _settle(aside: Path, path: Path) -> None:
@@ -108,12 +120,22 @@ def throw_away(path: Path) -> Path:
     Raises:
         InstallError: It cannot be moved.
     """
+    _settled(path)
     stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
     goal = path.parent / TRASH / f"{stamp}-{uuid.uuid4().hex[:4]}-{path.name}"
     move(path, goal)
-    if os.path.lexists(before_of(path)):
-        move(before_of(path), before_of(goal))
+    _take_before(path, goal)
     return goal
+
+
+def _take_before(path: Path, goal: Path) -> None:
+    """The version before goes along; one that cannot is no reason to say that nothing went."""
+    try:
+        if os.path.lexists(before_of(path)):
+            remove_tree(before_of(goal))
+            move(before_of(path), before_of(goal))
+    except InstallError as err:
+        logger.warning("The version before %s stays behind: %s", path, err)
 
 
 def removed_in(folders: Iterable[Path]) -> Iterator[Removed]:
@@ -138,9 +160,7 @@ def put_back(removed: Removed) -> Path:
             "Remove that one first, then restore this one.",
         )
     move(removed.path, goal)
-    if os.path.lexists(before_of(removed.path)):
-        remove_tree(before_of(goal))
-        move(before_of(removed.path), before_of(goal))
+    _take_before(removed.path, goal)
     return goal
 
 
