@@ -47,7 +47,9 @@ def studio(catalog: Catalog, tmp_path: Path) -> Any:
             get=lambda number: SimpleNamespace(id=number, user={1: "ann", 2: "bob"}[number]),
             open=lambda number: picture("blue"),
         ),
-        gallery=SimpleNamespace(deeds=None), extension_store=None, extensions=None,
+        gallery=SimpleNamespace(deeds=None), extensions=None,
+        extension_store=SimpleNamespace(turn=None, trash=None),
+        settings=SimpleNamespace(folders=SimpleNamespace(data=tmp_path)),
     )  # fmt: skip
 
 

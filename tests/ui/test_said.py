@@ -69,9 +69,9 @@ def test_sentence_when_known_is_said_in_chinese_with_its_own_values(
 
 
 def test_failed_job_is_told_in_chinese_from_its_row_and_its_values_are_escaped() -> None:
-    error = {"message": "There is no board <b>.", "hint": "Choose one.", "code": "library"}
+    error = {"message": "There is no board <b>.", "hint": "Choose another picture.", "code": "library"}
     html = cards.failure_card(error, 1, "zh")
-    assert "没有画板 &lt;b&gt;。" in html and "Choose one." not in html
+    assert "没有画板 &lt;b&gt;。" in html and "Choose another picture." not in html
     assert "训练正在等待。" in cards.warnings_list(["The training waits."], "zh")
 
 
@@ -88,13 +88,13 @@ def test_refused_request_when_of_the_page_is_answered_in_its_language() -> None:
     @app.get("/sdapi/x")
     def refuse() -> None:
         try:
-            raise ParamsError("There is no board a.", "Choose one.")
+            raise ParamsError("There is no board a.", "Choose another picture.")
         except ParamsError as err:
             raise HTTPException(422, str(err)) from err
 
     client = TestClient(app)
     zh, en = {"Accept-Language": "zh-CN"}, {"Accept-Language": "en"}
-    assert client.get("/ui/x", headers=zh).text == "没有画板 a。 请选择一张图片。"
-    assert client.get("/ui/x", headers=en).text == "There is no board a. Choose one."
-    assert client.get("/sdapi/x", headers=zh).text == "There is no board a. Choose one."
+    assert client.get("/ui/x", headers=zh).text == "没有画板 a。 请选择另一张图片。"
+    assert client.get("/ui/x", headers=en).text == "There is no board a. Choose another picture."
+    assert client.get("/sdapi/x", headers=zh).text == "There is no board a. Choose another picture."
     assert error_in_language(ParamsError("Own words."), "zh") == "Own words."
