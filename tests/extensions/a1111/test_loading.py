@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,6 +231,50 @@ def test_install_when_not_agreed_then_waits_and_a_changed_file_asks_again(
     folder.install.write_text("raise RuntimeError('no')", encoding="utf-8")
     assert consents.wants(folder)
     assert not install(folder, consents, tmp_path).is_done
+
+
+def test_install_when_it_calls_pip_itself_then_versions_are_kept(
+    script: MakeFolder, tmp_path: Path
+) -> None:
+    constraints = tmp_path / "what is kept.txt"
+    constraints.write_text("made-up-package==1.0\n")
+    text = (
+        "import subprocess, sys\nline = [sys.executable, '-m', 'pip', 'install', '--no-index',\n"
+        "        '--disable-pip-version-check', '--dry-run', 'made-up-package==2.0']\n"
+        "raise SystemExit(subprocess.run(line).returncode)\n"
+    )
+    done = install(script("", install__py=text), Consents(tmp_path / "c"), tmp_path, constraints)
+    assert not done.is_done and "(constraint) made-up-package==1.0" in done.output, done.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ends the process alone there")
+def test_install_when_it_takes_too_long_then_what_it_started_ends_too(
+    script: MakeFolder, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    text = (
+        "import subprocess, sys, time\n"
+        f"held = open({str(held)!r}, 'w')\n"
+        "code = 'import time; time.sleep(600)'\n"
+        "subprocess.Popen([sys.executable, '-c', code], pass_fds=[held.fileno()])\n"
+        "time.sleep(600)\n"
+    )
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    done = install(script("", install__py=text), Consents(tmp_path / "c"), tmp_path, seconds=0.7)
+    assert "ended after 0.7 seconds" in done.output
+    deadline = time.monotonic() + 60
+    while not _has_no_writer(reader):
+        assert time.monotonic() < deadline, "what it started still holds the file"
+        time.sleep(0.01)
+    os.close(reader)
+
+
+def _has_no_writer(reader: int) -> bool:
+    try:
+        return os.read(reader, 1) == b""
+    except BlockingIOError:
+        return False
 
 
 def test_modules_when_imported_in_a_fresh_process_then_bring_no_torch(tmp_path: Path) -> None:

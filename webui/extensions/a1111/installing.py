@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def install(
 
     Args:
         program: Working folder of the process.
-        constraints: Versions that pip must keep.
+        constraints: Versions that pip must keep, however it is called.
     Raises:
         ExtensionError: It has none, or the consent cannot be kept.
     """
@@ -106,14 +107,25 @@ def install(
     paths = os.pathsep.join([str(SITE), str(program)])
     environ = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
     if constraints is not None:
-        environ["DANQING_CONSTRAINTS"] = str(constraints)
+        environ["PIP_CONSTRAINT"] = constraints.resolve().as_uri()  # a path may hold spaces
+    process = subprocess.Popen(
+        [sys.executable, str(folder.install)], cwd=program, env=environ, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        errors="replace", start_new_session=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            [sys.executable, str(folder.install)], cwd=program, env=environ, timeout=seconds,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            check=False,
-        )  # fmt: skip
+        output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
+        _end(process)
         return Installed(False, f"It was ended after {seconds:g} seconds.")
-    lines = done.stdout.splitlines()[-TOLD_LINES:]
-    return Installed(done.returncode == 0, "\n".join(lines))
+    lines = output.splitlines()[-TOLD_LINES:]
+    return Installed(process.returncode == 0, "\n".join(lines))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End it, and what it has started where the system knows of that."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

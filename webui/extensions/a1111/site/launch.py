@@ -60,7 +60,8 @@ def run(
 
 
 def run_pip(command: str, desc: str | None = None, live: bool = True) -> str | None:
-    """Run pip. Packages that the program itself is built on keep their versions.
+    """Run pip. Packages that the program itself is built on keep their versions: pip reads them
+    from its own variable, PIP_CONSTRAINT.
 
     Raises:
         RuntimeError: It fails, or would change what the program needs.
@@ -68,12 +69,8 @@ def run_pip(command: str, desc: str | None = None, live: bool = True) -> str | N
     if args.skip_install:
         return None
     words = command.split()
-    constraints = os.environ.get("DANQING_CONSTRAINTS", "")
-    limits = ["--constraint", constraints] if constraints and words[:1] == ["install"] else []
-    target = os.environ.get("DANQING_INSTALL_TARGET", "")
-    into = ["--target", target] if target and words[:1] == ["install"] else []
     index = ["--index-url", index_url] if index_url else []
-    line = [python, "-m", "pip", *words, *limits, *into, "--prefer-binary", *index]
+    line = [python, "-m", "pip", *words, "--prefer-binary", *index]
     return run(line, f"Installing {desc}" if desc else None, f"Couldn't install {desc}", live=live)
 
 
