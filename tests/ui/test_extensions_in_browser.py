@@ -1,0 +1,47 @@
+"""The Extensions tab in a real browser: a zip is shown, put in, removed and put back."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import Served
+
+pytestmark = pytest.mark.browser
+
+
+def test_zip_when_chosen_then_shown_first_and_comes_goes_and_comes_back(
+    served: Served, open_page: Callable[..., Any]
+) -> None:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as made:
+        made.writestr("extension.toml", "api = 1\n[title]\nen = 'Ripples <b>'")
+        made.writestr("web.py", "from webui.hookspecs import hook\n@hook\ndef tabs(): return []\n")
+    page = open_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("tab", name="Extensions").click()
+    part = page.locator(".dq-xt")
+    part.get_by_role("tab", name="Install", exact=True).click()
+    file = {"name": "ripple.zip", "mimeType": "application/zip", "buffer": data.getvalue()}
+    part.locator("input[type=file]").set_input_files([file])
+    part.get_by_text("To be installed: Ripples <b>").wait_for()
+    assert not (served.studio.settings.folders.data / "extensions/ripple").exists()
+
+    part.locator(".dq-xt-offer").get_by_role("button", name="Install", exact=True).click()
+    card = part.locator("[data-name=ripple]")
+    card.get_by_text("on", exact=True).wait_for()
+    card.get_by_role("button", name="Remove").click()
+    card.wait_for(state="detached")
+
+    part.get_by_role("tab", name="Backups").click()
+    row = part.locator(".dq-xt-row", has_text="ripple")
+    row.get_by_role("button", name="Restore").click()
+    row.wait_for(state="detached")
+    assert served.studio.extension_store.trash.all() == []
+    part.get_by_role("tab", name="Installed").click()
+    card.get_by_role("button", name="Remove").click()
+    card.wait_for(state="detached")
