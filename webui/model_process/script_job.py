@@ -105,8 +105,12 @@ class ScriptJob:
 
     def _argument(self, value: Any) -> Any:
         """An argument as the script's field gave it: pictures are named by their keys."""
-        if not isinstance(value, dict) or set(value) != {"picture", "is_array"}:
+        if isinstance(value, list):
+            return [self._argument(one) for one in value]
+        if not isinstance(value, dict):
             return value
+        if set(value) != {"picture", "is_array"}:
+            return {name: self._argument(one) for name, one in value.items()}
         image = self.supplies.input(str(value["picture"]))
         return np.asarray(image) if value["is_array"] else image
 

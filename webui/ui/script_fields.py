@@ -162,6 +162,10 @@ def asked(drawn: ScriptFields, request: AnyRequest, values: Values, inputs: Inpu
 
     def plain(value: Any) -> Any:
         image = _picture(value)
+        if image is None and isinstance(value, dict):
+            return {str(name): plain(one) for name, one in value.items()}
+        if image is None and isinstance(value, list | tuple):
+            return [plain(one) for one in value]
         if image is None:
             return value if _is_json(value) else None
         key = inputs.keep_image(image)

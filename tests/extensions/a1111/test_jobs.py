@@ -342,6 +342,29 @@ def test_script_when_it_shortens_a_batch_or_fails_in_the_recipe_then_the_job_goe
     assert worker.troubles == [("small", "extra_generation_params Odd")] * 2
 
 
+def test_arguments_when_pictures_lie_in_tables_and_lists_then_come_as_pictures(
+    worker: Worker, script: MakeFolder, tmp_path: Path
+) -> None:
+    Image.new("RGB", (16, 8), "green").save(tmp_path / "in.png")
+    key = "ef" * 32
+    text = (
+        "from modules import scripts\nTOLD = []\nclass Layers(scripts.Script):\n"
+        "    def title(self): return 'Layers'\n"
+        "    def show(self, is_img2img): return scripts.AlwaysVisible\n"
+        "    def process(self, p, drawn): TOLD.append(drawn)\n"
+    )
+    named = {"picture": key, "is_array": False}
+    said = {"layers": [{"background": named, "layers": [[named, "one"]]}]}
+    params = {"selected": "", "arguments": json.dumps(said), "picture_0": key}
+    worker.run(
+        build("txt2img", {**SMALL, "extensions": {"a1111": params}}), [script(text)],
+        {key: str(tmp_path / "in.png")},
+    )  # fmt: skip
+    (drawn,) = worker.told("small/main.py")
+    assert drawn["background"].size == (16, 8)
+    assert (drawn["layers"][0][0].size, drawn["layers"][0][1]) == ((16, 8), "one")
+
+
 def test_run_when_a_sheet_stands_first_then_pictures_keep_their_own_seeds(
     worker: Worker, script: MakeFolder
 ) -> None:

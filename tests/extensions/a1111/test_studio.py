@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from tests.extensions.a1111.conftest import Drop, MakeFolder
 from webui.services.extensions.listing import forms_on, list_extensions
@@ -115,6 +116,21 @@ def test_fields_when_scripts_read_numbers_of_choices_then_drafts_keep_the_choice
     assert drawn.usual()[order] == "Linear" and drawn.read({part: 1}) == {order: "Chess"}
     assert drawn.write({order: "Chess"})[part]["value"] == "Chess"
     assert drawn.write({order: "Spiral"}) == {}
+
+
+def test_pictures_when_they_lie_in_a_field_of_several_then_are_kept_and_named(
+    studio: Studio,
+) -> None:
+    drawn = _drawn(studio, "txt2img")
+    field = drawn.by_name()["script job recorder 1 Word"]
+    image = Image.new("RGB", (8, 8))
+    values = {field: {"background": image, "layers": [(image, "one"), (object(), 2)]}}
+    request = script_fields.asked(drawn, TextToImageRequest(prompt="a"), values, studio.inputs)
+    own = request.extensions["a1111"]
+    said = json.loads(str(own["arguments"]))["job recorder"][1]
+    named = {"picture": own["picture_0"], "is_array": False}
+    assert said == {"background": named, "layers": [[named, "one"], [None, 2]]}
+    assert studio.inputs.path(own["picture_0"]).is_file()
 
 
 def test_folder_when_another_is_switched_off_then_keeps_its_arguments(studio: Studio) -> None:
