@@ -191,8 +191,9 @@ PROBLEMS_ZH: dict[str, str] = {
     "{0} has the same name, capitals aside, and was left out.": (
         "{0} 与它同名（不分大小写），已略过。"
     ),
-    "Its fields appear on the page after the program was started anew.": (
-        "重新启动程序后，它的字段会出现在页面上。"
+    "Its fields stand in a plain block below the others until the program was started anew; what "
+    "has no plain field keeps its usual value until then.": (
+        "重新启动程序之前，它的字段以简单形式排在其他字段下方；没有简单形式的字段在此之前保持默认值。"
     ),
 }
 """What is told of extensions without an error being raised; part of what ``said`` knows."""
