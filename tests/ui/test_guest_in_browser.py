@@ -26,6 +26,7 @@ def test_guest_when_logged_in_paints_under_the_security_headers(
 
     page.goto(served.url)
     assert page.url.endswith("/login")
+    served.studio.access.brake = Brake(clock=lambda: 0.0)  # slow as a browser may be, no wait ends
     for _ in range(MAX_FAILURES - 1):
         served.studio.access.brake.note_failure("127.0.0.1")
     for told in ("do not belong together", "Too many wrong passwords"):  # the last one, one more
