@@ -217,7 +217,7 @@ def test_offer_when_one_of_it_cannot_be_taken_then_nothing_of_it_stays(
         assert "a Sampler is needed" in troubles[0] and "'Taken' already" in troubles[1]
     finally:
         remove_formula("Taken")
-    bench.paint()
+    bench.paint(told={"infotext": {}})
     assert "Good" not in SAMPLERS_BY_NAME
 
 
