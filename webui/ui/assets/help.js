@@ -4,6 +4,7 @@
   'use strict';
   const {say, make} = window.danqingTexts;
   const NOTIFY = 'danqing-notify';
+  const OPENING_MS = 600; // what the tab shows when it is opened has come by then, and replaces nothing
   const LOOK_MS = 100;
   const LOOKS = 60;
   const title = document.title || 'Danqing 丹青';
@@ -65,7 +66,7 @@
   document.addEventListener('click', (event) => {
     const at = (selector) => event.target.closest && event.target.closest(selector);
     const go = at('[data-go]');
-    if (go) { openTab(go.dataset.go); lookFor(go.dataset.find); }
+    if (go) { openTab(go.dataset.go); setTimeout(lookFor, OPENING_MS, go.dataset.find); }
     const away = at('[data-take-out]');
     if (away) takeOut(away.dataset.takeOut);
     if (at('[data-notify]')) changeWanted();
