@@ -233,6 +233,8 @@ class Supplies:
     encoders: dict[int, PromptEncoder]
     inputs: dict[str, Image.Image]
     networks: Any
+    map_network: Any = None
+    map_made: Any = None
 
     def model(self, checkpoint: str) -> Any:
         return self.models.get(checkpoint) or next(iter(self.models.values()))
