@@ -212,17 +212,23 @@ def test_interrupt_when_prompts_are_being_encoded_makes_no_picture(painted: Any)
     assert ear.pictures == [] and not any(stage == "sampling" for _, _, stage in ear.steps)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "remedy"), [(torch.float16, "--no-half"), (torch.float32, "another checkpoint")]
+)
 def test_broken_numbers_when_the_network_makes_them_fail_with_a_remedy(
-    painted: Any, starter: Any, monkeypatch: pytest.MonkeyPatch
+    painted: Any,
+    starter: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    remedy: str,
 ) -> None:
-    real = starter.unet.forward
-
-    def broken(*args: Any, **more: Any) -> tuple[torch.Tensor]:
-        return (real(*args, **more)[0] * float("nan"),)
+    def broken(inputs: torch.Tensor, *_: Any, **more: Any) -> tuple[torch.Tensor]:
+        return (inputs * float("nan"),)
 
     monkeypatch.setattr(starter.unet, "forward", broken)
+    monkeypatch.setattr(starter, "dtype", dtype)
 
-    with pytest.raises(JobError, match=r"broken values.*--no-half"):
+    with pytest.raises(JobError, match=rf"broken values.*{remedy}"):
         painted(steps=2)
 
 
