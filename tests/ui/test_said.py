@@ -69,7 +69,11 @@ def test_sentence_when_known_is_said_in_chinese_with_its_own_values(
 
 
 def test_failed_job_is_told_in_chinese_from_its_row_and_its_values_are_escaped() -> None:
-    error = {"message": "There is no board <b>.", "hint": "Choose another picture.", "code": "library"}
+    error = {
+        "message": "There is no board <b>.",
+        "hint": "Choose another picture.",
+        "code": "library",
+    }
     html = cards.failure_card(error, 1, "zh")
     assert "没有画板 &lt;b&gt;。" in html and "Choose another picture." not in html
     assert "训练正在等待。" in cards.warnings_list(["The training waits."], "zh")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from PIL import Image
 
 from webui import params as requests
 from webui.checkpoints.basic_support import BasicModel, identify_any
@@ -327,6 +326,11 @@ class Painter:
         params, told = plain(params, self.model(message["job"], message))
         if told:
             self._warn(message["job"], told)
+        if selected := params.extensions.get(A1111, {}).get("selected"):
+            self._warn(
+                message["job"],
+                f"The script {selected} does nothing with a model that has basic support.",
+            )
         without = {"loras": {}, "hypernetworks": {}, "embeddings": ()}
         return {**message, **without}, params
 
