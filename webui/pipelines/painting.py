@@ -342,8 +342,9 @@ class PaintingRun(ABC, Generic[SomeParams]):
 
     def _shape(self, params: SomeParams) -> object:
         """Equal for pictures whose texts can stand side by side; () where none can."""
-        encoder, found = self.supplies.encoder(self.model), []
+        found: list[object] = []
         for texts in self.passes(params):
+            encoder = self.supplies.encoder(self.model)
             read = self._read(texts.prompt, texts.negative, texts.sampler, texts.hires_steps)
             facts = pass_facts(params, (params.width, params.height))
             found.append((read.networks, encoder.shape(read, facts)))
