@@ -63,6 +63,10 @@ GALLERY_TEXTS: dict[str, tuple[str, str]] = {
         "No pictures yet. What you paint appears here; folders of other programs can be added.",
         "还没有图片。生成的图片会出现在这里，也可以添加其他程序的文件夹。",
     ),
+    "gal_empty_guest": (
+        "No pictures yet. What you paint appears here.",
+        "还没有图片。生成的图片会出现在这里。",
+    ),
     "gal_empty_trash": ("The trash is empty.", "回收站是空的。"),
     "gal_empty_board": ("Nothing is on this board yet.", "这个画板还没有图片。"),
     "gal_picked": ("{count} chosen", "已选 {count} 张"),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from webui.studio import Studio
 
 TITLE = "Danqing 丹青"
-BRAND = """<div class="dq-brand" role="img" aria-label="Danqing"><b>丹</b><i>青</i></div>
+BRAND = """<h1 class="dq-brand" aria-label="Danqing"><b>丹</b><i>青</i></h1>
 <button type="button" class="dq-language" lang="zh" data-language="zh">中文</button>
 <button type="button" class="dq-language" lang="en" data-language="en">English</button>
 <button type="button" class="dq-language" data-simple aria-pressed="false">Simple</button>"""

@@ -143,6 +143,7 @@
       ];
       this.refresh.hidden = !places.roots.length; // guests are told of no folders
       this.side.replaceChildren(...rows);
+      if (this.total === 0) this.showNothing(); // now it is known who may add folders
     }
 
     head(key, addKey, add) {
@@ -338,7 +339,8 @@
 
     showNothing() {
       const {place, text} = this.wish;
-      const key = text ? 'gal_none' : place === 'trash' ? 'gal_empty_trash' : place.startsWith('board') ? 'gal_empty_board' : 'gal_empty';
+      const usual = this.places?.may_add ? 'gal_empty' : 'gal_empty_guest';
+      const key = text ? 'gal_none' : place === 'trash' ? 'gal_empty_trash' : place.startsWith('board') ? 'gal_empty_board' : usual;
       this.space.style.height = '';
       this.asList(false);
       this.space.replaceChildren(make('p', 'dq-gal-none', say(key)));
