@@ -21,8 +21,8 @@ from webui.pipelines.conditioning import PromptEncoder  # noqa: E402
 from webui.pipelines.hypernetworks import JobHypernetworks  # noqa: E402
 from webui.pipelines.loras import JobLoras  # noqa: E402
 from webui.pipelines.networks import JobNetworks  # noqa: E402
-from webui.pipelines.painting import Picture  # noqa: E402
 from webui.pipelines.runs import run_class  # noqa: E402
+from webui.pipelines.supplies import Picture  # noqa: E402
 from webui.pipelines.upscaling import PLAIN, Upscaler  # noqa: E402
 from webui.prompts.tokenizer import ClipTokenizer  # noqa: E402
 

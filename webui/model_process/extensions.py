@@ -269,7 +269,7 @@ class OfferedFaces:
         self._restore = all_of_them.named(plugin, offered.name, offered.restore)
 
     def weighted(self, weight: float) -> _Mender:
-        """With this weight, see ``pipelines.painting.FaceMender``."""
+        """With this weight, see ``pipelines.supplies.FaceMender``."""
         return _Mender(partial(self._restore, weight=weight))
 
 

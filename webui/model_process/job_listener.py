@@ -18,9 +18,9 @@ from webui.params import ImageToImage, Painting, TextToImage
 from webui.pictures import encode
 from webui.pipelines.basic_preview import glimpse
 from webui.pipelines.decode import decode
-from webui.pipelines.painting import Picture
 from webui.pipelines.preview import side_by_side
 from webui.pipelines.recipe import ModelFacts, write_recipe
+from webui.pipelines.supplies import Picture
 from webui.preprocessors.recipe import unit_pairs
 from webui.prompts.networks import cut_networks
 

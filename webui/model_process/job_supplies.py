@@ -19,7 +19,7 @@ from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.hypernetworks import JobHypernetworks
 from webui.pipelines.loras import JobLoras
 from webui.pipelines.networks import JobNetworks
-from webui.pipelines.painting import FaceMender
+from webui.pipelines.supplies import FaceMender
 from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.preprocessors.maps import MapNetwork
 from webui.preprocessors.units import UnitMap
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class JobSupplies:
-    """Models, input pictures and upscalers of one job; see ``pipelines.painting.Supplies``.
+    """Models, input pictures and upscalers of one job; see ``pipelines.supplies.Supplies``.
 
     Attributes:
         pictures: Input pictures that are no files, by key.

@@ -13,8 +13,8 @@ from webui.model_process.extensions import JobContext
 from webui.model_process.job_listener import JobListener
 from webui.model_process.job_supplies import JobSupplies
 from webui.params import ImageToImage, Painting, build
-from webui.pipelines.painting import Picture
 from webui.pipelines.runs import run_class
+from webui.pipelines.supplies import Picture
 
 IMAGE_KEY, MASK_KEY = "e" * 64, "f" * 64
 """Keys of pictures that are in memory alone, for the length of one repainting."""

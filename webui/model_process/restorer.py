@@ -105,7 +105,7 @@ PixelUpscaler = NetworkUpscaler | _Interpolation | _Offered
 
 
 class PaintedFaces:
-    """Makes the faces of painted pictures clear; see ``pipelines.painting.FaceMender``."""
+    """Makes the faces of painted pictures clear; see ``pipelines.supplies.FaceMender``."""
 
     def __init__(self, restorer: FaceRestorer, detector: Detector) -> None:
         self._restorer = restorer
@@ -195,7 +195,7 @@ class JobWeights:
         return load_restorer(chosen, Path(files[chosen]), self._shelf, weight=weight)
 
     def painted_faces(self, wish: FaceRestoration) -> PaintedFaces:
-        """See ``pipelines.painting.Supplies.face_mender``."""
+        """See ``pipelines.supplies.Supplies.face_mender``."""
         return PaintedFaces(self.restorer(wish.model, wish.weight), self.detector())
 
     def detector(self) -> Detector:

@@ -33,8 +33,8 @@ from webui.model_process.job_listener import JobListener
 from webui.model_process.job_supplies import JobSupplies
 from webui.model_process.script_moments import ScriptMoments
 from webui.params import ImageToImage, Painting, TextToImage
-from webui.pipelines.painting import Picture
 from webui.pipelines.runs import run_class
+from webui.pipelines.supplies import Picture
 from webui.progress import Asked
 from webui.samplers.names import resolve_sampler
 from webui.samplers.steps import image_seeds

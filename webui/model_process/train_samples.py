@@ -19,8 +19,8 @@ from webui.params.training import TrainingOptions
 from webui.pictures import encode
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.networks import JobNetworks
-from webui.pipelines.painting import Picture
 from webui.pipelines.runs import run_class
+from webui.pipelines.supplies import Picture
 from webui.pipelines.upscaling import PLAIN, Upscaler
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.training.samples import SAMPLERS, SamplePrompt, pictures_of, sampler_word
@@ -90,7 +90,7 @@ class SamplePainter:
 
 
 class _Ear:
-    """Takes the one picture; see ``painting.Listener``."""
+    """Takes the one picture; see ``supplies.Listener``."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.image: Image.Image | None = None
@@ -117,7 +117,7 @@ class _Ear:
 
 @dataclass
 class _OneModel:
-    """The model that is trained, whatever is asked for; see ``painting.Supplies``."""
+    """The model that is trained, whatever is asked for; see ``supplies.Supplies``."""
 
     _model: LoadedModel
     _encoder: PromptEncoder

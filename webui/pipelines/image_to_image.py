@@ -23,15 +23,14 @@ from webui.pipelines.masks import to_latent_mask
 from webui.pipelines.painting import (
     LATENT_CHANNELS,
     PIXELS_PER_CELL,
-    Listener,
     PaintingRun,
     PassTexts,
-    Supplies,
     noise_source,
 )
 from webui.pipelines.picture_channels import ShownPicture
 from webui.pipelines.resize import LATENT_MODE, flatten, resize, whole_cells
 from webui.pipelines.soft_inpainting import SoftBlend, changed_mask
+from webui.pipelines.supplies import Listener, Supplies
 from webui.samplers.names import SAMPLERS_BY_NAME, model_calls_per_step
 from webui.samplers.noise import ImageNoise
 from webui.samplers.steps import img2img_steps

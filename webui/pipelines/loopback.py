@@ -10,8 +10,9 @@ from PIL import Image
 
 from webui.params import ImageToImage, Loopback
 from webui.pipelines.image_to_image import ImageToImageRun
-from webui.pipelines.painting import Listener, PaintingRun, Picture, Supplies
+from webui.pipelines.painting import PaintingRun
 from webui.pipelines.supplied import WithPictures
+from webui.pipelines.supplies import Listener, Picture, Supplies
 
 
 def loop_strength(loopback: Loopback, first: float, loop: int) -> float:

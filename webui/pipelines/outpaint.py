@@ -13,9 +13,10 @@ from webui.errors import ParamsError
 from webui.params import ImageToImage, Inpaint, MaskedContent, Outpaint
 from webui.pipelines.image_to_image import ImageToImageRun
 from webui.pipelines.outward import Pixels, continue_outwards, matched_noise
-from webui.pipelines.painting import PIXELS_PER_CELL, Listener, PaintingRun, Supplies
+from webui.pipelines.painting import PIXELS_PER_CELL, PaintingRun
 from webui.pipelines.resize import flatten
 from webui.pipelines.supplied import WithPictures
+from webui.pipelines.supplies import Listener, Supplies
 
 MAX_SIDE = 8192
 CANVAS_KEY, MASK_KEY = "canvas", "mask"

@@ -16,23 +16,21 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
-from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.errors import DeviceMemoryError
 from webui.hookspecs import Pass
 from webui.networks.tiling import set_tiling
-from webui.params import DrawnTexts, FaceRestoration, Painting
+from webui.params import DrawnTexts, Painting
 from webui.pipelines.conditioning import (
     Conditioning,
     Interrupted,
     PassFacts,
-    PromptEncoder,
     side_by_side,
 )
 from webui.pipelines.control import ControlledPass, JobControl, PassControl, WhichPass
@@ -53,13 +51,10 @@ from webui.pipelines.memory_ladder import (
 )
 from webui.pipelines.moments import QUIET, Moments
 from webui.pipelines.network_call import NetworkCall, call_network
-from webui.pipelines.networks import JobNetworks
 from webui.pipelines.picture_channels import PictureChannels, ShownPicture
+from webui.pipelines.supplies import Listener, Picture, Supplies
 from webui.pipelines.takeover import Successor, Takeover
 from webui.pipelines.tiled_diffusion import TiledCall
-from webui.pipelines.upscaling import Upscaler
-from webui.preprocessors.maps import MapNetwork
-from webui.preprocessors.units import UnitMap
 from webui.prompts.read import ReadPrompt, read_prompt
 from webui.samplers.names import model_calls_per_step
 from webui.samplers.noise import ImageNoise
@@ -74,104 +69,6 @@ LATENT_CHANNELS = 4
 PIXELS_PER_CELL = 8
 FACES_LEFT = "The job was stopped before all faces were restored."
 SomeParams = TypeVar("SomeParams", bound=Painting)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One finished picture and what it was made from."""
-
-    index: int
-    image: Image.Image
-    seed: int
-    subseed: int
-
-
-class Listener(Protocol):
-    """Whoever waits for the pictures. Calls come from the painting thread."""
-
-    def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None: ...
-
-    def preview(self, latents: Tensor) -> None:
-        """Clean estimate of the present batch, (B, 4, h, w); asked at every step."""
-        ...
-
-    def finished(self, picture: Picture) -> None: ...
-
-    def warn(self, message: str) -> None: ...
-
-    def should_stop(self) -> bool:
-        """True when the whole job shall end now (interrupt) or this batch shall (skip)."""
-        ...
-
-    def takes_next_batch(self) -> bool:
-        """False when the job was interrupted; clears a skip."""
-        ...
-
-
-class FaceMender(Protocol):
-    """Makes the faces of a painted picture clear."""
-
-    def mend(self, image: Image.Image, should_stop: Callable[[], bool]) -> Image.Image:
-        """The picture, RGB, with clear faces; itself when it has none.
-
-        Raises:
-            Interrupted: ``should_stop`` said so.
-        """
-        ...
-
-
-class Supplies(Protocol):
-    """Where a run gets what it works with. Ask again for each use: memory may be short, and what
-    is not asked for may be let go."""
-
-    def model(self, checkpoint: str) -> LoadedModel:
-        """The loaded checkpoint of that catalog name.
-
-        Raises:
-            CheckpointError, DeviceMemoryError: It cannot be loaded.
-        """
-        ...
-
-    def encoder(self, model: LoadedModel) -> PromptEncoder:
-        """What encodes prompts with that model; remembers recent ones."""
-        ...
-
-    def input(self, key: str) -> Image.Image:
-        """An input picture of the request, upright, 8-bit RGB or RGBA."""
-        ...
-
-    def upscaler(self, name: str) -> Upscaler:
-        """The picture upscaler of that name.
-
-        Raises:
-            ParamsError: There is none of that name.
-        """
-        ...
-
-    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
-        """See ``control.ControlSupplies``."""
-        ...
-
-    def map_network(self, name: str) -> MapNetwork:
-        """See ``control.ControlSupplies``."""
-        ...
-
-    def map_made(self, number: int, made: UnitMap) -> None:
-        """See ``control.ControlSupplies``."""
-        ...
-
-    def face_mender(self, wish: FaceRestoration) -> FaceMender:
-        """What makes faces clear.
-
-        Raises:
-            CheckpointError: Its weights are not there or cannot be used.
-        """
-        ...
-
-    @property
-    def networks(self) -> JobNetworks:
-        """Puts on models what prompts ask for; whoever owns the job takes it off again."""
-        ...
 
 
 @dataclass(frozen=True)

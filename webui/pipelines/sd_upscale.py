@@ -18,15 +18,10 @@ from webui.networks.tiles import Tile, grid, spans
 from webui.params import ImageToImage
 from webui.pipelines.conditioning import Interrupted
 from webui.pipelines.image_to_image import ImageToImageRun
-from webui.pipelines.painting import (
-    PIXELS_PER_CELL,
-    Listener,
-    PaintingRun,
-    Picture,
-    Supplies,
-)
+from webui.pipelines.painting import PIXELS_PER_CELL, PaintingRun
 from webui.pipelines.resize import flatten
 from webui.pipelines.supplied import WithPictures
+from webui.pipelines.supplies import Listener, Picture, Supplies
 
 NO_UPSCALER = "None"
 NOT_SEAMLESS = (
@@ -197,7 +192,7 @@ def _fade_in(
 
 
 class _TileListener:
-    """Tells how far all tiles are, while one group is painted; see ``painting.Listener``."""
+    """Tells how far all tiles are, while one group is painted; see ``supplies.Listener``."""
 
     def __init__(
         self, listener: Listener, batch: int, batches: int, number: int, groups: int

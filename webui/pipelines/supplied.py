@@ -11,14 +11,14 @@ from webui.checkpoints.load_controlnet import LoadedControlNet
 from webui.params import FaceRestoration
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.networks import JobNetworks
-from webui.pipelines.painting import FaceMender, Supplies
+from webui.pipelines.supplies import FaceMender, Supplies
 from webui.pipelines.upscaling import Upscaler
 from webui.preprocessors.maps import MapNetwork
 from webui.preprocessors.units import UnitMap
 
 
 class WithPictures:
-    """The supplies of a job, and pictures by keys of their own; see ``painting.Supplies``.
+    """The supplies of a job, and pictures by keys of their own; see ``supplies.Supplies``.
 
     Args:
         supplies: Where everything else comes from.
