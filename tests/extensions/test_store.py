@@ -28,6 +28,7 @@ from webui.services.extensions import commands, packages
 from webui.services.extensions.archives import unpack
 from webui.services.extensions.git import Git, read_origin
 from webui.services.extensions.index import plain_address, read_index, zip_address
+from webui.services.extensions.listing import list_repositories
 from webui.services.extensions.turn import AccessOffError, BusyError
 
 
@@ -274,6 +275,24 @@ def test_packages_when_they_clash_with_what_is_installed_then_refused(tmp_path: 
 
 
 # Parts
+
+
+def test_repositories_when_listed_as_a1111_does_then_with_remote_commit_and_its_time(
+    make_store: MakeStore, repository: Path
+) -> None:
+    room = room_of(make_store())
+    target = room.folders[-1]
+    shutil.copytree(repository, target / "waves")
+    (target / "plain").mkdir()
+    (target / "plain" / "extension.toml").write_text("api = 1\nversion = '1'", "utf-8")
+    room.refresh()
+    assert list_repositories(room) == []  # no remote
+    git(target / "waves", "remote", "add", "origin", "https://ann:word@example.org/waves")
+    (told,) = list_repositories(room)
+    hash_ = git(repository, "rev-parse", "HEAD").strip()
+    assert (told["name"], told["remote"]) == ("waves", "https://example.org/waves")
+    assert (told["branch"], told["commit_hash"], told["version"]) == ("main", hash_, hash_[:8])
+    assert told["enabled"] is True and told["commit_date"] > 1_500_000_000
 
 
 def test_program_when_stopped_or_too_large_or_too_slow_then_ended(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS
 from webui.prompts.styles import Style
 from webui.roles import for_guests
 from webui.samplers.names import SAMPLERS, SCHEDULES
+from webui.services.extensions.listing import list_repositories
 from webui.studio import Studio
 
 
@@ -73,8 +74,8 @@ def _add_name_lists(routes: APIRouter, studio: Studio) -> None:
 
     @routes.get("/extensions")
     def extensions() -> list[dict[str, Any]]:
-        """Extensions that come from a git remote; there are none yet."""
-        return []
+        """Extensions that come from a git remote."""
+        return list_repositories(studio.extensions)
 
 
 def _add_model_lists(routes: APIRouter, studio: Studio) -> None:

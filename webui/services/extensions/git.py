@@ -144,6 +144,10 @@ class Git:
         listed = [Change(*one.split("\x1f", 2)) for one in told.split("\0") if one.strip()]
         return listed, int(count)
 
+    def seconds_of(self, folder: Path, commit: str, cancel: threading.Event) -> int:
+        """When a commit was made, in seconds since 1970."""
+        return int(self._run(["show", "-s", "--format=%ct", commit, "--"], folder, cancel))
+
     def edited(self, folder: Path, cancel: threading.Event) -> list[str]:
         """Files of the repository that somebody has changed by hand."""
         words = ["diff", "--no-ext-diff", "--no-textconv", "--name-only", "-z", "HEAD", "--"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+from webui.errors import WebUIError
 from webui.extension_forms import Form, ModelFile
+from webui.services.extensions.git import Git, read_origin
 from webui.services.extensions.known import Known
 from webui.services.extensions.room import ExtensionRoom
 
@@ -55,6 +58,33 @@ def listed(room: ExtensionRoom, known: Known) -> dict[str, Any]:
             for kind in known.job_kinds.values()
         ],
     }  # fmt: skip
+
+
+def list_repositories(room: ExtensionRoom) -> list[dict[str, Any]]:
+    """Those that come from a git remote, as ``/sdapi/v1/extensions`` tells them; ``commit_date`` is
+    0 where git cannot say it."""
+    found: list[dict[str, Any]] = []
+    for known in room.all():
+        path = known.extension.path
+        origin = read_origin(path)
+        if origin is None or not origin.url:
+            continue
+        try:
+            seconds = Git().seconds_of(path, origin.commit, threading.Event())
+        except (WebUIError, ValueError):
+            seconds = 0
+        found.append(
+            {
+                "name": path.name,
+                "remote": origin.url,
+                "branch": origin.branch,
+                "commit_hash": origin.commit,
+                "version": origin.commit[:8],
+                "commit_date": seconds,
+                "enabled": room.is_enabled(known.extension),
+            }
+        )
+    return found
 
 
 def state_of(room: ExtensionRoom, known: Known) -> tuple[str, str]:
