@@ -66,15 +66,10 @@ def _is_page(item: pytest.Item) -> bool:
     return item.get_closest_marker("browser") is not None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of processes side by side each takes whole files, and one takes all that drive a browser:
-    two browsers would be in each other's way. Those come first, since they are the longest piece;
-    ``browser`` ends with them, for in a process that drives a browser no event loop can run."""
+    """Pages come first: of processes side by side each takes whole files, and these are the longest
+    pieces."""
     items.sort(key=lambda item: not _is_page(item))
-    for item in items:
-        group = "pages" if _is_page(item) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

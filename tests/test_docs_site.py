@@ -18,8 +18,8 @@ from webui.ui.texts import TEXTS
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 IN_BOTH = (
-    "index", "painting", "restore", "train", "models", "troubleshooting", "security", "flags", "extensions",
-    "api",
+    "index", "painting", "restore", "train", "models", "troubleshooting", "security", "flags",
+    "extensions", "api",
 )  # fmt: skip
 
 

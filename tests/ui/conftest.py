@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ BROWSER_ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-BROWSER = pytest.StashKey[ExitStack]()
 READY = "gradio-app:not([inert]) #dq-stage :is(.dq-card, .dq-stagebox)"
 
 
@@ -94,26 +92,15 @@ def served(make_served: Callable[..., Served]) -> Served:
     return make_served()
 
 
-@pytest.fixture(scope="session")
-def browser(chromium: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """One Chromium for all tests; it ends after the last of them, see the hook below."""
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """A Chromium for a file's tests; in a process that drives one no event loop can run."""
     from playwright.sync_api import sync_playwright
 
-    with ExitStack() as held:
-        request.config.stash[BROWSER] = held
-        playwright = held.enter_context(sync_playwright())
+    with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=list(BROWSER_ARGS))
-        held.callback(started.close)
         yield started
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """End the browser when no page comes next, so that the tests after it can run event loops."""
-    yield
-    is_last = nextitem is None or nextitem.get_closest_marker("browser") is None
-    if is_last and BROWSER in item.config.stash:
-        item.config.stash[BROWSER].close()
+        started.close()
 
 
 @dataclass

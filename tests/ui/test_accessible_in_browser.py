@@ -6,6 +6,9 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.browser
 AXE = files("axe_playwright_python") / "axe.min.js"
 FINDINGS = """async (rules) => {
     const wanted = rules ? {runOnly: {type: 'rule', values: rules}} : {};

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from tests.ui.conftest import READY, Served, wait_until
 from webui.services.resolve import ImageToImageRequest
 from webui.ui import canvas
+
+pytestmark = pytest.mark.browser
 
 
 def test_settings_are_taken_back_after_a_reload_and_a_waiting_inpainting_is_edited(

@@ -68,6 +68,7 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     page.wait_for_selector(f"{STAGE} .dq-failed [data-way=smaller]")
     page.wait_for_selector(f"{STAGE} [data-way=one_by_one]", state="detached")
 
+    page.wait_for_selector("#dq-interrupt[disabled]")  # nothing is asked any more
     page.reload()
     page.wait_for_selector(".dq-simple .dq-tiles")
     assert "dq-toured" in page.get_attribute("body", "class")

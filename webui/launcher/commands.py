@@ -19,9 +19,9 @@ COMMANDS = ("test", "install", "doctor", "train", "models")
 TAKES_ALL = ("test", "train", "models")
 """Commands whose words, ``--help`` too, are their own."""
 SIDE_BY_SIDE = (
-    "-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup", "--no-loadscope-reorder",
+    "-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder",
 )  # fmt: skip
-"""pytest-xdist's words: a process a core; each takes groups of tests, in their order
+"""pytest-xdist's words: a process a core; each takes whole files, in their order
 (tests/conftest.py)."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
 HELP = """\

@@ -53,7 +53,7 @@
     } else if (STEPS[event.key] && inGallery(event.target)) {
       const by = STEPS[event.key];
       const isAcrossRows = Math.abs(by) > 1;
-      if (isAcrossRows && !(event.target.closest && event.target.closest('.dq-four'))) return;
+      if (isAcrossRows && !galleryOf(event.target)?.closest('.dq-four')) return;
       event.preventDefault();
       step(by);
     }
@@ -77,24 +77,33 @@
     const pick = event.target.closest && event.target.closest('[data-act=pick]');
     focusedPick = pick && pick.dataset.key;
   });
+  // The picture the keys chose last: answers to keys before it draw others in between
+  let chosenPick = null;
   const refocus = () => {
     if (!focusedPick || document.activeElement !== document.body) return;
     const stage = shownStage();
     const pick = stage && stage.querySelector(`[data-act=pick][data-key="${focusedPick}"]`);
     if (pick) pick.focus();
   };
-  document.addEventListener('pointerdown', () => { focusedPick = null; }, true);
+  document.addEventListener('pointerdown', () => { focusedPick = chosenPick = null; }, true);
+  // Where a key goes that came while the stage was being drawn anew
+  const galleryOf = (target) => {
+    if (!focusedPick || document.activeElement !== document.body) return target.closest ? target : null;
+    return shownStage()?.querySelector(`[data-act=pick][data-key="${focusedPick}"]`);
+  };
   const inGallery = (target) => {
     if (target.matches && target.matches('.dq-cut')) return false; // the cut moves by arrow keys
-    return document.querySelector('.dq-large') || (target.closest && target.closest('#dq-stage, #dq-i2i-stage, #dq-rst-stage'));
+    return document.querySelector('.dq-large') || galleryOf(target)?.closest('#dq-stage, #dq-i2i-stage, #dq-rst-stage');
   };
 
   const step = (by) => {
     const picks = [...shownStage().querySelectorAll('[data-act=pick]')];
-    const now = picks.findIndex((pick) => pick.getAttribute('aria-pressed') === 'true');
+    const chosen = picks.findIndex((pick) => pick.dataset.key === chosenPick);
+    const now = chosen >= 0 ? chosen : picks.findIndex((pick) => pick.getAttribute('aria-pressed') === 'true');
     const next = picks[Math.max(0, Math.min(picks.length - 1, now + by))];
     if (!next || next === picks[now]) return;
     next.click();
+    chosenPick = next.dataset.key;
     // Marked at once, so that the next key goes on from here before the server has answered.
     for (const pick of picks) pick.setAttribute('aria-pressed', String(pick === next));
     for (const cell of document.querySelectorAll('.dq-cell')) cell.dataset.picked = String(cell.contains(next));
