@@ -57,7 +57,10 @@ def test_settings_are_taken_back_after_a_reload_and_a_waiting_inpainting_is_edit
     wait_until(lambda: not studio.jobs.get(job.id).is_paused, "the job was not replaced")
     params = studio.params_of(studio.jobs.get(job.id))
     assert (params.prompt, params.inpaint.mask, params.inpaint.blur_x) == ("a lake", keys[1], 9)
-    assert canvas.read(studio.drafts.load(client, "img2img")["mask_upload"]).picture == keys[1]
+    kept = wait_until(
+        lambda: studio.drafts.load(client, "img2img").get("mask_upload"), "the mask was not kept"
+    )
+    assert canvas.read(kept).picture == keys[1]
 
 
 def _clients(studio: Any) -> list[str]:

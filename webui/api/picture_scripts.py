@@ -67,7 +67,7 @@ def script_notes(body: ImageToImageBody) -> list[str]:
     asked = LOOPBACK.read(body.script_args or (), "script_args")["interrogation"]
     if asked == "None":
         return []
-    return [f"loopback does not ask {asked} about the picture; the prompt stays as it is."]
+    return [f"loopback asks no interrogator ({asked}); the prompt stays as it is."]
 
 
 def soft_inpainting(body: ImageToImageBody) -> SoftInpainting | None:
