@@ -176,4 +176,6 @@ def test_time_when_something_is_known_then_trainings_tell_more_than_pictures(
     assert guess_time(work, ()).source == ""
     rough = guess_time(work, (), rough_rate=20 / work)
     assert rough.source == "device" and (rough.low, rough.high) == pytest.approx((10, 60))
+    assert guess_time(work, (), rough_rate=20 / work, least=60.0).seconds == 60.0
+    assert guess_time(work, (), least=60.0).source == ""
     assert guess_time(work, pictures, rough_rate=20 / work).source == "pictures"

@@ -46,6 +46,9 @@ OPERATIONS: Final = {"sd1": 0.23, "sd2": 0.23, "sdxl": 0.16}
 Source: torch's FlopCounterMode over full-size U-Nets, pictures of 512 and 1024 pixels. Attention
 makes it 0.20 at 256 pixels and 0.27 at 768.
 """
+LEAST_STEP_SECONDS: Final = 0.15
+"""A training step of the starter on two cores: of a network that small, the calls themselves are
+most of the time."""
 PAINTED_PASSES: Final = 2
 """Passes of a painted step, which is guided: with the prompt and without."""
 
@@ -234,17 +237,20 @@ def mean_batch(plan: PicturePlan) -> float:
     return pixels / max(1, plan.batches_per_epoch)
 
 
-def guess_time(work: float, past: Iterable[PastWork], rough_rate: float = 0.0) -> TimeGuess:
+def guess_time(
+    work: float, past: Iterable[PastWork], rough_rate: float = 0.0, least: float = 0.0
+) -> TimeGuess:
     """Seconds for so much work, from what was done; trainings tell more than pictures.
 
     Args:
         rough_rate: Seconds for one of work where nothing was done yet; 0 = not known.
+        least: Seconds that it takes at least, however fast the device is; for the rough guess.
     """
     known = [one for one in past if one.work > 0 and one.seconds > 0]
     trainings = [one for one in known if one.is_training]
     used = trainings or known
     if not used:
-        seconds = work * rough_rate
+        seconds = max(work * rough_rate, least) if rough_rate else 0.0
         return TimeGuess(seconds, seconds / 2, seconds * 3, "device" if seconds else "")
     rates = sorted(one.seconds / one.work for one in used)
     middle = rates[len(rates) // 2]
@@ -282,11 +288,12 @@ def estimate(
     """
     length = training_length(options, plan.batches_per_epoch)
     work = work_of_training(options, model.unet, plan, length.steps)
+    rough_rate = OPERATIONS[family] / speed if speed else 0.0
     return Estimate(
         length=length,
         pictures=plan.count(is_reg=False),
         reg_pictures=plan.count(is_reg=True),
         memory=memory_need(options, model, plan, family, device),
-        time=guess_time(work, past, OPERATIONS[family] / speed if speed else 0.0),
+        time=guess_time(work, past, rough_rate, length.steps * LEAST_STEP_SECONDS),
         file_bytes=lora_bytes(options, model),
     )
