@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import takewhile
 from typing import Generic, TypeVar
 
@@ -221,9 +222,13 @@ class PaintingRun(ABC, Generic[SomeParams]):
         first = self._request.of_picture(indices[0])
         may_differ = not (self.moments.sees_texts or self.params.other_checkpoints)
 
+        @cache
+        def first_shape() -> tuple[object, ...]:
+            return self._shape(first) if may_differ else ()
+
         def fits(index: int) -> bool:
             own = self._request.of_picture(index)
-            return own == first or (may_differ and self._shape(own) == self._shape(first) != ())
+            return own == first or (bool(first_shape()) and self._shape(own) == first_shape())
 
         return list(takewhile(fits, indices))
 
@@ -237,7 +242,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
         """
         return ()
 
-    def _shape(self, params: SomeParams) -> object:
+    def _shape(self, params: SomeParams) -> tuple[object, ...]:
         """Equal for pictures whose texts can stand side by side; () where none can."""
         found: list[object] = []
         for texts in self.passes(params):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from webui.errors import WebUIError
@@ -70,7 +72,7 @@ def list_repositories(room: ExtensionRoom) -> list[dict[str, Any]]:
         if origin is None or not origin.url:
             continue
         try:
-            seconds = Git().seconds_of(path, origin.commit, threading.Event())
+            seconds = _seconds_of(path, origin.commit)
         except (WebUIError, ValueError):
             seconds = 0
         found.append(
@@ -85,6 +87,12 @@ def list_repositories(room: ExtensionRoom) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+@lru_cache(maxsize=1000)
+def _seconds_of(folder: Path, commit: str) -> int:
+    """A program is started to tell it, and it never changes."""
+    return Git().seconds_of(folder, commit, threading.Event())
 
 
 def state_of(room: ExtensionRoom, known: Known) -> tuple[str, str]:

@@ -79,18 +79,12 @@
   });
   // The picture the keys chose last: answers to keys before it draw others in between
   let chosenPick = null;
-  const refocus = () => {
-    if (!focusedPick || document.activeElement !== document.body) return;
-    const stage = shownStage();
-    const pick = stage && stage.querySelector(`[data-act=pick][data-key="${focusedPick}"]`);
-    if (pick) pick.focus();
-  };
+  const lostPick = () => (focusedPick && document.activeElement === document.body
+    ? shownStage()?.querySelector(`[data-act=pick][data-key="${focusedPick}"]`) : null);
+  const refocus = () => lostPick()?.focus();
   document.addEventListener('pointerdown', () => { focusedPick = chosenPick = null; }, true);
   // Where a key goes that came while the stage was being drawn anew
-  const galleryOf = (target) => {
-    if (!focusedPick || document.activeElement !== document.body) return target.closest ? target : null;
-    return shownStage()?.querySelector(`[data-act=pick][data-key="${focusedPick}"]`);
-  };
+  const galleryOf = (target) => lostPick() ?? (target.closest ? target : null);
   const inGallery = (target) => {
     if (target.matches && target.matches('.dq-cut')) return false; // the cut moves by arrow keys
     return document.querySelector('.dq-large') || galleryOf(target)?.closest('#dq-stage, #dq-i2i-stage, #dq-rst-stage');
