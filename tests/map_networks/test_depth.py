@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from webui.checkpoints.map_networks import WANTED, find_map_networks, missing_map_network
+from webui.checkpoints.map_networks import WANTED, find_map_networks, missing_map_networks
 from webui.errors import CheckpointError
-from webui.preprocessors.names import BY_NAME, PREPROCESSORS
+from webui.preprocessors.names import PREPROCESSORS
 from webui.torch_setup import prepare_torch
 
 prepare_torch()
@@ -163,11 +163,11 @@ def test_networks_when_looked_for_then_lie_where_other_programs_have_them(tmp_pa
 
 
 def test_networks_when_listed_then_each_has_its_preprocessor_and_a_source() -> None:
-    assert {p.name for p in PREPROCESSORS if p.is_network} == set(WANTED)
+    assert {one for p in PREPROCESSORS for one in p.networks} == set(WANTED)
+    assert all(p.resolution is not None for p in PREPROCESSORS if p.networks)
     for name, wanted in WANTED.items():
-        told = missing_map_network(name)
+        told = missing_map_networks("a_preprocessor", [name])
         assert wanted.is_file(Path(wanted.file).stem)
         assert wanted.file in told.message and wanted.source in told.hint
-        assert BY_NAME[name].resolution is not None
         others = [one for other, one in WANTED.items() if other != name]
         assert not any(other.is_file(Path(wanted.file).stem) for other in others)

@@ -16,10 +16,10 @@ from webui.torch_setup import prepare_torch
 prepare_torch()
 
 from tests.map_networks.small_map_networks import write_file  # noqa: E402
-from webui.map_networks.open import open_map_network  # noqa: E402
+from webui.map_networks.open import map_maker, open_map_network  # noqa: E402
 from webui.map_networks.pose import CHANNELS, BodyPose, bodies_in, joints_in  # noqa: E402
-from webui.map_networks.pose_drawing import COLOURS, LIMBS, drawn  # noqa: E402
 from webui.map_networks.pose_network import BodyPoseNetwork  # noqa: E402
+from webui.preprocessors.pose_drawing import COLOURS, LIMBS, Person, drawn  # noqa: E402
 
 CPU = torch.device("cpu")
 STANDING = {
@@ -108,7 +108,7 @@ def test_joints_when_a_hill_is_low_then_are_not_sure_enough() -> None:
 
 def test_drawing_when_a_body_is_drawn_then_joints_and_limbs_have_their_colours() -> None:
     bodies = bodies_in(*maps_of(STANDING))
-    sheet = drawn(bodies, 240, 180)
+    sheet = drawn([Person(body) for body in bodies], 240, 180)
     assert sheet.shape == (180, 240, 3)
     for part, (x, y) in STANDING.items():
         if part not in (14, 15, 16, 17, 0):  # those of a face overlap
@@ -118,7 +118,9 @@ def test_drawing_when_a_body_is_drawn_then_joints_and_limbs_have_their_colours()
     assert not sheet[:, 100:].any() and not sheet[170:].any()
     assert not drawn([], 8, 8).any()
     legs = {part: joint for part, joint in bodies[0].items() if part in (8, 10)}
-    assert (drawn([legs], 240, 180) > 0).any(axis=2).sum() < 200  # no limb without both ends
+    assert (drawn([Person(legs)], 240, 180) > 0).any(
+        axis=2
+    ).sum() < 200  # no limb without both ends
 
 
 # The network
@@ -165,7 +167,7 @@ def test_network_when_read_from_a_file_then_makes_maps_of_the_pictures_size(
     picture = np.full((30, 50, 3), 200, np.uint8)
     sizes = []
     network.model.register_forward_pre_hook(lambda module, args: sizes.append(args[0].shape))
-    assert network(picture).shape == (30, 50, 3)
+    assert map_maker("openpose", lambda name: network)(picture).shape == (30, 50, 3)
     assert sizes == [(1, 3, 184, 312)]  # 184 high, and as wide as that makes it, in eighths
 
 

@@ -103,6 +103,7 @@ class Shelf:
     controlnets: dict[str, Any] = field(default_factory=dict, kw_only=True)
     map_networks: dict[str, Any] = field(default_factory=dict, kw_only=True)
     maps: dict[int, Any] = field(default_factory=dict, kw_only=True)
+    describe: Callable[[Image.Image], str] = field(default=lambda _: "", kw_only=True)
 
     def model(self, checkpoint: str) -> Any:
         return self.loaded
@@ -113,7 +114,10 @@ class Shelf:
     def input(self, key: str) -> Image.Image:
         return self.inputs[key]
 
-    def controlnet(self, name: str, *, waits: bool) -> Any:
+    def control_spec(self, name: str) -> Any:
+        return self.controlnets[name].spec
+
+    def controlnet(self, name: str, base: Path, *, waits: bool) -> Any:
         return self.controlnets[name]
 
     def map_network(self, name: str) -> Any:
@@ -140,12 +144,15 @@ def painted(starter: Any, encoder: PromptEncoder) -> Iterator[Callable[..., Ear]
         have: Any = (),
         kind: str = "txt2img",
         inputs: dict[str, Image.Image] | None = None,
+        describe: Callable[[Image.Image], str] = lambda _: "",
         **values: Any,
     ) -> Ear:
         ear = ear or Ear()
         small = {"width": 64, "height": 64, "steps": 4, "prompt": "a red apple", "seed": 1}
         params = build(kind, {**small, **values})
-        shelf = Shelf(starter, encoder, inputs or {}, networks=networks(ear.warn))
+        shelf = Shelf(
+            starter, encoder, inputs or {}, networks=networks(ear.warn), describe=describe
+        )
         run_class(params)(params, shelf, ear).paint(have)
         return ear
 

@@ -27,8 +27,8 @@ from webui.pipelines.control import (
     JobControl,
     PassControl,
     WhichPass,
-    layer_scales,
 )
+from webui.pipelines.control_guides import layer_scales
 from webui.pipelines.control_maps import Beneath, ControlMaps
 from webui.pipelines.denoiser import CfgDenoiser, Guidance
 from webui.pipelines.encoding import Encoding

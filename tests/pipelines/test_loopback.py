@@ -157,6 +157,32 @@ def test_loop_when_skipped_ends_its_chain_alone(painted: Callable[..., Any]) -> 
     assert {batch for batch, *_ in ear.steps} == {0, 3, 4, 5}
 
 
+def test_interrogation_when_asked_for_adds_what_each_round_begins_with(
+    painted: Callable[..., Any],
+) -> None:
+    def describe(image: Image.Image) -> str:
+        """A word for each picture: told apart by a pixel."""
+        return {OLD.getpixel((0, 0)): "moss"}.get(image.getpixel((0, 0)), "a \\(result\\)")
+
+    loops = {"loops": 2, "final_denoising_strength": 0.3, "interrogation": "DeepBooru"}
+    more = {"loopback": loops, "prompt": "a red apple", "batch_size": 2}
+    ear = loopback(painted, describe=describe, **more)
+
+    assert [p.prompt for p in ear.pictures] == [
+        *["a red apple, moss"] * 2, *["a red apple, a \\(result\\)"] * 2,
+    ]  # fmt: skip
+    first = loopback(
+        painted, loopback={"loops": 1}, prompt="a red apple, moss", batch_size=2
+    ).pictures
+    assert np.array_equal(pixels(first[1].image), pixels(ear.pictures[1].image))
+    assert first[1].prompt is None
+    rest = loopback(painted, describe=describe, have=(0, 1), **more).pictures
+    assert [(p.index, p.prompt) for p in rest] == [
+        (2, ear.pictures[2].prompt),
+        (3, ear.pictures[3].prompt),
+    ]
+
+
 def test_prompts_when_each_picture_has_its_own_are_painted_in_every_round(
     painted: Callable[..., Any],
 ) -> None:

@@ -24,8 +24,8 @@ from webui.pipelines.memory_ladder import (
     NothingHelped,
     Rung,
     climb,
-    is_out_of_memory,
 )
+from webui.torch_setup import is_out_of_memory
 
 
 def pixels(picture: Any) -> np.ndarray:
@@ -112,6 +112,18 @@ def test_other_errors_are_not_taken_for_short_memory(painted: Any, limit: Any) -
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         painted()
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "MPS backend out of memory (MPS allocated: 5.9 GB)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.",
+    ],
+)
+def test_short_memory_when_a_plain_error_tells_of_it_is_known(told: str) -> None:
+    assert is_out_of_memory(RuntimeError(told))
 
 
 def test_batch_when_only_one_picture_fits_is_painted_in_smaller_groups_and_remembered(

@@ -144,8 +144,8 @@ def test_unit_when_complete_then_its_knobs_are_in_their_ranges() -> None:
     assert (canny.threshold_a, canny.threshold_b) == (100, 20)
     plain = unit(processor_res=512, threshold_a=3)
     assert (plain.processor_res, plain.threshold_a, plain.threshold_b) == (-1, -1, -1)
-    with pytest.raises(ParamsError, match=r"ControlNetHED\.pth"):
-        unit(module="softedge_hed")
+    with pytest.raises(ParamsError, match=r"mlsd_large_512_fp32\.pth"):
+        unit(module="mlsd")
     with pytest.raises(ParamsError, match="There are: none"):
         unit(module="magic")
     assert find("LINEART_STANDARD") is BY_NAME["lineart_standard"]

@@ -131,7 +131,7 @@ def _of_file(kind: str, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     with open_weights(path) as weights:
-        return {name: weights.read(name).float().clone() for name in weights.header.tensors}
+        return {name: weights.read(name).float() for name in weights.header.tensors}
 
 
 def _filled(kind: str, config: dict[str, Any], state: dict[str, Tensor]) -> Any:

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from webui.checkpoints.weights import open_weights
-from webui.map_networks.pose_drawing import LIMBS, drawn
+from webui.map_networks.files import last_names, read_state, ready
 from webui.map_networks.pose_network import PARTS, BodyPoseNetwork
 from webui.preprocessors.maps import Pixels
+from webui.preprocessors.pose_drawing import LIMBS
 
 Maps = NDArray[np.float32]
 HEIGHT: Final = 184
@@ -77,16 +77,8 @@ class BodyPose:
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        with open_weights(path) as weights:
-            state = {n: weights.read(n).float().clone() for n in weights.header.tensors}
-        self.model = BodyPoseNetwork()
-        self.model.load_state_dict({_plain(name): tensor for name, tensor in state.items()})
-        self.model.to(device).eval().requires_grad_(False)
+        self.model: Any = ready(BodyPoseNetwork(), last_names(read_state(path)), device)
         self._device = device
-
-    def __call__(self, picture: Pixels) -> Pixels:
-        """The skeletons in a picture (H, W, 3) of uint8 RGB, drawn on black."""
-        return drawn(self.bodies(picture), picture.shape[1], picture.shape[0])
 
     def bodies(self, picture: Pixels) -> list[Body]:
         """The bodies in a picture."""
@@ -109,12 +101,6 @@ class BodyPose:
             found = self.model(values.to(self._device))
         limbs, joints = (_inside(maps[0].cpu().numpy(), size[1], size[0]) for maps in found)
         return limbs, joints
-
-
-def _plain(name: str) -> str:
-    """A tensor's name without the block that some files name before it (``model0.conv1_1…``)."""
-    layer, _, leaf = name.rpartition(".")
-    return f"{layer.rpartition('.')[2]}.{leaf}"
 
 
 def _inside(maps: Maps, height: int, width: int) -> Maps:

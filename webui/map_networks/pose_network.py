@@ -20,13 +20,15 @@ PARTS: Final = 18
 LIMBS: Final = 19
 FEATURES: Final = 128
 STAGES: Final = 6
-_FIRST: Final = (
+OUTER_LAYERS: Final = (
     ("conv1_1", 3, 64), ("conv1_2", 64, 64), ("pool", 0, 0), ("conv2_1", 64, 128),
     ("conv2_2", 128, 128), ("pool", 0, 0), ("conv3_1", 128, 256), ("conv3_2", 256, 256),
     ("conv3_3", 256, 256), ("conv3_4", 256, 256), ("pool", 0, 0), ("conv4_1", 256, 512),
-    ("conv4_2", 512, 512), ("conv4_3_CPM", 512, 256), ("conv4_4_CPM", 256, FEATURES),
+    ("conv4_2", 512, 512),
 )  # fmt: skip
-"""Layers that read the picture: name, channels in and out; each convolution is 3 × 3."""
+"""With which each of OpenPose's networks begins to read the picture: name, channels in and out;
+each convolution is 3 × 3."""
+_FIRST: Final = (*OUTER_LAYERS, ("conv4_3_CPM", 512, 256), ("conv4_4_CPM", 256, FEATURES))
 _OUTPUTS: Final = {"L1": 2 * LIMBS, "L2": PARTS + 1}
 """Branches: directions along limbs (x and y each), and joints."""
 

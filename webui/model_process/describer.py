@@ -76,16 +76,21 @@ def _caption(picture: Path, params: CaptionPictures, describer: Describing) -> b
     return True
 
 
+def as_prompt(words: str) -> str:
+    """Words as they can stand in a prompt: brackets weigh nothing."""
+    return _BRACKETS.sub(r"\\\1", words)
+
+
 def interrogate(
     params: Interrogate, describer: Describing, message: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Say what one picture shows.
 
     Returns:
-        ``caption``: As it can stand in a prompt: brackets weigh nothing.
+        ``caption``: See ``as_prompt``.
     Raises:
         CheckpointError: The describer cannot be used. LibraryError: The picture cannot be read.
     """
     image = load_upright(Path(message["inputs"][params.image]))
     words = describer.describe(image, params.threshold, params.character_threshold)
-    return {"caption": _BRACKETS.sub(r"\\\1", words)}
+    return {"caption": as_prompt(words)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from collections.abc import Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from webui.prompts.networks import cut_networks
 
 if TYPE_CHECKING:
     from webui.model_process.painter import Painter
+    from webui.model_process.script_models import InUse
 
 PREVIEW_FORMATS = ("png", "jpeg", "webp")
 PREVIEW_SECONDS = 0.25  # previews closer together than this are not seen
@@ -42,7 +44,7 @@ class JobListener:
         params: TextToImage | ImageToImage,
         supplies: JobSupplies,
         facts: ModelFacts,
-        facts_of_others: dict[str, ModelFacts],
+        facts_of_others: Mapping[str, ModelFacts],
     ) -> None:
         self._painter = painter
         self._job = message["job"]
@@ -59,14 +61,19 @@ class JobListener:
         self._step = 0
         self._next_preview = 0.0
 
-    def of(self, params: TextToImage | ImageToImage, more: Any) -> JobListener:
+    def of(
+        self, params: TextToImage | ImageToImage, more: Any, in_use: InUse | None = None
+    ) -> JobListener:
         """The same for another request of this job.
 
         Args:
             more: Whose ``infotext`` adds to its recipes; None = as here.
+            in_use: What it is painted with; None = with the job's own.
         """
         other = copy(self)
         other._params, other._joined = params, more or self._joined
+        if in_use is not None:
+            other._facts, other._facts_of_others = in_use.facts, in_use.others
         return other
 
     def progress(self, batch: int, batches: int, step: int, steps: int, stage: str) -> None:
@@ -113,7 +120,11 @@ class JobListener:
         self._next_preview = ended + max(PREVIEW_SECONDS, PREVIEW_PAUSE * (ended - began))
 
     def finished(self, picture: Picture) -> None:
-        self.hand_over(picture, self.recipe(picture, self._params))
+        params = self._params
+        if picture.prompt is not None:
+            own = params.of_picture(picture.index)
+            params = own.model_copy(update={"prompt": picture.prompt})
+        self.hand_over(picture, self.recipe(picture, params))
 
     def recipe(self, picture: Picture, params: TextToImage | ImageToImage) -> str:
         """A picture's infotext.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from webui.checkpoints.control_specs import GuideSpec
 from webui.checkpoints.hypernetwork_file import read_hypernetwork
 from webui.checkpoints.load import LoadedModel
-from webui.checkpoints.load_controlnet import LoadedControlNet
+from webui.checkpoints.load_controlnet import LoadedGuide
 from webui.errors import CheckpointError, LibraryError
 from webui.params import FaceRestoration
 from webui.pictures import load_upright
@@ -39,8 +40,10 @@ class JobSupplies:
     def __init__(self, painter: Painter, message: dict[str, Any], checkpoint: str) -> None:
         self._painter = painter
         self._job = message["job"]
-        self._files = {checkpoint: message, **message.get("others", {})}
+        self._files: dict[str, Mapping[str, Any]] = {}
+        self.use({checkpoint: message, **message.get("others", {})})
         self._latest: weakref.ref[LoadedModel] | None = None
+        self._message = message
         self._inputs = message.get("inputs", {})
         self.pictures: dict[str, Image.Image] = {}
         self._controlnets = message.get("controlnets", {})
@@ -48,7 +51,8 @@ class JobSupplies:
         self._wants_maps = message.get("wants_maps", False)
         self._weights = painter.weights(message)
         self.embeddings = painter.embeddings(message)
-        self.loras = NetworkFiles("LoRA", message.get("loras", {}))
+        choices: Mapping[str, Any] = message.get("choices", {})  # what scripts may put into prompts
+        self.loras = NetworkFiles("LoRA", {**choices.get("loras", {}), **message.get("loras", {})})
         self.hypernetworks = NetworkFiles("hypernetwork", message.get("hypernetworks", {}))
         self.put_on = JobLoras(
             lambda name: painter.models.lora(self.loras.path(name)),
@@ -67,6 +71,11 @@ class JobSupplies:
 
     def _warn(self, text: str) -> None:
         self._painter.sender.send({"type": "warning", "job": self._job, "message": text})
+
+    def use(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """From now on these are the files of the checkpoints that are asked for by name; see
+        ``loaded_models.Files``."""
+        self._files.update(files)
 
     def model(self, checkpoint: str) -> LoadedModel:
         if checkpoint not in self._files:
@@ -95,21 +104,30 @@ class JobSupplies:
             raise LibraryError("The input picture of this job is missing.", "Choose it again.")
         return load_upright(self._inputs[key])
 
-    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+    def control_spec(self, name: str) -> GuideSpec:
+        return self._painter.models.control_spec(self._controlnet_file(name))
+
+    def controlnet(self, name: str, base: Path, *, waits: bool) -> LoadedGuide:
+        path = self._controlnet_file(name)
+        return self._painter.controlnet(self._job, path, base, waits=waits)
+
+    def _controlnet_file(self, name: str) -> Path:
         if name not in self._controlnets:
             raise CheckpointError(
                 f"The job needs {name!r}, whose file was not looked up for it.",
                 "Ask for the picture again.",
             )
-        path = Path(self._controlnets[name]["path"])
-        return self._painter.controlnet(self._job, path, waits=waits)
+        return Path(self._controlnets[name]["path"])
 
     def map_network(self, name: str) -> MapNetwork:
-        return self._painter.map_network(self._job, name, self._map_networks)
+        return self._painter.maps.maker(self._job, name, self._map_networks)
 
     def map_made(self, number: int, made: UnitMap) -> None:
         if self._wants_maps:
-            self._painter.send_map(self._job, number, made)
+            self._painter.maps.send(self._job, number, made)
+
+    def describe(self, image: Image.Image) -> str:
+        return self._painter.describe(self._message, image)
 
     def upscaler(self, name: str) -> Upscaler:
         if name in PLAIN:

@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from webui.checkpoints.basic_support import BasicModel, estimate_elements
+from webui.checkpoints.control_specs import GuideSpec, identify_controlnet
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import (
     LoadedModel,
@@ -21,11 +22,7 @@ from webui.checkpoints.load import (
     load_own_vae,
     load_vae,
 )
-from webui.checkpoints.load_controlnet import (
-    LoadedControlNet,
-    controlnet_bytes,
-    load_controlnet,
-)
+from webui.checkpoints.load_controlnet import LoadedGuide, controlnet_bytes, load_controlnet
 from webui.checkpoints.load_pipeline import LoadedPipeline, load_pipeline, pipeline_dtype
 from webui.checkpoints.lora_file import read_lora
 from webui.checkpoints.memory import Budget, Bytes, Kept, Key, Machine, ModelMemory, Part
@@ -46,6 +43,8 @@ from webui.pipelines.taking_turns import take_turns
 
 logger = logging.getLogger(__name__)
 CHECKPOINT, VAE, LORA, CONTROLNET = "checkpoint", "vae", "lora", "controlnet"
+TOO_LARGE: Final = "too_large"
+"""Among a model's extras until a job was told that the device cannot hold it whole."""
 BESIDE: Final = Key("beside", None)
 Files = Mapping[str, Any]
 """``checkpoint`` and ``vae`` (or None) with their ``path``, as a job message names them; and
@@ -146,8 +145,9 @@ class LoadedModels:
         self._small: dict[Path, SmallWeights | None] = {}
         self._marks: dict[Path, FileMark] = {}
         """Of the present job's files, as they were when it began."""
-        self._controlnets: tuple[Key, ...] = ()
+        self._controlnets: tuple[Path, ...] = ()
         """Of the present job: they work together with every checkpoint."""
+        self._control_specs: dict[FileMark, GuideSpec] = {}
 
     def begin(
         self,
@@ -166,12 +166,15 @@ class LoadedModels:
         self.memory.budget = self._budget(limits)
         self._dtype = torch.float32 if no_half else self._plan.dtype
         self._small_rule, self._small, self._marks = small, {}, {}
+        files = tuple(files)
         needed = [key(f) for f in files for key in (self.checkpoint_key, self.vae_key)]
-        self._controlnets = tuple(map(self.controlnet_key, controlnets))
+        self._controlnets = tuple(controlnets)
+        for one in files:
+            needed += self._controlnet_keys(one)
         self._let_go_of_useless()
         if self._beside is not None:
             self.memory.put(BESIDE, Kept(None, (self._beside,), lambda: True))
-        self.memory.needs([*needed, *self._controlnets, BESIDE])
+        self.memory.needs([*needed, BESIDE])
 
     def small_weights(self, files: Files) -> SmallWeights | None:
         """How the present job wants the U-Net of a checkpoint stored; None = in the usual way."""
@@ -190,9 +193,28 @@ class LoadedModels:
         path, chosen = _paths(files)
         return Key(VAE, self._mark(chosen or path))
 
-    def controlnet_key(self, path: Path) -> Key:
-        """Tells a ControlNet from others."""
-        return Key(CONTROLNET, (self._mark(path), self._dtype))
+    def controlnet_key(self, path: Path, base: Path) -> Key:
+        """Tells a ControlNet from others; see ``controlnet`` for ``base``."""
+        try:
+            under = self._mark(base) if self.control_spec(path).over else None
+        except CheckpointError:  # told when it is loaded
+            under = None
+        return Key(CONTROLNET, (self._mark(path), self._dtype, under))
+
+    def _controlnet_keys(self, files: Files) -> list[Key]:
+        """Of all that work together with a checkpoint."""
+        return [self.controlnet_key(path, _paths(files)[0]) for path in self._controlnets]
+
+    def control_spec(self, path: Path) -> GuideSpec:
+        """What a ControlNet is, from its header alone.
+
+        Raises:
+            CheckpointError: It cannot be read, or is something else.
+        """
+        mark = self._mark(path)
+        if mark not in self._control_specs:
+            self._control_specs[mark] = identify_controlnet(path)
+        return self._control_specs[mark]
 
     def _mark(self, path: Path) -> FileMark:
         if path not in self._marks:
@@ -230,7 +252,7 @@ class LoadedModels:
         key = self.checkpoint_key(files)
         if "basic" in files:
             return self._pipeline(key, files["basic"], _paths(files)[0])
-        self.memory.use(key, self.vae_key(files), *self._controlnets)
+        self.memory.use(key, self.vae_key(files), *self._controlnet_keys(files))
         if key in self.memory:
             model: LoadedModel = self.memory.get(key)
         else:
@@ -251,31 +273,32 @@ class LoadedModels:
             Bytes(0, mark.size),
         )
 
-    def has_controlnet(self, path: Path) -> bool:
+    def has_controlnet(self, path: Path, base: Path) -> bool:
         """Whether nothing of it needs to be read."""
-        return self.controlnet_key(path) in self.memory
+        return self.controlnet_key(path, base) in self.memory
 
-    def controlnet(self, path: Path, *, waits: bool) -> LoadedControlNet:
+    def controlnet(self, path: Path, base: Path, *, waits: bool) -> LoadedGuide:
         """A ControlNet.
 
         Args:
+            base: The checkpoint it guides.
             waits: It waits in main memory between its turns, as with ``--lowvram``.
         Raises:
             CheckpointError, DeviceMemoryError: It cannot be loaded.
         """
-        plan, key, dtype = self._plan, self.controlnet_key(path), self._dtype
+        plan, key, dtype = self._plan, self.controlnet_key(path, base), self._dtype
         is_aside = plan.device.type != "cpu" and (waits or plan.lowvram)
 
         def load() -> Kept:
             home = torch.device("cpu") if is_aside else plan.device
-            loaded = load_controlnet(path, device=home, dtype=dtype)
+            loaded = load_controlnet(path, device=home, dtype=dtype, base=base)
             if is_aside:  # before it counts as one that belongs on the device
                 put_network_aside(loaded.network)
             return Kept(loaded, (NetworkPart(loaded.network, plan.device),))
 
         size = 0 if key in self.memory else controlnet_bytes(path, dtype)
         expected = Bytes(ram=size) if is_aside else Bytes(device=size)
-        loaded: LoadedControlNet = self.memory.get(key, load, expected)
+        loaded: LoadedGuide = self.memory.get(key, load, expected)
         if is_aside:
             put_network_aside(loaded.network)
         else:
@@ -333,6 +356,7 @@ class LoadedModels:
             if model is None:  # after the except block, whose error holds on to what was loaded
                 give_back()
                 model = self._in_turns(load_at)
+                model.extras[TOO_LARGE] = True
             self._plan.put_aside(model)
             learn_into(model, self._learnt.setdefault(path, {}))
             networks = [n for name, n in model.parts.items() if name != VAE]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from PIL import Image
 
 from webui import params as requests
 from webui.checkpoints.basic_support import BasicModel, identify_any
@@ -17,34 +18,33 @@ from webui.checkpoints.families import CHOOSE_ANOTHER, FAMILIES
 from webui.checkpoints.families.model import DiffusionModel
 from webui.checkpoints.identify import identify_file
 from webui.checkpoints.load import LoadedModel
-from webui.checkpoints.load_controlnet import LoadedControlNet
+from webui.checkpoints.load_controlnet import LoadedGuide
 from webui.checkpoints.load_embedding import EmbeddingReader
 from webui.checkpoints.load_preview import DecoderFiles
-from webui.checkpoints.map_networks import missing_map_network
 from webui.checkpoints.precision import choose_device, choose_dtypes, has_quick_half
 from webui.describing.open import Describing
 from webui.errors import CheckpointError, ExtensionError, UnknownArchitectureError
 from webui.extensions.a1111.runner import A1111
-from webui.map_networks.open import open_map_network
-from webui.model_process.describer import caption_pictures, interrogate, opened
+from webui.model_process.describer import as_prompt, caption_pictures, interrogate, opened
 from webui.model_process.device_speed import device_speed
 from webui.model_process.extensions import Extensions, JobContext, JobExtensions
 from webui.model_process.face_finder import faces_in
 from webui.model_process.job_listener import JobListener
+from webui.model_process.job_maps import JobMaps
 from webui.model_process.job_progress import JobProgress
 from webui.model_process.job_supplies import JobSupplies
-from webui.model_process.loaded_models import LoadedModels, ModelPlan, SmallRule
+from webui.model_process.loaded_models import TOO_LARGE, LoadedModels, ModelPlan, SmallRule
 from webui.model_process.merger import FileToolRun
 from webui.model_process.peak_memory import PeakMemory
 from webui.model_process.plot_run import PlotRun
 from webui.model_process.repainting import repaint
-from webui.model_process.restorer import ExtrasRun, JobWeights, LastStep, run_fetch
+from webui.model_process.restorer import ExtrasRun, JobWeights, LastStep, Stepped, run_fetch
 from webui.model_process.script_job import ScriptJob
+from webui.model_process.script_models import InUse, ScriptModels
 from webui.model_process.script_process import ScriptProcess, extras_step
 from webui.model_process.train_run import TrainRun
 from webui.model_process.video_restorer import VideoRun
 from webui.params import ImageToImage, TextToImage
-from webui.pictures import encode, load_upright
 from webui.pipelines.basic import BasicRun, plain
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.embeddings import EmbeddingFile, EmbeddingShelf, JobEmbeddings
@@ -53,8 +53,6 @@ from webui.pipelines.preview import PreviewMaker, preview_maker
 from webui.pipelines.recipe import ModelFacts, extra_pairs
 from webui.pipelines.runs import run_class
 from webui.pipelines.takeover import continued_latents
-from webui.preprocessors.maps import MapNetwork
-from webui.preprocessors.units import UnitMap, draw_map
 from webui.progress import Asked
 from webui.prompts.tokenizer import ClipTokenizer
 from webui.restoration.networks import Shelf
@@ -100,6 +98,7 @@ class Painter:
             ),
             beside=self._shelf,
         )
+        self.maps = JobMaps(self._shelf, self._device, self._sender, self._say_loading)
         if settings.get("threads"):
             torch.set_num_threads(settings["threads"])
         self._peak = PeakMemory(self._device)
@@ -114,7 +113,7 @@ class Painter:
             (requests.FindFaces, self._find_faces),
             (requests.CaptionPictures, self._caption),
             (requests.Interrogate, self._interrogate),
-            (requests.MakeMap, self._make_map),
+            (requests.MakeMap, self.maps.make),
             (requests.TrainLora, self._train),
             (requests.FileTool, self._make_file),
             (requests.Extras, self._restore),
@@ -136,6 +135,12 @@ class Painter:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
+
+    def memory_bytes(self) -> int:
+        """All the memory of the card; 0 where there is none."""
+        if self._device.type != "cuda":
+            return 0
+        return torch.cuda.get_device_properties(self._device).total_memory
 
     def speed(self) -> dict[str, Any]:
         """What ``device_speed`` says, measured when first asked for."""
@@ -200,6 +205,18 @@ class Painter:
     def _interrogate(self, params: requests.Interrogate, message: Message) -> dict[str, Any]:
         return interrogate(params, self._describer(message), message)
 
+    def describe(self, message: Message, image: Image.Image) -> str:
+        """See ``pipelines.supplies.Supplies``.
+
+        Args:
+            message: The job's ``run`` message; ``describer`` may tell of one.
+        """
+        if "describer" not in message:
+            return ""
+        usual = requests.Describing.model_fields
+        thresholds = (usual[name].default for name in ("threshold", "character_threshold"))
+        return as_prompt(self._describer(message).describe(image, *thresholds))
+
     def _describer(self, message: Message) -> Describing:
         facts = message["describer"]
         if facts["kind"] != "extension":
@@ -233,10 +250,10 @@ class Painter:
     ) -> LastStep:
         """What extensions make of a picture: ours, then steps of A1111 folders."""
         if A1111 not in message or self._scripts is None:
-            return lambda image: (joined.extras_picture(image), {})
+            return lambda image: [Stepped(joined.extras_picture(image))]
         told = message[A1111]
         host = self._scripts.host_for(told, "")
-        theirs = extras_step(host, told, params, partial(self._warn, message["job"]))
+        theirs = extras_step(host, told, params)
         return lambda image: theirs(joined.extras_picture(image))
 
     def _restore_video(self, params: requests.RestoreVideo, message: Message) -> dict[str, Any]:
@@ -250,18 +267,12 @@ class Painter:
         if (basic := _basic_model(Path(message["checkpoint"]["path"]))) is not None:
             message = {**message, "basic": basic, "vae": None, "others": {}}
         others: dict[str, dict[str, Any]] = message.get("others", {})
-        small = SmallRule(params.fp8_storage, params.cache_fp16_weight)
-        controlnets = [Path(facts["path"]) for facts in message.get("controlnets", {}).values()]
-        files, limits = (message, *others.values()), message.get("memory", {})
-        self.models.begin(files, limits, small, controlnets, no_half=params.no_half)
+        facts_of_others = self.begin_models(params, message, {params.checkpoint: message, **others})
+        facts = facts_of_others.pop(params.checkpoint)
         if basic is not None:
             message, params = self._plain(message, params)
-        if others:
-            _check_others(params, message, others)
         supplies = JobSupplies(self, message, params.checkpoint)
         params = self._possible(params, supplies, message["job"])
-        facts = self._facts_of(message)
-        facts_of_others = {name: self._facts_of(files) for name, files in others.items()}
         listener = JobListener(self, message, params, supplies, facts, facts_of_others)
         joined: JobExtensions | None = message.get("joined")
         added: dict[str, Any] = {}
@@ -275,7 +286,8 @@ class Painter:
                         repaint, params, supplies, listener, joined.context
                     )
                 joined.begin()
-            scripts = self._script_job(params, message, supplies, listener)
+            in_use = InUse(facts, facts_of_others)
+            scripts = self._script_job(params, message, supplies, listener, in_use)
             if scripts is not None and basic is None:
                 scripts.paint(message.get("have", ()))
                 added = scripts.extra_params
@@ -307,6 +319,7 @@ class Painter:
         message: Message,
         supplies: JobSupplies,
         listener: JobListener,
+        in_use: InUse,
     ) -> ScriptJob | None:
         """The job as A1111 scripts drive it; None where no A1111 folder is wanted."""
         if A1111 not in message or self._scripts is None:
@@ -314,9 +327,34 @@ class Painter:
         return ScriptJob(
             self._scripts.host_for(message[A1111], params.checkpoint), params, message, supplies,
             listener.of, message.get("joined"), self._asked, partial(self._warn, message["job"]),
+            ScriptModels(self, params, message, supplies, in_use),
         )  # fmt: skip
 
-    def _facts_of(self, files: dict[str, Any]) -> ModelFacts:
+    def begin_models(
+        self,
+        params: TextToImage | ImageToImage,
+        message: Mapping[str, Any],
+        files: Mapping[str, Mapping[str, Any]],
+    ) -> dict[str, ModelFacts]:
+        """The models of a request will be asked for, and those before it are not needed any more.
+
+        Args:
+            message: The supervisor's ``run`` message. files: Of the request's checkpoints, by name,
+                see ``loaded_models.Files``.
+        Returns:
+            What recipes tell of each.
+        Raises:
+            CheckpointError: They cannot paint on after each other.
+        """
+        small = SmallRule(params.fp8_storage, params.cache_fp16_weight)
+        controlnets = [Path(facts["path"]) for facts in message.get("controlnets", {}).values()]
+        limits = message.get("memory", {})
+        self.models.begin(files.values(), limits, small, controlnets, no_half=params.no_half)
+        if len(files) > 1:
+            _check_others(params, files)
+        return {name: self._facts_of(one) for name, one in files.items()}
+
+    def _facts_of(self, files: Mapping[str, Any]) -> ModelFacts:
         return _model_facts(files, is_small=self.models.small_weights(files) is not None)
 
     def _plain(
@@ -357,7 +395,7 @@ class Painter:
         offered = self.extensions.upscalers if self.extensions else {}
         return JobWeights(message.get("weights", {}), self._shelf, message.get("tiling"), offered)
 
-    def model(self, job: int, files: dict[str, Any]) -> Any:
+    def model(self, job: int, files: Mapping[str, Any]) -> Any:
         """A loaded model; says so to whoever waits for the job when it must be read first.
 
         Args:
@@ -365,53 +403,25 @@ class Painter:
         """
         if not self.models.has(files):
             self._say_loading(job)
-        return self.models.get(files)
+        model = self.models.get(files)
+        if model.extras.pop(TOO_LARGE, False):
+            self._warn(
+                job,
+                "The device cannot hold the whole checkpoint at once, so its networks take turns "
+                "there: the pictures are the same, painting takes longer.",
+            )
+        return model
 
     def _say_loading(self, job: int) -> None:
         self._sender.send(
             {"type": "progress", "job": job, "step": 0, "steps": 0, "stage": "loading"}
         )
 
-    def controlnet(self, job: int, path: Path, *, waits: bool) -> LoadedControlNet:
+    def controlnet(self, job: int, path: Path, base: Path, *, waits: bool) -> LoadedGuide:
         """A loaded ControlNet; says so to whoever waits for the job when it must be read first."""
-        if not self.models.has_controlnet(path):
+        if not self.models.has_controlnet(path, base):
             self._say_loading(job)
-        return self.models.controlnet(path, waits=waits)
-
-    def map_network(self, job: int, name: str, files: Mapping[str, str]) -> MapNetwork:
-        """The network of a preprocessor; says so to whoever waits when it must be read first.
-
-        Args:
-            files: The job message's ``map_networks``: preprocessor → path.
-        Raises:
-            CheckpointError: It is not there, or cannot be used.
-        """
-        if name not in files:
-            raise missing_map_network(name)
-
-        def read() -> MapNetwork:
-            self._say_loading(job)
-            return open_map_network(name, Path(files[name]), self._device)
-
-        return self._shelf.get(("map", name, files[name]), read)
-
-    def send_map(self, job: int, number: int, made: UnitMap) -> None:
-        """Hand a unit's map to whoever waits for the job."""
-        data = encode(made.picture(), format="png")
-        self._sender.send({"type": "control-map", "job": job, "unit": number, "image": data})
-
-    def _make_map(self, params: requests.MakeMap, message: Message) -> dict[str, Any]:
-        """One map alone, for people who look before they paint."""
-        unit, pictures = params.unit, message["inputs"]
-        assert unit.image is not None, "MakeMap sees to it"
-        networks = partial(self.map_network, message["job"], files=message["map_networks"])
-        size = params.map_width, params.map_height
-        image = load_upright(Path(pictures[unit.image]))
-        mask = load_upright(Path(pictures[unit.mask])) if unit.mask else None
-        made = draw_map(unit, image, mask, size, 0, networks)
-        found = made.placed(*size) if all(size) else UnitMap(made.pixels)
-        self.send_map(message["job"], 0, found)
-        return {}
+        return self.models.controlnet(path, base, waits=waits)
 
     def encoder(self, model: LoadedModel) -> PromptEncoder:
         """The model's encoder with its remembered prompts; lives and goes with the model."""
@@ -496,19 +506,14 @@ class Painter:
 
 
 def _check_others(
-    params: TextToImage | ImageToImage,
-    message: dict[str, Any],
-    others: dict[str, dict[str, Any]],
+    params: TextToImage | ImageToImage, files: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Refuse checkpoints that cannot paint on, before the first has painted.
 
     Raises:
         CheckpointError: One cannot be read, or works on other latents than it would be given.
     """
-    families = {
-        name: _family_to_paint_on(files)
-        for name, files in {**others, params.checkpoint: message}.items()
-    }
+    families = {name: _family_to_paint_on(one) for name, one in files.items()}
     for before, after in continued_latents(params):
         one, other = families[before], families[after]
         if one.latents != other.latents:
@@ -521,7 +526,7 @@ def _check_others(
             )
 
 
-def _family_to_paint_on(files: dict[str, Any]) -> DiffusionModel:
+def _family_to_paint_on(files: Mapping[str, Any]) -> DiffusionModel:
     why = f"The picture could not be painted on with {files['checkpoint']['stem']}"
     try:
         found = identify_any(Path(files["checkpoint"]["path"]))
@@ -536,7 +541,7 @@ def _family_to_paint_on(files: dict[str, Any]) -> DiffusionModel:
     return FAMILIES[found.family]
 
 
-def _model_facts(message: dict[str, Any], *, is_small: bool) -> ModelFacts:
+def _model_facts(message: Mapping[str, Any], *, is_small: bool) -> ModelFacts:
     checkpoint, vae = message["checkpoint"], message.get("vae")
     return ModelFacts(
         name=checkpoint["stem"],

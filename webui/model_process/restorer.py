@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -235,8 +235,21 @@ class RestoringRun:
         self._sender.send({**message, "job": self._job})
 
 
-LastStep = Callable[[Image.Image], tuple[Image.Image, dict[str, Any]]]
-"""From a picture to what it becomes, and what its recipe says of that."""
+@dataclass(frozen=True)
+class Stepped:
+    """A picture that extensions have worked over.
+
+    Attributes:
+        pairs: What its recipe says of that. suffix: Of its file's name.
+    """
+
+    image: Image.Image
+    pairs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    suffix: str = ""
+
+
+LastStep = Callable[[Image.Image], Sequence[Stepped]]
+"""From a picture to what it becomes; further pictures come behind those of the request."""
 
 
 class ExtrasRun(RestoringRun):
@@ -248,8 +261,7 @@ class ExtrasRun(RestoringRun):
         parts: As ``RestoringRun`` takes them, after the message.
 
     Attributes:
-        last_step: What extensions do to each picture at the end, and what its recipe says of
-            that; None = nothing.
+        last_step: What extensions do to each picture at the end; None = nothing.
     """
 
     def __init__(self, params: Extras, message: Mapping[str, Any], *parts: Any) -> None:
@@ -271,6 +283,7 @@ class ExtrasRun(RestoringRun):
         """
         pairs: dict[str, Any] = {}
         failures: list[Exception] = []
+        self._next = max((self._params.image_count - 1, *have)) + 1
         for image, key in enumerate(self._params.images):
             self._image = image
             if image in have:
@@ -279,11 +292,17 @@ class ExtrasRun(RestoringRun):
                 break
             self._asked.clear_skip()
             try:
-                restored, source, added = self._restore(image, key)
-                made = extras_pairs(self._params, image, self._weights.gfpgan) | added
+                restored, source, stepped = self._restore(image, key)
+                usual = extras_pairs(self._params, image, self._weights.gfpgan)
                 self._send_faces(image, restored.faces)
-                self._send_picture(image, source, restored, made)
-                pairs = made
+                pairs, suffix = usual, ""
+                if stepped:
+                    pairs, suffix = usual | dict(stepped[0].pairs), stepped[0].suffix
+                self._send_picture(image, source, restored.pixels, pairs, suffix)
+                for one in stepped[1:]:
+                    made = usual | dict(one.pairs)
+                    self._send_picture(self._next, source, from_image(one.image), made, one.suffix)
+                    self._next += 1
             except Interrupted:
                 continue
             except _OF_ONE_PICTURE as err:
@@ -311,8 +330,9 @@ class ExtrasRun(RestoringRun):
         logger.error("Picture %d was left out (%s).", self._image, short_id, exc_info=err)
         self.warn(f"Left out: {type(err).__name__}: {err} (in log/worker.log under {short_id}).")
 
-    def _restore(self, image: int, key: str) -> tuple[Restored, Path, dict[str, Any]]:
-        source, added = self._path(key), dict[str, Any]()
+    def _restore(self, image: int, key: str) -> tuple[Restored, Path, Sequence[Stepped]]:
+        """What was restored, and what extensions made of it; empty where none acts."""
+        source, stepped = self._path(key), list[Stepped]()
         self.stage("reading", 0, 1)
         pixels = read_pixels(source)
         mask_key = self._params.scratch_mask
@@ -323,9 +343,9 @@ class ExtrasRun(RestoringRun):
                 pixels, self._params, self._weights, self, refused=refused, scratch_mask=mask
             )
             if self.last_step is not None:
-                changed, added = self.last_step(to_image(restored.pixels))
-                restored = replace(restored, pixels=from_image(changed))
-        return restored, source, added
+                stepped += self.last_step(to_image(restored.pixels))
+                restored = replace(restored, pixels=from_image(stepped[0].image))
+        return restored, source, stepped
 
     def _path(self, key: str) -> Path:
         if key not in self._inputs:
@@ -359,22 +379,23 @@ class ExtrasRun(RestoringRun):
         return Path(self._params.names[image]).stem if self._params.names else ""
 
     def _send_picture(
-        self, image: int, source: Path, restored: Restored, pairs: dict[str, Any]
+        self, index: int, source: Path, pixels: Pixels, pairs: dict[str, Any], suffix: str
     ) -> None:
         existing, texts = read_infotext(source)
+        name = self._name(self._image)
         infotext = extras_infotext(existing, pairs)
         kept = infotext if self._params.output.embed_infotext else None
         self._send(
             {
                 "type": "image",
-                "index": image,
-                "batch": image,
-                "image": self._encoded(restored.pixels, kept, texts),
+                "index": index,
+                "batch": self._image,
+                "image": self._encoded(pixels, kept, texts),
                 "format": self._params.output.format,
                 "infotext": infotext,
-                "width": restored.pixels.shape[1],
-                "height": restored.pixels.shape[0],
-                "facts": {"basename": self._name(image)} if self._name(image) else {},
+                "width": pixels.shape[1],
+                "height": pixels.shape[0],
+                "facts": {"basename": f"{name}{suffix}"} if name else {},
             }
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from torch import Tensor
 from webui.errors import ExtensionError
 from webui.extensions.a1111.host import Host
 from webui.extensions.a1111.mapping import (
+    CHECKPOINT,
+    all_overrides,
     job_of,
     params_of,
     picture_key,
@@ -31,6 +34,7 @@ from webui.extensions.fence import PASSES
 from webui.infotext import add_pairs
 from webui.model_process.job_listener import JobListener
 from webui.model_process.job_supplies import JobSupplies
+from webui.model_process.script_models import ScriptModels
 from webui.model_process.script_moments import ScriptMoments
 from webui.params import ImageToImage, Painting, TextToImage
 from webui.pipelines.runs import run_class
@@ -44,8 +48,8 @@ if TYPE_CHECKING:
 
 RUN_SECONDS = 7 * 24 * 3600.0
 """How long a script's own ``run`` may take: it paints, and people can stop it."""
-MakeListener = Callable[[TextToImage | ImageToImage, Any], JobListener]
-"""A listener for a request, whose recipes are added to by somebody's ``infotext``."""
+MakeListener = Callable[..., JobListener]
+"""``JobListener.of``."""
 
 
 @dataclass
@@ -56,6 +60,8 @@ class ScriptJob:
         params: The job's request. message: The supervisor's ``run`` message.
         joined: Our own extensions of the job.
         asked: What the person asked.
+        models: What it may paint with.
+        checkpoint: Catalog name of the one in use, where a painting asks for no other.
     """
 
     host: Host
@@ -66,9 +72,15 @@ class ScriptJob:
     joined: JobExtensions | None
     asked: Asked
     warn: Callable[[str], None]
+    models: ScriptModels
+    checkpoint: str = ""
     _told: set[str] = field(default_factory=set[str])
     _depth: int = 0
+    _makers: dict[int, tuple[weakref.ref[Image.Image], JobListener]] = field(default_factory=dict)
     extra_params: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        self.checkpoint = self.params.checkpoint
 
     def paint(self, have: Collection[int] = ()) -> None:
         """Do the job.
@@ -165,6 +177,11 @@ class ScriptJob:
         upscaler = self.supplies.upscaler(name)
         return upscaler.enlarge(image, width, height, should_stop=lambda: self.should_stop)
 
+    def switch_checkpoint(self, text: str) -> None:
+        """See ``host.Painting``."""
+        self.checkpoint = self._checkpoint_meant(text)
+        self.host.use_checkpoint(self.checkpoint)
+
     @property
     def should_stop(self) -> bool:
         return self.asked.should_stop or self.host.state.should_stop
@@ -176,27 +193,71 @@ class ScriptJob:
         self._depth += 1
         try:
             runner.call("before_process", p)
-            self._work_out(p)
-            runner.call("process", p)
-            _make_even(p)
-            self._tell_without_effect(p)
-            is_top = self._depth == 1
-            moments = ScriptMoments(self.host, p, runner, self.joined if is_top else None)
-            params = params_of(p, self.params, self._put, resolve_sampler)
-            p.sd_model_name = p.sd_model_name or Path(self.params.checkpoint).stem
-            self._paint(p, params, moments, results)
-            processed = results.processed(p)
-            runner.call("postprocess", p, processed)
-            results.added(processed)
-            for text in p.comments:
-                self._warn(text)
+            with self.host.options.overridden(p.override_settings):
+                processed = self._process_as_set(p, runner, results)
+            if not p.override_settings_restore_afterwards:
+                self._keep_overrides(p)
             return processed
         finally:
             self._depth -= 1
 
+    def _process_as_set(self, p: Any, runner: ScriptRunner, results: _Results) -> Processed:
+        """The same from where the settings of ``p`` hold."""
+        self._use_models(p)
+        self._work_out(p)
+        runner.call("process", p)
+        _make_even(p)
+        self._tell_without_effect(p)
+        is_top = self._depth == 1
+        moments = ScriptMoments(self.host, p, runner, self.joined if is_top else None)
+        overrides = all_overrides(p, self.host.options.changed_in_job)
+        params = params_of(p, self.params, self._put, resolve_sampler, overrides)
+        self._paint(p, self._with_checkpoints(params, p), moments, results)
+        processed = results.processed(p)
+        runner.call("postprocess", p, processed)
+        results.added(processed)
+        for text in p.comments:
+            self._warn(text)
+        return processed
+
+    def _use_models(self, p: Any) -> None:
+        """Scripts are told of the checkpoint that will paint, before it does."""
+        name = self._checkpoint_of(p)
+        self.host.use_checkpoint(name)
+        found = importlib.import_module("modules.sd_models").select_checkpoint()
+        p.sd_model_name = Path(name).stem
+        p.sd_model_hash = found.shorthash if found is not None else None
+
+    def _checkpoint_of(self, p: Any) -> str:
+        """Catalog name of the checkpoint that paints ``p``."""
+        wanted = p.override_settings.get(CHECKPOINT)
+        return self._checkpoint_meant(str(wanted)) if wanted else self.checkpoint
+
+    def _checkpoint_meant(self, text: str) -> str:
+        """The catalog name of a checkpoint that a script calls by any of its names; the text where
+        there is none, which ``ScriptModels`` tells."""
+        found = importlib.import_module("modules.sd_models").get_closet_checkpoint_match(text)
+        return text if found is None else found.name
+
+    def _with_checkpoints(self, params: Painting, p: Any) -> Painting:
+        """A request that names its checkpoints as the catalog does."""
+        update: dict[str, Any] = {"checkpoint": self._checkpoint_of(p)}
+        for stage in ("refiner", "hires"):
+            wish = getattr(params, stage, None)
+            if wish is not None and wish.checkpoint:
+                meant = self._checkpoint_meant(wish.checkpoint)
+                update[stage] = wish.model_copy(update={"checkpoint": meant})
+        return params.model_copy(update=update)
+
+    def _keep_overrides(self, p: Any) -> None:
+        """A script wants its settings to hold for what is painted after ``p``, too."""
+        self.checkpoint = self._checkpoint_of(p)
+        kept = {key: value for key, value in p.override_settings.items() if key != CHECKPOINT}
+        self.host.options.changed_in_job.update(kept)
+
     def _paint(self, p: Any, params: Painting, moments: ScriptMoments, results: _Results) -> None:
         assert isinstance(params, TextToImage | ImageToImage)
-        results.listener = self.make_listener(params, moments)
+        results.listener = self.make_listener(params, moments, self.models.ready(params))
         results.moments = moments
         run = run_class(params)(params, self.supplies, results)
         run.moments, moments.run, results.run = moments, run, run
@@ -251,7 +312,16 @@ class ScriptJob:
             seed, subseed = (int(own[place % len(own)]) for own in (seeds, subseeds))
             picture = Picture(number, image.convert("RGB"), max(seed, 0), max(subseed, 0))
             text = processed.infotext(p, number) or listener.recipe(picture, self.params)
-            listener.hand_over(*saved_as_wished(self.host, picture, text, p))
+            self.maker_of(image, listener).hand_over(*saved_as_wished(self.host, picture, text, p))
+
+    def painted_by(self, image: Image.Image, listener: JobListener) -> None:
+        """Remember with which models a picture was painted, as long as a script has it."""
+        self._makers[id(image)] = weakref.ref(image), listener
+
+    def maker_of(self, image: Image.Image, usual: JobListener) -> JobListener:
+        """Who hands a picture over with the facts of the models that painted it."""
+        known, listener = self._makers.get(id(image), (lambda: None, usual))
+        return listener if known() is image else usual
 
 
 def _make_even(p: Any) -> None:
@@ -338,6 +408,7 @@ class _Results:
 
     def finished(self, picture: Picture) -> None:
         text = self.listener.recipe(picture, self.run.params)
+        self.job.painted_by(picture.image, self.listener)
         self.pictures.append(picture)
         self.texts.append(text)
         self.job.host.state.job_no = self._batch + 1

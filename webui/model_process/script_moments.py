@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from webui.extensions.a1111.processing import told_pairs
@@ -22,6 +22,7 @@ from webui.extensions.a1111.script import (
     MaskBlendArgs,
     PostprocessBatchListArgs,
     PostprocessImageArgs,
+    PostProcessMaskOverlayArgs,
     PostSampleArgs,
 )
 from webui.hookspecs import Pass
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from webui.extensions.a1111.host import Host
     from webui.model_process.extensions import JobExtensions
     from webui.pipelines.conditioning import Conditioning
+    from webui.pipelines.inpainting import Paste
     from webui.pipelines.latent_blend import Blend
     from webui.pipelines.painting import PaintingRun
 
@@ -58,6 +60,7 @@ class ScriptMoments(Moments):
         self._conditioning: Conditioning | None = None
         self._group: Sequence[int] = ()
         self._is_second = False
+        self._pasted: set[int] = set()
         self.more: list[tuple[Image.Image, int]] = []
         """Pictures that scripts added, with the number of the one that each goes with."""
         self.run: PaintingRun[Any]
@@ -251,7 +254,21 @@ class ScriptMoments(Moments):
             done.append(_rgb(told.image, image))
         return done
 
+    def pasted(self, paste: Paste | None, index: int) -> Paste | None:
+        paste = self._inner.pasted(paste, index)
+        self._pasted.add(index)
+        self.p.batch_index = index % self._params.batch_size
+        self.p.mask_for_overlay = None if paste is None else paste.mask
+        if not self._runner.has("postprocess_maskoverlay"):
+            return paste
+        overlay = None if paste is None else _overlay(paste)
+        told = PostProcessMaskOverlayArgs(index, self.p.mask_for_overlay, overlay)
+        self._call("postprocess_maskoverlay", told)
+        return None if paste is None else _paste_of(told.overlay_image, paste)
+
     def picture_finished(self, image: Image.Image, index: int, seed: int) -> Image.Image:
+        if index not in self._pasted:  # it was not painted from a picture
+            self.pasted(None, index)
         image = self._inner.picture_finished(image, index, seed)
         self.p.batch_index = index % self._params.batch_size
         told = PostprocessImageArgs(image, index)
@@ -272,6 +289,24 @@ class ScriptMoments(Moments):
             return self._host.fence.call(owner, moment, deed, **facts)
 
         return {**own, **told_pairs(p.extra_generation_params, index, ask)}
+
+
+def _overlay(paste: Paste) -> Image.Image:
+    """What A1111 lays over a painted picture: the original, transparent where it was painted."""
+    overlay = paste.original.convert("RGBA")
+    overlay.putalpha(ImageChops.invert(paste.mask))
+    return overlay
+
+
+def _paste_of(overlay: Any, before: Paste) -> Paste | None:
+    """The same the other way round; the one before where a script made something else of it."""
+    if overlay is None:
+        return None
+    if not isinstance(overlay, Image.Image) or overlay.size != before.original.size:
+        return before
+    whole = overlay.convert("RGBA")
+    mask = ImageChops.invert(whole.getchannel("A"))
+    return replace(before, original=whole.convert("RGB"), mask=mask)
 
 
 def _are_texts(found: Any, count: int) -> bool:

@@ -5,7 +5,6 @@ What a painting job does with them is in ``script_job``; a step of the Extras ta
 
 from __future__ import annotations
 
-import importlib
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,10 +12,13 @@ from typing import Any
 
 from PIL import Image
 
+from webui.checkpoints.identify import identify_file
+from webui.errors import CheckpointError
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.host import Host, Names, Places
-from webui.extensions.a1111.postprocessing import ExtrasSteps
+from webui.extensions.a1111.postprocessing import ExtrasSteps, PostprocessedImage
 from webui.extensions.fence import Fence
+from webui.model_process.restorer import Stepped
 from webui.prompts.attention import parse_attention
 from webui.prompts.schedule import schedule_prompt
 from webui.samplers.names import SAMPLERS, SCHEDULES
@@ -66,11 +68,8 @@ class ScriptProcess:
             self._host.load(A1111Folder(Path(path)) for path, _ in wanted)
         host = self._host
         host.options.begin_job(options)
-        is_another = checkpoint not in ("", host.facts.get("checkpoint"))
-        host.facts |= {**self._facts, **({"checkpoint": checkpoint} if is_another else {})}
-        if is_another:
-            model = importlib.import_module("modules.sd_models").model_data.get_sd_model()
-            host.callbacks.call("model_loaded", model)
+        host.facts |= self._facts
+        host.use_checkpoint(checkpoint)
         return host
 
     def _open(self, told: Mapping[str, Any], options: _JobOptions) -> Host:
@@ -93,7 +92,10 @@ class ScriptProcess:
                 schedules=SCHEDULES,
             ),
         )
-        host.facts |= {"parse_attention": parse_attention, "parse_schedule": _schedule}
+        host.facts |= {
+            "parse_attention": parse_attention, "parse_schedule": _schedule,
+            "family_of": _family_of,
+        }  # fmt: skip
         host.open()
         return host
 
@@ -105,13 +107,12 @@ class ScriptProcess:
 
 
 def extras_step(
-    host: Host, told: Mapping[str, Any], params: Any, warn: Callable[[str], None]
-) -> Callable[[Image.Image], tuple[Image.Image, dict[str, Any]]]:
-    """What steps of A1111 folders make of a picture of the Extras tab, and tell in its recipe.
+    host: Host, told: Mapping[str, Any], params: Any
+) -> Callable[[Image.Image], list[Stepped]]:
+    """What steps of A1111 folders make of a picture of the Extras tab.
 
     Args:
         told: As in ``ScriptProcess.host_for``; ``steps`` names the fields of each argument.
-        warn: Told when steps add further pictures, which have no place in such a job.
     """
     arguments = {
         step: {argument: values.get(name) for name, argument in table.items()}
@@ -122,14 +123,24 @@ def extras_step(
     wanted = tuple(host.options.data.get("postprocessing_operation_order") or ())
     steps = ExtrasSteps(host.fence, host.extras_steps(), wanted)
 
-    def run(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
-        first, *others = steps.run(image, arguments)
-        if others:
-            warn(f"{len(others)} further pictures that an extension made were left out.")
-        told = {str(k): str(v) for k, v in first.info.items() if v is not None}
-        return first.image.convert("RGB"), told
+    def run(image: Image.Image) -> list[Stepped]:
+        used: dict[str, int] = {}
+        return [_stepped(one, used) for one in steps.run(image, arguments)]
 
     return run
+
+
+def _stepped(one: PostprocessedImage, used: dict[str, int]) -> Stepped:
+    pairs = {str(key): str(value) for key, value in one.info.items() if value is not None}
+    return Stepped(one.image.convert("RGB"), pairs, one.get_suffix(used))
+
+
+def _family_of(filename: str) -> str:
+    """The family of a checkpoint's file; '' where it cannot be read."""
+    try:
+        return identify_file(Path(filename)).family
+    except CheckpointError:
+        return ""
 
 
 def _schedule(text: str, steps: int) -> list[tuple[int, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ from webui.networks.lora.matching import LayerTable, match_layers, text_layers, 
 from webui.params import TrainLora
 from webui.params.training import TrainingOptions
 from webui.progress import Asked
+from webui.prompts.chinese.dictionary import Dictionary, our_words
+from webui.prompts.chinese.translate import translate
+from webui.torch_setup import is_out_of_memory
 from webui.training.base import Base, TextEncoder
 from webui.training.checks import check_options, with_model_type
 from webui.training.dataset import PictureDataset, open_dataset
@@ -43,7 +46,7 @@ from webui.training.starting import (
 )
 from webui.training.state import state_in
 from webui.training.steps import history_name
-from webui.training.trainer import NEEDS_LESS, Outcome, Trainer, is_out_of_memory
+from webui.training.trainer import NEEDS_LESS, Outcome, Trainer
 from webui.training.watching import StepFacts, Watcher
 from webui.wire import Sender
 
@@ -59,6 +62,7 @@ class TrainFiles:
         checkpoint: File or folder of the base. sha256: Of the file, when it is known.
         folder: For LoRAs, samples and history. autosave: For the state of a crash or a pause.
         cache: For latents on disk.
+        dictionary: Holds Chinese words that a person added; None = none.
     """
 
     checkpoint: Path
@@ -67,6 +71,7 @@ class TrainFiles:
     cache: Path
     sha256: str | None = None
     vae: Path | None = None
+    dictionary: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,14 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
     """
     processes = Processes(device)
     options, spec, dataset = _looked_over(params, files, watcher, device, processes)
+    say = translator(options, files.dictionary)
+    options = options.model_copy(update={"trigger_words": say(options.trigger_words)})
     watcher.stage("loading", 0, 0)
     with closing(EventFile.of(options) if processes.is_first else EventFile(None)) as log:
         try:
             base, painter = _base(options, files, spec, device), None
             if options.sample_prompts and processes.is_first:
-                painter = SamplePainter(_whole(base, spec), options, files.folder, watcher)
+                painter = SamplePainter(_whole(base, spec), options, files.folder, watcher, say)
             trainer = Trainer(
                 options,
                 base,
@@ -106,6 +113,7 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
                 checkpoint=Hashes.of(files.checkpoint, files.sha256),
                 vae=Hashes.of(files.vae) if files.vae else None,
                 log=log,
+                say=say,
             )
             outcome = trainer.run()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as err:
@@ -116,6 +124,14 @@ def train(params: TrainLora, files: TrainFiles, watcher: Watcher, device: torch.
         _look_at(outcome.files[-1], base)
     parameters, steps = sum(p.numel() for p in base.unet.parameters()), outcome.step - outcome.began
     return Trained(outcome, work_of_training(options, parameters, dataset.plan, steps))
+
+
+def translator(options: TrainingOptions, dictionary: Path | None) -> Callable[[str], str]:
+    """What captions say to the model: the English of Chinese ones, where that is wanted."""
+    if not options.translate_captions:
+        return str
+    words = Dictionary(dictionary).words() if dictionary is not None else our_words()
+    return lambda text: translate(text, words).text
 
 
 def _looked_over(
@@ -142,6 +158,11 @@ def _looked_over(
     said = check_options(checked, family=spec.family, device=device.type)
     for sentence in said:
         watcher.warn(sentence)
+    if options.mixed_precision == "bf16" and not _has_bf16(device):
+        watcher.warn(
+            "mixed_precision: this card does not calculate in bf16 itself, which is slow and "
+            'may end in a loss that is no number. "fp16" or "no" are safer.'
+        )
     check_optimizer(options)
     check_weights(options, spec.family)
     check_resumed(options, spec.family, path)
@@ -157,6 +178,11 @@ def _looked_over(
     check_length(options, batches, processes.count)
     check_folders(options, path, batches, processes.count)
     return options, spec, dataset
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether a card calculates in bf16; of the CPU ``checks.py`` tells."""
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _base(
@@ -257,6 +283,7 @@ class TrainRun:
         self._files = TrainFiles(
             Path(told["checkpoint"]["path"]), Path(told["folder"]), Path(told["autosave"]),
             Path(told["cache"]), told["checkpoint"].get("sha256"), Path(vae) if vae else None,
+            Path(told["dictionary"]),
         )  # fmt: skip
         self._told_at = 0.0
         self._epoch, self._epochs = 0, -1
@@ -298,8 +325,8 @@ class TrainRun:
     def stepped(self, facts: StepFacts) -> None:
         """See ``Watcher``."""
         self._epoch, self._epochs = facts.epoch, facts.epochs
-        told = {k: v for k, v in asdict(facts).items() if k not in ("step", "steps")}
         is_last = facts.step == facts.steps
+        told = asdict(facts)
         self._progress("training", facts.step, facts.steps, is_urgent=is_last, training=told)
 
     def _progress(
@@ -338,6 +365,10 @@ class TrainRun:
     def wants_stop(self) -> bool:
         """See ``Watcher``."""
         return self._asked.interrupted
+
+    def wants_samples(self) -> bool:
+        """See ``Watcher``."""
+        return self._asked.take_samples()
 
     def wants_pause(self) -> bool:
         """See ``Watcher``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,12 +34,19 @@ class SamplePainter:
     Args:
         model: The one that is trained; its layers have the LoRA in them. Not packed.
         folder: The training's; pictures go into ``sample/`` in it.
+        say: What is painted for a prompt.
     """
 
     def __init__(
-        self, model: LoadedModel, options: TrainingOptions, folder: Path, watcher: Watcher
+        self,
+        model: LoadedModel,
+        options: TrainingOptions,
+        folder: Path,
+        watcher: Watcher,
+        say: Callable[[str], str] = str,
     ) -> None:
         self._model, self._options, self._watcher = model, options, watcher
+        self._say = say
         self._folder = folder / "sample"
         self._prompts = pictures_of(options)
         self._tokenizer = ClipTokenizer.load()
@@ -52,14 +60,29 @@ class SamplePainter:
             set_weight(prompt.weight)
             image = self._painted(prompt)
             if image is not None:
-                path = self._write(image, prompt, index, epoch, step)
-                self._watcher.sampled(path, epoch, step, index, prompt.prompt)
+                self._keep(image, prompt, index, epoch, step)
+
+    def _keep(
+        self, image: Image.Image, prompt: SamplePrompt, index: int, epoch: int, step: int
+    ) -> None:
+        """Write a picture; a disk that is full costs the picture, never the training."""
+        path = self._path(prompt, index, epoch, step)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_packed(image, prompt))
+        except OSError as err:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            reason = err.strerror or err
+            self._watcher.warn(f"A sample picture could not be kept: {reason}.")
+            return
+        self._watcher.sampled(path, epoch, step, index, prompt.prompt)
 
     def _painted(self, prompt: SamplePrompt) -> Image.Image | None:
         params = TextToImage(
             checkpoint=self._model.path.name,
-            prompt=prompt.prompt,
-            negative_prompt=prompt.negative_prompt,
+            prompt=self._say(prompt.prompt),
+            negative_prompt=self._say(prompt.negative_prompt),
             width=prompt.width,
             height=prompt.height,
             seed=prompt.seed or 0,
@@ -74,19 +97,19 @@ class SamplePainter:
         run_class(params)(params, shelf, ear).paint()
         return ear.image
 
-    def _write(
-        self, image: Image.Image, prompt: SamplePrompt, index: int, epoch: int, step: int
-    ) -> Path:
-        """kohya's file name, our infotext."""
+    def _path(self, prompt: SamplePrompt, index: int, epoch: int, step: int) -> Path:
+        """kohya's file name."""
         when = f"e{epoch:06d}" if epoch else f"{step:06d}"
         stamp = time.strftime("%Y%m%d%H%M%S")
         start = f"{self._options.output_name}_" if self._options.output_name else ""
-        path = self._folder / f"{start}{when}_{index:02d}_{stamp}_{prompt.seed}.png"
-        told = {"Steps": prompt.steps, "Seed": prompt.seed, "CFG scale": prompt.cfg_scale}
-        text = write_infotext(prompt.prompt, prompt.negative_prompt, told)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(image, format="png", infotext=text))
-        return path
+        return self._folder / f"{start}{when}_{index:02d}_{stamp}_{prompt.seed}.png"
+
+
+def _packed(image: Image.Image, prompt: SamplePrompt) -> bytes:
+    """A PNG with our infotext."""
+    told = {"Steps": prompt.steps, "Seed": prompt.seed, "CFG scale": prompt.cfg_scale}
+    text = write_infotext(prompt.prompt, prompt.negative_prompt, told)
+    return encode(image, format="png", infotext=text)
 
 
 class _Ear:
@@ -135,10 +158,16 @@ class _OneModel:
     def input(self, key: str) -> Image.Image:
         raise ParamsError("Sample pictures have no input pictures.")
 
+    def describe(self, image: Image.Image) -> str:
+        raise ParamsError("Sample pictures are not described.")
+
     def upscaler(self, name: str) -> Upscaler:
         return PLAIN[name]
 
-    def controlnet(self, name: str, *, waits: bool) -> Any:
+    def control_spec(self, name: str) -> Any:
+        raise ParamsError("Sample pictures have no ControlNet.")
+
+    def controlnet(self, name: str, base: Path, *, waits: bool) -> Any:
         raise ParamsError("Sample pictures have no ControlNet.")
 
     def map_network(self, name: str) -> Any:

@@ -6,15 +6,15 @@ innermost: it takes the maps off again, asks the ControlNets, and calls the U-Ne
 add.
 
 Source:
-    Zhang et al. 2023, arXiv 2302.05543; modes, steps and soft weights (0.825 to the power of 12
-    less the number of a place, from the outermost on, so that the middle of SDXL, which has ten
-    places, gets 0.56): sd-webui-controlnet 1.1.455 and Forge.
+    Modes and steps: sd-webui-controlnet 1.1.455 and Forge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
@@ -23,24 +23,22 @@ from PIL.ImageFilter import BoxBlur, MaxFilter
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d, pad, pixel_shuffle, pixel_unshuffle
 
-from webui.checkpoints.control_specs import CELL, MAP_CHANNELS
+from webui.checkpoints.control_specs import CELL, MAP_CHANNELS, GuideSpec
 from webui.checkpoints.load import LoadedModel
-from webui.checkpoints.load_controlnet import LoadedControlNet
+from webui.checkpoints.load_controlnet import LoadedGuide, LoadedLite
 from webui.errors import UnknownArchitectureError
-from webui.networks.tiling import wrapping_as
+from webui.networks.lllite import Worn, worn_by
 from webui.params import ControlUnit, Painting
+from webui.pipelines.control_guides import GuidedCall, LiteGuide, Strength, added
 from webui.pipelines.control_maps import Beneath, ControlMaps, as_tensor
 from webui.pipelines.encoding import Encoding
 from webui.pipelines.named_files import ToldOnce
-from webui.pipelines.network_call import Added, call_network, told_beside
+from webui.pipelines.network_call import Added, call_network
 from webui.pipelines.placement import on_device
 from webui.preprocessors.maps import MapNetwork
 from webui.preprocessors.names import module_of
 from webui.preprocessors.units import UnitMap
 
-SOFTENING = 0.825
-SOFT_PLACES = 13
-"""Places at which SD 1.x is added to. Smaller networks take the numbers of its outermost ones."""
 MAP_DEPTH = MAP_CHANNELS * CELL * CELL
 """Channels of a map folded to the size of latents."""
 LATENTS = 4
@@ -58,10 +56,19 @@ _ACTS_IN: dict[str, tuple[str, ...]] = {
 class ControlSupplies(Protocol):
     """Where a job's ControlNets and pictures come from."""
 
-    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+    def control_spec(self, name: str) -> GuideSpec:
+        """What the ControlNet of that catalog name is; nothing is loaded.
+
+        Raises:
+            CheckpointError: It cannot be read, or is something else.
+        """
+        ...
+
+    def controlnet(self, name: str, base: Path, *, waits: bool) -> LoadedGuide:
         """The loaded ControlNet of that catalog name. Ask anew for each use.
 
         Args:
+            base: The checkpoint it guides.
             waits: It waits in main memory between its turns.
         Raises:
             CheckpointError, DeviceMemoryError: It cannot be loaded.
@@ -117,6 +124,7 @@ class JobControl:
         }
         self._supplies = supplies
         self._tell = ToldOnce(warn)
+        self._lites = {number: LiteGuide() for number in self._units}
 
         def tell(number: int, made: UnitMap) -> None:
             if params.control[number].save_detected_map:
@@ -148,14 +156,12 @@ class JobControl:
                     f"{unit.model} cannot guide {own_model.path.stem}: {misfit}.",
                     f"Choose a ControlNet for {own_model.family.title}, or another checkpoint.",
                 )
+            self.loaded(unit, own_model)  # what cannot be loaded is told before anything is painted
         return PassControl(self, units, passed)
 
     def _misfit(self, unit: ControlUnit, model: LoadedModel) -> str:
-        spec = self._controlnet(unit).spec
+        spec = self._supplies.control_spec(unit.model)
         return spec.misfit(model.spec.unet, model.spec.family)
-
-    def _controlnet(self, unit: ControlUnit) -> LoadedControlNet:
-        return self._supplies.controlnet(unit.model, waits=unit.low_vram)
 
     def fits(self, unit: ControlUnit, model: LoadedModel) -> bool:
         """Whether a unit can guide a model; told once when it cannot."""
@@ -164,26 +170,13 @@ class JobControl:
             self._tell(f"{unit.model} was left out with {model.path.stem}: {misfit}.")
         return not misfit
 
-    def added(self, unit: ControlUnit, model: LoadedModel, call: _Call, *, is_soft: bool) -> Added:
-        """What a unit's ControlNet adds to a model's U-Net."""
-        loaded = self._controlnet(unit)
-        with on_device(loaded.network, model.device), wrapping_as(loaded.network, model.unet):
-            down, middle = loaded.network(
-                call.latents,
-                call.timesteps,
-                encoder_hidden_states=call.context.states,
-                controlnet_cond=call.hint,
-                return_dict=False,
-                **told_beside(call.context),
-            )
-        scales = layer_scales(unit.weight, len(down) + 1, is_soft=is_soft)
-        scaled = tuple(part * scale for part, scale in zip(down, scales, strict=False))
-        return Added(scaled, middle * scales[-1])
+    def loaded(self, unit: ControlUnit, model: LoadedModel) -> LoadedGuide:
+        """A unit's ControlNet, to guide that model."""
+        return self._supplies.controlnet(unit.model, model.path, waits=unit.low_vram)
 
-    def is_for_prompts_only(self, unit: ControlUnit) -> bool:
-        """Whether it adds nothing to what is calculated for the negative prompt."""
-        is_pooled = self._controlnet(unit).spec.is_pooled
-        return is_pooled or unit.control_mode == "ControlNet is more important"
+    def lite(self, number: int) -> LiteGuide:
+        """What is known of a unit's ControlLLLite, where it has one."""
+        return self._lites[number]
 
     def maps(self, number: int, size: tuple[int, int], passed: ControlledPass) -> list[UnitMap]:
         """A unit's maps for the pictures of a batch; one where all have the same."""
@@ -203,25 +196,6 @@ class JobControl:
                     mask = grown.filter(BoxBlur(SEAM // 2))
                     image = Image.composite(image, Image.fromarray(found.pixels), mask)
         return image
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What the U-Net is called with, and a unit's map."""
-
-    latents: Tensor
-    timesteps: Tensor
-    context: Encoding
-    hint: Tensor
-
-    def __getitem__(self, samples: Tensor) -> _Call:
-        context = Encoding(
-            self.context.states[samples],
-            None if self.context.vector is None else self.context.vector[samples],
-            None if self.context.numbers is None else self.context.numbers[samples],
-        )
-        parts = (self.latents[samples], self.timesteps[samples])
-        return _Call(*parts, context, self.hint[samples])
 
 
 class PassControl:
@@ -284,33 +258,34 @@ class PassControl:
         if inputs.shape[1] == own:
             return call_network(model, inputs, timesteps, context, stop_if_asked)
         is_prompt = inputs[:, own, 0, 0] > 0.5
-        total: Added | None = None
-        for place, number in enumerate(self._active):
-            first = own + 1 + place * MAP_DEPTH
-            hint = pixel_shuffle(inputs[:, first : first + MAP_DEPTH], CELL)
-            call = _Call(inputs[:, :LATENTS], timesteps, context, hint)
-            added = self._added(self._units[number], model, call, is_prompt)
-            if added is not None:
-                total = added if total is None else total + added
-            stop_if_asked()
-        return call_network(model, inputs[:, :own], timesteps, context, stop_if_asked, total)
+        with ExitStack() as stack:
+            total: Added | None = None
+            worn: list[Worn] = []
+            for place, number in enumerate(self._active):
+                first = own + 1 + place * MAP_DEPTH
+                hint = pixel_shuffle(inputs[:, first : first + MAP_DEPTH], CELL)
+                call = GuidedCall(inputs[:, :LATENTS], timesteps, context, hint)
+                unit = self._units[number]
+                if not self._job.fits(unit, model):
+                    continue
+                loaded = self._job.loaded(unit, model)
+                strength = self._strength(unit, loaded, is_prompt)
+                if isinstance(loaded, LoadedLite):
+                    stack.enter_context(on_device(loaded.network, model.device))
+                    worn.append(self._job.lite(number).worn(loaded, model, call, strength))
+                elif (one := added(loaded, model, call, strength)) is not None:
+                    total = one if total is None else total + one
+                stop_if_asked()
+            stack.enter_context(worn_by(model.unet, worn, _cells(inputs)))
+            return call_network(model, inputs[:, :own], timesteps, context, stop_if_asked, total)
 
-    def _added(
-        self, unit: ControlUnit, model: LoadedModel, call: _Call, is_prompt: Tensor
-    ) -> Added | None:
-        if not self._job.fits(unit, model):
-            return None
+    def _strength(self, unit: ControlUnit, loaded: LoadedGuide, is_prompt: Tensor) -> Strength:
+        """What is for prompts only adds nothing to what is calculated for the negative one."""
         is_soft = unit.control_mode != "Balanced" or (
             self._pass.which == "second" and module_of(unit).softens_second_pass
         )
-        if not self._job.is_for_prompts_only(unit) or bool(is_prompt.all()):
-            return self._job.added(unit, model, call, is_soft=is_soft)
-        if not bool(is_prompt.any()):
-            return None
-        added = self._job.added(unit, model, call[is_prompt], is_soft=is_soft)
-        return Added(
-            tuple(_spread(part, is_prompt) for part in added.down), _spread(added.middle, is_prompt)
-        )
+        for_prompts = loaded.spec.is_pooled or unit.control_mode == "ControlNet is more important"
+        return Strength(unit.weight, is_soft, is_prompt if for_prompts else None)
 
     # What comes from units' own pictures
 
@@ -368,22 +343,15 @@ class PassControl:
         return own.repeat(len(like) // len(own), 1, 1, 1)
 
 
-def layer_scales(weight: float, count: int, *, is_soft: bool) -> list[float]:
-    """How strongly each of ``count`` places is added to, from the outermost to the middle."""
-    return [weight * (SOFTENING ** (SOFT_PLACES - 1 - i) if is_soft else 1.0) for i in range(count)]
-
-
-def _spread(part: Tensor, is_there: Tensor) -> Tensor:
-    """(M, …) put to the places of the (N,) that are there; 0 elsewhere."""
-    whole = part.new_zeros((len(is_there), *part.shape[1:]))
-    whole[is_there] = part
-    return whole
-
-
 def _blurred(latents: Tensor, reach: int) -> Tensor:
     """The mean over a square of ``reach`` cells to each side; edges are continued."""
     around = pad(latents, (reach,) * 4, mode="replicate")
     return avg_pool2d(around, 2 * reach + 1, stride=1)
+
+
+def _cells(latents: Tensor) -> tuple[int, int]:
+    """Rows and columns."""
+    return latents.shape[-2], latents.shape[-1]
 
 
 def _size(latents: Tensor) -> tuple[int, int]:

@@ -5,8 +5,8 @@ With a mask, only what it covers: see ``inpainting.py`` for the way there and ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -192,9 +192,16 @@ class ImageToImageRun(PaintingRun[ImageToImage]):
             latents = stop.denoised
         images = self.with_clear_faces(batch, self.decoded(batch, latents))
         return [
-            self._finished(image, source, one, before)
-            for image, source, one, before in zip(images, sources, latents, begun, strict=True)
+            self._finished(image, replace(source, paste=paste), one, before)
+            for image, source, paste, one, before in zip(
+                images, sources, self._pastes(indices, sources), latents, begun, strict=True
+            )
         ]
+
+    def _pastes(self, indices: list[int], sources: Sequence[Source]) -> Iterator[Paste | None]:
+        """The ways back, each asked for when its picture's turn has come."""
+        for index, source in zip(indices, sources, strict=True):
+            yield self.moments.pasted(source.paste, index)
 
     def _with_latent_content(
         self, latents: Tensor, indices: list[int], sources: Sequence[Source]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 
-from webui.params import ImageToImage, Loopback
+from webui.params import DrawnTexts, ImageToImage, Loopback
 from webui.pipelines.image_to_image import ImageToImageRun
 from webui.pipelines.painting import PaintingRun
 from webui.pipelines.supplied import WithPictures
@@ -41,6 +42,9 @@ class LoopbackRun(PaintingRun[ImageToImage]):
     A chain is ``loops`` rounds, of which each begins with the results of the one before; there
     are ``batch_count`` chains. Every round is a batch of its own to whoever waits: pictures are
     numbered, and seeds rise, by round.
+
+    With an interrogation the prompt of each picture is the request's, and behind it what the
+    picture shows that its round begins with.
     """
 
     def __init__(self, params: ImageToImage, supplies: Supplies, listener: Listener) -> None:
@@ -53,6 +57,7 @@ class LoopbackRun(PaintingRun[ImageToImage]):
         self._have: frozenset[int] = frozenset()
         self._made: dict[str, Image.Image] = {}
         self._ended_chains: set[int] = set()
+        self._prompts: dict[int, str] = {}
 
     def paint(self, have: Collection[int] = ()) -> None:
         """See ``PaintingRun``. A chain of which a picture is missing is painted from its
@@ -67,7 +72,9 @@ class LoopbackRun(PaintingRun[ImageToImage]):
 
     def batch(self, batch: int, indices: list[int]) -> Iterator[Picture]:
         """See ``PaintingRun``."""
-        return (p for p in super().batch(batch, indices) if p.index not in self._have)
+        for picture in super().batch(batch, indices):
+            if picture.index not in self._have:
+                yield replace(picture, prompt=self._prompts.get(picture.index))
 
     def images(self, batch: int, indices: list[int]) -> list[Image.Image]:
         """See ``PaintingRun``; a round that was stopped ends its chain."""
@@ -75,7 +82,8 @@ class LoopbackRun(PaintingRun[ImageToImage]):
         if chain in self._ended_chains:
             return []
         supplies = WithPictures(self.supplies, self._made)
-        run = ImageToImageRun(self._round_params(batch), supplies, self.listener)
+        params = self._described(self._round_params(batch), indices, supplies)
+        run = ImageToImageRun(params, supplies, self.listener)
         images = [picture.image for picture in run.batch(batch, indices)]
         if self.listener.should_stop():
             self._ended_chains.add(chain)
@@ -85,6 +93,22 @@ class LoopbackRun(PaintingRun[ImageToImage]):
     def _alike(self, indices: list[int]) -> list[int]:
         """All: the run of a round parts them by their texts, and the next needs all of them."""
         return indices
+
+    def _described(
+        self, params: ImageToImage, indices: list[int], supplies: Supplies
+    ) -> ImageToImage:
+        """A round's request with its pictures' prompts, to which words were added."""
+        if self._loopback.interrogation == "None":
+            return params
+        for index in indices:
+            inputs = params.init_images
+            key = inputs[index % params.batch_size if len(inputs) > 1 else 0]
+            words = supplies.describe(supplies.input(key))
+            texts = self._request.of_picture(index).prompt, words
+            self._prompts[index] = ", ".join(filter(None, texts))
+        prompts = tuple(self._prompts.get(i, "") for i in range(params.image_count))
+        drawn = params.drawn or DrawnTexts()
+        return params.model_copy(update={"drawn": drawn.model_copy(update={"prompts": prompts})})
 
     def _round_params(self, batch: int) -> ImageToImage:
         params, loop = self._request, batch % self._loopback.loops

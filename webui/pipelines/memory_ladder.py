@@ -26,12 +26,11 @@ from webui.checkpoints.load import LoadedModel
 from webui.pipelines.encoding import Encoding
 from webui.pipelines.network_call import NetworkCall, call_network
 from webui.pipelines.placement import clear_for
+from webui.torch_setup import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _MEMORY: Final = "memory_ladder"
-_CPU_MESSAGES: Final = ("can't allocate memory", "not enough memory", "out of memory")
-"""torch's CPU allocator raises a plain RuntimeError; so do drivers that lost an allocation."""
 
 ONE_AFTER_ANOTHER: Final = "the network for one picture and one prompt at a time"
 VAE_IN_TILES: Final = "the VAE in tiles"
@@ -132,13 +131,6 @@ def _memory(model: LoadedModel) -> dict[tuple[str, int], Any]:
 def _remembered(model: LoadedModel, work: str, cells: int) -> set[Any]:
     """What work of that size or a smaller one needed."""
     return {v for (w, c), v in _memory(model).items() if w == work and c <= cells}
-
-
-def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an error means that memory ran out, on the device or in the machine."""
-    if isinstance(err, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(err, RuntimeError) and any(m in str(err).lower() for m in _CPU_MESSAGES)
 
 
 def give_back() -> None:

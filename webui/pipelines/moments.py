@@ -17,6 +17,7 @@ from webui.hookspecs import Pass
 
 if TYPE_CHECKING:
     from webui.pipelines.conditioning import Conditioning
+    from webui.pipelines.inpainting import Paste
     from webui.pipelines.latent_blend import Blend
 
 
@@ -80,6 +81,14 @@ class Moments:
             ``mixed``, or what shall take its place.
         """
         return mixed
+
+    def pasted(self, paste: Paste | None, index: int) -> Paste | None:
+        """A picture (its number in the job) goes back into the one that it was painted from.
+
+        Returns:
+            ``paste``, or what shall take its place; None = it does not go back.
+        """
+        return paste
 
     def picture_finished(self, image: Image.Image, index: int, seed: int) -> Image.Image:
         return image

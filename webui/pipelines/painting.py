@@ -47,7 +47,6 @@ from webui.pipelines.memory_ladder import (
     available_bytes,
     give_back,
     group_size,
-    is_out_of_memory,
     remember_group,
 )
 from webui.pipelines.moments import QUIET, Moments
@@ -64,6 +63,7 @@ from webui.samplers.protocol import StepInfo
 from webui.samplers.run import sample
 from webui.samplers.schedules import NoiseTable, downcast_alphas_cumprod, zero_terminal_snr
 from webui.samplers.steps import image_seeds
+from webui.torch_setup import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 LATENT_CHANNELS = 4

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from PIL import Image
 
+from webui.checkpoints.control_specs import GuideSpec
 from webui.checkpoints.load import LoadedModel
-from webui.checkpoints.load_controlnet import LoadedControlNet
+from webui.checkpoints.load_controlnet import LoadedGuide
 from webui.params import FaceRestoration
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.networks import JobNetworks
@@ -42,13 +44,21 @@ class WithPictures:
         found = self._pictures.get(key)
         return self._supplies.input(key) if found is None else found
 
+    def describe(self, image: Image.Image) -> str:
+        """See ``Supplies``."""
+        return self._supplies.describe(image)
+
     def upscaler(self, name: str) -> Upscaler:
         """See ``Supplies``."""
         return self._supplies.upscaler(name)
 
-    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+    def control_spec(self, name: str) -> GuideSpec:
         """See ``Supplies``."""
-        return self._supplies.controlnet(name, waits=waits)
+        return self._supplies.control_spec(name)
+
+    def controlnet(self, name: str, base: Path, *, waits: bool) -> LoadedGuide:
+        """See ``Supplies``."""
+        return self._supplies.controlnet(name, base, waits=waits)
 
     def map_network(self, name: str) -> MapNetwork:
         """See ``Supplies``."""

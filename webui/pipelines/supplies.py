@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 from torch import Tensor
 
+from webui.checkpoints.control_specs import GuideSpec
 from webui.checkpoints.load import LoadedModel
-from webui.checkpoints.load_controlnet import LoadedControlNet
+from webui.checkpoints.load_controlnet import LoadedGuide
 from webui.params import FaceRestoration
 from webui.pipelines.conditioning import PromptEncoder
 from webui.pipelines.networks import JobNetworks
@@ -21,12 +23,17 @@ from webui.preprocessors.units import UnitMap
 
 @dataclass(frozen=True)
 class Picture:
-    """One finished picture and what it was made from."""
+    """One finished picture and what it was made from.
+
+    Attributes:
+        prompt: Where it is another than the request tells for this picture.
+    """
 
     index: int
     image: Image.Image
     seed: int
     subseed: int
+    prompt: str | None = None
 
 
 class Listener(Protocol):
@@ -83,6 +90,15 @@ class Supplies(Protocol):
         """An input picture of the request, upright, 8-bit RGB or RGBA."""
         ...
 
+    def describe(self, image: Image.Image) -> str:
+        """What a picture shows, as it can stand in a prompt, by the describer that was looked up
+        for the job; '' when none was.
+
+        Raises:
+            CheckpointError: It cannot be used.
+        """
+        ...
+
     def upscaler(self, name: str) -> Upscaler:
         """The picture upscaler of that name.
 
@@ -91,7 +107,11 @@ class Supplies(Protocol):
         """
         ...
 
-    def controlnet(self, name: str, *, waits: bool) -> LoadedControlNet:
+    def control_spec(self, name: str) -> GuideSpec:
+        """See ``control.ControlSupplies``."""
+        ...
+
+    def controlnet(self, name: str, base: Path, *, waits: bool) -> LoadedGuide:
         """See ``control.ControlSupplies``."""
         ...
 

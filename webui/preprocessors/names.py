@@ -17,6 +17,10 @@ from webui.params import ControlUnit
 NONE: Final = "none"
 INPAINT: Final = "inpaint_global_harmonious"
 ALL: Final = "All"
+POSE: Final = "openpose"
+"""The text in a map's PNG file that tells whose skeletons it shows, as JSON."""
+BODY, HAND, FACE = "openpose", "openpose_hand", "openpose_face"
+"""OpenPose's networks."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Preprocessor:
         hides_mask: The ControlNet is told that nothing is known of what is masked.
         keeps_rest: What is not masked stays the picture's own; in txt2img, as img2img sees to
             that itself.
-        is_network: It is a network, whose weights lie in a file of its own
+        networks: That make its maps, whose weights lie in files of their own
             (``checkpoints.map_networks``).
     """
 
@@ -70,7 +74,12 @@ class Preprocessor:
     fixes_colours: bool = False
     hides_mask: bool = False
     keeps_rest: bool = False
-    is_network: bool = False
+    networks: tuple[str, ...] = ()
+
+    @property
+    def is_network(self) -> bool:
+        """Its maps are made by networks."""
+        return bool(self.networks)
 
 
 PREPROCESSORS: Final = (
@@ -88,22 +97,51 @@ PREPROCESSORS: Final = (
         usual_for=("Canny",),
         softens_second_pass=True,
     ),
-    Preprocessor("depth_midas", ("Depth",), short="depth", usual_for=("Depth",), is_network=True),
-    Preprocessor("depth_anything", ("Depth",), is_network=True),
-    Preprocessor("depth_anything_v2", ("Depth",), is_network=True),
-    Preprocessor("openpose", ("OpenPose",), usual_for=("OpenPose",), is_network=True),
+    Preprocessor(
+        "depth_midas", ("Depth",), short="depth", usual_for=("Depth",), networks=("depth_midas",)
+    ),
+    Preprocessor("depth_anything", ("Depth",), networks=("depth_anything",)),
+    Preprocessor("depth_anything_v2", ("Depth",), networks=("depth_anything_v2",)),
+    Preprocessor(
+        "openpose_full", ("OpenPose",), usual_for=("OpenPose",), networks=(BODY, HAND, FACE)
+    ),
+    Preprocessor("openpose", ("OpenPose",), usual_for=("OpenPose",), networks=(BODY,)),
+    Preprocessor("openpose_hand", ("OpenPose",), networks=(BODY, HAND)),
+    Preprocessor("openpose_face", ("OpenPose",), networks=(BODY, FACE)),
+    Preprocessor("openpose_faceonly", ("OpenPose",), networks=(BODY, FACE)),
     Preprocessor(
         "lineart_standard (from white bg & black line)",
         ("Lineart",),
         short="lineart_standard",
         usual_for=("Lineart",),
     ),
+    Preprocessor("lineart_realistic", ("Lineart",), short="lineart", networks=("lineart",)),
+    Preprocessor("lineart_coarse", ("Lineart",), networks=("lineart_coarse",)),
+    Preprocessor("lineart_anime", ("Lineart",), networks=("lineart_anime",)),
+    Preprocessor(
+        "scribble_pidinet",
+        ("Scribble", "Sketch"),
+        short="pidinet_scribble",
+        usual_for=("Scribble", "Sketch"),
+        networks=("pidinet",),
+    ),
+    Preprocessor("scribble_hed", ("Scribble", "Sketch"), networks=("hed",)),
     Preprocessor(
         "scribble_xdog",
         ("Scribble", "Sketch"),
         knobs=(Knob("XDoG Threshold", 32, 1, 64, 0.01),),
         usual_for=("Scribble", "Sketch"),
     ),
+    Preprocessor(
+        "softedge_pidinet",
+        ("SoftEdge",),
+        short="pidinet",
+        usual_for=("SoftEdge",),
+        networks=("pidinet",),
+    ),
+    Preprocessor("softedge_pidisafe", ("SoftEdge",), short="pidinet_safe", networks=("pidinet",)),
+    Preprocessor("softedge_hed", ("SoftEdge",), short="hed", networks=("hed",)),
+    Preprocessor("softedge_hedsafe", ("SoftEdge",), short="hed_safe", networks=("hed",)),
     Preprocessor("softedge_gradient", ("SoftEdge",), usual_for=("SoftEdge",)),
     Preprocessor("threshold", (), knobs=(Knob("Binarization Threshold", 127, 0, 255, 0.01),)),
     Preprocessor(
@@ -162,15 +200,7 @@ BY_NAME: Final = {p.name: p for p in PREPROCESSORS} | {p.short: p for p in PREPR
 NOT_RUN: Final = {
     "depth_leres": ("Depth", "res101.pth"),
     "depth_zoe": ("Depth", "ZoeD_M12_N.pt"),
-    "openpose_full": ("OpenPose", "body_pose_model.pth, hand_pose_model.pth, facenet.pth"),
     "dw_openpose_full": ("OpenPose", "yolox_l.onnx, dw-ll_ucoco_384.onnx"),
-    "softedge_hed": ("SoftEdge", "ControlNetHED.pth"),
-    "softedge_pidinet": ("SoftEdge", "table5_pidinet.pth"),
-    "scribble_hed": ("Scribble", "ControlNetHED.pth"),
-    "scribble_pidinet": ("Scribble", "table5_pidinet.pth"),
-    "lineart_realistic": ("Lineart", "sk_model.pth"),
-    "lineart_coarse": ("Lineart", "sk_model2.pth"),
-    "lineart_anime": ("Lineart", "netG.pth"),
     "lineart_anime_denoise": ("Lineart", "erika.pth"),
     "mlsd": ("MLSD", "mlsd_large_512_fp32.pth"),
     "normal_bae": ("NormalMap", "scannet.pt"),
