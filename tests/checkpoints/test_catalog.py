@@ -472,6 +472,23 @@ def test_lora_that_states_its_family_is_read_by_its_metadata_alone(
     assert catalog.inspect(record).is_inspected
 
 
+def test_lora_that_was_cut_says_so_though_its_metadata_is_whole(models: Path, make) -> None:
+    stated = {"__metadata__": {"ss_base_model_version": "sd_v1"}}
+    tensors = {
+        f"lora_unet_conv_{n}.diff": {
+            "dtype": "F16", "shape": [99], "data_offsets": [198 * n, 198 * n + 198],
+        }
+        for n in range(20)
+    }  # fmt: skip
+    write_raw(models / "Lora" / "cut.safetensors", {**stated, **tensors}, bytes(198 * 20 - 1))
+    write_raw(models / "Lora" / "whole.safetensors", {**stated, **tensors}, bytes(198 * 20))
+    catalog = make()
+    wait_until_idle(catalog)
+    cut, whole = catalog.loras()
+    assert "cut.safetensors is damaged: it was cut: 3959 of 3960 bytes" in cut.problem
+    assert (whole.problem, whole.family, whole.is_inspected) == ("", "sd1", False)
+
+
 def test_lora_that_states_nothing_is_known_by_its_shapes(models: Path, make) -> None:
     name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight"
     header = {name: {"dtype": "F16", "shape": [1, 2048], "data_offsets": [0, 4096]}}

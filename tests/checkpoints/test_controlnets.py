@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.checkpoints.small_families import make
+from tests.checkpoints.small_families import folder, make, single_file
 from tests.checkpoints.stripped import (
     SD1_UNET,
     SD2_UNET,
@@ -16,12 +17,17 @@ from tests.checkpoints.stripped import (
     Shapes,
     as_header,
 )
-from tests.control_files import controlnet_for, original_state, write
-from webui.checkpoints.control_specs import read_controlnet
+from tests.control_files import controlnet_for, original_state, over_unet, write
+from webui.checkpoints.control_specs import ControlSpec, read_controlnet
 from webui.checkpoints.load import load_part
-from webui.checkpoints.load_controlnet import controlnet_bytes, load_controlnet
+from webui.checkpoints.load_controlnet import (
+    LoadedControlNet,
+    controlnet_bytes,
+    load_controlnet,
+)
 from webui.checkpoints.specs import UNetSpec
 from webui.errors import CheckpointError, UnknownArchitectureError
+from webui.networks.packing import unpack_weights
 
 
 def full_size(unet: UNetSpec) -> Any:
@@ -82,6 +88,8 @@ def test_controlnet_when_it_is_the_small_sdxl_one_then_it_has_no_text() -> None:
         ("lora_controlnet", "Control-LoRA"),
         ("task_embedding", "Union"),
         ("adapter.body.0.in_conv.weight", "T2I-Adapter"),
+        ("body.0.in_conv.weight", "T2I-Adapter"),
+        ("style_embedding", "T2I-Adapter"),
         ("controlnet_x_embedder.weight", "newer model"),
     ],
 )
@@ -154,3 +162,47 @@ def test_controlnet_when_its_file_is_cut_short_then_says_what_lacks(
     save_file({k: v.contiguous() for k, v in state.items()}, path)
     with pytest.raises(CheckpointError, match=r"lacks 1 of the tensors"):
         load_controlnet(path)
+
+
+@pytest.mark.parametrize(("family", "form"), [("sdxl", "lora"), ("sd2", "difference")])
+def test_controlnet_when_stored_as_what_it_has_more_then_is_added_to_the_checkpoint(
+    family: str, form: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    small = make(family)
+    control = controlnet_for(small.unet)
+    state = over_unet(small.unet, control, form)
+    path = tmp_path / "control.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    if form == "lora":
+        base = folder(small, tmp_path / "folder")
+    else:
+        base = single_file(small, tmp_path / "base.safetensors")
+    loaded = load_controlnet(path, base=base)
+    assert isinstance(loaded, LoadedControlNet)
+    assert loaded.spec.over == form and loaded.spec.family == family
+    assert path.stat().st_size < controlnet_bytes(path, torch.float32) or form == "difference"
+    unpack_weights(loaded.network)
+    found = loaded.network.state_dict()
+    for name, tensor in control.state_dict().items():
+        assert torch.allclose(found[name], tensor, atol=1e-6), name
+    with pytest.raises(UnknownArchitectureError):
+        load_controlnet(path, base=path)
+
+
+def test_controlnet_when_made_for_another_checkpoint_then_is_not_added_to_it(
+    starter_unet: Any, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    small = make("sdxl")
+    state = over_unet(small.unet, controlnet_for(small.unet), "difference")
+    path = tmp_path / "control.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    with pytest.raises(CheckpointError, match="cannot be added to"):
+        load_controlnet(path, base=starter_checkpoint)
+    spec = read_controlnet(as_header("xl", shapes(state)))
+    assert isinstance(spec, ControlSpec)
+    deeper = replace(spec.unet, depths=(0, 4), middle_depth=4)
+    assert "depths" in spec.misfit(deeper, "sdxl") and not spec.misfit(spec.unet, "sdxl")

@@ -404,6 +404,16 @@ def test_download_when_no_source_serves_then_every_reason_is_told(downloads: Dow
     assert "HTTP 404" in caught.value.message and "web page" in caught.value.message
 
 
+def test_download_when_one_source_is_dead_then_what_the_other_said_tells_what_to_do(
+    downloads: Downloads,
+) -> None:
+    downloads.give(weights(0.1))
+    with pytest.raises(DownloadError, match="other bytes than were published") as caught:
+        downloads.fetch("http://localhost:9/gone.safetensors", PATH, sha256="ab" * 32)
+    assert "cannot be reached" in caught.value.message
+    assert caught.value.hint == "Another source may have the right ones."
+
+
 def test_download_when_the_original_is_dead_then_the_mirror_serves_and_is_told(
     downloads: Downloads,
 ) -> None:

@@ -120,6 +120,35 @@ def test_hugging_face_when_a_repository_is_pasted_then_its_weights_with_hashes(
     assert found[2].wanted.sha256 is None
 
 
+@pytest.mark.parametrize("has_single", [False, True])
+def test_hugging_face_when_the_repository_is_a_model_folder_then_offered_whole(
+    monkeypatch: pytest.MonkeyPatch, has_single: bool
+) -> None:
+    single = [{"type": "file", "path": "all.safetensors", "size": 9}] if has_single else []
+    listing = [
+        *single,
+        {"type": "file", "path": "model_index.json", "size": 2},
+        {"type": "file", "path": "vae/config.json", "size": 3},
+        {"type": "file", "path": "vae/w.safetensors", "size": 5, "lfs": {"oid": "cd" * 32}},
+    ]
+    hub = Hub({
+        "https://huggingface.co/api/models/x/Big/tree/main?recursive=true": listing,
+        "https://huggingface.co/x/Big/resolve/main/model_index.json":
+            {"_class_name": "QwenImagePipeline", "vae": ["diffusers", "AutoencoderKL"]},
+    })  # fmt: skip
+    monkeypatch.setattr(hubs, "make_client", hub.client)
+    found = offers("x/Big", network())
+    mains = [offer.label for offer in found if offer.is_main]
+    assert mains == (["all.safetensors"] if has_single else ["Big (diffusers folder)"])
+    (whole,) = [offer.wanted for offer in found if offer.wanted.parts]
+    assert (whole.name, whole.kind, whole.size_bytes) == ("Big", "checkpoint", 10)
+    assert [(p.path, p.sha256) for p in whole.parts] == [
+        ("model_index.json", None), ("vae/config.json", None), ("vae/w.safetensors", "cd" * 32),
+    ]  # fmt: skip
+    assert whole.parts[2].urls == ("https://huggingface.co/x/Big/resolve/main/vae/w.safetensors",)
+    assert not any(offer.wanted.parts for offer in offers("x/Big", network(), "vae"))
+
+
 def test_hub_when_it_is_dead_then_its_mirror_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     listing = [{"type": "file", "path": "y.pt", "size": 5}]
     hub = Hub({"https://hf-mirror.com/api/models/x/y/tree/main?recursive=true": listing})

@@ -2,10 +2,13 @@
 
 A ControlNet is the way down of a U-Net, a small network that reads the map, and a convolution at
 each place where it adds to the U-Net. Files hold it under the original names (``control_model.``
-before them or nothing) or under diffusers'.
+before them or nothing) or under diffusers'; whole, or as what it has more than the U-Net whose way
+down it began as: of that, differences, or two small matrices for each large one (Control-LoRA).
 
 Source:
-    Zhang et al. 2023, arXiv 2302.05543; cldm_v15.yaml; diffusers' ControlNetModel.
+    Zhang et al. 2023, arXiv 2302.05543; cldm_v15.yaml; diffusers' ControlNetModel. Differences:
+    kohya-ss, ControlNet-diff-modules (a tensor ``difference`` marks them); Control-LoRA:
+    stabilityai/control-lora (``lora_controlnet`` marks it; ``<layer>.up`` and ``<layer>.down``).
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.headers import Header, TensorInfo, read_header
+from webui.checkpoints.lite_specs import TITLE as LITE
+from webui.checkpoints.lite_specs import LiteSpec, read_lite
 from webui.checkpoints.rules import describe
 from webui.checkpoints.specs import Shapes, SpecError, UNetSpec, read_way_down, stated_config
 from webui.errors import UnknownArchitectureError
@@ -34,7 +39,12 @@ global_average_pooling)."""
 CHOOSE_CONTROLNET: Final = (
     "Choose a ControlNet of lllyasviel's, kohya's or diffusers' kind, for SD 1.x, SD 2.x or SDXL."
 )
-_USABLE: Final = ("a ControlNet",)
+Over = Literal["", "difference", "lora"]
+"""In which way the rest is stored; '' = a ControlNet is whole."""
+DIFFERENCE: Final = "the difference of a ControlNet to a checkpoint"
+LORA: Final = "a Control-LoRA"
+_USABLE: Final[Mapping[str, Over]] = {"a ControlNet": "", DIFFERENCE: "difference", LORA: "lora"}
+UP, DOWN = ".up", ".down"
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class ControlSpec:
         hint_channels: Widths of the network that reads the map, outermost first.
         is_pooled: It adds one average for the whole picture, to the prompt's half alone.
         is_bgr: It reads the map's channels in the other order.
+        over: It is stored as what it has more than the U-Net of a checkpoint.
     """
 
     family: str
@@ -58,11 +69,13 @@ class ControlSpec:
     hint_channels: tuple[int, ...]
     is_pooled: bool = False
     is_bgr: bool = False
+    over: Over = ""
 
     @property
     def title(self) -> str:
         """In words: "a ControlNet for SDXL"."""
-        return f"a ControlNet for {FAMILIES[self.family].title}"
+        what = {"difference": "the difference of a ControlNet", "lora": LORA}
+        return f"{what.get(self.over, 'a ControlNet')} for {FAMILIES[self.family].title}"
 
     def config(self) -> dict[str, Any]:
         """Arguments for diffusers' ControlNetModel."""
@@ -90,10 +103,16 @@ class ControlSpec:
             own.context_dim not in (0, unet.context_dim)
         ):
             return "it is for a U-Net of other widths"
+        if self.over and (own.depths, own.middle_depth) != (unet.depths, unet.middle_depth):
+            return "it is for a U-Net of other depths"
         return ""
 
 
-def identify_controlnet(path: Path) -> ControlSpec:
+GuideSpec = ControlSpec | LiteSpec
+"""Of whatever a control unit may name."""
+
+
+def identify_controlnet(path: Path) -> GuideSpec:
     """The shape of the ControlNet in a file.
 
     Raises:
@@ -103,14 +122,14 @@ def identify_controlnet(path: Path) -> ControlSpec:
     return read_controlnet(read_header(path))
 
 
-def read_controlnet(header: Header) -> ControlSpec:
+def read_controlnet(header: Header) -> GuideSpec:
     """``identify_controlnet`` for a header.
 
     Raises:
         UnknownArchitectureError: It is no ControlNet that can be used here.
     """
     name, what = header.path.name, describe(header)
-    if what.title not in _USABLE:
+    if what.title not in (*_USABLE, LITE):
         raise UnknownArchitectureError(
             f"{name} is {what.title}, which cannot guide pictures here.",
             CHOOSE_CONTROLNET,
@@ -118,7 +137,7 @@ def read_controlnet(header: Header) -> ControlSpec:
             closest=[what.title],
         )
     try:
-        return _read(header)
+        return read_lite(header) if what.title == LITE else _read(header, _USABLE[what.title])
     except SpecError as err:
         raise UnknownArchitectureError(
             f"{name} looks like {what.title}, but {err}.",
@@ -128,10 +147,12 @@ def read_controlnet(header: Header) -> ControlSpec:
         ) from err
 
 
-def _read(header: Header) -> ControlSpec:
+def _read(header: Header, over: Over) -> ControlSpec:
     is_diffusers = any(name.startswith(DIFFUSERS_HINT) for name in header.tensors)
     prefix = PREFIX if any(name.startswith(PREFIX) for name in header.tensors) else ""
     tensors = _original(header.tensors) if is_diffusers else _below(prefix, header.tensors)
+    if over == "lora":
+        tensors = multiplied(tensors)
     config = _config_beside(header.path) if is_diffusers else {}
     stated = _stated(header, config)
     shape = read_way_down(tensors, 0, stated)
@@ -149,6 +170,7 @@ def _read(header: Header) -> ControlSpec:
         hint,
         is_pooled=config.get("global_pool_conditions", POOLED_WORD in header.path.stem.lower()),
         is_bgr=config.get("controlnet_conditioning_channel_order") == "bgr",
+        over=over,
     )
 
 
@@ -171,6 +193,19 @@ def _original(tensors: Shapes) -> dict[str, TensorInfo]:
         layer, _, leaf = name.rpartition(".")
         if layer in layers:
             found[f"{layers[layer]}.{leaf}"] = info
+    return found
+
+
+def multiplied(tensors: Shapes) -> dict[str, TensorInfo]:
+    """A Control-LoRA's tensors, its pairs of small matrices as the weights they add to."""
+    found: dict[str, TensorInfo] = {}
+    for name, info in tensors.items():
+        layer = name.removesuffix(UP)
+        down = tensors.get(layer + DOWN)
+        if name.endswith(UP) and down is not None and info.shape and len(down.shape) > 1:
+            found[f"{layer}.weight"] = TensorInfo(info.dtype, (info.shape[0], *down.shape[1:]))
+        elif not name.endswith(DOWN):
+            found[name] = info
     return found
 
 

@@ -25,6 +25,9 @@ MAX_HEADER_BYTES: Final = 100_000_000
 FIRST_METADATA_BYTES: Final = 32_768
 """So much of a header is read at first when only its metadata is wanted."""
 _METADATA_FIRST: Final = re.compile(rb'\s*\{\s*"__metadata__"\s*:\s*(?=\{)')
+LAST_ENTRY_BYTES: Final = 512
+"""So much of a header's end is read then: its last tensor, which mostly lies last in the file."""
+_OFFSETS: Final = re.compile(rb'"data_offsets"\s*:\s*\[\s*\d{1,18}\s*,\s*(\d{1,18})\s*\]')
 
 MAX_AXES: Final = 32
 """torch has 64 at most; the sizes of a million axes multiply to a number that takes hours."""
@@ -39,22 +42,33 @@ DTYPE_BITS: Final = {
 }  # fmt: skip
 
 _DOWNLOAD_AGAIN: Final = "Delete it and download it again."
-_FOREIGN: Final[tuple[tuple[bytes, str, str], ...]] = (
-    (b"version https://git-lfs", "a Git LFS pointer (a note of about 130 bytes), not the weights",
+
+
+class Foreign(NamedTuple):
+    """What else lies in model folders: how it begins, what it is, and what to do."""
+
+    magic: bytes
+    what: str
+    hint: str
+
+
+_FOREIGN: Final = (
+    Foreign(b"version https://git-lfs",
+     "a Git LFS pointer (a note of about 130 bytes), not the weights",
      "Run 'git lfs pull' in that folder, or download the file itself."),
-    (b"<!doctype", "a web page, not weights",
+    Foreign(b"<!doctype", "a web page, not weights",
      "The download needed a login or the link was wrong. Download the file itself."),
-    (b"<html", "a web page, not weights",
+    Foreign(b"<html", "a web page, not weights",
      "The download needed a login or the link was wrong. Download the file itself."),
-    (b"<?xml", "an error message of a download server, not weights", _DOWNLOAD_AGAIN),
-    (b'{"', "a JSON text, probably a server's error message, not weights", _DOWNLOAD_AGAIN),
-    (b"GGUF", "a GGUF file", "GGUF files cannot be used here; get the safetensors version."),
-    (b"\x89PNG", "a PNG picture, not weights", _DOWNLOAD_AGAIN),
-    (b"\xff\xd8\xff", "a JPEG picture, not weights", _DOWNLOAD_AGAIN),
-    (b"RIFF", "a WebP picture or a sound, not weights", _DOWNLOAD_AGAIN),
-    (b"\x1f\x8b", "a gzip archive", "Unpack it and put the weights file inside it here."),
-    (b"7z\xbc\xaf", "a 7-Zip archive", "Unpack it and put the weights file inside it here."),
-    (b"Rar!", "a RAR archive", "Unpack it and put the weights file inside it here."),
+    Foreign(b"<?xml", "an error message of a download server, not weights", _DOWNLOAD_AGAIN),
+    Foreign(b'{"', "a JSON text, probably a server's error message, not weights", _DOWNLOAD_AGAIN),
+    Foreign(b"GGUF", "a GGUF file", "GGUF files cannot be used here; get the safetensors version."),
+    Foreign(b"\x89PNG", "a PNG picture, not weights", _DOWNLOAD_AGAIN),
+    Foreign(b"\xff\xd8\xff", "a JPEG picture, not weights", _DOWNLOAD_AGAIN),
+    Foreign(b"RIFF", "a WebP picture or a sound, not weights", _DOWNLOAD_AGAIN),
+    Foreign(b"\x1f\x8b", "a gzip archive", "Unpack it and put the weights file inside it here."),
+    Foreign(b"7z\xbc\xaf", "a 7-Zip archive", "Unpack it and put the weights file inside it here."),
+    Foreign(b"Rar!", "a RAR archive", "Unpack it and put the weights file inside it here."),
 )  # fmt: skip
 
 
@@ -173,7 +187,7 @@ def _foreign(path: Path, head: bytes, size: int) -> CheckpointError:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, what, hint in _FOREIGN:
         if text[: len(magic)].lower() == magic.lower():
-            return CheckpointError(f"{path} is {what}.", hint, path=str(path))
+            return CheckpointError(f"{path} cannot be used: it is {what}.", hint, path=str(path))
     if head[257:262] == b"ustar":
         return CheckpointError(
             f"{path} is a tar archive: torch's format of before 2017, or a packed folder.",
@@ -227,7 +241,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file, without reading what it says about its tensors.
 
     Twenty times as quick as the whole header, which is neither read nor checked: writers put the
-    metadata first.
+    metadata first. That the file was cut short is mostly seen all the same.
 
     Returns:
         Text by text; empty for files of other formats, which have none.
@@ -246,8 +260,12 @@ def read_metadata(path: Path) -> dict[str, str]:
             if found is None and length > len(raw):
                 raw += file.read(length - len(raw))
                 found = _leading_metadata(raw)
+            file.seek(8 + max(0, length - LAST_ENTRY_BYTES))
+            last = _OFFSETS.findall(file.read(min(length, LAST_ENTRY_BYTES)))
     except OSError as err:
         raise unreadable(path, err) from err
+    if last and int(last[-1]) > size - 8 - length:
+        raise _cut_short(path, size - 8 - length, int(last[-1]))
     return _metadata(_parse(path, raw).get("__metadata__") if found is None else found)
 
 
@@ -333,11 +351,15 @@ def _tensor(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:
     return info, begin, end
 
 
+def _cut_short(path: Path, there: int, expected: int) -> CheckpointError:
+    return _damaged(path, f"it was cut: {there} of {expected} bytes of weights are there")
+
+
 def _check_spans(path: Path, spans: list[tuple[int, int]], data_bytes: int) -> None:
     spans.sort()
     expected = spans[-1][1] if spans else 0
     if expected > data_bytes:
-        raise _damaged(path, f"it was cut: {data_bytes} of {expected} bytes of weights are there")
+        raise _cut_short(path, data_bytes, expected)
     position = 0
     for begin, end in spans:
         if begin != position:

@@ -30,7 +30,7 @@ def read_hypernetwork(path: Path) -> Hypernetwork:
                 "Put it into the folder it belongs in, or download the hypernetwork again.",
                 path=str(path),
             )
-        tensors = {name: weights.read(name).float().clone() for name in header.tensors}
+        tensors = {name: weights.read(name).float() for name in header.tensors}
     stated: Mapping[Any, Any] = read_pickle(path).content
     try:
         return Hypernetwork(path.stem, _pairs(tensors, stated))

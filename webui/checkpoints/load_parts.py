@@ -1,7 +1,7 @@
 """Build the networks of a model and fill them from open files, each tensor once.
 
 Networks are made on torch's ``meta`` device (no memory, no random numbers) and each tensor is read
-from the mapped file, converted to its final dtype and device, and assigned.
+from the open file, converted to its final dtype and device, and assigned.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
     small = small_weights(module)
     state = {}
     for name, empty in expected.items():
-        stored = _reshaped(source.read(name), empty.shape)
+        stored = reshaped(source.read(name), empty.shape)
         if stored is None:
             raise CheckpointError(
                 f"{source.sources[name].name!r} in {weights.header.path.name} has the shape "
@@ -128,7 +128,7 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
             kept = first_stored(small[name], stored, keeps_half=at.keeps_half)
             state[name] = kept.to(at.device)
         else:
-            state[name] = stored.to(device=at.device, dtype=at.dtype, copy=True)
+            state[name] = stored.to(device=at.device, dtype=at.dtype)
     module.load_state_dict(state, strict=True, assign=True)
     _fill_constants(module, at.device)
     originals = StoredWeights(weights.header, source.sources)
@@ -163,7 +163,7 @@ def _check_names(path: Path, expected: Iterable[str], found: Mapping[str, Source
         )
 
 
-def _reshaped(stored: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
+def reshaped(stored: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
     """The tensor in the wanted shape; 1×1 convolutions and matrices hold the same data."""
     if stored.shape == shape:
         return stored

@@ -319,8 +319,7 @@ def _read(
             for name in inside or names:
                 tensor = weights.read(name)
                 wanted = dtype_of(name) if tensor.is_floating_point() else tensor.dtype
-                copied = tensor.to(device=device, dtype=wanted, copy=True)
-                state[name.removeprefix(UNET)] = copied
+                state[name.removeprefix(UNET)] = tensor.to(device=device, dtype=wanted)
     return state
 
 

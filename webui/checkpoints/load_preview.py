@@ -48,8 +48,7 @@ def load_preview_decoder(
     """
     with open_weights(path) as opened:
         weights = {
-            name: opened.read(name).to(device=device, dtype=dtype, copy=True)
-            for name in opened.header.tensors
+            name: opened.read(name).to(device=device, dtype=dtype) for name in opened.header.tensors
         }
     try:
         return build_decoder(weights)

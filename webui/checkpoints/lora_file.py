@@ -34,7 +34,7 @@ def read_lora(path: Path) -> LoraFile:
         raise unreadable(path, err) from err
     with open_weights(path) as weights:
         header = weights.header
-        tensors = {name: weights.read(name).clone() for name in header.tensors}
+        tensors = {name: weights.read(name) for name in header.tensors}
     _refuse_broken(path, tensors)
     file = read_layers(
         tensors,

@@ -7,7 +7,7 @@ Each is one file under the name its makers gave it, or a folder of transformers 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -15,7 +15,10 @@ from typing import Final, Literal
 from webui.checkpoints.describers import WEIGHTS, folders_in, model_type_of
 from webui.errors import CheckpointNotFoundError
 
-MapNetworkKind = Literal["dpt", "depth_anything", "body_pose"]
+MapNetworkKind = Literal[
+    "dpt", "depth_anything", "body_pose", "hand_pose", "face_pose", "hed", "pidinet", "drawing",
+    "anime_drawing",
+]  # fmt: skip
 FOLDERS: Final = (
     "controlnetpreprocessor", "controlnet_preprocessor", "annotators", "depthanything",
     "depth_anything", "midas", "openpose",
@@ -32,14 +35,14 @@ MAX_DEPTH: Final = 4
 
 @dataclass(frozen=True)
 class WantedNetwork:
-    """What a preprocessor needs.
+    """A network that preprocessors need.
 
     Attributes:
         kind: Which network it is.
         file: As its makers call it. source: Where they publish it.
         stems: What the names of its files begin with, in lower case.
         model_type: Of its folders of transformers; '' = there are none.
-        word, without: What the name of such a folder holds, and does not hold.
+        word: What the name of such a folder holds. without: What no name of it holds.
     """
 
     kind: MapNetworkKind
@@ -52,13 +55,21 @@ class WantedNetwork:
 
     def is_file(self, stem: str) -> bool:
         """Whether a file of that name is it."""
-        return stem.lower().startswith(self.stems)
+        lower = stem.lower()
+        return lower.startswith(self.stems) and self.without not in lower
 
     def is_folder(self, name: str, model_type: str) -> bool:
         """Whether a folder of transformers of that name is it."""
         lower = name.lower()
         is_named_so = self.word in lower and self.without not in lower
         return bool(self.model_type) and model_type == self.model_type and is_named_so
+
+
+def _annotator(kind: MapNetworkKind, file: str, without: str = "\0") -> WantedNetwork:
+    """One of lllyasviel's Annotators."""
+    source = f"https://huggingface.co/lllyasviel/Annotators/resolve/main/{file}"
+    stem = file.rpartition(".")[0].lower()
+    return WantedNetwork(kind, file, source, (stem,), without=without)
 
 
 WANTED: Final[dict[str, WantedNetwork]] = {
@@ -80,17 +91,20 @@ WANTED: Final[dict[str, WantedNetwork]] = {
         "depth_anything_v2_vits.pth",
         ("depth_anything_v2_vit",), "depth_anything", word="v2",
     ),
-    "openpose": WantedNetwork(
-        "body_pose", "body_pose_model.pth",
-        "https://huggingface.co/lllyasviel/Annotators/resolve/main/body_pose_model.pth",
-        ("body_pose_model",),
-    ),
+    "openpose": _annotator("body_pose", "body_pose_model.pth"),
+    "openpose_hand": _annotator("hand_pose", "hand_pose_model.pth"),
+    "openpose_face": _annotator("face_pose", "facenet.pth"),
+    "hed": _annotator("hed", "ControlNetHED.pth"),
+    "pidinet": _annotator("pidinet", "table5_pidinet.pth", without="pidinet-"),
+    "lineart": _annotator("drawing", "sk_model.pth", without="sk_model2"),
+    "lineart_coarse": _annotator("drawing", "sk_model2.pth"),
+    "lineart_anime": _annotator("anime_drawing", "netG.pth"),
 }  # fmt: skip
-"""By the preprocessor's name."""
+"""By name; ``preprocessors.names`` tells who needs which."""
 
 
 def find_map_networks(models: Iterable[Path], programs: Iterable[Path] = ()) -> dict[str, Path]:
-    """Files, or folders of transformers, by the preprocessor's name; of several, the first.
+    """Files, or folders of transformers, by the network's name; of several, the first.
 
     Args:
         models: Folders with A1111's or ComfyUI's sub-folders. programs: Folders of A1111 and
@@ -110,13 +124,15 @@ def find_map_networks(models: Iterable[Path], programs: Iterable[Path] = ()) -> 
     return found
 
 
-def missing_map_network(name: str) -> CheckpointNotFoundError:
-    """Why a preprocessor cannot work, and which file is wanted where."""
-    wanted = WANTED[name]
+def missing_map_networks(preprocessor: str, networks: Sequence[str]) -> CheckpointNotFoundError:
+    """Why a preprocessor cannot work, and which files are wanted where."""
+    wanted = [WANTED[network] for network in networks]
+    files = ", ".join(one.file for one in wanted)
+    sources = ", ".join(one.source for one in wanted)
     return CheckpointNotFoundError(
-        f"The preprocessor {name} needs {wanted.file}, which is not there.",
-        f"Put it from {wanted.source} into models/ControlNetPreprocessor.",
-        wanted=wanted.file,
+        f"The preprocessor {preprocessor} needs {files}, which is not there.",
+        f"Put it from {sources} into models/ControlNetPreprocessor.",
+        wanted=files,
     )
 
 

@@ -11,7 +11,6 @@ Source: the two containers (zip since torch 1.6, plain stream before) as written
 from __future__ import annotations
 
 import io
-import mmap
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from webui.checkpoints.foreign_text import spelt
-from webui.checkpoints.headers import DTYPE_BITS, Header, file_format
+from webui.checkpoints.headers import DTYPE_BITS, FileState, Header, file_format, file_state
 from webui.checkpoints.pickle_machine import Leftover, PickleError
 from webui.checkpoints.pickle_names import (
     MAX_PICKLE_BYTES,
@@ -41,6 +40,8 @@ MAX_CONTENTS_BYTES: Final = 8 << 20
 """Of an archive's table of contents: about eighty thousand entries."""
 MAX_REPEATED: Final = 1 << 20
 """So many numbers a tensor may show that has fewer in the file (torch's ``expand``)."""
+PAGE_BYTES: Final = 1 << 16
+"""Of a plain stream, read at a time: most descriptions of tensors are not longer."""
 MAX_DEPTH: Final = 12
 """Deeper lies nothing that is a weight."""
 
@@ -53,6 +54,7 @@ class PickledFile:
         content: The saved object: dicts, lists, numbers, text, StoredTensor, Leftover.
         tensors: All tensors by name (see ``tensors_by_name``).
         storages: Storage key → (byte offset in the file, byte length).
+        state: Of the file before it was read.
     """
 
     path: Path
@@ -60,6 +62,12 @@ class PickledFile:
     content: Any
     tensors: Mapping[str, StoredTensor]
     storages: Mapping[str, tuple[int, int]]
+    state: FileState
+
+
+def header_of(file: PickledFile) -> Header:
+    """Names, shapes and dtypes of a torch file that was read."""
+    return Header(file.path, file.format, {name: t.info for name, t in file.tensors.items()})
 
 
 def read_pickle_header(path: Path) -> Header:
@@ -69,8 +77,7 @@ def read_pickle_header(path: Path) -> Header:
         CheckpointError: Damaged or cut file.
         UnsafeCheckpointError: It asks for more than tensors.
     """
-    file = read_pickle(path)
-    return Header(path, file.format, {name: t.info for name, t in file.tensors.items()})
+    return header_of(read_pickle(path))
 
 
 def read_pickle(path: Path) -> PickledFile:
@@ -82,13 +89,15 @@ def read_pickle(path: Path) -> PickledFile:
     """
     kind = file_format(path)
     try:
+        with open(path, "rb") as opened:
+            state = file_state(opened)
         if kind == "torch":
             content, storages, used = _read_zip(path)
         elif kind == "torch-old":
             content, storages, used = _read_stream(path)
         else:
             raise _damaged(path, f"it is a {kind} file, not a torch file")
-        _check_storages(path, used, storages)
+        _check_storages(path, used, storages, state.size)
         tensors = tensors_by_name(content)
         for name, tensor in tensors.items():
             _check_extent(path, name, tensor, storages)
@@ -104,7 +113,7 @@ def read_pickle(path: Path) -> PickledFile:
         ) from err
     except READING_FAULTS as err:
         raise _damaged(path, f"its description of tensors cannot be read ({err})") from err
-    return PickledFile(path, kind, content, tensors, storages)
+    return PickledFile(path, kind, content, tensors, storages, state)
 
 
 def tensors_by_name(content: Any) -> dict[str, StoredTensor]:
@@ -228,9 +237,40 @@ def _zip_data(path: Path, raw: BinaryIO, entry: zipfile.ZipInfo | None) -> tuple
     return entry.header_offset + 30 + name_length + extra_length, entry.file_size
 
 
+class _Paged:
+    """The bytes of an open file, read where they are asked for; see ``pickle_machine.Bytes``.
+
+    (Not mapped: a file that is cut meanwhile would end the process.)
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._size = file_state(file).size
+        self._page, self._begin = b"", 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice, /) -> bytes:
+        start, stop, _ = place.indices(self._size)
+        first, last = start - self._begin, stop - self._begin
+        if first < 0 or last > len(self._page):
+            self._file.seek(start)
+            self._page, self._begin = self._file.read(max(stop - start, PAGE_BYTES)), start
+            first, last = 0, stop - start
+        if last > len(self._page):
+            raise PickleError("it was cut while it was read")
+        return self._page[first:last]
+
+    def find(self, sub: bytes, start: int, end: int, /) -> int:
+        found = self[start:end].find(sub)
+        return found if found < 0 else start + found
+
+
 def _read_stream(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str, Storage]]:
     reader = Reader(path)
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open(path, "rb", buffering=0) as file:
+        data = _Paged(file)
         first, at = reader.follow(data)
         if first != _LEGACY_MAGIC:
             return first, {}, {}  # a bare pickle without tensor data
@@ -246,7 +286,7 @@ def _read_stream(path: Path) -> tuple[Any, dict[str, tuple[int, int]], dict[str,
 
 
 def _stream_places(
-    path: Path, data: mmap.mmap, at: int, keys: Any, used: Mapping[str, Storage]
+    path: Path, data: _Paged, at: int, keys: Any, used: Mapping[str, Storage]
 ) -> dict[str, tuple[int, int]]:
     """Where the tensor data of the old format lies: each part behind its own length."""
     if not isinstance(keys, list) or not all(isinstance(key, str | int) for key in keys):
@@ -265,9 +305,8 @@ def _stream_places(
 
 
 def _check_storages(
-    path: Path, used: Mapping[str, Storage], storages: Mapping[str, tuple[int, int]]
+    path: Path, used: Mapping[str, Storage], storages: Mapping[str, tuple[int, int]], size: int
 ) -> None:
-    size = path.stat().st_size
     for key in used:
         if key not in storages:
             raise _damaged(path, "a part with tensor data is missing")

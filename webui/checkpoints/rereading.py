@@ -14,7 +14,7 @@ import torch
 
 from webui.checkpoints.conversion import Source
 from webui.checkpoints.headers import Header, file_state
-from webui.checkpoints.weights import DTYPES, RenamedWeights
+from webui.checkpoints.weights import DTYPES, FileChangedError, RenamedWeights, read_into
 from webui.errors import CheckpointError
 
 
@@ -71,29 +71,18 @@ class _Pieces:
             self._memory = bytearray(length)
         if not length:
             return torch.empty(info.shape, dtype=DTYPES[info.dtype])
+        piece, place = memoryview(self._memory)[:length], self.header.places[name]
+        assert self.header.state is not None
         try:
-            is_whole = self._fill(memoryview(self._memory)[:length], self.header.places[name])
-            is_same = file_state(self._file) == self.header.state
+            read_into(piece, self._file, place, self.header.state)
+        except FileChangedError as err:
+            reason = "the file was changed since it was loaded"
+            raise self._lost(reason) from err
         except OSError as err:
             reason = f"they cannot be read: {err.strerror or err}"
             raise self._lost(reason) from err
-        if not (is_whole and is_same):
-            reason = "the file was changed since it was loaded"
-            raise self._lost(reason)
         data = torch.frombuffer(self._memory, dtype=torch.uint8, count=length)
         return data.view(DTYPES[info.dtype]).reshape(info.shape)
-
-    def _fill(self, piece: memoryview, place: int) -> bool:
-        """Read so much from there; False when the file ends before. Network drives, and systems
-        asked for more than 2 GiB, give less at a time than is asked for."""
-        self._file.seek(place)
-        done = 0
-        while done < len(piece):
-            count = self._file.readinto(piece[done:])
-            if not count:
-                return False
-            done += count
-        return True
 
     def _lost(self, reason: str) -> CheckpointError:
         path = self.header.path

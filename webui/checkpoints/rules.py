@@ -116,7 +116,10 @@ RULES: Final[tuple[Rule, ...]] = (
             or k.begins("zero_convs.")
         ),
     ),
-    Rule("controlnet", "", "a T2I-Adapter", lambda k: k.begins("adapter.body.", "adapter.conv_in")),
+    Rule("controlnet", "", "a T2I-Adapter",
+         lambda k: k.begins("adapter.body.", "adapter.conv_in")
+         or k.has("conv_in.weight", "body.0.block1.weight") or k.has("style_embedding")
+         or k.begins("body.0.in_conv.") or k.begins("adapter.body.0.in_conv.")),
     Rule("controlnet", "", "an IP-Adapter", lambda k: k.begins("image_proj.", "ip_adapter.")),
     Rule("checkpoint", "svd", "a Stable Video Diffusion checkpoint",
          lambda k: k.is_unet and k.contains(".time_stack.")),

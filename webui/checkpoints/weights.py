@@ -1,19 +1,30 @@
-"""Open a weights file and hand out its tensors one at a time, mapped, not read whole."""
+"""Open a weights file and hand out its tensors one at a time, each in memory of its own.
+
+Files are read, never mapped: one that is cut or written over meanwhile is an error in words, not
+the end of the process, and not weights of two files.
+"""
 
 from __future__ import annotations
 
-import mmap
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from webui.checkpoints.conversion import Source
-from webui.checkpoints.headers import Header, TensorInfo, read_header
-from webui.checkpoints.pickles import PickledFile, read_pickle
+from webui.checkpoints.headers import (
+    FileState,
+    Header,
+    TensorInfo,
+    file_format,
+    file_state,
+    read_safetensors_header,
+    unreadable,
+)
+from webui.checkpoints.pickles import PickledFile, header_of, read_pickle
 from webui.errors import CheckpointError
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -36,7 +47,7 @@ class Weights(Protocol):
     header: Header
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor on the CPU at its stored dtype; may share memory with the file: copy it.
+        """One tensor on the CPU at its stored dtype, in memory of its own.
 
         Raises:
             KeyError: No tensor has that name.
@@ -45,74 +56,142 @@ class Weights(Protocol):
         ...
 
 
-class _SafeWeights:
-    def __init__(self, header: Header, file: Any) -> None:
+class FileChangedError(OSError):
+    """A file is not what it was when its header was read."""
+
+
+def read_into(piece: memoryview, file: io.FileIO, place: int, state: FileState) -> None:
+    """Fill a piece of memory from an open file, beginning there.
+
+    Network drives, and systems asked for more than 2 GiB, give less at a time than is asked for.
+
+    Args:
+        state: Of the file when its header was read.
+    Raises:
+        FileChangedError: It was cut or written to since then.
+        OSError: It cannot be read.
+    """
+    file.seek(place)
+    done = 0
+    while done < len(piece):
+        count = file.readinto(piece[done:])
+        if not count:
+            break
+        done += count
+    if done < len(piece) or file_state(file) != state:
+        raise FileChangedError("it was changed meanwhile")
+
+
+def dtype_of(path: Path, info: TensorInfo) -> torch.dtype:
+    """A tensor's number format in torch's words.
+
+    Raises:
+        CheckpointError: Torch has none for it.
+    """
+    if info.dtype not in DTYPES:
+        raise CheckpointError(
+            f"{path.name} holds numbers of the format {info.dtype}, which cannot be calculated "
+            "with here.",
+            "Get the file in float16, bfloat16 or float32.",
+            path=str(path),
+        )
+    return DTYPES[info.dtype]
+
+
+class FileWeights:
+    """``Weights`` of an open file."""
+
+    def __init__(
+        self, header: Header, file: io.FileIO, state: FileState, pickled: PickledFile | None
+    ) -> None:
         self.header = header
-        self._file = file
+        self._file, self._state, self._pickled = file, state, pickled
 
     def read(self, name: str) -> torch.Tensor:
-        if name not in self.header.tensors:
-            raise KeyError(name)
+        """See ``Weights``."""
+        info = self.header.tensors[name]
+        if self.is_in_order(name):
+            return self.numbers(name, 0, info.count).reshape(info.shape)
+        assert self._pickled is not None
+        stride = self._pickled.tensors[name].stride
+        last = sum((n - 1) * s for n, s in zip(info.shape, stride, strict=True))
+        return self.numbers(name, 0, last + 1).as_strided(info.shape, stride).clone()
+
+    def is_in_order(self, name: str) -> bool:
+        """Whether a tensor's numbers follow each other in the file."""
+        info = self.header.tensors[name]
+        if self._pickled is None or not info.count:
+            return True
+        expected = info.count
+        for size, stride in zip(info.shape, self._pickled.tensors[name].stride, strict=True):
+            expected //= size
+            if size > 1 and stride != expected:
+                return False
+        return True
+
+    def numbers(self, name: str, start: int, count: int) -> torch.Tensor:
+        """So many numbers as they follow each other in the file, from a tensor's ``start`` on.
+
+        Returns:
+            (count,) at the stored dtype.
+        Raises:
+            KeyError: No tensor has that name.
+            CheckpointError: They cannot be read.
+        """
+        path, info = self.header.path, self.header.tensors[name]
+        dtype = dtype_of(path, info)
+        data = torch.empty(count, dtype=dtype)
+        if not count:
+            return data
+        place = self._begin(name, dtype) + start * dtype.itemsize
         try:
-            return self._file.get_tensor(name)
-        except (SafetensorError, OSError) as err:
-            raise _unreadable(self.header.path, err) from err
+            read_into(data.view(torch.uint8).numpy().data, self._file, place, self._state)
+        except FileChangedError as err:
+            raise _changed(path) from err
+        except OSError as err:
+            raise unreadable(path, err) from err
+        return data
+
+    def _begin(self, name: str, dtype: torch.dtype) -> int:
+        """Offset of a tensor's first byte in the file."""
+        if self._pickled is None:
+            return self.header.places[name]
+        place = self._pickled.tensors[name]
+        return self._pickled.storages[place.storage][0] + place.offset * dtype.itemsize
 
 
-class _PickledWeights:
-    def __init__(self, file: PickledFile, data: mmap.mmap) -> None:
-        infos = {name: t.info for name, t in file.tensors.items()}
-        self.header = Header(file.path, file.format, infos)
-        self._file = file
-        self._data = data
-
-    def read(self, name: str) -> torch.Tensor:
-        place = self._file.tensors[name]
-        dtype = DTYPES[place.info.dtype]
-        if not place.info.count:
-            return torch.empty(place.info.shape, dtype=dtype)
-        begin, length = self._file.storages[place.storage]
-        whole = torch.frombuffer(self._data, dtype=torch.uint8, count=length, offset=begin)
-        if begin % dtype.itemsize:  # torch's old format does not align its data
-            whole = whole.clone()
-        count = length // dtype.itemsize * dtype.itemsize
-        storage = whole[:count].view(dtype)
-        return storage.as_strided(place.info.shape, place.stride, place.offset)
-
-
-def _unreadable(path: Path, err: Exception) -> CheckpointError:
+def _changed(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"The weights in {path} cannot be read: {err}.",
-        "The file may be damaged: download it again.",
+        f"{path} was cut or written to while it was read.",
+        "Wait until the file is whole, then try again.",
         path=str(path),
     )
 
 
 @contextmanager
-def open_weights(path: Path) -> Iterator[Weights]:
-    """Open a safetensors or torch file. Tensors read from it must be copied inside the block.
+def open_weights(path: Path) -> Iterator[FileWeights]:
+    """Open a safetensors or torch file.
 
     Raises:
         CheckpointError: Missing, damaged or foreign file.
         UnsafeCheckpointError: A pickle that asks for more than tensors.
     """
-    header = read_header(path)
-    if header.format == "safetensors":
-        try:
-            opened = safe_open(str(path), framework="pt", device="cpu")
-        except (SafetensorError, OSError) as err:
-            raise _unreadable(path, err) from err
-        with opened as file:
-            yield _SafeWeights(header, file)
-        return
-    pickled = read_pickle(path)
+    pickled = None
+    if file_format(path) == "safetensors":
+        header = read_safetensors_header(path)
+        state = header.state
+        assert state is not None
+    else:
+        pickled = read_pickle(path)
+        header, state = header_of(pickled), pickled.state
     try:
-        with open(path, "rb") as raw:
-            # Copy-on-write: torch wants a writable buffer, the file must never change.
-            data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError) as err:
-        raise _unreadable(path, err) from err
-    yield _PickledWeights(pickled, data)
+        file = io.FileIO(path)
+    except OSError as err:
+        raise unreadable(path, err) from err
+    with file:
+        if file_state(file) != state:
+            raise _changed(path)
+        yield FileWeights(header, file, state, pickled)
 
 
 class RenamedWeights:
@@ -136,6 +215,6 @@ class RenamedWeights:
         """As ``Weights.read``; of a tensor that holds more, the part that is wanted."""
         where = self.sources[name]
         stored = self._source.read(where.name)
-        if where.third is not None:
-            stored = stored.tensor_split(3)[where.third]
+        if where.third is not None:  # by itself, or all three stay in memory
+            stored = stored.tensor_split(3)[where.third].clone()
         return stored.T.contiguous() if where.is_transposed else stored

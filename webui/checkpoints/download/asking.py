@@ -25,18 +25,22 @@ async def ask_all(
     rules: Rules,
     size: int | None,
     sha256: str | None,
+    *,
+    takes_text: bool = False,
 ) -> tuple[list[Source], dict[str, SourceError]]:
     """The sources that have the file, in the order of their answers, and why others have not.
 
     Args:
         size, sha256: Of the file, where they are known.
+        takes_text: It may be JSON.
     Returns:
         Sources; failures by host, at least one where there is no source.
     Raises:
         DownloadError: An address may not be asked.
     """
     tasks = {
-        asyncio.ensure_future(_look(client, one, rules, size, sha256)): one for one in candidates
+        asyncio.ensure_future(_look(client, one, rules, size, sha256, takes_text)): one
+        for one in candidates
     }
     found: list[Source] = []
     failures: dict[str, SourceError] = {}
@@ -71,8 +75,9 @@ async def _look(
     rules: Rules,
     size: int | None,
     sha256: str | None,
+    takes_text: bool,
 ) -> Source:
-    source = await look(client, candidate.url, rules, candidate.mirror_of)
+    source = await look(client, candidate.url, rules, candidate.mirror_of, takes_text=takes_text)
     hint = "Another source may have the right one."
     if size is not None and source.size not in (None, size):
         raise SourceError(f"{source.host} has another file: {source.size} bytes, not {size}.", hint)
@@ -95,6 +100,8 @@ def none_gave(failures: Mapping[str, SourceError]) -> DownloadError:
     errors = list(failures.values())
     if len(errors) == 1:
         return errors[0]
-    first = next((e for e in errors if getattr(e, "status", None) in (401, 403)), errors[0])
+    locked = (e for e in errors if getattr(e, "status", None) in (401, 403))
+    answered = (e for e in errors if again_in(e) is None)  # they say more than a dead line does
+    first = next(locked, None) or next(answered, errors[0])
     told = " ".join(dict.fromkeys(e.message for e in errors))
     return DownloadError(f"No source gives the file. {told}", first.hint)

@@ -295,26 +295,30 @@ def _judge_status(response: httpx.Response, host: str) -> None:
             "Try again later, or another source.",
             again_in=0 if wait is None else wait,
         )
-    raise SourceError(*_refusals(status, host, response.headers), status=status)
+    raise _refusal(status, host, response.headers)
 
 
-def _refusals(status: int, host: str, headers: Mapping[str, str]) -> tuple[str, str]:
+def _refusal(status: int, host: str, headers: Mapping[str, str]) -> SourceError:
     if headers.get("x-error-code") == "GatedRepo":
-        return (
+        return SourceError(
             f"{host} gives this file only to people who agreed to its licence.",
             "Open its page in the browser, agree there, make an access token and store it in the "
             "Models tab (or: python launch.py models key huggingface.co).",
+            status=status,
         )
     if status in (401, 403):
-        return (
+        return SourceError(
             f"{host} wants a key for this file, or refuses the one it was given (HTTP {status}).",
             "If the site has accounts, make a key (access token) in yours and store it in the "
             "Models tab (or: python launch.py models key SITE). Otherwise fetch the file in a "
             "browser and put it into the models folder.",
+            status=status,
         )
     if status in (404, 410):
-        return f"{host} does not have this file (HTTP {status}).", "Check the link."
-    return f"{host} answered HTTP {status}.", _TRY_ANOTHER
+        return SourceError(
+            f"{host} does not have this file (HTTP {status}).", "Check the link.", status=status
+        )
+    return SourceError(f"{host} answered HTTP {status}.", _TRY_ANOTHER, status=status)
 
 
 def retry_after(text: str) -> float | None:

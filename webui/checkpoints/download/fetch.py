@@ -30,6 +30,7 @@ from webui.checkpoints.download.client import (
 )
 from webui.checkpoints.download.mirrors import Candidate, Mirrors
 from webui.checkpoints.download.naming import (
+    ENDINGS,
     KINDS,
     Places,
     check_ending,
@@ -73,8 +74,23 @@ class UnknownKindError(DownloadError):
 
 
 @dataclass(frozen=True)
+class FolderPart:
+    """One file of a folder.
+
+    Attributes:
+        path: In the folder, with "/".
+        urls, sha256, size_bytes: As ``Wanted`` has them.
+    """
+
+    path: str
+    urls: tuple[str, ...]
+    sha256: str | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """A file that shall come.
+    """A file that shall come, or a folder of them (see ``folder.get``).
 
     Attributes:
         urls: Places that have the same file; any will do.
@@ -82,6 +98,7 @@ class Wanted:
         name: What it shall be called; '' = as the server says.
         folder: Name of the folder below the models folder, where it is not the kind's usual one.
         sha256, size_bytes: Of the published file; None where they are not known.
+        parts: The files of a folder, in the order in which they are fetched; () = it is a file.
     """
 
     urls: tuple[str, ...]
@@ -90,11 +107,18 @@ class Wanted:
     folder: str = ""
     sha256: str | None = None
     size_bytes: int | None = None
+    parts: tuple[FolderPart, ...] = ()
 
     @property
     def part_name(self) -> str:
         """Name of the unfinished file: the same for the same wish."""
-        return hashlib.sha256((self.sha256 or self.urls[0]).encode()).hexdigest()[:20] + ".part"
+        told = "\n".join(part.urls[0] for part in self.parts) or self.sha256 or self.urls[0]
+        return hashlib.sha256(told.encode()).hexdigest()[:20] + ".part"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is no file of weights, as some files of folders are."""
+        return bool(self.name) and not self.name.lower().endswith(ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -168,6 +192,20 @@ def on_own_loop(work: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
+def download_to(
+    wanted: Wanted, place: Path, places: Places, network: Network, watcher: Watcher
+) -> None:
+    """Get a file of a folder to where it belongs in it; see ``download``."""
+    for url in wanted.urls:
+        read_address(url)
+    on_own_loop(_Fetch(wanted, places, network, watcher, place).run())
+
+
+def usual_place(wanted: Wanted, places: Places) -> Path:
+    """Where something of that kind and name lies."""
+    return folder_of(wanted.kind, places, wanted.folder) / wanted.name
+
+
 def _already_here(wanted: Wanted, places: Places, watcher: Watcher) -> Path | None:
     """The file, if it lies where it belongs.
 
@@ -176,7 +214,7 @@ def _already_here(wanted: Wanted, places: Places, watcher: Watcher) -> Path | No
     """
     if not (wanted.name and wanted.kind):
         return None
-    target = folder_of(wanted.kind, places, wanted.folder) / wanted.name
+    target = usual_place(wanted, places)
     if not target.exists():
         return None
     check_same(target, wanted.sha256, watcher)
@@ -184,11 +222,19 @@ def _already_here(wanted: Wanted, places: Places, watcher: Watcher) -> Path | No
 
 
 class _Fetch:
-    """One download under way."""
+    """One download under way.
 
-    def __init__(self, wanted: Wanted, places: Places, network: Network, watcher: Watcher) -> None:
+    Args:
+        place: Where the file shall lie; None = where its kind and name belong.
+    """
+
+    def __init__(
+        self, wanted: Wanted, places: Places, network: Network, watcher: Watcher,
+        place: Path | None = None,
+    ) -> None:  # fmt: skip
         self._wanted, self._places, self._network = wanted, places, network
         self._watcher = watcher
+        self._place = place
         self._speed = Speedometer()
         self._stage: Any = "asking"
         self._source: Source | None = None
@@ -275,7 +321,7 @@ class _Fetch:
             failures.clear()
             found, why_not = await ask_all(
                 client, candidates, self._network.rules, self._wanted.size_bytes,
-                self._wanted.sha256,
+                self._wanted.sha256, takes_text=self._wanted.is_text,
             )  # fmt: skip
             failures.update(why_not)
             waits = [wait for e in why_not.values() if (wait := again_in(e)) is not None]
@@ -299,7 +345,8 @@ class _Fetch:
         name = wanted.name or safe_name(
             disposition_name(source.file_name) or httpx.URL(source.url).path
         )
-        check_ending(name)
+        if self._place is None:
+            check_ending(name)
         sha256 = wanted.sha256 or source.sha256
         self._source, self._stage = source, "fetching"
         part.begin(source.identity(sha256))
@@ -313,7 +360,7 @@ class _Fetch:
         part.save()
         self._stage = "checking"
         header = await asyncio.to_thread(self._check, part, source, sha256, name)
-        target = self._target(name, header)
+        target = self._place or self._target(name, header)
         if target.exists():
             await asyncio.to_thread(self._check_there, target, part, sha256)
             part.discard()
@@ -340,7 +387,7 @@ class _Fetch:
                     f"place of {sha256[:10]}…); they were thrown away.",
                     "Another source may have the right ones.",
                 )
-        if name.lower().endswith(".onnx"):
+        if self._wanted.is_text or name.lower().endswith(".onnx"):
             return None
         try:
             return read_header(part.path)

@@ -14,7 +14,7 @@ import httpx
 
 from webui.checkpoints.download.asking import none_gave
 from webui.checkpoints.download.client import LinkError, SourceError, ask, make_client, translated
-from webui.checkpoints.download.fetch import Network, Wanted, on_own_loop
+from webui.checkpoints.download.fetch import FolderPart, Network, Wanted, on_own_loop
 from webui.checkpoints.download.links import (
     Civitai,
     HuggingFace,
@@ -24,6 +24,8 @@ from webui.checkpoints.download.links import (
     read_link,
 )
 from webui.checkpoints.download.naming import ENDINGS, safe_name
+from webui.checkpoints.download.repositories import Listed, folder_files
+from webui.checkpoints.scan import DIFFUSERS_INDEX
 
 logger = logging.getLogger(__name__)
 MOST_JSON_BYTES: Final = 16 << 20
@@ -84,19 +86,22 @@ async def _offers(link: Link, network: Network, kind: str) -> list[Offer]:
         wanted = Wanted((link.url,), kind, name if name.lower().endswith(ENDINGS) else "")
         return [Offer(name or link.url, wanted, is_main=True)]
     if isinstance(link, (HuggingFace, ModelScope)) and link.path:
-        return [_repo_offer(link, link.path, kind)]
+        return [replace(_repo_offer(link, Listed(link.path), kind), is_main=True)]
     async with make_client(network.rules) as client:
         told = await ask_json(client, network, link.listing)
-    if isinstance(link, HuggingFace):
-        found = _hugging_face(link, told, kind)
-    elif isinstance(link, ModelScope):
-        found = _modelscope(link, told, kind)
-    else:
-        found = _civitai(link, told, kind)
+        if isinstance(link, Civitai):
+            found = _civitai(link, told, kind)
+        else:
+            files = _listed(told)
+            found = [_repo_offer(link, file, kind) for file in files if _is_weights(file)]
+            if kind in ("", "checkpoint") and any(f.path == DIFFUSERS_INDEX for f in files):
+                index = await ask_json(client, network, link.file(DIFFUSERS_INDEX))
+                has_single = any(offer.is_main for offer in found)
+                found += _folder_offers(link, index, files, is_main=not has_single)
     if not found:
         raise LinkError(
             "There are no files of weights at this address.",
-            f"They end in {', '.join(ENDINGS)}. Folders of parts (diffusers) are not fetched.",
+            f"They end in {', '.join(ENDINGS)}, or make up a diffusers folder.",
         )
     return sorted(found, key=lambda offer: not offer.is_main)
 
@@ -141,51 +146,54 @@ async def read_all(client: httpx.AsyncClient, network: Network, url: str, most: 
 # Repositories
 
 
-def _repo_offer(
-    link: HuggingFace | ModelScope,
-    path: str,
-    kind: str,
-    size: Any = None,
-    sha256: Any = None,
-    is_main: bool = True,
-) -> Offer:
-    digest = str(sha256 or "").lower()
-    wanted = Wanted(
-        (link.file(path),),
-        kind,
-        safe_name(path),
-        sha256=digest if _SHA256.fullmatch(digest) else None,
-        size_bytes=size if isinstance(size, int) and size > 0 else None,
-    )
-    return Offer(path, wanted, Notes(link.repo, page=link.page), is_main)
-
-
-def _hugging_face(link: HuggingFace, told: Any, kind: str) -> list[Offer]:
-    entries = [e for e in _dicts(told) if e.get("type") == "file"]
-    files = [e for e in entries if str(e.get("path", "")).lower().endswith(ENDINGS)]
+def _listed(told: Any) -> list[Listed]:
+    """The files of a repository: of Hugging Face a list, of ModelScope one inside of its answer."""
+    if isinstance(told, list):
+        return [
+            _a_file(e.get("path"), e.get("size"), _dict(e.get("lfs")).get("oid"))
+            for e in _dicts(told)
+            if e.get("type") == "file"
+        ]
     return [
-        _repo_offer(
-            link, str(e["path"]), kind, e.get("size"), _dict(e.get("lfs")).get("oid"),
-            _is_single(str(e["path"])),
-        )
-        for e in files
-    ]  # fmt: skip
-
-
-def _modelscope(link: ModelScope, told: Any, kind: str) -> list[Offer]:
-    entries = _dicts(_dict(_dict(told).get("Data")).get("Files"))
-    return [
-        _repo_offer(
-            link, str(e["Path"]), kind, e.get("Size"), e.get("Sha256"), _is_single(str(e["Path"]))
-        )
-        for e in entries
-        if e.get("Type") == "blob" and str(e.get("Path", "")).lower().endswith(ENDINGS)
+        _a_file(e.get("Path"), e.get("Size"), e.get("Sha256"))
+        for e in _dicts(_dict(_dict(told).get("Data")).get("Files"))
+        if e.get("Type") == "blob"
     ]
 
 
-def _is_single(path: str) -> bool:
-    """True for whole models rather than parts of a diffusers folder."""
-    return "/" not in path and path.lower().endswith(".safetensors")
+def _a_file(path: Any, size: Any, sha256: Any) -> Listed:
+    digest = str(sha256 or "").lower()
+    return Listed(
+        str(path or ""),
+        size if isinstance(size, int) and size > 0 else None,
+        digest if _SHA256.fullmatch(digest) else None,
+    )
+
+
+def _is_weights(file: Listed) -> bool:
+    return file.path.lower().endswith(ENDINGS)
+
+
+def _repo_offer(link: HuggingFace | ModelScope, file: Listed, kind: str) -> Offer:
+    name = safe_name(file.path)
+    wanted = Wanted((link.file(file.path),), kind, name, "", file.sha256, file.size_bytes)
+    # a whole model rather than a part of a diffusers folder
+    is_single = "/" not in file.path and file.path.lower().endswith(".safetensors")
+    return Offer(file.path, wanted, Notes(link.repo, page=link.page), is_single)
+
+
+def _folder_offers(
+    link: HuggingFace | ModelScope, index: Any, files: list[Listed], *, is_main: bool
+) -> list[Offer]:
+    """The repository's diffusers folder as a whole, if it is one."""
+    chosen = folder_files(index, files)
+    if not chosen:
+        return []
+    name = safe_name(link.repo.rpartition("/")[2], "model")
+    parts = tuple(FolderPart(f.path, (link.file(f.path),), f.sha256, f.size_bytes) for f in chosen)
+    total = sum(file.size_bytes or 0 for file in chosen)
+    wanted = Wanted((), "checkpoint", name, size_bytes=total or None, parts=parts)
+    return [Offer(f"{name} (diffusers folder)", wanted, is_main=is_main)]
 
 
 # Civitai

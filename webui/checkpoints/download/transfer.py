@@ -36,7 +36,8 @@ MOST_FAILURES: Final = 5
 PROGRESS_BYTES: Final = 64 << 10
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _PAGE: Final = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
-_NOT_WEIGHTS: Final = ("text/html", "application/xhtml", "application/json", "text/xml")
+_PAGES: Final = ("text/html", "application/xhtml", "text/xml")
+_JSON: Final = "application/json"
 
 
 class NoRangesError(SourceError):
@@ -53,6 +54,7 @@ class Source:
         size, sha256, etag: As told; None where nothing was. seconds: Until it answered.
         has_ranges: It gives parts of the file.
         file_name: From Content-Disposition; ''.
+        takes_text: The file may be JSON.
     """
 
     url: str
@@ -65,6 +67,7 @@ class Source:
     has_ranges: bool = False
     seconds: float = 0.0
     file_name: str = ""
+    takes_text: bool = False
 
     def identity(self, sha256: str | None) -> dict[str, Any]:
         """Equal for the same file; from another source only where its hash is known."""
@@ -73,9 +76,18 @@ class Source:
         return {"size": self.size, "etag": self.etag, "url": bare(self.url)}
 
 
-async def look(client: httpx.AsyncClient, url: str, rules: Rules, mirror_of: str = "") -> Source:
+async def look(
+    client: httpx.AsyncClient,
+    url: str,
+    rules: Rules,
+    mirror_of: str = "",
+    *,
+    takes_text: bool = False,
+) -> Source:
     """Ask a source for the first byte, to learn what it has.
 
+    Args:
+        takes_text: The file may be JSON.
     Raises:
         SourceError: It does not have the file.
         DownloadError: It may not be asked.
@@ -83,7 +95,7 @@ async def look(client: httpx.AsyncClient, url: str, rules: Rules, mirror_of: str
     began = asyncio.get_running_loop().time()
     async with ask(client, url, rules, {"Range": "bytes=0-0"}) as answer:
         headers = answer.response.headers
-        refuse_pages(answer)
+        refuse_pages(answer, takes_text=takes_text)
         told = _told_range(answer.response)
         has_ranges = told is not None and told[0] == 0
         size = told[2] if told else _length(headers)
@@ -101,6 +113,7 @@ async def look(client: httpx.AsyncClient, url: str, rules: Rules, mirror_of: str
             has_ranges=has_ranges and size is not None,
             seconds=asyncio.get_running_loop().time() - began,
             file_name=headers.get("content-disposition", ""),
+            takes_text=takes_text,
         )
 
 
@@ -119,14 +132,16 @@ def _told_range(response: httpx.Response) -> tuple[int, int, int | None] | None:
     return int(found[1]), int(found[2]) + 1, total
 
 
-def refuse_pages(answer: Answer) -> None:
+def refuse_pages(answer: Answer, *, takes_text: bool = False) -> None:
     """A web page is not a file of weights.
 
+    Args:
+        takes_text: The file may be JSON.
     Raises:
         SourceError: The answer is a page, or a message for programs.
     """
     kind = answer.response.headers.get("content-type", "").lower()
-    if kind.startswith(_NOT_WEIGHTS):
+    if kind.startswith(_PAGES if takes_text else (*_PAGES, _JSON)):
         raise _page(answer.url.host)
 
 
@@ -273,7 +288,7 @@ class Transfer:
 
     async def _read_whole(self, whole: _Segment) -> None:
         async with ask(self.client, self._final, self.rules) as answer:
-            refuse_pages(answer)
+            refuse_pages(answer, takes_text=self.source.takes_text)
             length = _length(answer.response.headers)
             with translated(self._final):
                 async for chunk in answer.response.aiter_bytes(CHUNK_BYTES):
