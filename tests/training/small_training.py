@@ -79,13 +79,14 @@ def _picture(index: int) -> torch.Tensor:
 class Notes(Quiet):
     """Remembers what it was told; asks to stop or pause after a step."""
 
-    def __init__(self, stop_after: int = 0, pause_after: int = 0) -> None:
+    def __init__(self, stop_after: int = 0, pause_after: int = 0, sample_after: int = 0) -> None:
         self.steps: list[StepFacts] = []
         self.stages: list[str] = []
         self.warnings: list[str] = []
         self.files: list[tuple[str, int, int, bool]] = []
         self.validations: list[tuple[int, float]] = []
         self._stop_after, self._pause_after = stop_after, pause_after
+        self._sample_after = sample_after
 
     def stage(self, name: str, done: int, total: int) -> None:
         if name not in self.stages[-1:]:
@@ -102,6 +103,9 @@ class Notes(Quiet):
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
+
+    def wants_samples(self) -> bool:
+        return bool(self._sample_after) and len(self.steps) == self._sample_after
 
     def wants_stop(self) -> bool:
         return bool(self._stop_after) and len(self.steps) >= self._stop_after

@@ -153,6 +153,10 @@ BAD = [
     ({"network_args": ["conv_dims=3"]}, "network_args", 'Did you mean "conv_dim"?'),
     ({"network_args": ["conv_dim"]}, "network_args", "not of the form name=value"),
     ({"network_args": ["block_dims=1,2"]}, "network_args", "25 are needed"),
+    ({"network_module": "lycoris.kohya", "network_args": ["preset=attn"]}, "network_args",
+     'preset "attn" is unknown. Did you mean "attn-'),
+    ({"network_module": "lycoris.kohya", "network_args": ["train_norm=True"]}, "network_args",
+     "train_norm is not possible here"),
     ({"optimizer_args": ["loraplus=1"], "network_args": ["loraplus_lr_ratio=4"],
       "optimizer_type": "Prodigy", "unet_lr": 1.0}, "network_args", "does not work with Prodigy"),
     ({"mixed_precision": "fp16"}, "mixed_precision", "does not work on the CPU"),
@@ -189,8 +193,10 @@ def test_input_when_bad_then_its_field_and_its_sentence(
         ({"mixed_precision": "bf16"}, "slow on the CPU"),
         ({"clip_skip": 2, "model_train_type": "sdxl-lora"}, "clip_skip has no effect for SDXL."),
         ({"caption_dropout_every_n_epochs": 1}, "no caption is ever used"),
+        ({"network_module": "lycoris.kohya", "network_dim": 128, "network_args": ["algo=loha"]},
+         "128 is very much for loha"),
     ],
-)
+)  # fmt: skip
 def test_input_when_doubtful_then_a_warning_only(changed: dict[str, Any], sentence: str) -> None:
     assert any(sentence in told for told in check_options(read_options(good(**changed)).options))
 
@@ -251,6 +257,17 @@ def test_network_args_when_read_then_numbers_of_each_kind() -> None:
     args = read_network_args(options)
     assert (args.dim, args.alpha, args.conv_dim, args.conv_alpha) == (8, 8, 4, 1.0)
     assert (args.up_ratio("unet"), args.up_ratio("text")) == (16.0, 1.0)
+
+
+def test_network_args_when_of_lycoris_then_old_and_own_names_are_understood() -> None:
+    written = ("algo=LoKr", "use_cp=True", "train_norm=False", "dora_wd=1", "factor=8",
+               "constraint=0.5", "wd_on_output=False")  # fmt: skip
+    options = TrainingOptions(network_module="lycoris.kohya", network_args=written)
+    args = read_network_args(options)
+    assert args.algo == "lokr" and args.more == {
+        "use_tucker": True, "weight_decompose": True, "factor": 8, "constraint": 0.5,
+        "wd_on_out": False,
+    }  # fmt: skip
 
 
 def test_optimizer_when_written_in_any_case_then_found() -> None:

@@ -161,6 +161,22 @@ def test_memory_when_options_save_some_then_less_is_foretold(tmp_path: Path) -> 
     assert need(network_train_unet_only=True) < plain
 
 
+def test_memory_when_a_full_size_training_was_measured_then_it_is_foretold_near_that(
+    tmp_path: Path,
+) -> None:
+    """SD 1.5, 256 x 256, batch 1, rank 16, float32, CPU: 4,464 MiB in benchmarks/RESULTS.md."""
+    picture(tmp_path / "1_me" / "a.png", (256, 256), caption="me")
+    base = {"resolution": "256", "network_dim": 16, "cache_latents": True}
+
+    def need(**changes: object) -> float:
+        flat = options(tmp_path, **{**base, "network_train_unet_only": True, **changes})
+        return memory_need(flat, _size("sd1"), make_plan(flat), "sd1", "cpu").total / 2**20
+
+    assert 4464 <= need() <= 1.1 * 4464
+    assert need(shuffle_caption=True) > need() + 400, "the text encoder stays"
+    assert need(sample_prompts="me") > need() + 700, "it and the VAE stay"
+
+
 def test_time_when_something_is_known_then_trainings_tell_more_than_pictures(
     tmp_path: Path,
 ) -> None:

@@ -203,7 +203,9 @@ def test_config_when_read_then_each_value_comes_from_the_nearest_level(tmp_path:
     assert '"a b" (mood, year) are not used' in " ".join(map(str, plan.notices))
     facts = metadata(plan)
     assert "ss_bucket_info" not in facts
-    assert [d["num_train_images"] for d in json.loads(facts["ss_datasets"])] == [10, 1]
+    told = json.loads(facts["ss_datasets"])
+    assert [d["num_train_images"] for d in told] == [10, 1]
+    assert [[s["img_count"] for s in d["subsets"]] for d in told] == [[1, 1], [1]]
 
 
 @pytest.mark.parametrize(

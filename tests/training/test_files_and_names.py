@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
@@ -16,6 +17,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from tests.training.small_training import options_of
+from webui.params.training import TrainingOptions
 from webui.training.adapters import Dropouts
 from webui.training.lora_file import model_hashes, write_lora
 from webui.training.metadata import Hashes, RunFacts, file_metadata
@@ -51,6 +53,7 @@ def text(width: int, layers: int, heads: int) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
+@functools.cache
 def targets(family: str) -> list[Target]:
     """The networks of a family in full size, without memory."""
     with torch.device("meta"):
@@ -90,6 +93,24 @@ def test_names_when_full_size_then_exactly_those_of_the_vectors(
             assert tuple(up.shape) == (outputs, rank, *(1 for _ in ends)), name
         assert len(tensors) == 3 * count
         assert all(name.count(".") - name.endswith(".weight") == 1 for name in tensors)
+
+
+@pytest.mark.parametrize(
+    ("preset", "text", "unet"),
+    [
+        ("full", 72, 278 + 4), ("full-lin", 72, 192 + 22 + 14 + 2), ("attn-mlp", 72, 192),
+        ("attn-only", 48, 128), ("unet-only", 0, 278 + 4), ("unet-transformer-only", 0, 192),
+        ("unet-convblock-only", 0, 86), ("ia3", 36, 80),
+    ],
+)  # fmt: skip
+def test_layers_when_a_preset_of_lycoris_is_chosen_then_those_of_its_documents(
+    preset: str, text: int, unet: int
+) -> None:
+    options = TrainingOptions(network_module="lycoris.kohya", network_args=(f"preset={preset}",))
+    found = [one.name for one in wanted_layers(targets("sd1"), read_network_args(options))]
+    assert len([name for name in found if name.startswith("lora_te_")]) == text
+    assert len([name for name in found if name.startswith("lora_unet_")]) == unet
+    assert ("lora_unet_conv_in" in found) == (unet == 282)
 
 
 def test_blocks_when_ranks_differ_then_each_block_has_its_own() -> None:

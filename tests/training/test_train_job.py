@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from webui.checkpoints.headers import read_header
 from webui.errors import JobError, ParamsError
+from webui.model_process.train_run import translator
 from webui.params import TextToImage, TrainLora
 from webui.params.training import TrainingOptions
+from webui.prompts.tokenizer import ClipTokenizer
 from webui.services.training.trainings import foresee
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.train_command import check_unfinished, main
 from webui.training.steps import STATE_FACTS
+from webui.training.texts import CaptionEncoder
 
 
 @pytest.fixture
@@ -69,6 +73,7 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
         return found.time.source if found else ""
 
     until(lambda: foretold_by() == "device")  # nothing was done here yet
+    assert "memory_bytes" in real_studio.worker_facts, "which preset fits a card"
     job = real_studio.submit(TrainLora(options=TrainingOptions(**wish)))
 
     def told() -> Any:
@@ -76,6 +81,7 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
         return live.training if live else None
 
     until(told)
+    assert foretold_by() == "device", "what was measured is known while it works"
     assert {"loss", "average_loss", "rates", "steps_per_second", "memory_bytes"} <= told().keys()
     painting = real_studio.submit(
         TextToImage(
@@ -121,13 +127,15 @@ def test_command_when_run_then_file_samples_and_log_are_there(
     words += [
         "--cache_latents", "--network_train_unet_only", f"--output_dir={folder}", "--device=cpu",
         f"--logging_dir={log}", "--max_train_steps=2", "--sample_every_n_steps=2", "--no-such=1",
-        "--sample_weights=1,-4",
+        "--sample_weights=1,-4", "--translate_captions", "--trigger_words=小狗",
         "--sample_prompts=a zork --w 64 --h 64 --s 2 --d 9",
     ]  # fmt: skip
     assert main(words) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     assert '"no_such" is unknown' in told and "step 2/2" in told
     assert (folder / "佐克.safetensors").is_file()
+    told_in_file = read_header(folder / "佐克.safetensors").metadata
+    assert told_in_file["modelspec.trigger_phrase"] == "puppy", "what other programs may paint"
     (sample,) = (folder / "sample").glob("佐克_000002_00_*_9.png")
     with Image.open(sample) as image:
         assert image.size == (64, 64)
@@ -137,6 +145,20 @@ def test_command_when_run_then_file_samples_and_log_are_there(
     assert b"loss/average" in events.read_bytes() and b"lr/unet" in events.read_bytes()
     assert main(words) == 2, "the file would be overwritten"
     assert "would be overwritten" in capsys.readouterr().err
+
+
+def test_captions_when_in_chinese_then_learnt_in_the_english_that_prompts_are_painted_in(
+    tmp_path: Path,
+) -> None:
+    tokenizer = ClipTokenizer.load()
+    english = CaptionEncoder([], tokenizer)._tokens("puppy, red coat, zork dragon")
+    (tmp_path / "own.csv").write_text("佐克龙,zork dragon\n", encoding="utf-8")
+    say = translator(TrainingOptions(translate_captions=True), tmp_path)
+    caption = "小狗, 红色大衣, 佐克龙"
+    assert CaptionEncoder([], tokenizer, say=say)._tokens(caption) == english
+    asks_for_nothing = translator(TrainingOptions(), tmp_path)
+    assert asks_for_nothing(caption) == caption
+    assert "puppy" in translator(TrainingOptions(translate_captions=True), None)(caption)
 
 
 def test_command_when_a_training_was_not_finished_then_its_state_is_taken_only_when_asked_for(

@@ -13,22 +13,28 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from tests.training.small_training import FewPictures, Notes, options_of, train
 from webui.checkpoints.headers import read_header
 from webui.checkpoints.load import load_checkpoint
 from webui.checkpoints.lora_file import read_lora
 from webui.errors import ParamsError, TrainingError
+from webui.model_process.train_samples import SamplePainter
 from webui.networks.lora.applying import NetworkChange, set_changes
 from webui.networks.lora.matching import match_layers, text_layers, unet_layers
-from webui.training import lycoris_layers, optimizer_names
+from webui.training import lycoris_layers, optimizer_names, run_files, trainer, watching
 from webui.training import state as states
 from webui.training.adapters import NO_DROPOUT
 from webui.training.base import Base
+from webui.training.lora_file import cannot_write, write_pickle
 from webui.training.network import UNET, LoraNetwork, Wanted
+from webui.training.network_args import ALGOS
 from webui.training.optimizers import Chosen
 from webui.training.preparing import make_network
+from webui.training.samples import SamplePrompt
 from webui.training.updates import Updates
+from webui.training.watching import History
 
 
 def tensors_of(path: Path) -> dict[str, torch.Tensor]:
@@ -225,6 +231,10 @@ def test_loss_when_no_number_three_times_then_the_training_ends_and_tells_why(
     with pytest.raises(TrainingError, match="no number in 3 steps") as found:
         train(starter_checkpoint, tmp_path, options_of(max_train_epochs=9), pictures)
     assert "rate" in found.value.hint
+    state = tmp_path / "zork-autosave"
+    assert states.read_place(state).step == 3
+    kept = states.read_tensors(state).network
+    assert all(torch.isfinite(value).all() for value in kept.values()), "one can go on from it"
 
 
 def test_prior_loss_when_its_weight_is_zero_then_nothing_is_learnt(
@@ -259,6 +269,86 @@ def test_save_when_the_disk_is_full_then_a_plain_sentence_and_the_older_state_st
     assert (tmp_path / "zork.safetensors").is_file() and not notes.steps
 
 
+def test_state_when_a_training_is_young_then_the_first_is_soon_there_and_the_next_later(
+    starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    real = states.write_state
+
+    def write(folder: Path, place: states.Place, *rest: object) -> None:
+        written.append(place.step)
+        real(folder, place, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(states, "write_state", write)
+    monkeypatch.setattr(run_files, "FIRST_AUTOSAVE_SECONDS", 0.0)
+    train(starter_checkpoint, tmp_path, options_of(max_train_epochs=3), FewPictures(count=1))
+    assert written == [1]
+
+
+def test_card_when_its_memory_is_almost_full_then_said_once(
+    starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "card_memory", lambda _: (int(7.8 * 2**30), 8 * 2**30))
+    monkeypatch.setattr(trainer, "RECENT_STEPS", 2)
+    notes = Notes()
+    train(starter_checkpoint, tmp_path, options_of(max_train_epochs=4), FewPictures(1), notes)
+    (said,) = notes.warnings
+    assert "almost full (7.8 of 8.0 GB)" in said and "gradient_checkpointing" in said
+
+
+def test_history_when_the_disk_is_full_at_a_resume_then_nothing_of_it_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "history.jsonl"
+    lines = [f'{{"step": {step}}}\n' for step in range(1, 5)]
+    path.write_text("".join(lines))
+
+    def full(part: Path, *_: object, **__: object) -> int:
+        part.touch()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        History(path, 2)
+    assert path.read_text() == "".join(lines) and len(list(tmp_path.iterdir())) == 1
+    History(path, 2)
+    assert path.read_text() == "".join(lines[:2])
+
+
+def test_history_when_steps_are_slow_then_each_is_there_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(watching.time, "monotonic", lambda: now[0])
+    history = History(tmp_path / "history.jsonl", 0)
+    seen: list[int] = []
+    for step in range(1, 7):
+        history.add({"step": step})
+        seen.append(len((tmp_path / "history.jsonl").read_text().splitlines()))
+        now[0] += 20 if step < 4 else 0.1
+    assert seen == [1, 2, 3, 4, 4, 4], "and quick ones are written together"
+    history.flush()
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 6
+
+
+def test_sample_when_its_disk_is_full_then_said_and_the_training_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "full").touch()
+    notes = Notes()
+    painter = SamplePainter.__new__(SamplePainter)
+    painter._folder, painter._watcher = tmp_path / "full" / "sample", notes
+    painter._options = options_of()
+    painter._keep(Image.new("RGB", (8, 8)), SamplePrompt("a zork", seed=1), 0, 1, 1)
+    (said,) = notes.warnings
+    assert said.startswith("A sample picture could not be kept: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_state_when_the_disk_is_full_under_torch_then_said_as_plainly(tmp_path: Path) -> None:
+    with pytest.raises((RuntimeError, OSError)) as found:
+        write_pickle({"a": torch.zeros(100_000)}, Path("/dev/full"))
+    assert "the disk is full" in str(cannot_write(tmp_path / "a-state", found.value))
+
+
 def test_memory_when_it_runs_out_then_the_state_is_kept(
     starter_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +367,23 @@ def test_memory_when_it_runs_out_then_the_state_is_kept(
     with pytest.raises(DeviceMemoryError, match="at step 2"):
         train(starter_checkpoint, tmp_path, options_of(), FewPictures(count=2))
     assert states.read_place(tmp_path / "zork-autosave").step == 1
+
+
+def test_samples_when_asked_for_in_between_then_painted_once_and_nothing_else_is_changed(
+    starter_checkpoint: Path, trained: Path, tmp_path: Path
+) -> None:
+    painted: list[tuple[int, int]] = []
+
+    def paint(epoch: int, step: int, set_weight: object) -> None:
+        painted.append((epoch, step))
+        torch.rand(5)
+
+    ended = train(
+        starter_checkpoint, tmp_path, whole_options(), FewPictures(count=3), Notes(sample_after=4),
+        paint=paint,
+    )  # fmt: skip
+    assert painted == [(0, 4)]
+    assert equal(tensors_of(ended.files[-1]), tensors_of(trained))
 
 
 @pytest.mark.parametrize(
@@ -453,14 +560,14 @@ def test_lycoris_when_it_refuses_a_layer_then_said_which_and_why(
         )
 
 
-@pytest.mark.parametrize("algo", ["loha", "lokr"])
+@pytest.mark.parametrize("algo", ALGOS)
 def test_lycoris_when_installed_then_a_file_of_its_kind_that_fits(
     starter_checkpoint: Path, tmp_path: Path, algo: str
 ) -> None:
     pytest.importorskip("lycoris")
     options = options_of(
-        network_module="lycoris.kohya", network_args=(f"algo={algo}", "conv_dim=2", "factor=4"),
-        max_train_epochs=1,
+        network_module="lycoris.kohya", max_train_epochs=1, network_dim=16,
+        network_args=(f"algo={algo}", "conv_dim=16", "factor=4", "block_size=4"),
     )  # fmt: skip
     path = train(starter_checkpoint, tmp_path, options, FewPictures(count=2)).files[-1]
     model = load_checkpoint(starter_checkpoint, for_painting=False)

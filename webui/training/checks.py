@@ -29,6 +29,9 @@ LENGTHS: Final = (None, 75, 150, 225)
 LAYERS: Final = {"": 12, "sd1": 12, "sd2": 23}
 TRAINED: Final = {"sd-lora": ("sd1", "sd2"), "sdxl-lora": ("sdxl",)}
 LOW_RATE: Final = 1e-5
+PRODUCTS: Final = ("loha", "lokr")
+MOST_OF_PRODUCTS: Final = 64
+"""Rank of LyCORIS' products of matrices from which on they only grow."""
 _FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|\x00-\x1f]')
 
 
@@ -177,7 +180,15 @@ def _network(options: TrainingOptions, family: str) -> Iterator[Problem]:
             f"lycoris.kohya.{nearest(options.network_module, MODULES)}",
         )
     else:
-        BlockPlan(read_network_args(options), family or "sd1")
+        args = read_network_args(options)
+        BlockPlan(args, family or "sd1")
+        if args.algo in PRODUCTS and args.dim > MOST_OF_PRODUCTS:
+            yield Problem(
+                "network_dim",
+                f"network_dim: {args.dim} is very much for {args.algo}, whose ranks multiply; "
+                f"{MOST_OF_PRODUCTS} and less are usual.",
+                is_error=False,
+            )
     for name in ("network_weights", "resume", "vae"):
         path = getattr(options, name)
         if path and not Path(path).exists():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from webui.checkpoints.describers import is_face
 from webui.errors import DatasetError
 from webui.training.buckets import Size
-from webui.training.captions import count_tags, split_tags
+from webui.training.captions import Moment, caption_for, count_tags, split_tags
 from webui.training.dataset_entries import Entry
 from webui.training.dataset_plan import PicturePlan
 from webui.training.notices import Notice, first_names
@@ -38,6 +39,7 @@ ENLARGED = 1.6
 """Pictures that must be enlarged by more than this lack detail."""
 FEW_PICTURES = 5
 LONG_CAPTION_WORDS = 60
+USES_SHOWN = 8
 ODD_CHARACTERS = set("<>{}[]|\\^~�")
 
 
@@ -70,6 +72,14 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Use:
+    """How a picture may come in a batch: cut to its bucket, with these words."""
+
+    entry: Entry
+    words: str
+
+
+@dataclass(frozen=True)
 class Report:
     """A whole training set, looked over.
 
@@ -77,6 +87,7 @@ class Report:
         pictures: Each file once. broken: What cannot be used.
         buckets: Size → pictures with repeats. tags: Tag → pictures.
         notices: Of the plan, and what came up here.
+        uses: The first pictures as they may come.
     """
 
     pictures: tuple[Judged, ...]
@@ -84,6 +95,7 @@ class Report:
     buckets: dict[Size, int]
     tags: Counter[str]
     notices: tuple[Notice, ...]
+    uses: tuple[Use, ...] = ()
 
     def with_code(self, code: str) -> list[Judged]:
         """Pictures of which this is said."""
@@ -96,7 +108,7 @@ def examine(plan: PicturePlan, on_picture: Callable[[int, int], None] | None = N
     Args:
         on_picture: Is told how many of how many were looked at.
     """
-    entries = list({e.photograph.path: e for e in plan.entries()}.values())
+    entries = list({e.photograph.path: e for e in plan.all_entries()}.values())
     looks: dict[Path, Look] = {}
     broken = list(plan.broken)
     for number, entry in enumerate(entries):
@@ -117,7 +129,18 @@ def examine(plan: PicturePlan, on_picture: Callable[[int, int], None] | None = N
         buckets.update(dataset.samples())
     tags = count_tags(entry.caption for entry in seen if not entry.subset.is_reg)
     notices = (*plan.notices, *_notices(judged))
-    return Report(judged, tuple(broken), dict(sorted(buckets.items())), tags, notices)
+    return Report(
+        judged, tuple(broken), dict(sorted(buckets.items())), tags, notices, first_uses(seen)
+    )
+
+
+def first_uses(entries: Sequence[Entry]) -> tuple[Use, ...]:
+    """How the first pictures may come: words are mixed and left out as a training does."""
+    shown = [entry for entry in entries if not entry.subset.is_reg][:USES_SHOWN]
+    return tuple(
+        Use(entry, caption_for(entry.caption, entry.subset, Random(number), Moment()))
+        for number, entry in enumerate(shown)
+    )
 
 
 def _name(entry: Entry) -> str:

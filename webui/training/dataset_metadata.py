@@ -83,6 +83,7 @@ def _dataset(dataset: DatasetPlan, has_tags: bool) -> dict[str, Any]:
     options = dataset.options
     subsets = [
         {
+            "img_count": sum(entry.subset == subset for entry in dataset.entries),
             "image_dir": Path(subset.image_dir).name,
             "metadata_file": Path(subset.metadata_file).name,
             **{name: getattr(subset, name) for name in _SUBSET_FACTS},

@@ -71,6 +71,12 @@ class PicturePlan:
         for dataset in self.datasets:
             yield from dataset.entries
 
+    def all_entries(self) -> Iterator[Entry]:
+        """All that are trained, and those that are kept back."""
+        yield from self.entries()
+        for dataset in self.datasets:
+            yield from dataset.validation
+
     def count(self, *, is_reg: bool) -> int:
         """Training or regularisation pictures, with repeats."""
         return sum(e.repeats for e in self.entries() if e.subset.is_reg == is_reg)

@@ -1,6 +1,7 @@
 """How long a training takes and how much memory it needs, before it begins; no torch.
 
-Steps are exact. Memory is arithmetic over the model's own tensors and counted values. Time follows
+Steps are exact. Memory is arithmetic over the model's own tensors and counted values; it was
+compared with one measured training, of SD 1.5 on a CPU (``benchmarks/RESULTS.md``). Time follows
 from trainings or, failing that, pictures that this machine has made; on one that has made neither
 yet, roughly from how fast it calculates.
 """
@@ -14,6 +15,7 @@ from typing import Final
 
 from webui.checkpoints.headers import TensorInfo
 from webui.params.training import TrainingOptions
+from webui.training.captions import varies
 from webui.training.dataset_plan import PicturePlan
 from webui.training.steps import Length, training_length
 
@@ -122,16 +124,27 @@ def memory_need(
         family: ``sd1``, ``sd2`` or ``sdxl``. device: ``cuda``, else as the CPU.
     """
     width = 2 if options.mixed_precision != "no" else 4
-    caches = options.cache_latents or options.cache_latents_to_disk
     weights = model.unet * width
-    weights += 0 if options.cache_text_encoder_outputs else model.text * width
-    weights += 0 if caches else model.vae * (4 if options.no_half_vae else width)
+    weights += model.text * width * _keeps_text(options, plan)
+    weights += model.vae * (4 if options.no_half_vae else width) * _keeps_vae(options)
     trained = _trained_values(options, model)
     own = OPTIMIZER_BYTES.get(_optimizer(options), ADAM_BYTES)
     lora = trained * (4 + 4 + own)
     activations = largest_batch(plan) * kept_values(options, model, family) * width
     program = PROGRAM_BYTES["cuda" if device == "cuda" else "cpu"]
     return MemoryNeed(weights, round(lora), round(activations * WORKING_SHARE), round(program))
+
+
+def _keeps_vae(options: TrainingOptions) -> bool:
+    """Whether the VAE stays when its latents are kept: sample pictures need it."""
+    caches = options.cache_latents or options.cache_latents_to_disk
+    return bool(options.sample_prompts) or not caches
+
+
+def _keeps_text(options: TrainingOptions, plan: PicturePlan) -> bool:
+    """Whether the text encoders stay: words that never change are encoded once."""
+    changes = any(varies(entry.subset) for entry in plan.entries())
+    return bool(options.sample_prompts) or changes or not options.network_train_unet_only
 
 
 def _trained(options: TrainingOptions) -> tuple[bool, bool]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import safetensors.torch
 import torch
@@ -64,7 +64,7 @@ def write_lora(
             told = {**metadata, **model_hashes(stored, metadata)}
             temporary.write_bytes(file_bytes(_listed(stored), told))
         else:
-            torch.save(stored, temporary)
+            write_pickle(stored, temporary)
 
 
 @contextmanager
@@ -87,16 +87,35 @@ def replaced(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def cannot_write(path: Path, err: Exception) -> TrainingError:
+def write_pickle(value: Any, path: Path) -> None:
+    """``torch.save``; into an open file, whose own error is then behind torch's.
+
+    Raises:
+        RuntimeError, OSError: The disk is full, or may not be written.
+    """
+    with path.open("wb") as file:
+        torch.save(value, file)
+
+
+def cannot_write(path: Path, err: BaseException) -> TrainingError:
     """The plain sentence for a file that cannot be written."""
-    is_full = getattr(err, "errno", None) == errno.ENOSPC or "No space left" in str(err)
-    reason = "the disk is full" if is_full else str(getattr(err, "strerror", None) or err)
+    cause = _behind(err)
+    is_full = getattr(cause, "errno", None) == errno.ENOSPC or "No space left" in str(cause)
+    reason = "the disk is full" if is_full else str(getattr(cause, "strerror", None) or cause)
     hint = "Make room on the disk" if is_full else "Check the folder and who may write there"
     return TrainingError(
         f"{path.name} could not be saved into {path.parent}: " + reason + ".",
         hint + ", then go on: nothing that was saved before is lost.",
         path=str(path),
     )
+
+
+def _behind(err: BaseException) -> BaseException:
+    """The system's own error that an error of a library comes from, if there is one."""
+    cause: BaseException | None = err
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or err
 
 
 def _flush(path: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 import psutil
 import torch
+
+ALMOST_FULL: Final = 0.95
+"""Share of a card's memory from which on some drivers take main memory instead, without a word."""
 
 
 def memory_facts(device: torch.device) -> dict[str, int]:
@@ -18,6 +22,14 @@ def memory_facts(device: torch.device) -> dict[str, int]:
         }
     used = psutil.Process(os.getpid()).memory_info().rss
     return {"memory_bytes": used, "peak_memory_bytes": max(used, _peak_of_process())}
+
+
+def card_memory(device: torch.device) -> tuple[int, int]:
+    """Bytes of a GPU that are in use, by whomever, and all it has; (0, 0) for other devices."""
+    if device.type != "cuda":
+        return 0, 0
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free, total
 
 
 def _peak_of_process() -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from webui.networks.lora import kohya
-from webui.networks.lora.names import original_unet_names
+from webui.networks.lora.names import original_unet_names, plain
 from webui.training.adapters import Adapter, Dropouts
 from webui.training.lycoris_layers import LycorisAdapter
-from webui.training.network_args import BlockPlan, NetworkArgs
+from webui.training.network_args import PRESETS, BlockPlan, NetworkArgs, Region
 
 TEXT: Final = "text"
 UNET: Final = "unet"
@@ -74,6 +76,9 @@ def wanted_layers(
 
 
 def _layers(target: Target, args: NetworkArgs) -> Iterator[kohya.Target]:
+    region = PRESETS.get(args.preset)
+    if region is not None:
+        return _of_region(target, region)
     if target.part != UNET:
         return kohya.text_targets(target.network, target.prefix)
     return kohya.unet_targets(
@@ -81,6 +86,27 @@ def _layers(target: Target, args: NetworkArgs) -> Iterator[kohya.Target]:
         original_names=target.has_original_names,
         has_convolutions=args.conv_dim is not None or args.conv_block_dims is not None,
     )
+
+
+def _of_region(target: Target, region: Region) -> Iterator[kohya.Target]:
+    """The layers that a preset of LyCORIS trains; its rank decides of kernels."""
+    if target.part != UNET:
+        wanted, found = region.text, kohya.text_targets(target.network, target.prefix)
+    else:
+        wanted, found = (
+            region.unet,
+            kohya.unet_targets(
+                target.network, original_names=target.has_original_names, has_convolutions=True
+            ),
+        )
+    if wanted:
+        yield from (one for one in found if re.search(wanted, one.path))
+    if target.part != UNET or target.has_original_names:
+        return  # by the original names none of the others is known
+    for path in region.names:
+        layer = target.network.get_submodule(path)
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            yield kohya.Target(f"{kohya.UNET_PREFIX}_{plain(path)}", path, layer)
 
 
 def _size(
@@ -182,6 +208,10 @@ class LoraNetwork(nn.Module):
         found = [adapter.limit_norm(most) for _, adapter in self.named_adapters()]
         norms = [norm for norm, _ in found]
         return sum(is_scaled for _, is_scaled in found), sum(norms) / len(norms), max(norms)
+
+    def is_finite(self) -> bool:
+        """Whether all values are numbers."""
+        return all(bool(torch.isfinite(value).all()) for value in self.parameters())
 
     def parts(self) -> set[str]:
         """``unet`` and ``text``, whichever have layers here."""

@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from webui.errors import ParamsError
@@ -27,13 +27,51 @@ LYCORIS: Final = "lycoris.kohya"
 ALGOS: Final = (
     "lora", "locon", "loha", "lokr", "ia3", "dylora", "glora", "full", "diag-oft", "boft",
 )  # fmt: skip
-PRESETS: Final = ("full", "attn-mlp")
-"""Of LyCORIS' presets those that are told apart here: with convolutions and without."""
 LYCORIS_FLAGS: Final = {
     "use_tucker", "use_scalar", "decompose_both", "full_matrix", "dora_wd", "rs_lora",
-    "bypass_mode", "rank_dropout_scale",
+    "bypass_mode", "rank_dropout_scale", "unbalanced_factorization", "wd_on_output", "rescaled",
 }  # fmt: skip
-LYCORIS_NUMBERS: Final = {"factor", "block_size", "dropout", "rank_dropout", "module_dropout"}
+LYCORIS_NUMBERS: Final = {
+    "factor", "block_size", "dropout", "rank_dropout", "module_dropout", "constraint",
+}  # fmt: skip
+LYCORIS_OLD_NAMES: Final = {"use_cp": "use_tucker", "use_conv_cp": "use_tucker"}
+LYCORIS_OWN_NAMES: Final = {"dora_wd": "weight_decompose", "wd_on_output": "wd_on_out"}
+"""Arguments that its layers take under another name."""
+NORMS: Final = "train_norm"
+
+
+@dataclass(frozen=True)
+class Region:
+    """Which layers one of LyCORIS' presets trains.
+
+    Attributes:
+        unet, text: Found in a layer's path; "" = none of that network.
+        has_kernels: Convolutions over more than one place, too.
+        names: Layers of the U-Net outside of its blocks.
+    """
+
+    unet: str
+    text: str = r"(^|\.)(self_attn|mlp)\."
+    has_kernels: bool = False
+    names: tuple[str, ...] = ()
+
+
+_TRANSFORMERS: Final = r"(^|\.)attentions\."
+_RESIDUAL: Final = r"(^|\.)(resnets|downsamplers|upsamplers)\."
+_TIMES: Final = ("time_embedding.linear_1", "time_embedding.linear_2")
+PRESETS: Final = {
+    "full": Region(
+        rf"{_TRANSFORMERS}|{_RESIDUAL}", has_kernels=True, names=("conv_in", "conv_out", *_TIMES)
+    ),
+    "full-lin": Region(rf"{_TRANSFORMERS}|(^|\.)resnets\.", names=_TIMES),
+    "attn-mlp": Region(_TRANSFORMERS),
+    "attn-only": Region(r"\.attn[12]\.", r"(^|\.)self_attn\."),
+    "unet-transformer-only": Region(_TRANSFORMERS, ""),
+    "unet-convblock-only": Region(_RESIDUAL, "", has_kernels=True),
+    "ia3": Region(r"(to_k|to_v|ff\.net\.2)$", r"(k_proj|v_proj|mlp\.fc2)$"),
+}
+PRESETS["unet-only"] = replace(PRESETS["full"], text="")
+"""Source: LyCORIS' documents of its presets."""
 
 _NUMBERS: Final = {
     "conv_alpha", "rank_dropout", "module_dropout", "loraplus_lr_ratio",
@@ -100,6 +138,7 @@ class NetworkArgs:
         loraplus: Part → how many times the rate of the upper matrices is.
         rate_weights: Side (``down``, ``mid``, ``up``) → the list or curve as written.
         algo: Kind of LyCORIS layer; "" = plain LoRA. more: Arguments for it.
+        preset: A key of ``PRESETS``; "" = the layers of a plain LoRA.
     """
 
     dim: int = DEFAULT_DIM
@@ -117,6 +156,7 @@ class NetworkArgs:
     zero_threshold: float = 0.0
     algo: str = ""
     more: dict[str, Any] | None = None
+    preset: str = ""
 
     def up_ratio(self, part: str) -> float:
         """LoRA+: how many times faster the upper matrices of a part learn."""
@@ -164,7 +204,14 @@ def read_network_args(options: NetworkOptions) -> NetworkArgs:
 
 
 def _read_lycoris(pairs: dict[str, str], options: NetworkOptions) -> NetworkArgs:
-    """The options of ``lycoris.kohya``; the preset says whether convolutions are trained."""
+    """The options of ``lycoris.kohya``; the preset says which layers are trained."""
+    pairs = {LYCORIS_OLD_NAMES.get(key, key): value for key, value in pairs.items()}
+    if _is_yes(pairs.pop(NORMS, "")):
+        raise ParamsError(
+            f"network_args: {NORMS} is not possible here: layers that only scale are not trained.",
+            f"Leave {NORMS} out.",
+            field="network_args",
+        )
     known = {"algo", "preset", "conv_dim", "conv_alpha", *LYCORIS_FLAGS, *LYCORIS_NUMBERS}
     for key in pairs:
         if key not in known:
@@ -184,24 +231,26 @@ def _read_lycoris(pairs: dict[str, str], options: NetworkOptions) -> NetworkArgs
     dim = options.network_dim or DEFAULT_DIM
     alpha = options.network_alpha or dim
     conv_dim = _whole("conv_dim", pairs.get("conv_dim", str(dim)))
-    more: dict[str, Any] = {
-        key: pairs[key].lower() in ("true", "1", "yes") for key in LYCORIS_FLAGS & pairs.keys()
-    }
+    more: dict[str, Any] = {key: _is_yes(pairs[key]) for key in LYCORIS_FLAGS & pairs.keys()}
     for key in LYCORIS_NUMBERS & pairs.keys():
-        read = _number if key.endswith("dropout") else _signed
+        read = _signed if key in ("factor", "block_size") else _number
         more[key] = read(key, pairs[key])
     if options.network_dropout:
         more.setdefault("dropout", options.network_dropout)
-    if more.pop("dora_wd", False):
-        more["weight_decompose"] = True
+    more = {LYCORIS_OWN_NAMES.get(key, key): value for key, value in more.items()}
     return NetworkArgs(
         dim=dim,
         alpha=alpha,
-        conv_dim=conv_dim if preset == "full" else None,
+        conv_dim=conv_dim if PRESETS[preset].has_kernels else None,
         conv_alpha=_number("conv_alpha", pairs.get("conv_alpha", str(alpha))),
         algo=algo,
         more=more,
+        preset=preset,
     )
+
+
+def _is_yes(text: str) -> bool:
+    return text.lower() in ("true", "1", "yes")
 
 
 def _signed(key: str, text: str) -> int:

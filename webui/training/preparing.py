@@ -22,6 +22,8 @@ from webui.training.network_args import BlockPlan, NetworkArgs, read_network_arg
 
 DEFAULT_RATE: Final = 2e-6
 """kohya's, where no rate is given at all."""
+INTO_LAYERS: Final = ("mlp.fc2", "ff.net.2")
+"""Layers whose inputs LyCORIS' preset ia3 scales, not what they give."""
 
 
 def make_network(
@@ -53,9 +55,12 @@ def make_network(
 
 
 def _lycoris(args: NetworkArgs) -> Callable[[Wanted], LycorisAdapter]:
-    return lambda one: LycorisAdapter(
-        one.name, one.layer, args.algo, one.rank, one.alpha, args.more or {}
-    )
+    def made(one: Wanted) -> LycorisAdapter:
+        is_on_input = args.preset == args.algo == "ia3" and one.path.endswith(INTO_LAYERS)
+        more = {**(args.more or {}), **({"train_on_input": True} if is_on_input else {})}
+        return LycorisAdapter(one.name, one.layer, args.algo, one.rank, one.alpha, more)
+
+    return made
 
 
 def weights_sizes(options: TrainingOptions) -> dict[str, tuple[int, float]] | None:

@@ -16,6 +16,8 @@ from webui.training.updates import Updates
 
 AUTOSAVE_SECONDS: Final = 120.0
 """Between two states written for the case of a crash."""
+FIRST_AUTOSAVE_SECONDS: Final = 15.0
+"""After so long at most the first is there: short trainings have one, too."""
 
 
 class RunFiles:
@@ -43,7 +45,8 @@ class RunFiles:
         self._facts, self._network, self._updates = facts, network, updates
         self._place, self._due = place, due
         self._folder, self.autosave_folder = folder, autosave
-        self._autosave_seconds, self._autosaved_at = autosave_seconds, time.monotonic()
+        self._autosave_seconds = autosave_seconds
+        self._next_autosave = time.monotonic() + min(autosave_seconds, FIRST_AUTOSAVE_SECONDS)
 
     def save(self, stem: str, epoch: int) -> Path:
         """Write the LoRA as it is now.
@@ -66,11 +69,11 @@ class RunFiles:
     def autosave(self) -> None:
         """Write the state for a crash or a pause."""
         self._write_state(self.autosave_folder)
-        self._autosaved_at = time.monotonic()
+        self._next_autosave = time.monotonic() + self._autosave_seconds
 
     def autosave_if_due(self) -> None:
         """Do so now and then."""
-        if time.monotonic() - self._autosaved_at >= self._autosave_seconds:
+        if time.monotonic() >= self._next_autosave:
             self.autosave()
 
     def remove_older(self, *, epoch: int, step: int) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from webui.errors import ParamsError, TrainingError
-from webui.training.lora_file import cannot_write
+from webui.training.lora_file import cannot_write, write_pickle
 from webui.training.steps import STATE_FACTS
 
 NETWORK: Final = "network.safetensors"
@@ -69,7 +69,7 @@ def write_state(
         safetensors.torch.save_file(_plain(network), new / NETWORK)
         if mean is not None:
             safetensors.torch.save_file(_plain(mean), new / MEAN)
-        torch.save(optimizer, new / OPTIMIZER)
+        write_pickle(optimizer, new / OPTIMIZER)
         (new / STATE_FACTS).write_text(json.dumps(facts), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)

@@ -5,7 +5,7 @@ Source: lora-training.md, section 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import torch
@@ -27,6 +27,7 @@ class CaptionEncoder:
     Args:
         length: 75, 150 or 225. clip_skip: 1 = last layer; only for families that have it.
         is_weighted: ``(word:1.3)`` counts.
+        say: What is encoded for a caption.
     """
 
     def __init__(
@@ -37,7 +38,9 @@ class CaptionEncoder:
         length: int = INNER,
         clip_skip: int = 1,
         is_weighted: bool = False,
+        say: Callable[[str], str] = str,
     ) -> None:
+        self._say = say
         self._texts = texts
         self._tokenizer = tokenizer
         self._rows = length // INNER
@@ -100,7 +103,7 @@ class CaptionEncoder:
 
     def _tokens(self, caption: str) -> tuple[list[int], list[float]]:
         """Token numbers without marks, cut to the length; weights with the marks."""
-        pieces = weigh(caption, "Original" if self._is_weighted else "None")
+        pieces = weigh(self._say(caption), "Original" if self._is_weighted else "None")
         tokens: list[int] = []
         weights: list[float] = []
         for text, weight in (piece for piece in pieces if piece != BREAK):

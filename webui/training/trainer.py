@@ -19,13 +19,14 @@ import torch
 from webui.errors import DeviceMemoryError, ParamsError, TrainingError
 from webui.params.training import TrainingOptions
 from webui.prompts.tokenizer import ClipTokenizer
+from webui.torch_setup import is_out_of_memory
 from webui.training import state as states
 from webui.training.base import Base
 from webui.training.batch import Batch, Dataset, Plan
 from webui.training.event_file import EventFile
 from webui.training.frozen import FrozenLayers
 from webui.training.learning import Learner, seed_of
-from webui.training.memory import memory_facts
+from webui.training.memory import ALMOST_FULL, card_memory, memory_facts
 from webui.training.metadata import Hashes, RunFacts, session_id
 from webui.training.network import TEXT
 from webui.training.optimizers import make_optimizer
@@ -38,6 +39,7 @@ from webui.training.text_cache import TextCache, encoders_key
 from webui.training.texts import CaptionEncoder
 from webui.training.updates import Updates
 from webui.training.watching import (
+    RECENT_STEPS,
     CacheProgress,
     History,
     MeanLoss,
@@ -99,6 +101,7 @@ class Trainer:
         paint: Paints sample pictures; None = none.
         checkpoint, vae: What files tell of the model; None = made out here.
         log: Gets the numbers of every step; not closed here.
+        say: What is learnt for a caption.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class Trainer:
         vae: Hashes | None = None,
         log: EventFile | None = None,
         autosave_seconds: float = AUTOSAVE_SECONDS,
+        say: Callable[[str], str] = str,
     ) -> None:
         assert options.seed is not None, "the seed is drawn before a training is stored"
         self._options, self._seed = options, options.seed
@@ -122,7 +126,7 @@ class Trainer:
         self._folder, self._autosave = folder, autosave
         self._paint = paint
         self._checkpoint, self._vae = checkpoint, vae
-        self._autosave_seconds = autosave_seconds
+        self._autosave_seconds, self._say = autosave_seconds, say
         self._log = log or EventFile(None)
         self._processes = Processes(base.device)
 
@@ -173,6 +177,7 @@ class Trainer:
             length=options.max_token_length or 75,
             clip_skip=options.clip_skip or 1,
             is_weighted=options.weighted_captions,
+            say=self._say,
         )
         self._learner = Learner(base, self._captions, options, self._watcher.warn)
         has_text = bool(chosen_rates(options, parts_of(options)).get(TEXT))
@@ -309,6 +314,8 @@ class Trainer:
     def _stop_if_no_numbers(self) -> None:
         bad, place = self._updates.bad_in_a_row, self._place
         if bad >= MOST_BAD_LOSSES:
+            if self._network.is_finite():  # as those steps changed nothing
+                self._autosave_now()
             last = place.files[-1] if place.files else "none yet"
             raise TrainingError(
                 f"The loss was no number in {bad} steps in a row (step {place.step}), "
@@ -340,15 +347,26 @@ class Trainer:
         self._watcher.stepped(facts)
         self._history.add(step_line(facts))
         self._log.step(facts)
+        if place.step == self._began + RECENT_STEPS:
+            self._warn_if_almost_full()
         if is_due(place.step, self._due.steps) and place.step < self._length.steps:
             self._save_and_tidy(step=place.step)
-        if not options.sample_every_n_epochs and is_due(place.step, options.sample_every_n_steps):
+        by_step = None if options.sample_every_n_epochs else options.sample_every_n_steps
+        if self._watcher.wants_samples() or is_due(place.step, by_step):
             self._sample(0, place.step)
         if is_due(place.step, options.validate_every_n_steps):
             self._validate(epoch)
         self._stop_if_asked()
         if self._processes.is_first:
             self._files.autosave_if_due()
+
+    def _warn_if_almost_full(self) -> None:
+        used, total = card_memory(self._base.device)
+        if total and used > ALMOST_FULL * total:
+            self._watcher.warn(
+                f"The card's memory is almost full ({used / 2**30:.1f} of {total / 2**30:.1f} GB). "
+                f"Some drivers slow down a hundred times then instead of failing. {NEEDS_LESS}"
+            )
 
     def _after_epoch(self, epoch: int) -> None:
         options = self._options
@@ -374,7 +392,8 @@ class Trainer:
         """The loss of pictures that were kept back: it rises when a LoRA learns by heart."""
         most = self._options.max_validation_steps or None
         losses: list[float] = []
-        seed = self._options.validation_seed or self._seed
+        chosen = self._options.validation_seed
+        seed = self._seed if chosen is None else chosen
         with self._updates.as_saved():
             for number, batch in enumerate(self._dataset.validation()):
                 if most is not None and number >= most:
@@ -478,9 +497,3 @@ def _groups_of(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
             group = []
     if group:
         yield group
-
-
-def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an error says that memory is full, the device's or the machine's."""
-    told = str(err)
-    return isinstance(err, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in told

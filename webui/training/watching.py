@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import deque
@@ -12,6 +13,8 @@ from typing import Any, Final, Protocol
 
 RECENT_STEPS: Final = 20
 """Over so many steps speed is measured."""
+FLUSH_SECONDS: Final = 2.0
+"""A step is in the history after so long at most, if another one follows: the curve is live."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Watcher(Protocol):
         """True once the training shall end and keep what there is."""
         ...
 
+    def wants_samples(self) -> bool:
+        """True once for each wish to see sample pictures now."""
+        ...
+
     def wants_pause(self) -> bool:
         """True once it shall write its state and give the device free."""
         ...
@@ -89,6 +96,9 @@ class Quiet:
         return None
 
     def wants_stop(self) -> bool:
+        return False
+
+    def wants_samples(self) -> bool:
         return False
 
     def wants_pause(self) -> bool:
@@ -153,24 +163,36 @@ class History:
     def __init__(self, path: Path | None, step: int) -> None:
         self._path = path
         self._kept: list[str] = []
+        self._flush_at = 0.0
         if path is None:
             return
         # a crash may have cut the last line inside of a letter
         lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= step] if step else []
         if len(kept) != len(lines):
-            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            self._keep_only(path, kept)
+
+    @staticmethod
+    def _keep_only(path: Path, lines: list[str]) -> None:
+        """Write the file anew, in one move; on a full disk all lines stay."""
+        part = path.with_name(f"{path.name}.part")
+        with contextlib.suppress(OSError):
+            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            part.replace(path)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
     def add(self, facts: Mapping[str, Any]) -> None:
         """Add a line; a disk that is full costs the line, never the training."""
         if self._path is None:
             return
         self._kept.append(json.dumps(facts, ensure_ascii=False))
-        if len(self._kept) >= RECENT_STEPS or "kind" in facts:
+        if time.monotonic() >= self._flush_at or "kind" in facts:
             self.flush()
 
     def flush(self) -> None:
         """Write what is kept back."""
+        self._flush_at = time.monotonic() + FLUSH_SECONDS
         if self._path is None:
             return
         try:
