@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,13 +15,21 @@ import webui
 from webui.errors import WebUIError
 
 ROOT = Path(webui.__file__).parent
-ELSEWHERE = ("api", "launcher", "built_in_extensions", "extensions/a1111/site", "train_command.py",
-             "models_command.py", "doctor.py", "settings.py", "command_line.py",
+ELSEWHERE = ("api", "launcher", "extensions/a1111/site", "train_command.py",
+             "models_command.py", "doctor.py", "command_line.py",
              "hookspecs.py")  # fmt: skip
 """What speaks to terminals and programs, in English."""
-WARNERS = ("warn", "_warn", "add_warning")
-PARTS = ("Rung",)
-"""Their name is told inside of sentences."""
+WARNERS = ("warn", "_warn", "add_warning", "_with_warning")
+ENDINGS = ("Ending",)
+"""Say why the model process ended, as errors do."""
+PARTS = ("Rung", "PickleError")
+"""What they are given first is told inside of sentences."""
+DAMAGES = ("_damaged", "Foreign")
+"""All they are given is told: what is wrong with a file, and what to do."""
+PROBLEMS = ("Problem",)
+"""Of a training that has not begun: the field at fault, and what is wrong with it."""
+TELLERS = ("unread_packages",)
+"""Functions that answer with a sentence about what is wrong."""
 Known = dict[str, list[ast.expr]]
 SLOT = "\0"
 
@@ -43,7 +52,9 @@ def raised_texts() -> set[str]:
                 found |= {_numbered(text) for text in _read(expression, known)}
                 found |= {_numbered(text) for text in _parts(expression, known) if " " in text}
     return {
-        text for text in found if any(len(word) > 2 and word.isalpha() for word in text.split())
+        text
+        for text in found
+        if any(len(word) > 2 and word.isalpha() for word in re.split(r"[\s.,:;()]+", text))
     }
 
 
@@ -69,16 +80,23 @@ def _assigned(nodes: Iterable[ast.AST]) -> Known:
 def _said(tree: ast.Module, errors: set[str]) -> Iterator[ast.expr]:
     """The expressions that become sentences for people."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name in TELLERS:
+            answers = (one.value for one in ast.walk(node) if isinstance(one, ast.Return))
+            yield from filter(None, answers)
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
-        if name in errors:
+        if name in errors or name in ENDINGS:
             yield from node.args[:2]
             yield from (k.value for k in node.keywords if k.arg in ("message", "hint"))
         elif name in WARNERS:
             yield from node.args[-1:]
         elif name in PARTS:
             yield from node.args[:1]
+        elif name in DAMAGES:
+            yield from node.args
+        elif name in PROBLEMS:
+            yield from node.args[1:2]
 
 
 def _parts(node: ast.expr, known: Known) -> Iterator[str]:

@@ -31,7 +31,7 @@ def own_server(tmp_path: Path) -> Iterator[Served]:
 
 
 def test_page_when_folders_lie_there_then_shows_what_they_draw_and_asks_with_it(
-    own_server: Served, open_page: Callable[..., Any]
+    own_server: Served, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     here = own_server
     page = open_page(url=here.url)
@@ -52,3 +52,15 @@ def test_page_when_folders_lie_there_then_shows_what_they_draw_and_asks_with_it(
 
     page.get_by_role("tab", name="Second").click()
     page.locator("#b_second_answer").wait_for()
+
+    script = tmp_path / "extensions" / "recorder" / "scripts" / "recorder.py"
+    script.write_text(script.read_text("utf-8").replace('label="Times"', 'label="How often"'))
+    page.get_by_role("tab", name="Extensions").click()
+    page.locator(".dq-xt").get_by_role("button", name="Refresh").click()
+    page.wait_for_function("window.danqingPage === 1")
+    page.locator("#dq-extensions .dq-xt-card").first.wait_for()
+    page.get_by_role("tab", name="txt2img").click()
+    page.get_by_label("How often").first.wait_for()
+    assert page.get_by_label("Job Recorder").first.is_checked(), "the draft is put back"
+    page.get_by_role("button", name="Generate", exact=True).first.click()
+    wait_until(lambda: len(here.studio.jobs.list(limit=2)) == 2, "nothing was asked for")

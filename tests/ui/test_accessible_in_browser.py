@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import pytest
+
+from tests.ui.test_page import assert_fits
 
 pytestmark = pytest.mark.browser
 AXE = files("axe_playwright_python") / "axe.min.js"
@@ -36,3 +39,36 @@ def test_no_tab_has_a_serious_finding_by_day_and_by_night(open_page: Callable[..
         findings[f"{name} by night"] = page.evaluate(FINDINGS, OF_COLOURS)
         page.evaluate("document.body.classList.remove('dark')")
     assert {name: found for name, found in findings.items() if found} == {}
+
+
+SPOKEN = """() => [...document.querySelectorAll('label, button, summary, h1, h2, h3, h4, th')]
+    .filter((part) => part.checkVisibility() && !part.closest('.visually-hidden'))
+    .map((part) => part.innerText.trim())
+    .filter((text) => /[A-Za-z]{3}/.test(text) && !/[\\u4e00-\\u9fff]/.test(text))"""
+NAMES = re.compile(
+    r"English|SD VAE|Lora|ControlNet|\[?starter|DPM\+\+|R-ESRGAN|GFPGAN|CodeFormer|RestoreFormer"
+    r"|X/Y/Z|Sigma|Rho|safetensors|fp16|bf16|fp32|Eta|png|euler|Hugging ?Face|Civitai"
+)
+"""What is called the same in every language."""
+
+
+@pytest.mark.parametrize(("locale", "scheme"), [("en-US", "dark"), ("zh-CN", "light")])
+def test_every_tab_fits_phones_laptops_and_wide_screens_in_its_language(
+    open_page: Callable[..., Any], locale: str, scheme: str
+) -> None:
+    page = open_page(width=1920, locale=locale, color_scheme=scheme)
+    tabs = page.locator("#dq-tabs > .tab-wrapper .tab-container:not(.visually-hidden) > button")
+    names = [name.strip() for name in tabs.all_inner_texts()]
+    assert len(names) >= 9
+    foreign: dict[str, list[str]] = {}
+    for name in names:
+        page.set_viewport_size({"width": 1920, "height": 900})
+        page.get_by_role("tab", name=name, exact=True).first.click()
+        page.wait_for_timeout(200)
+        for width in (1920, 1024, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert_fits(page, width)
+        foreign[name] = [text for text in page.evaluate(SPOKEN) if not NAMES.search(text)]
+    assert page.evaluate("document.body.classList.contains('dark')") is (scheme == "dark")
+    if locale == "zh-CN":
+        assert {name: found for name, found in foreign.items() if found} == {}

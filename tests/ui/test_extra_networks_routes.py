@@ -228,6 +228,26 @@ def test_cards_when_files_and_notes_are_hostile_are_shown_all_the_same(
     assert (told["description"], told["notes"]) == (long.strip(), "half ?")
 
 
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "is damaged: it was cut: 8 of 16 bytes"),
+        ("zh", "已损坏：它被截短了"),
+    ],
+)
+def test_card_of_a_damaged_file_says_why_in_the_pages_language(
+    client: TestClient, catalog: Catalog, tmp_path: Path, language: str, told: str
+) -> None:
+    header = {"a.lora_down.weight": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
+    write_raw(tmp_path / "models" / "Lora" / "cut.safetensors", header, bytes(8))
+    catalog.refresh()
+    wait_for(catalog)
+    client.headers["accept-language"] = language
+    card = one(client, "cut")
+    assert told in card["problem"] and card["problem"].startswith("cut.safetensors ")
+    assert client.get(f"/ui/card/{card['id']}").json()["problem"] == card["problem"]
+
+
 def test_notes_when_some_are_changed_keep_the_rest(client: TestClient) -> None:
     at = f"/ui/card/{one(client, '007')['id']}/notes"
     for changes in ({"activation": "ink"}, {"notes": "mine"}, {"weight": 0.5}):

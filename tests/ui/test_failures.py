@@ -148,6 +148,12 @@ def test_a_failed_job_is_painted_again_in_the_way_that_its_card_offers(studio: A
     assert params.prompt == "fail"
 
 
+def painted(studio: Any, client: str) -> Any:
+    """A small job of theirs, that has ended."""
+    wish = TextToImageRequest(prompt="a fox", width=64, height=64, steps=2)
+    return ended(studio, studio.submit(wish, client=client).id)
+
+
 @pytest.mark.parametrize(
     ("code", "details", "told"),
     [
@@ -159,17 +165,34 @@ def test_a_failed_job_is_painted_again_in_the_way_that_its_card_offers(studio: A
 def test_a_card_leads_to_where_something_can_be_done(
     studio: Any, code: str, details: dict[str, str], told: str
 ) -> None:
-    wish = TextToImageRequest(prompt="a fox", width=64, height=64, steps=2)
-    job = ended(studio, studio.submit(wish, client="you").id)
+    job = painted(studio, "you")
     error = {"code": code, "message": "m", "hint": "h", "details": details}
     assert told in failures._help(studio, job, error, "en")
+
+
+def test_the_trash_that_fills_the_disk_is_emptied_by_the_button_that_paints_again(
+    studio: Any,
+) -> None:
+    job = painted(studio, "she")
+    error = {"code": "disk_full", "message": "m", "hint": "h"}
+    pictures = studio.gallery.pictures
+    assert "empty_trash" not in failures._help(studio, job, error, "en")
+
+    newest = int(wait_until(lambda: pictures.ids("").tolist(), "the gallery never saw it")[0])
+    pictures.trash([newest])
+    file = pictures.get(newest).path
+    shown = failures._help(studio, job, error, "zh")
+    assert f'data-act="empty_trash" data-job="{job.id}">彻底清空回收站（1 张）' in shown
+    results.empty_trash(studio, "guest~x")
+    assert file.exists(), "what is another's stays"
+    results.empty_trash(studio, "")
+    assert pictures.counts()["trash"] == 0 and not file.exists()
 
 
 def test_float32_is_offered_where_the_model_process_calculates_in_half_precision(
     studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = TextToImageRequest(prompt="a fox", width=64, height=64, steps=2)
-    job = ended(studio, studio.submit(wish, client="he").id)
+    job = painted(studio, "he")
     error = {"code": "broken_values", "message": "m", "hint": "h"}
     for dtype, is_offered in (("float16", True), ("float32", False)):
         monkeypatch.setattr(studio, "worker_facts", {"dtype": dtype})

@@ -41,6 +41,7 @@ def test_first_picture_when_typed_and_generated_survives_a_refresh_and_is_saved(
     page.wait_for_selector('.dq-stagebox[data-state="done"]')
 
     assert PROMPT in page.inner_text("#dq-infotext pre")
+    page.wait_for_selector("#dq-cost .dq-cost")  # what the next one will take is known now
     wait_until(lambda: len(pictures_in(server.data)) == 3, "the pictures were not saved")
     for file in pictures_in(server.data):
         red, green, blue = border_colour(file.read_bytes())

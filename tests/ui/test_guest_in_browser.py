@@ -1,4 +1,5 @@
-"""A guest in a real browser: logs in, paints, finds the picture in the gallery, logs out."""
+"""A guest in a real browser: logs in, paints, finds the picture in the gallery, logs out; behind a
+reverse proxy that speaks https and cuts a sub-path off."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.ui.conftest import READY, Served
+from tests.ui.reverse_proxy import https_proxy
 from webui.brake import MAX_FAILURES, Brake
 
 pytestmark = pytest.mark.browser
@@ -16,16 +18,31 @@ pytestmark = pytest.mark.browser
 def test_guest_when_logged_in_paints_under_the_security_headers(
     browser: Any, make_served: Callable[..., Served]
 ) -> None:
-    """No script, style or picture of the page is refused by what the answers allow."""
-    served = make_served("--gradio-auth", "ann:one", "--guest-auth", "gil:two")
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    """No script, style or picture of the page is refused by what the answers allow, and nothing is
+    asked for outside of the sub-path."""
+    logins = ("--gradio-auth", "ann:one", "--guest-auth", "gil:two")
+    served = make_served(*logins, "--subpath", "/art", "--forwarded-allow-ips", "127.0.0.1")
+    with https_proxy(served.port, "/art") as url:
+        _look_around_as_a_guest(browser, served, url)
+    assert served.studio.jobs.list(limit=1)[0].user == "gil~"
+
+
+def _look_around_as_a_guest(browser: Any, served: Served, url: str) -> None:
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, locale="en-US", ignore_https_errors=True
+    )
     context.set_default_timeout(60_000)
     page, errors = context.new_page(), []
-    page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+    page.on(
+        "console",
+        lambda it: errors.append(f"{it.text} {it.location}") if it.type == "error" else None,
+    )
     page.on("pageerror", lambda err: errors.append(str(err)))
 
-    page.goto(served.url)
-    assert page.url.endswith("/login")
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url) if r.url.startswith("https:") else None)
+    page.goto(url)
+    assert page.url == f"{url}login"
     served.studio.access.brake = Brake(clock=lambda: 0.0)  # slow as a browser may be, no wait ends
     for _ in range(MAX_FAILURES - 1):
         served.studio.access.brake.note_failure("127.0.0.1")
@@ -43,6 +60,8 @@ def test_guest_when_logged_in_paints_under_the_security_headers(
     page.fill("input[name=password]", "two")
     page.click("button[type=submit]")
     page.wait_for_selector(READY)
+    (cookie,) = [one for one in context.cookies() if one["httpOnly"]]
+    assert cookie["secure"] and cookie["path"] == "/art/"
     page.fill("#dq-prompt textarea", "a red fox")
     page.click("#dq-generate")
     page.wait_for_selector("#dq-stage .dq-stagebox[data-state=done] img")
@@ -58,4 +77,4 @@ def test_guest_when_logged_in_paints_under_the_security_headers(
     context.close()
 
     assert errors == []
-    assert served.studio.jobs.list(limit=1)[0].user == "gil~"
+    assert [address for address in asked if not address.startswith(url)] == []

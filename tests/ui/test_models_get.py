@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from webui.ui.models_get import use
 from webui.ui.restore_form import DEFAULTS, make_plan
 
 EVIL = "<script>\"'&"
+ASSETS = Path(models_cards.__file__).parent / "assets"
 
 
 def a_download(**how: Any) -> Download:
@@ -69,6 +71,17 @@ def test_lists_when_they_hold_markup_then_escape_it(studio: Studio, language: st
         models_cards.keys_line([EVIL], language),
     ])  # fmt: skip
     assert "<script" not in html and html.count("&lt;script&gt;") >= 9
+
+
+def test_choices_when_shown_then_styled_by_one_sheet_alone() -> None:
+    wanted = Wanted(("https://x.org/a",), "lora", "a")
+    html = models_cards.choices([Offer("a", wanted), Offer("b", wanted)], "en")
+    names = {name for found in re.findall(r'class="([^"]+)"', html) for name in found.split()}
+    assert "dq-getoffers" in names
+    sheets = [path.read_text("utf-8") for path in ASSETS.glob("*.css")]
+    for name in names:
+        rules = [re.findall(rf"(?m)^\.{name}\s*[,{{]", sheet) for sheet in sheets]
+        assert sum(map(bool, rules)) <= 1, f"two sheets style {name}, for different things"
 
 
 @pytest.mark.parametrize(

@@ -76,19 +76,26 @@ def test_refresh_when_job_runs_reattaches_and_finishes(page: Any) -> None:
     assert "a slow boat" in page.inner_text("#dq-infotext pre")
 
 
-def test_refresh_when_form_was_changed_restores_the_draft(page: Any) -> None:
+def test_refresh_when_form_was_changed_restores_the_draft(page: Any, served: Served) -> None:
     write(page, "a fox in the fog")
     page.fill("#dq-negative textarea", "rain")
     page.fill("#dq-steps input[type=number]", "33")
     page.click("#dq-hires input")
-    page.wait_for_timeout(1300)
+    page.wait_for_selector("#dq-hires-upscaler")
+    wait_until(
+        lambda: any(
+            "fox in the fog" in text and json.loads(text)["has_hires"]
+            for text in served.studio.drafts.texts()
+        ),
+        "the draft was not kept",
+    )
     page.reload()
     page.wait_for_function(
         "document.querySelector('#dq-prompt textarea')?.value === 'a fox in the fog'"
     )
+    page.wait_for_selector("#dq-hires-upscaler")
     assert page.input_value("#dq-negative textarea") == "rain"
     assert page.input_value("#dq-steps input[type=number]") == "33"
-    assert page.is_visible("#dq-hires-upscaler")
 
 
 def test_tokens_when_typed_are_counted(page: Any) -> None:
@@ -284,17 +291,49 @@ def test_png_info_when_file_is_dropped_reads_its_recipe(page: Any, served: Serve
     )
     page.wait_for_selector('#dq-dropped:has-text("Not carried over: odd: 1")')
 
+    def is_filled(prompt: str, steps: str) -> None:
+        page.wait_for_function(
+            "([prompt, steps]) => document.querySelector('#dq-prompt textarea')?.value === prompt"
+            " && document.querySelector('#dq-steps input[type=number]')?.value === steps",
+            arg=[prompt, steps],
+        )
 
-def drop(page: Any, name: str, text: str) -> None:
+    page.get_by_role("tab", name="Queue").click()
+    page.wait_for_selector("#dq-queue .dq-queuebox")
+    drop(page, "pear.txt", "a pear\nSteps: 7, Sampler: Euler, Seed: 4", on="#dq-queue")
+    is_filled("a pear", "7")
+    assert page.get_by_role("tab", name="txt2img").get_attribute("aria-selected") == "true"
+    page.fill("#dq-prompt textarea", "")
+    page.focus("#dq-prompt textarea")
+    paste(page, "a plum\nSteps: 6, Sampler: Euler, Seed: 4, Size: 64x64")
+    is_filled("a plum", "6")
+
+
+def drop(page: Any, name: str, text: str, on: str = "#dq-stage") -> None:
     """Let a file fall on the page, beside everything that takes files."""
     page.evaluate(
-        """([name, text]) => {
+        """([name, text, on]) => {
           const dataTransfer = new DataTransfer();
           dataTransfer.items.add(new File([text], name));
           const drop = new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true});
-          document.querySelector('#dq-stage').dispatchEvent(drop);
+          document.querySelector(on).dispatchEvent(drop);
         }""",
-        [name, text],
+        [name, text, on],
+    )
+
+
+def paste(page: Any, text: str) -> None:
+    """Paste a text where the cursor stands, as the keys would."""
+    page.evaluate(
+        """(text) => {
+          const box = document.activeElement;
+          const clipboardData = new DataTransfer();
+          clipboardData.setData('text/plain', text);
+          box.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true}));
+          box.setRangeText(text, box.selectionStart, box.selectionEnd, 'end');
+          box.dispatchEvent(new Event('input', {bubbles: true}));
+        }""",
+        text,
     )
 
 
@@ -313,6 +352,13 @@ def test_styles_when_saved_can_be_chosen_and_merged(page: Any, served: Served) -
     page.wait_for_function(
         "document.querySelector('#dq-prompt textarea')?.value === 'a duck, in watercolour'"
     )
+    page.click("#dq-style-edit")
+    page.fill("#dq-style-name input", "water")
+    page.keyboard.press("Enter")
+    page.click("#dq-style-delete")
+    page.click("#dq-style-back")
+    wait_until(lambda: "water" in served.studio.styles.by_name(), "the style did not come back")
+    assert served.studio.styles.by_name()["water"].prompt == "{prompt}, in watercolour"
 
 
 def test_settings_when_applied_are_kept(page: Any, served: Served) -> None:

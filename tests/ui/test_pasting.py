@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,6 @@ from webui.errors import ParamsError
 from webui.infotext import add_pairs
 from webui.prompts.chinese.translate import in_english
 from webui.prompts.styles import Style
-from webui.services.plots.scripts import AxisWish, PromptList, PromptMatrix, XyzPlot, plan
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
@@ -160,30 +160,30 @@ def test_chips_when_the_refiner_works_otherwise_than_the_settings_say_so(studio:
     ]  # fmt: skip
 
 
-SCRIPTS = [
-    XyzPlot(x=AxisWish(axis="Steps", values="2-4 (+2)"),
-            y=AxisWish(axis="CFG Scale", values="5, 7"),
-            vary_seeds_x=True, has_legend=False, margin=8),
-    XyzPlot(y=AxisWish(axis="Prompt S/R", values='hill, "sea, at night", a: b'),
-            z=AxisWish(axis="Sampler", values="Euler a, DPM++ 2M")),
-    PromptMatrix(different_seeds=True, delimiter="space", margin=4),
-    PromptMatrix(prompt="negative", put_at_start=True),
-    PromptList(text='a cat\n--prompt "a dog, \\"big\\"" --steps 4', same_seed=True),
+SCRIPTS: list[dict[str, Any]] = [
+    {"kind": "xyz", "x": {"axis": "Steps", "values": "2-4 (+2)"},
+     "y": {"axis": "CFG Scale", "values": "5, 7"},
+     "vary_seeds_x": True, "has_legend": False, "margin": 8},
+    {"kind": "xyz", "y": {"axis": "Prompt S/R", "values": 'hill, "sea, at night", a: b'},
+     "z": {"axis": "Sampler", "values": "Euler a, DPM++ 2M"}},
+    {"kind": "matrix", "different_seeds": True, "delimiter": "space", "margin": 4},
+    {"kind": "matrix", "prompt": "negative", "put_at_start": True},
+    {"kind": "list", "text": 'a cat\n--prompt "a dog, \\"big\\"" --steps 4', "same_seed": True},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_paste_when_it_is_the_recipe_of_a_sheet_then_the_script_stands_in_the_form_again(
-    studio: Studio, script: XyzPlot | PromptMatrix | PromptList
+    studio: Studio, script: dict[str, Any]
 ) -> None:
     request = TextToImageRequest(
         prompt="a hill | red, green | 水墨", negative_prompt="low | blurred", seed=5
     )
-    planned = plan(script, request, studio.plots.names)
+    planned = studio.plots.plans.plan(script, request)
     first = planned.cells[0]
     text = f"{first.prompt}\nNegative prompt: {first.negative_prompt}\nSteps: 20, Seed: 5, CFG: 7"
     found = paste(add_pairs(text, planned.pairs), studio)
-    assert plots.read(found.values) == script
+    assert plots.read(found.values, studio.plots.plans) == script
     assert (found.values["prompt"], found.values["negative_prompt"]) == (
         request.prompt, request.negative_prompt,
     )  # fmt: skip
@@ -194,8 +194,8 @@ def test_paste_when_seeds_of_a_sheet_were_drawn_then_they_are_the_same_again(
     studio: Studio,
 ) -> None:
     pairs = 'Script: X/Y/Z plot, X Type: Seed, X Values: "-1,-1", Fixed X Values: "7, 9"'
-    script = plots.read(paste(recipe(pairs), studio).values)
-    assert isinstance(script, XyzPlot) and script.x == AxisWish(axis="Seed", values="7, 9")
+    script = plots.read(paste(recipe(pairs), studio).values, studio.plots.plans)
+    assert script == {"kind": "xyz", "x": {"axis": "Seed", "values": "7, 9"}}
 
 
 def test_paste_when_a_sheet_has_axes_of_elsewhere_then_says_what_is_left_out(
@@ -206,9 +206,8 @@ def test_paste_when_a_sheet_has_axes_of_elsewhere_then_says_what_is_left_out(
         'Y Values: "a, b", Script options: "{\\"margin\\": \\"wide\\"}"'
     )
     found = paste(recipe(pairs), studio)
-    script = plots.read(found.values)
-    assert isinstance(script, XyzPlot) and script.x.axis == "Sampler"
-    assert script.y == AxisWish() and script.margin == 0
+    script = plots.read(found.values, studio.plots.plans)
+    assert script == {"kind": "xyz", "x": {"axis": "Sampler", "values": "Euler"}}
     assert found.left_out == [
         "Y Type: [ControlNet] Model", "Y Values: a, b", 'Script options: {"margin": "wide"}',
     ]  # fmt: skip

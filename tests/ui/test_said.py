@@ -58,6 +58,11 @@ def test_sentence_of_every_template_is_told_by_its_own_chinese() -> None:
             "已试过但无效：分块运行 VAE、把未在工作的网络放到内存。",
         ),
         ("There is no board none yet, or.", "没有画板 none yet, or。"),
+        (
+            "No source gives the file. a.org cannot be reached (x). b.org does not have this file "
+            "(HTTP 404).",
+            "没有来源提供该文件。无法连接 a.org（x）。b.org 没有这个文件（HTTP 404）。",
+        ),
         ("[Errno 13] Permission denied: '/x'", "[Errno 13] Permission denied: '/x'"),
     ],
 )

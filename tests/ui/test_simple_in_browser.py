@@ -9,6 +9,14 @@ import pytest
 
 pytestmark = pytest.mark.browser
 STAGE = "#dq-stage"
+TYPE_STEPS = """(steps) => {
+    const box = document.querySelector('#dq-steps input');
+    box.value = steps;
+    box.dispatchEvent(new Event('input', {bubbles: true}));
+}"""
+LETTERS = """() => [...document.querySelectorAll('#dq-stage .dq-next .dq-btn')]
+    .filter((button) => button.checkVisibility())
+    .map((button) => JSON.parse(getComputedStyle(button, '::before').content))"""
 NOTES = """
 window.heard = [];
 window.Notification = class {
@@ -39,8 +47,13 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     assert page.locator(".dq-tour, .dq-tour-here").count() == 0
     page.wait_for_selector("[data-tour=begin]", state="hidden")
 
+    page.wait_for_selector("#dq-kit .dq-kit-speeds input[value=speed]:checked")  # a fresh form's
     page.click("[data-simple]")
     page.wait_for_selector("#dq-steps", state="hidden")
+    page.click("#dq-kit .dq-kit-speeds label >> nth=2")
+    page.wait_for_function("document.querySelector('#dq-steps input').value === '10'")
+    page.evaluate(TYPE_STEPS, 11)
+    page.wait_for_selector("#dq-kit .dq-kit-speeds input:checked", state="detached")
     page.wait_for_selector("#dq-negative", state="hidden")
     page.wait_for_function("document.querySelector('#dq-batch-size input').value === '4'")
     page.fill("#dq-prompt textarea", f"{prompt} ，(a,b:1.1)\n BREAK x, oil paintings")
@@ -58,6 +71,9 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     page.click("#dq-generate")
     page.wait_for_function("/^\\d+ % · Danqing/.test(document.title)")
     page.wait_for_selector(f"{STAGE} .dq-cell >> nth=3")
+    bottom = "document.querySelector('#dq-stage .dq-view').getBoundingClientRect().bottom"
+    page.wait_for_function(f"{bottom} < innerHeight")  # it came into sight by itself
+    assert page.evaluate(LETTERS) == ["V", "U"] * 4
     page.wait_for_function("window.heard.length === 1 && !/%/.test(document.title)")
     assert page.evaluate("window.heard") == ["The picture is done."]
 

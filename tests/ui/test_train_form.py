@@ -8,6 +8,7 @@ import string
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,11 +24,13 @@ from webui.services.training.jobs import states_folder
 from webui.services.training.states import state_place
 from webui.services.training.trainings import (
     KIND,
+    TrainedFile,
     files_of,
     foresee,
     go_on,
     history_of,
     losses_of,
+    pictures_told,
     samples_in,
 )
 from webui.settings import read_settings
@@ -46,6 +49,7 @@ from webui.ui.train_form import (
     make_request,
     sets_of,
     toml_of,
+    usual_memory,
     with_option,
 )
 from webui.ui.train_option_texts import OPTION_TEXTS
@@ -163,6 +167,38 @@ def test_preset_when_chosen_then_is_a_training_that_nothing_is_wrong_with(
     assert options.repeats >= 1
 
 
+@pytest.mark.parametrize(
+    ("told", "size"),
+    [
+        ({}, "cpu"), ({"device": "cpu"}, "cpu"), ({"device": "cuda:0"}, "8"),
+        ({"device": "cuda:0", "memory_bytes": int(5.8 * 2**30)}, "6"),
+        ({"device": "cuda:0", "memory_bytes": int(11.6 * 2**30)}, "12"),
+        ({"device": "cuda:0", "memory_bytes": int(23.5 * 2**30)}, "24"),
+    ],
+)  # fmt: skip
+def test_memory_when_the_card_has_told_of_it_then_that_of_the_preset(
+    studio: Studio, told: dict[str, Any], size: str
+) -> None:
+    studio.worker_facts = told
+    assert usual_memory(studio) == size
+
+
+def test_card_when_the_model_process_tells_of_itself_then_how_much_memory_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    from webui.model_process.painter import Painter
+
+    painter = Painter.__new__(Painter)
+    painter._device = torch.device("cuda:0")
+    facts = SimpleNamespace(total_memory=24 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: facts)
+    assert painter.memory_bytes() == 24 * 2**30
+    painter._device = torch.device("cpu")
+    assert painter.memory_bytes() == 0
+
+
 def test_choice_when_made_then_pictures_word_and_own_options_count(
     studio: Studio, tmp_path: Path
 ) -> None:
@@ -177,6 +213,18 @@ def test_choice_when_made_then_pictures_word_and_own_options_count(
     assert with_option(changes, "network_dim", "") == '{"flip_aug": true}'
     with pytest.raises(ParamsError, match="No option is called"):
         with_option("{}", "__class__", "1")
+
+
+def test_captions_when_chinese_then_translated_as_long_as_prompts_are(
+    studio: Studio, tmp_path: Path
+) -> None:
+    sets, form = sets_of(studio, ""), _form(studio, tmp_path, word="xm")
+    assert not choice(form, studio, sets).options.translate_captions, "nothing to translate"
+    assert choice({**form, "word": "小明"}, studio, sets).options.translate_captions
+    sets.write_captions("小明 set", {"1.png": "红色大衣"})
+    assert choice(form, studio, sets).options.translate_captions
+    studio.options.set("translate_chinese_prompts", False)
+    assert not choice(form, studio, sets).options.translate_captions
 
 
 def test_toml_when_written_and_read_then_gives_the_same_options(
@@ -262,6 +310,23 @@ def test_set_when_shown_then_names_and_words_are_escaped_and_faults_marked(
     html += train_view.report_view(report, "zh")
     assert "<script" not in html and "与 0.png 重复" in html
     assert "ui/train/picture/%E5%B0%8F%E6%98%8E%20set/0.png" in html
+
+
+def test_report_when_shown_then_pictures_are_cut_and_words_mixed_as_a_batch_has_them(
+    studio: Studio, tmp_path: Path
+) -> None:
+    form = _form(studio, tmp_path, changes='{"keep_tokens": 1, "caption_prefix": "xm,"}')
+    sets = sets_of(studio, "")
+    sets.write_captions("小明 set", {"0.png": f"hat, coat, {EVIL}", "1.png": "", "2.png": ""})
+    plan = foresee(studio, choice(form, studio, sets).options).plan
+    report = examine(plan)
+    assert {use.words.partition(", ")[0] for use in report.uses} == {"xm"}
+    assert sorted(report.uses[0].words.split(", ")) == sorted(["xm", "hat", "coat", EVIL])
+    html = train_view.report_view(report, "en", "小明 set")
+    assert html.count('style="aspect-ratio:') == 3 and EVIL not in html
+    width, height = report.uses[0].entry.fit.bucket
+    assert f"aspect-ratio:{width}/{height}" in html and f"{width}×{height}" in html
+    assert "<img" not in train_view.report_view(report, "zh"), "of another folder"
 
 
 def test_faces_when_found_then_are_told_and_cut_only_until_a_picture_changes(
@@ -393,6 +458,13 @@ def test_training_when_it_left_a_state_then_it_can_go_on_from_there(
     assert studio.tidying.trainings() == 0 and state.exists()
 
 
+def with_metadata(file: bytes, told: dict[str, str]) -> bytes:
+    """A safetensors file that tells something else of itself."""
+    size = int.from_bytes(file[:8], "little")
+    head = json.dumps({**json.loads(file[8 : 8 + size]), "__metadata__": told}).encode()
+    return len(head).to_bytes(8, "little") + head + file[8 + size :]
+
+
 def _run(studio: Studio, tmp_path: Path) -> tuple[int, Path]:
     """A finished training with a history, samples and files, as the worker leaves them."""
     chosen = choice(_form(studio, tmp_path), studio, sets_of(studio, ""))
@@ -410,7 +482,9 @@ def _run(studio: Studio, tmp_path: Path) -> tuple[int, Path]:
     for line in lines:
         if "file" in line:
             line["file"] = line["file"].replace(".x", ".safetensors")
-            (folder / line["file"]).write_bytes(starter.read_bytes())
+            dirs = {"小明 set": {"n_repeats": 7, "img_count": 3}}
+            told = {"ss_dataset_dirs": json.dumps(dirs)}
+            (folder / line["file"]).write_bytes(with_metadata(starter.read_bytes(), told))
     lines.append({"kind": "validation", "step": 8, "epoch": 2, "loss": 0.5})
     text = "\n".join(map(json.dumps, lines))
     (folder / "小明-history.jsonl").write_text(f"{text}\n{{broken", encoding="utf-8")
@@ -463,6 +537,30 @@ def test_stage_when_a_training_is_there_then_shows_curve_sheet_and_files(
     assert "stopped at step 8" in train_stage.render(studio, Visitor("me"), None, "en")
 
 
+def test_files_when_one_is_of_a_stop_in_an_epoch_then_it_is_named_by_its_step(
+    tmp_path: Path,
+) -> None:
+    options = TrainingOptions(output_name="小明")
+    names = (("小明-000001", 1, 40), ("小明-step00000041", 2, 41), ("小明", 2, 80))
+    files = []
+    for name, epoch, step in names:
+        path = tmp_path / f"{name}.safetensors"
+        path.touch()
+        files.append(TrainedFile(path, epoch, step, is_last=name == "小明"))
+    html = train_stage._files(1, files, options, "en")
+    assert [part.partition("</b>")[0] for part in html.split("<b>")[1:]] == [
+        "epoch 1", "41 steps", "the last",
+    ]  # fmt: skip
+
+
+def test_report_when_pictures_are_kept_back_then_they_are_looked_over_as_well(
+    studio: Studio, tmp_path: Path
+) -> None:
+    form = _form(studio, tmp_path, changes='{"validation_split": 0.4}')
+    plan = foresee(studio, choice(form, studio, sets_of(studio, "")).options).plan
+    assert len(list(plan.entries())) == 2 and len(examine(plan).pictures) == 3
+
+
 def test_stage_when_of_another_login_then_is_not_seen(studio: Studio, tmp_path: Path) -> None:
     chosen = choice(_form(studio, tmp_path), studio, sets_of(studio, ""))
     studio.submit(make_request(chosen, studio, "anna", "en"), client="anna/x")
@@ -473,12 +571,16 @@ def test_stage_when_of_another_login_then_is_not_seen(studio: Studio, tmp_path: 
 
 def test_live_when_training_then_tells_step_speed_and_time_left() -> None:
     told = {"epoch": 2, "epochs": 5, "average_loss": 0.1, "rates": {"unet": 1e-4},
-            "steps_per_second": 0.5, "eta_seconds": 600, "memory_bytes": 2e9}  # fmt: skip
+            "steps_per_second": 0.5, "eta_seconds": 600, "memory_bytes": 2e9,
+            "step": 30, "steps": 120}  # fmt: skip
     live = LiveJob(1, 0.0, step=30, steps=120, stage="training", training=told)
     html = train_stage._live(live, "en")
     for text in ("step 30 of 120", "epoch 2 of 5", "10 min left", "2.0 s per step", "2.0 GB",
                  "width:25%"):  # fmt: skip
         assert text in html
+    live = LiveJob(1, 0.0, step=0, steps=2, stage="sampling", training=told)
+    html = train_stage._live(live, "en")
+    assert "width:25%" in html and "0/2" in html, "what is done stays done"
 
 
 def test_card_when_an_epoch_is_chosen_then_lies_in_the_gallery_with_words_and_picture(
@@ -497,6 +599,30 @@ def test_card_when_an_epoch_is_chosen_then_lies_in_the_gallery_with_words_and_pi
     assert train_use.use_file(studio, studio.jobs.get(job_id), 0, "en") == f"{name}-2"
     with pytest.raises(ParamsError, match="no longer there"):
         train_use.use_file(studio, studio.jobs.get(job_id), 9, "en")
+
+
+def test_card_when_its_set_is_gone_then_still_tells_how_many_pictures_it_was_made_from(
+    studio: Studio, tmp_path: Path
+) -> None:
+    job_id, _ = _run(studio, tmp_path)
+    sets_of(studio, "").remove("小明 set")
+    name = train_use.use_file(studio, studio.jobs.get(job_id), 0, "zh")
+    notes = (tmp_path / "models" / "Lora" / f"{name}.json").read_text("utf-8")
+    assert "3 张图片" in json.loads(notes)["notes"]
+
+
+def test_pictures_when_a_file_tells_of_several_datasets_then_each_folder_counts_once(
+    tmp_path: Path,
+) -> None:
+    one = {"image_dir": "a", "metadata_file": "", "img_count": 8, "is_reg": False}
+    others = [{**one, "image_dir": "b", "img_count": 2}, {**one, "image_dir": "c", "is_reg": True}]
+    told = {"ss_datasets": json.dumps([{"subsets": [one, *others]}, {"subsets": [one]}])}
+    file = tmp_path / "a.safetensors"
+    starter = next((Path(__file__).parents[2] / "models" / "Lora").glob("*.safetensors"))
+    file.write_bytes(with_metadata(starter.read_bytes(), told))
+    assert pictures_told(file) == 10
+    file.write_bytes(with_metadata(starter.read_bytes(), {"ss_datasets": "[3]"}))
+    assert pictures_told(file) == 0
 
 
 def test_options_when_taken_over_then_places_stay_behind(studio: Studio, tmp_path: Path) -> None:

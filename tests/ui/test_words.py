@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ import pytest
 from webui.errors import ParamsError
 from webui.option_values import checked
 from webui.options import OPTIONS, Option
+from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS
+from webui.samplers.names import SCHEDULES
 from webui.ui import cards, settings_tab, wiring
+from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
+from webui.ui.quicksettings import NO_FILE
 from webui.ui.session import load_secret
-from webui.ui.texts import TEXTS, say
+from webui.ui.texts import TEXTS, named, say, value_name
+from webui.ui.value_texts import VALUE_TEXTS, VALUES_ZH
 
 UI = Path(cards.__file__).parent
 
@@ -31,12 +37,36 @@ def test_text_has_both_languages_with_the_same_names(key: str) -> None:
 
 
 def test_texts_are_all_used() -> None:
-    code = "".join(p.read_text("utf-8") for p in UI.glob("*.py") if p.name != "texts.py")
-    built = ("state_", "who_", "mode_", "canvas_", "side_", "sent_")
+    """Said by a part of the page or by its scripts; that a table holds it is no use of it."""
+    parts = [p for p in UI.glob("*.py") if not p.stem.endswith("texts")]
+    code = "".join(p.read_text("utf-8") for p in (*parts, *UI.glob("assets/*.js")))
+    begun = tuple(re.findall(r"""["'`]([a-z]\w*_)(?:\$?\{|['"`] \+)""", code))  # f"state_{…}"
+    begun += ("gradio_",)  # by what Gradio calls them (assets/page.js)
+    ended = tuple(re.findall(r"""\}(_[a-z]\w*)["'`]""", code))  # f"{tool}_title"
+    quoted = set(re.findall(r"""["'`](\w+)["'`]""", code))
     explained = {f"{key}_long": key for key in TEXTS}  # what a short word means, shown beside it
-    used_as = {key: explained.get(key, key) for key in TEXTS}
-    spare = [k for k, u in used_as.items() if f'"{u}"' not in code and f"'{u}'" not in code]
-    assert [key for key in spare if not key.startswith(built)] == []
+    spare = {key for key in TEXTS if explained.get(key, key) not in quoted} - set(VALUE_TEXTS)
+    assert [k for k in sorted(spare) if not (k.startswith(begun) or k.endswith(ended))] == []
+
+
+NAMES = {
+    "GPU", "CPU", "NV", "bh1", "bh2", "vary_coeff", "logSNR", "CodeFormer", "GFPGAN",
+    "RestoreFormer", "TAESD", "png", "jpg", "jpeg", "webp", "avif", "Karras", "Align Your Steps",
+    "DDIM", "Beta", "Lanczos",
+}  # fmt: skip
+"""Values that are the same in every language: of methods, devices and kinds of files."""
+
+
+def test_values_of_menus_when_they_are_words_have_chinese_names() -> None:
+    of_options = {choice for option in OPTIONS if option.is_live for choice in option.choices}
+    of_menus = {
+        *(schedule.label for schedule in SCHEDULES), *LATENT_UPSCALE_MODES, *PLAIN_UPSCALERS,
+        *NO_FILE, SAME_SAMPLER, SAME_SCHEDULE, SAME_CHECKPOINT,
+    }  # fmt: skip
+    assert set(VALUES_ZH) == (of_options | of_menus) - NAMES
+    assert value_name("Automatic", "zh").startswith("自动")
+    assert value_name("Automatic", "en") == value_name("Automatic", "de") == "Automatic"
+    assert [value for _, value in named(["Automatic", "Karras"])] == ["Automatic", "Karras"]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

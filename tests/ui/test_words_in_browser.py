@@ -48,7 +48,7 @@ def test_prompt_when_written_is_completed_weighed_kept_and_undone(
     page.locator(f"{GROUP} .dq-tokens").click()
     page.wait_for_selector(f"{GROUP} .dq-token:has-text('miku')")
 
-    page.get_by_role("button", name="Draft").first.click()
+    page.locator("#dq-kit .dq-kit-speeds label", has_text="Draft").click()
     wait_until(lambda: steps.input_value() == "10", "the draft has other steps")
     page.click("#dq-kit .dq-kit-open")
     page.fill("#dq-kit .dq-kit-save input", "mine")
@@ -65,3 +65,8 @@ def test_prompt_when_written_is_completed_weighed_kept_and_undone(
     page.click("#dq-kit .dq-kit-open")
     page.locator("#dq-kit .dq-kit-use:text-is('mine')").click()
     wait_until(lambda: steps.input_value() == "10", "the own preset was not put into the form")
+    page.click("#dq-kit .dq-kit-open")
+    page.click("#dq-kit .dq-kit-away")
+    page.wait_for_selector("#dq-kit .dq-kit-use:text-is('mine')", state="detached")
+    page.click("#dq-kit .dq-kit-said button")
+    page.wait_for_selector("#dq-kit .dq-kit-use:text-is('mine')")

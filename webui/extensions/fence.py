@@ -13,9 +13,11 @@ import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
-from webui.errors import JobCancelled, JobPaused
+from webui.errors import JobCancelled, JobPaused, ParamsError
+from webui.extensions.exits import guard_exits, refusing_exits
 from webui.extensions.note import Note, label
 from webui.extensions.time_limit import TimeIsUp, within
 from webui.progress import Interrupted
@@ -26,6 +28,8 @@ MOST_FAILURES = 3
 KEPT_TROUBLES = 20
 PASSES = (JobCancelled, JobPaused, Interrupted)
 """The person asked to stop: not a failure of whoever said so."""
+REFUSALS = (*PASSES, ParamsError)
+"""What passes in a moment that may refuse what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Fence:
     def __init__(
         self, runner: Runner, on_trouble: Callable[[Trouble], None] = lambda trouble: None
     ) -> None:
+        guard_exits()
         self._run = runner
         self._on_trouble = on_trouble
         self._lock = threading.Lock()
@@ -81,20 +86,28 @@ class Fence:
         return self.call_labelled(plugin, moment, label(plugin, moment, seconds), seconds, call)
 
     def call_labelled(
-        self, plugin: str, moment: str, note: bytes, seconds: float, call: Callable[[], Any]
+        self,
+        plugin: str,
+        moment: str,
+        note: bytes,
+        seconds: float,
+        call: Callable[[], Any],
+        passes: tuple[type[BaseException], ...] = PASSES,
     ) -> Any:
         """Call an extension.
 
         Args:
             note: What is noted meanwhile, from ``note.label``.
+            passes: What is no failure of the extension, and goes on to whoever called.
         Returns:
             Its answer; None when it failed.
         Raises:
             JobCancelled, JobPaused, Interrupted: The extension passed on that the person stopped.
+            BaseException: Of ``passes``.
         """
         try:
-            return self._run(note, seconds, call)
-        except PASSES:
+            return self._run(note, seconds, partial(refusing_exits, call))
+        except passes:
             raise
         except TimeIsUp as err:
             self.record(plugin, moment, err, is_fatal=True)

@@ -11,10 +11,12 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from webui.extension_forms import Words
@@ -33,7 +35,6 @@ PACKAGES = ".packages"
 OFFERS = ("samplers", "schedules", "upscalers", "face_restorers", "taggers")
 """What an extension's worker part can add to the program's own lists."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
-_REQUIRED = re.compile(r"\s*([\w.-]+)\s*(?:>=\s*([\d.]+))?\s*")
 Kind = Literal["folder", "file", "a1111"]
 
 
@@ -43,7 +44,8 @@ class Manifest(BaseModel):
     Attributes:
         name: Small letters, digits, - and _; empty = the folder's name in small letters.
         version: The extension's own. api: The version of our API it was written for.
-        requires: Packages, each as ``name`` or ``name>=1.2``. They are looked for, never installed.
+        requires: Packages, each as pip writes it (PEP 508): ``name``, ``name>=1.2,<3``,
+            ``name; python_version < "3.11"``. They are looked for, never installed.
         offers: Names of what ``model.py`` adds, for menus: see ``OFFERS``.
     """
 
@@ -192,7 +194,7 @@ def _problem(extension: Extension) -> str:
     unknown = [kind for kind in manifest.offers if kind not in OFFERS]
     if unknown:
         return f"{MANIFEST} offers {unknown[0]!r}; an extension can offer {', '.join(OFFERS)}."
-    return missing_packages(manifest.requires, extension.path)
+    return unread_packages(manifest.requires) or missing_packages(manifest.requires, extension.path)
 
 
 def _bad_name(name: str) -> str:
@@ -202,11 +204,27 @@ def _bad_name(name: str) -> str:
     )
 
 
+def unread_packages(requires: Iterable[str]) -> str:
+    """Which lines ask for no package that could be looked for, in a sentence; '' = none."""
+    for text in requires:
+        try:
+            if not Requirement(text).url:
+                continue
+        except InvalidRequirement:
+            pass
+        return (
+            f"{MANIFEST} requires {text[:120]!r}, which is no package with its versions. Write it "
+            "as pip does: numpy>=2, or numpy>=2; python_version < '3.13'."
+        )
+    return ""
+
+
 def missing_packages(requires: Iterable[str], folder: Path) -> str:
     """Which required packages are not there, in a sentence; '' when all are.
 
     Args:
-        requires: Each as ``name`` or ``name>=1.2``.
+        requires: Each as pip writes it; those that are not for this Python or system are not
+            looked for.
         folder: The extension's, which may hold packages of its own.
     """
     places = [*sys.path, str(folder / PACKAGES)]
@@ -220,18 +238,14 @@ def missing_packages(requires: Iterable[str], folder: Path) -> str:
 
 
 def _is_there(required: str, places: list[str]) -> bool:
-    read = _REQUIRED.fullmatch(required)
-    if read is None:
+    try:
+        wanted = Requirement(required)
+    except InvalidRequirement:
         return False
-    found = next(iter(distributions(name=read[1], path=places)), None)
-    if found is None:
-        return False
-    return read[2] is None or _numbers(found.version) >= _numbers(read[2])
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:4])
-    return numbers + (0,) * (4 - len(numbers))
+    if wanted.marker is not None and not wanted.marker.evaluate():
+        return True
+    found = next(iter(distributions(name=wanted.name, path=places)), None)
+    return found is not None and wanted.specifier.contains(found.version, prereleases=True)
 
 
 def _unique(extension: Extension, before: list[Extension]) -> Extension:
@@ -266,6 +280,26 @@ def fingerprint(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for line in sorted(_facts(files)):
         digest.update(line.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=512)
+def content_of(path: Path, prints: str) -> str:
+    """A short hash of what stands in an extension's source files, wherever and since when they
+    lie there; '' where they cannot be read.
+
+    Args:
+        path: Its folder, or its only file. prints: Of ``Extension``: read again when they change.
+    """
+    del prints
+    digest = hashlib.sha256()
+    try:
+        for file in [path] if path.is_file() else sorted(sources(path)):
+            name = "" if file == path else file.relative_to(path).as_posix()
+            digest.update(f"{name}\0".encode("utf-8", "surrogatepass"))
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    except OSError:
+        return ""
     return digest.hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from webui.errors import ExtensionError
-from webui.extensions.fence import Fence
+from webui.extensions.fence import PASSES, REFUSALS, Fence
 from webui.extensions.note import label
 from webui.hookspecs import MOMENTS, PROJECT, Hooks, Process
 
@@ -35,6 +35,7 @@ class _Joined:
     takes: tuple[str, ...]
     seconds: float
     note: bytes
+    passes: tuple[type[BaseException], ...]
     order: tuple[bool, bool, str]
 
 
@@ -109,6 +110,7 @@ class Plugins:
                     yield _Joined(
                         name, caller.name, found.function, tuple(found.argnames), moment.seconds,
                         label(name, caller.name, moment.seconds),
+                        REFUSALS if moment.may_refuse else PASSES,
                         (not found.tryfirst, found.trylast, name),
                     )  # fmt: skip
 
@@ -138,8 +140,14 @@ class Plugins:
             if own is None or one.plugin in own:
                 self._call(one, shared, own)
 
-    def list(self, moment: str, own: Own | None = None, **shared: Any) -> list[tuple[str, Any]]:
-        """A moment that answers with lists: extension and item, for all items."""
+    def list(
+        self, moment: str, own: Own | None = None, items: Any = object, /, **shared: Any
+    ) -> list[tuple[str, Any]]:
+        """A moment that answers with lists: extension and item, for all items.
+
+        Args:
+            items: Their type, or types; others count as a failure.
+        """
         found: list[tuple[str, Any]] = []
         for one in self._table.get(moment, ()):
             if own is None or one.plugin in own:
@@ -147,8 +155,13 @@ class Plugins:
                 if answer is not None and not isinstance(answer, (list, tuple)):
                     told = f"it answered with {type(answer).__name__}; a list is needed"
                     self.fence.record(one.plugin, moment, told)
-                elif answer:
-                    found += [(one.plugin, item) for item in answer]
+                    continue
+                for item in answer or ():
+                    if isinstance(item, items):
+                        found.append((one.plugin, item))
+                    else:
+                        told = f"it answered with a list that holds a {type(item).__name__}"
+                        self.fence.record(one.plugin, moment, told)
         return found
 
     def change(
@@ -179,7 +192,9 @@ class Plugins:
             return None
         given = {**shared, **own[one.plugin]} if own is not None else shared
         call = partial(one.function, **{name: given[name] for name in one.takes})
-        return self.fence.call_labelled(one.plugin, one.moment, one.note, one.seconds, call)
+        return self.fence.call_labelled(
+            one.plugin, one.moment, one.note, one.seconds, call, one.passes
+        )
 
 
 def _first_argument(moment: str) -> str:

@@ -91,45 +91,41 @@ def make_a1111_routes(studio: Studio) -> APIRouter:
     return router
 
 
-def app_started(app: FastAPI, blocks: gr.Blocks, studio: Studio, visitors: Visitors) -> None:
-    """Let extensions add their routes (``on_app_started``): behind the page's login, for owners,
-    and never in the place of ours.
-
-    Args:
-        app: Whose last route is the page.
-    """
+def app_started(blocks: gr.Blocks, studio: Studio) -> FastAPI | None:
+    """What extensions add to the server (``on_app_started``); None where none is loaded."""
     scripts: ScriptRoom | None = studio.extensions.scripts
     host = scripts.host if scripts else None
     if host is None or not host.callbacks.has("app_started"):
-        return
+        return None
     inner = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     host.callbacks.call("app_started", blocks, inner)
-    app.router.routes.insert(len(app.router.routes) - 1, ScriptRoutes(inner, visitors))
+    return inner
 
 
 class ScriptRoutes(BaseRoute):
-    """The routes of extensions as one of the application's.
+    """The routes of extensions as one of the application's: behind the page's login, for owners,
+    and never in the place of ours, which stand before it.
 
-    Args:
-        inner: The application that extensions added them to.
+    Attributes:
+        inner: The application that extensions added them to; None = there is none.
     """
 
-    def __init__(self, inner: FastAPI, visitors: Visitors) -> None:
-        self._inner = inner
+    def __init__(self, visitors: Visitors) -> None:
+        self.inner: FastAPI | None = None
         self._visitors = visitors
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See ``BaseRoute``."""
-        if scope["type"] not in ("http", "websocket"):
+        if self.inner is None or scope["type"] not in ("http", "websocket"):
             return Match.NONE, {}
-        found = (route.matches(scope)[0] for route in self._inner.router.routes)
+        found = (route.matches(scope)[0] for route in self.inner.router.routes)
         return (Match.FULL if Match.FULL in found else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ``BaseRoute``."""
-        person = self._visitors.of(HTTPConnection(scope))
-        if person is not None and not person.is_guest:
-            await self._inner(scope, receive, send)
+        person, inner = self._visitors.of(HTTPConnection(scope)), self.inner
+        if person is not None and not person.is_guest and inner is not None:
+            await inner(scope, receive, send)
             return
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})

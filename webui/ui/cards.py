@@ -297,20 +297,22 @@ def next_steps(shot: Shot, language: str, *, is_small: bool = False) -> str:
     """What can be made of a finished picture: two kinds of variation, and a larger version.
 
     Args:
-        is_small: Signs alone, for a picture among four.
+        is_small: Signs alone, for a picture among four; letters where there are few fields
+            (help.css).
     """
     steps = (
-        ("vary", "subtle", "vary_subtle"),
-        ("vary", "strong", "vary_strong"),
-        ("upscale", "upscale", "upscale"),
+        ("vary", "subtle", "vary_subtle", "V"),
+        ("vary", "strong", "vary_strong", ""),
+        ("upscale", "upscale", "upscale", "U"),
     )
     buttons = ""
-    for act, sign, text in steps:
+    for act, sign, text, letter in steps:
         shown, explained = say(text, language), say(f"{text}_long", language)
         label = say("of_picture", language, text=shown, number=shot.number) if is_small else ""
+        short = f' data-letter="{letter}"' if is_small and letter else ""
         buttons += (
             f'<button type="button" class="dq-btn dq-sign dq-sign-{sign}" data-act="{act}" '
-            f'data-key="{shot.key}" data-how="{sign}" title="{esc(explained)}"'
+            f'data-key="{shot.key}" data-how="{sign}"{short} title="{esc(explained)}"'
             + (f' aria-label="{esc(label)}">' if is_small else f">{esc(shown)}")
             + "</button>"
         )

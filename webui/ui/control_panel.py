@@ -14,7 +14,6 @@ from fastapi import APIRouter, Body, HTTPException
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
-from webui.checkpoints.map_networks import WANTED
 from webui.errors import CheckpointNotFoundError, ParamsError, WebUIError, from_json
 from webui.jobs.store import Job
 from webui.params import MAX_CONTROL_UNITS, ControlUnit, MakeMap, params_error
@@ -23,7 +22,11 @@ from webui.preprocessors import names
 from webui.preprocessors.names import Knob, complete, module_of
 from webui.preprocessors.recipe import KEY, read_units
 from webui.roles import for_guests
-from webui.services.control_maps import map_network_message, usable_preprocessors
+from webui.services.control_maps import (
+    lacking_networks,
+    map_network_message,
+    usable_preprocessors,
+)
 from webui.ui.control_texts import KNOB_TEXTS, TYPE_TEXTS
 
 if TYPE_CHECKING:
@@ -224,9 +227,9 @@ def _lists(studio: Studio) -> dict[str, Any]:
             for name in (names.ALL, *names.CONTROL_TYPES)
         ],
         "lacking": [
-            {"name": one.name, "type": one.types[0], "file": WANTED[one.name].file,
-             "source": WANTED[one.name].source}
-            for one in names.PREPROCESSORS if one not in usable
+            {"name": one.name, "types": one.types,
+             "files": [{"file": w.file, "source": w.source} for w in wanted]}
+            for one, wanted in lacking_networks(studio.settings.folders).items()
         ],
     }  # fmt: skip
 

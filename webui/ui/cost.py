@@ -11,12 +11,14 @@ from webui.errors import WebUIError
 from webui.params import ImageToImage, TextToImage
 from webui.services.costs.estimates import Cheaper, Cost
 from webui.services.costs.queue_times import queue_times
-from webui.services.plots.plots import AnyScript, PlotSize
+from webui.services.plots.plans import Wished
+from webui.services.plots.plots import PlotSize
 from webui.services.resolve import AnyRequest
 from webui.ui import form as txt2img_form
-from webui.ui import img2img_form, pasting, plots
+from webui.ui import img2img_form, kit, pasting, plots
 from webui.ui.cards import duration, esc
 from webui.ui.img2img_form import Source
+from webui.ui.said import error_in_language
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
 
@@ -44,25 +46,30 @@ def on_keep(
         client: str, before: dict[str, Any], now: dict[str, Any], request: gr.Request
     ) -> dict[Any, Any]:
         given = {**parts.form.defaults, **now}
-        return {parts.cost: cost_line(studio, parts.tab, given, language_of(request))}
+        return {parts.cost: shown(studio, parts.tab, given, language_of(request))}
 
     return keep
+
+
+def shown(studio: Studio, tab: str, form: Mapping[str, Any], language: str) -> str:
+    """The line, and for the row above it (assets/kit.js) the speeds that the form stands at."""
+    return kit.speeds_told(studio, form) + cost_line(studio, tab, form, language)
 
 
 def cost_line(studio: Studio, tab: str, form: Mapping[str, Any], language: str) -> str:
     """What the form would cost; a form that cannot be asked for says so with a plot, and nothing
     otherwise (Generate will say it)."""
-    script: AnyScript | None = None
+    script: Wished | None = None
     try:
-        script = plots.read(form)
+        script = plots.read(form, studio.plots.plans)
         request = _request(tab, form)
         if script is not None:
             told = _plot_parts(studio, studio.plots.foretell(request, script), language)
         else:
             told = _parts(studio, request, language)
     except WebUIError as err:
-        is_told = script is not None
-        return f'<div class="dq-cost"><span class="dq-bad">{esc(err)}</span></div>' * is_told
+        is_told, said = script is not None, esc(error_in_language(err, language))
+        return f'<div class="dq-cost"><span class="dq-bad">{said}</span></div>' * is_told
     wait = queue_times(studio.jobs, studio.live, studio.estimates).total
     if told and wait > WAIT_WORTH_TELLING_SECONDS:
         told.append(esc(say("cost_waits", language, time=duration(wait, language))))

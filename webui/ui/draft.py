@@ -86,7 +86,7 @@ def count_prompts(parts: PaintingTab, studio: Studio, draft: dict[str, Any]) -> 
     }
 
 
-def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
+def restore(parts: PaintingTab, studio: Studio, client: str, language: str = "") -> dict:
     """The form as this browser left it; for a new browser, the checkpoint's own size."""
     draft = studio.drafts.load(client, parts.tab)
     record = studio.current_checkpoint()
@@ -97,7 +97,7 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
     changes = {
         parts.is_restored: True,
         parts.auto_size: auto_size,
-        **parts.form.write(draft),
+        **parts.form.write(quicksettings.with_known_script(parts.form, draft, studio)),
         **count_prompts(parts, studio, {**parts.form.defaults, **draft}),
     }
     chips = draft.get("overrides") or []
@@ -106,7 +106,7 @@ def restore(parts: PaintingTab, studio: Studio, client: str) -> dict:
     changes[parts.form.styles] = gr.update(
         choices=list(studio.styles.by_name()), value=draft.get("styles", [])
     )
-    menus = quicksettings.present_menus([parts.form], studio)
+    menus = quicksettings.present_menus([parts.form], studio, language)
     for menu, update in menus.items():
         changes[menu] = {**changes.get(menu, {}), **update}
     return changes

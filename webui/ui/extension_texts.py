@@ -143,12 +143,17 @@ EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
     "ext_load": ("Load", "加载"),
     "ext_sort": ("Order", "排序"),
     "ext_sort_added": ("newest first", "最新添加"),
-    "ext_sort_name": ("by name", "按名称"),
+    "ext_sort_oldest": ("oldest first", "最早添加"),
+    "ext_sort_name": ("by name, a–z", "按名称 a–z"),
+    "ext_sort_name_back": ("by name, z–a", "按名称 z–a"),
+    "ext_sort_created_at": ("latest begun", "最近创建"),
+    "ext_sort_as_listed": ("as the list has it", "按列表顺序"),
     "ext_sort_stars": ("most stars", "星标最多"),
     "ext_sort_commit_time": ("latest update", "最近更新"),
     "ext_tag": ("Tag", "标签"),
     "ext_tag_all": ("all", "全部"),
     "ext_hide_installed": ("Hide installed ones", "隐藏已安装的"),
+    "ext_hide_tags": ("Hide translations and those with advertising", "隐藏翻译类和带广告的扩展"),
     "ext_is_installed": ("installed", "已安装"),
     "ext_count": ("{shown} of {count}", "{shown} / {count}"),
     "ext_page": ("Page of the extension {name}", "扩展 {name} 的页面"),
@@ -190,10 +195,6 @@ PROBLEMS_ZH: dict[str, str] = {
     "It says that it needs {0}, which is not here.": "它声明需要 {0}，但未安装。",
     "{0} has the same name, capitals aside, and was left out.": (
         "{0} 与它同名（不分大小写），已略过。"
-    ),
-    "Its fields stand in a plain block below the others until the program was started anew; what "
-    "has no plain field keeps its usual value until then.": (
-        "重新启动程序之前，它的字段以简单形式排在其他字段下方；没有简单形式的字段在此之前保持默认值。"
     ),
 }
 """What is told of extensions without an error being raised; part of what ``said`` knows."""

@@ -75,12 +75,16 @@ class IndexAddress(BaseModel):
     url: str = Field("", max_length=2000)
 
 
-def make_store_routes(studio: Studio) -> APIRouter:
-    """``/extension-store…``."""
+def make_store_routes(studio: Studio, page_number: Callable[[], int] = lambda: 0) -> APIRouter:
+    """``/extension-store…``.
+
+    Args:
+        page_number: Of the present build of the owner's page.
+    """
     router = APIRouter(prefix="/extension-store", include_in_schema=False)
     folder, turn = studio.settings.folders.data / FOLDER, studio.extension_store.turn
     states = States(studio.extensions, folder, turn)
-    _add_lists(router, studio, states)
+    _add_lists(router, studio, states, page_number)
     _add_fetching(router, studio.extension_store)
     _add_putting_in(router, studio.extension_store)
     _add_trash(router, studio.extension_store.trash)
@@ -89,7 +93,9 @@ def make_store_routes(studio: Studio) -> APIRouter:
     return router
 
 
-def _add_lists(router: APIRouter, studio: Studio, states: States) -> None:
+def _add_lists(
+    router: APIRouter, studio: Studio, states: States, page_number: Callable[[], int]
+) -> None:
     """What there is: here, in the trash, waiting, saved, elsewhere."""
     store, options = studio.extension_store, studio.options
 
@@ -101,7 +107,7 @@ def _add_lists(router: APIRouter, studio: Studio, states: States) -> None:
                 for known in studio.extensions.all()
             ],
             "allowed": store.turn.is_allowed, "busy": store.turn.busy,
-            "index": options["extensions_index"],
+            "index": options["extensions_index"], "page": page_number(),
             "waiting": [_offered(made, request) for made in store.waiting()],
             "trash": [_plain(one, "id", "folder", "time") for one in store.trash.all()],
             "states": [_plain(one, "id", "name", "time") for one in states.all()],

@@ -20,6 +20,8 @@ from webui.errors import CheckpointError, CheckpointNotFoundError, WebUIError
 from webui.pictures import load_upright
 from webui.services.model_cards import KINDS, SORTS, Card, Wanted
 from webui.ui.input_routes import FOR_EVER, read_upload
+from webui.ui.said import in_language
+from webui.ui.texts import language_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -65,21 +67,21 @@ def _add_lists(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/cards/{kind}")
     def find(
-        kind: str, q: str = "", folder: str = "", sort: str = "name", down: bool = False,
-        start: int = 0, count: int = 60,
+        request: Request, kind: str, q: str = "", folder: str = "", sort: str = "name",
+        down: bool = False, start: int = 0, count: int = 60,
     ) -> JSONResponse:  # fmt: skip
         if kind not in KINDS or sort not in SORTS:
             raise HTTPException(404, "There are no such cards.")
         found = cards.find(kind, Wanted(q, folder, sort, down))
         start = max(0, start)
         shown = found[start : start + min(max(count, 0), MOST_AT_ONCE)]
-        chosen = studio.current_checkpoint()
+        chosen, language = studio.current_checkpoint(), language_of(request)
         answer = {
             "total": len(found), "start": start, "unread": cards.unread(kind),
             "state": _state(studio, kind, chosen),
             "folders": cards.folders(kind) if start == 0 else None,
             "weight": studio.options["extra_networks_default_multiplier"],
-            "cards": [_summary(studio, card, chosen) for card in shown],
+            "cards": [_summary(studio, card, chosen, language) for card in shown],
         }  # fmt: skip
         return JSONResponse(answer, headers=NEVER_KEPT)
 
@@ -100,9 +102,9 @@ def _add_single(router: APIRouter, studio: Studio) -> None:
     cards = studio.cards
 
     @router.get("/card/{card_id}")
-    def tell(card_id: str) -> JSONResponse:
+    def tell(card_id: str, request: Request) -> JSONResponse:
         card = _card(studio, card_id)
-        return JSONResponse(_everything(studio, card), headers=NEVER_KEPT)
+        return JSONResponse(_everything(studio, card, request), headers=NEVER_KEPT)
 
     @router.get("/card/{card_id}/metadata")
     def metadata(card_id: str) -> PlainTextResponse:
@@ -122,12 +124,12 @@ def _add_changes(
     cards = studio.cards
 
     @router.post("/card/{card_id}/notes")
-    def note(card_id: str, notes: NotesIn) -> JSONResponse:
+    def note(card_id: str, notes: NotesIn, request: Request) -> JSONResponse:
         try:
             changed = cards.note(_card(studio, card_id), notes.model_dump(exclude_unset=True))
         except CheckpointError as err:
             raise HTTPException(409, str(err)) from err
-        return JSONResponse(_everything(studio, changed))
+        return JSONResponse(_everything(studio, changed, request))
 
     @router.post("/card/{card_id}/preview")
     async def picture(card_id: str, request: Request, painted: int | None = None) -> JSONResponse:
@@ -139,7 +141,7 @@ def _add_changes(
                 changed = cards.picture(_card(studio, card_id), image)
             except WebUIError as err:
                 raise HTTPException(422, str(err)) from err
-            return _everything(studio, changed)
+            return _everything(studio, changed, request)
 
         return JSONResponse(await asyncio.to_thread(keep))
 
@@ -157,13 +159,13 @@ def _card(studio: Studio, card_id: str) -> Card:
         raise HTTPException(404, str(err)) from err
 
 
-def _summary(studio: Studio, card: Card, chosen: Record | None) -> dict[str, Any]:
+def _summary(studio: Studio, card: Card, chosen: Record | None, language: str) -> dict[str, Any]:
     """What one card shows and does."""
     record, fit = card.record, studio.cards.fit(card, chosen)
     thumb = f"ui/card/{card.id}/thumb?v={card.stamp}"
     return {
         "id": card.id, "kind": record.kind, "name": record.stem, "folder": card.folder,
-        "file": record.name, "badge": card.badge, "problem": record.problem,
+        "file": record.name, "badge": card.badge, "problem": _short_problem(record, language),
         "is_basic": record.has_basic_support,
         "title": card.label.title, "words": list(card.label.words[:SHOWN_WORDS]),
         "note": card.note,
@@ -175,11 +177,16 @@ def _summary(studio: Studio, card: Card, chosen: Record | None) -> dict[str, Any
     }  # fmt: skip
 
 
-def _everything(studio: Studio, card: Card) -> dict[str, Any]:
+def _short_problem(record: Record, language: str) -> str:
+    """What is wrong with a file, without the folders it lies in: a card has little room."""
+    return in_language(record.problem, language).replace(str(record.path), record.path.name)
+
+
+def _everything(studio: Studio, card: Card, request: Request) -> dict[str, Any]:
     """A card's whole view: what is known of the file, what is noted, its metadata."""
     record, notes = card.record, card.notes
     return {
-        **_summary(studio, card, studio.current_checkpoint()),
+        **_summary(studio, card, studio.current_checkpoint(), language_of(request)),
         "path": printable(str(record.path)), "size": record.size, "modified": record.mtime,
         "hash": record.short_hash or "", "alias": record.alias, "author": card.label.author,
         "stated": plain(card.label.description), "all_words": list(card.label.words),

@@ -50,8 +50,10 @@ def _help(studio: Studio, job: Job, error: dict[str, Any], language: str) -> str
     )
     fact = ""
     if not is_guest(job.user):
+        if code == DiskFullError.code:
+            fact = _free(studio, language)
+            buttons += _empty_trash(studio, job, language)
         buttons += _place(code, error, language)
-        fact = _free(studio, language) if code == DiskFullError.code else ""
     return fact + (f'<div class="dq-chips dq-help">{buttons}</div>' if buttons else "")
 
 
@@ -66,6 +68,14 @@ def _place(code: str, error: dict[str, Any], language: str) -> str:
         f'<button type="button" class="dq-btn" data-go="{place}" data-find="{wanted}">{text}'
         "</button>"
     )
+
+
+def _empty_trash(studio: Studio, job: Job, language: str) -> str:
+    """The button for what was deleted already and still fills the disk."""
+    count = studio.gallery.pictures.counts(job.user)["trash"]
+    if not count:
+        return ""
+    return cards.action("empty_trash", say("help_empty_trash", language, count=count), job=job.id)
 
 
 def _free(studio: Studio, language: str) -> str:

@@ -6,20 +6,27 @@ Gradio hands ``head`` to its own program, which adds it when the page's language
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SCRIPT = (Path(__file__).parent / "assets" / "first.js").read_text(encoding="utf-8")
+ASSETS = Path(__file__).parent / "assets"
+SCRIPT = (ASSETS / "first.js").read_text(encoding="utf-8")
+_DRAWN = quote((ASSETS / "icon.svg").read_text(encoding="utf-8").strip())
+ICON = f'<link rel="icon" href="data:image/svg+xml,{_DRAWN}">'
+"""The page's sign. Without one a browser asks the host's root for it, which below a sub-path is
+somebody else's."""
 HEAD = b"<head>"
 
 
 class FirstScript:
-    """Puts assets/first.js at the beginning of the page's head; other answers are left alone."""
+    """Puts icon and assets/first.js at the beginning of the page's head; other answers are left
+    alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._script = f"<script>{SCRIPT}</script>".encode()
+        self._script = f"{ICON}<script>{SCRIPT}</script>".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _is_page(scope):

@@ -18,6 +18,7 @@ from webui.ui.painting_form import (
     number,
     painting_values,
 )
+from webui.ui.texts import named
 
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
 SAME_CHECKPOINT = "Use same checkpoint"
@@ -44,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
 class Form(PaintingForm):
     """The components, under the names of DEFAULTS."""
 
+    tab: ClassVar[str] = "txt2img"
     defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     has_hires: gr.Checkbox
@@ -64,8 +66,8 @@ class Form(PaintingForm):
         """See ``PaintingForm``."""
         return {
             **super().file_menus(there),
-            self.hires_checkpoint: [SAME_CHECKPOINT, *there.checkpoints],
-            self.hires_upscaler: [*LATENT_UPSCALE_MODES, *there.upscalers],
+            self.hires_checkpoint: named((SAME_CHECKPOINT, *there.checkpoints)),
+            self.hires_upscaler: named((*LATENT_UPSCALE_MODES, *there.upscalers)),
         }
 
 

@@ -1,6 +1,6 @@
 """The texts of what helps: after failures, at the first visit, with few fields, while painting;
 English and Chinese; part of ``texts.TEXTS``. Those that begin with ``simple_``, ``tour_`` and
-``notify_`` are the browser's scripts'."""
+``notify_`` are the browser's scripts', ``gradio_`` ones what Gradio's own parts are called."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ HELP_TEXTS: dict[str, tuple[str, str]] = {
     "help_calmer": ("With CFG scale 7", "将 CFG 设为 7"),
     "help_to_models": ("Open Models", "打开“模型”页"),
     "help_to_gallery": ("Open the gallery to delete pictures", "打开图库以删除图片"),
+    "help_empty_trash": (
+        "Delete the trash for good ({count} pictures) and paint again",
+        "彻底清空回收站（{count} 张）并重新绘制",
+    ),
     "help_free": ("Free on this disk: {free}.", "此磁盘剩余空间：{free}。"),
     "help_take_out": ("Take it out of the prompt", "从提示词中移除"),
     "notify_short": ("Notify me", "通知我"),
@@ -37,6 +41,10 @@ HELP_TEXTS: dict[str, tuple[str, str]] = {
     "simple_oil": ("Oil", "油画"),
     "simple_anime": ("Anime", "动漫"),
     "simple_pixel": ("Pixel art", "像素画"),
+    "gradio_more": ("More tabs", "更多标签页"),
+    "gradio_drop": ("Click to upload or drop files", "点击上传或拖入文件"),
+    "gradio_upload": ("Upload file", "上传文件"),
+    "gradio_paste": ("Paste from clipboard", "从剪贴板粘贴"),
     "tour_offer": ("New here?", "第一次使用？"),
     "tour_begin": ("Show me around", "带我看看"),
     "tour_never": ("No, thanks", "不用了"),

@@ -189,7 +189,7 @@ def connect(parts: Img2Img, studio: Studio, browser: gr.BrowserState, quick: Qui
     input_history.connect(parts, studio, browser)
     _connect_size(parts)
     _connect_image_cfg(parts, studio, quick)
-    img2img_panels.connect(parts.panels, parts.form)
+    img2img_panels.connect(parts.panels, parts.form, studio)
     batch_panel.connect(parts.batch, parts.form, studio)
 
 

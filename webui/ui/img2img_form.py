@@ -20,7 +20,7 @@ from webui.ui.painting_form import (
     number,
     painting_values,
 )
-from webui.ui.texts import label, say
+from webui.ui.texts import label, named, say
 
 if TYPE_CHECKING:
     from webui.library.inputs import Inputs
@@ -46,6 +46,11 @@ WITHOUT_MASK = (OUTPAINTING, SD_UPSCALE)
 SIDES = ("left", "right", "up", "down")
 CURVES = {"Aggressive": "curve_aggressive", "Linear": "curve_linear", "Lazy": "curve_lazy"}
 """Denoising curves of loopback, and the keys of their texts."""
+INTERROGATIONS = {
+    "None": "interrogation_none", "CLIP": "interrogation_clip",
+    "DeepBooru": "interrogation_tags",
+}  # fmt: skip
+"""What loopback adds to its prompts, and the keys of their texts."""
 MATCHED_NOISE = "matched noise"
 OUTPAINT_CONTENTS = {
     "continue": "content_continue", MATCHED_NOISE: "content_matched", "fill": "content_fill",
@@ -84,6 +89,7 @@ DEFAULTS: dict[str, Any] = {
     "loops": 4,
     "final_denoising": 0.5,
     "loop_curve": "Linear",
+    "loop_interrogation": "None",
     "outpaint_sides": [],
     "outpaint_pixels": 128,
     "outpaint_blur": 24,
@@ -108,6 +114,7 @@ DEFAULTS: dict[str, Any] = {
 class Img2ImgForm(PaintingForm):
     """The components, under the names of DEFAULTS."""
 
+    tab: ClassVar[str] = "img2img"
     defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     mode: gr.Radio
@@ -138,6 +145,7 @@ class Img2ImgForm(PaintingForm):
     loops: gr.Slider
     final_denoising: gr.Slider
     loop_curve: gr.Dropdown
+    loop_interrogation: gr.Dropdown
     outpaint_sides: gr.CheckboxGroup
     outpaint_pixels: gr.Slider
     outpaint_blur: gr.Slider
@@ -161,7 +169,7 @@ class Img2ImgForm(PaintingForm):
         return {
             **super().file_menus(there),
             self.resize_upscaler: upscaler_choices(there.upscalers),
-            self.upscaler: [*there.upscalers],
+            self.upscaler: named(there.upscalers),
         }
 
     def canvas(self, mode: str) -> gr.HTML:
@@ -175,7 +183,7 @@ class Img2ImgForm(PaintingForm):
 
 def upscaler_choices(names: Sequence[str]) -> list[Any]:
     """Entries of the menu for an input that is enlarged."""
-    return [(label("as_in_settings"), AS_IN_SETTINGS), *names]
+    return [(label("as_in_settings"), AS_IN_SETTINGS), *named(names)]
 
 
 def has_mask(form: Mapping[str, Any]) -> bool:
@@ -328,6 +336,7 @@ def _loopback(form: Mapping[str, Any]) -> Loopback:
         loops=_number(form, "loops"),
         final_denoising_strength=_number(form, "final_denoising"),
         curve=form["loop_curve"],
+        interrogation=form["loop_interrogation"],
     )
 
 

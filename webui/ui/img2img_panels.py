@@ -13,6 +13,7 @@ from webui.ui.img2img_form import (
     CURVES,
     INPAINT_MASKED,
     INPAINT_NOT_MASKED,
+    INTERROGATIONS,
     LOOPBACK,
     MATCHED_NOISE,
     ONLY_MASKED,
@@ -26,7 +27,7 @@ from webui.ui.img2img_form import (
     has_mask,
 )
 from webui.ui.painting_tab import FieldMaker
-from webui.ui.texts import label, language_of, say
+from webui.ui.texts import label, language_of, named, say
 from webui.ui.wiring import Values, wire
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def draw_scripts(fields: FieldMaker, studio: Studio) -> tuple[ScriptPanels, dict
     """The menu of scripts, and a panel for each."""
     script = painting_tab.draw_script(
         fields,
+        studio,
         [
             (label("script_loopback"), LOOPBACK),
             (label("script_outpainting"), OUTPAINTING),
@@ -143,7 +145,11 @@ def _draw_loopback(fields: FieldMaker) -> dict[str, Any]:
         loops = fields.slider("loops", 1, 32, 1)
         final = fields.slider("final_denoising", 0, 1, 0.01)
     curve = fields.menu("loop_curve", [(label(text), name) for name, text in CURVES.items()])
-    return {"loops": loops, "final_denoising": final, "loop_curve": curve}
+    asked = [(label(text), name) for name, text in INTERROGATIONS.items()]
+    return {
+        "loops": loops, "final_denoising": final, "loop_curve": curve,
+        "loop_interrogation": fields.menu("loop_interrogation", asked),
+    }  # fmt: skip
 
 
 def _draw_outpaint(fields: FieldMaker) -> tuple[gr.Row, dict[str, Any]]:
@@ -169,14 +175,17 @@ def _draw_outpaint(fields: FieldMaker) -> tuple[gr.Row, dict[str, Any]]:
 def _draw_upscale(fields: FieldMaker, studio: Studio) -> dict[str, Any]:
     with gr.Row():
         upscaler = fields.menu(
-            "upscaler", studio.weights.upscaler_names(), min_width=180, allow_custom_value=True
+            "upscaler",
+            named(studio.weights.upscaler_names()),
+            min_width=180,
+            allow_custom_value=True,
         )
         scale = fields.slider("upscale_scale", 1, 4, 0.05)
     overlap = fields.slider("upscale_overlap", 0, 256, 16)
     return {"upscaler": upscaler, "upscale_scale": scale, "upscale_overlap": overlap}
 
 
-def connect(panels: Panels, form: Img2ImgForm) -> None:
+def connect(panels: Panels, form: Img2ImgForm, studio: Studio) -> None:
     """Panels follow the sub-tab and the script."""
 
     def show_inpaint(values: Values) -> dict:
@@ -201,7 +210,7 @@ def connect(panels: Panels, form: Img2ImgForm) -> None:
             part.change, show_note, [*about_masks, form.script], [scripts.note], is_quiet=True,
             trigger_mode="always_last", for_guests=True,
         )  # fmt: skip
-    painting_tab.connect_script(form.script, scripts.columns)
+    painting_tab.connect_script(form, scripts.columns, studio)
     wire(
         form.outpaint_content.change, show_matched, [form.outpaint_content], [scripts.matched],
         is_quiet=True, for_guests=True,

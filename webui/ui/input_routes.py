@@ -14,7 +14,7 @@ from webui.errors import LibraryError
 from webui.pictures import open_image
 from webui.recipes import Recipe, read_picture, read_text
 from webui.roles import for_guests
-from webui.ui import pasting
+from webui.ui import pasting, plots
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -47,6 +47,7 @@ def make_input_routes(studio: Studio) -> APIRouter:
         data = await read_upload(request)
         found = await asyncio.to_thread(_recipe, data)
         keys = studio.extensions.recipe_keys()
+        keys |= plots.sheet_keys(found.infotext.params, studio.plots.plans) if found else set()
         return JSONResponse(
             {"text": found.text, "left_out": pasting.left_out(found, keys)}
             if found

@@ -160,6 +160,7 @@ def _script(params: ImageToImage) -> dict[str, Any]:
         return {
             "script": LOOPBACK, "loops": loopback.loops, "loop_curve": loopback.curve,
             "final_denoising": loopback.final_denoising_strength,
+            "loop_interrogation": loopback.interrogation,
         }  # fmt: skip
     if (upscale := params.sd_upscale) is not None:
         return {

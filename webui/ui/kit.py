@@ -13,7 +13,7 @@ import gradio as gr
 
 from webui.errors import CheckpointNotFoundError, WebUIError
 from webui.roles import is_guest
-from webui.services.forms.speeds import values_for
+from webui.services.forms.speeds import speeds_of, values_for
 from webui.services.forms.start_values import keep_start_values
 from webui.services.lora_files import lora_names
 from webui.ui import quicksettings
@@ -125,6 +125,13 @@ def connect(
     takes = [*fields, *quick.components(), browser]
     gives = [*fields, *quick.components(), parts.auto_size]
     wire_then_press(parts.buttons.autosave, parts.kit.act, act, takes, gives, for_guests=True)
+
+
+def speeds_told(studio: Studio, form: Mapping[str, Any]) -> str:
+    """For the row's script: the speeds that a form's values are; nothing of it is seen."""
+    record = studio.current_checkpoint()
+    speeds = speeds_of(form, record.name if record else "", lora_names([form["prompt"] or ""]))
+    return f'<i data-speeds="{" ".join(speeds)}" hidden></i>'
 
 
 def put_top_row(values: Mapping[str, Any], studio: Studio, quick: Quicksettings) -> dict[Any, Any]:

@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webui.access import SESSION_SECONDS, Access, Person, server_port
+from webui.ui.first_script import ICON
 from webui.ui.login_texts import LOGIN_PAGE, LOGIN_TEXTS
 from webui.ui.texts import CHINESE, language_of
 
@@ -41,10 +42,10 @@ GRADIO_BEGINNINGS = (*GRADIO_FILES, FILE, "/gradio_api/heartbeat/", "/pwa_icon")
 """What the page needs of Gradio. Its further routes (fetching for other sites, editing by language
 model, monitoring, deep links, developers' reloading, another login) are not there at all."""
 LOGIN_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
-"""The login page runs no script at all."""
+"""The login page runs no script at all, and asks for nothing, no icon either."""
 
 
 class Cookie:
@@ -236,6 +237,7 @@ def _page(
     texts = {key: html.escape(both[is_chinese]) for key, both in LOGIN_TEXTS.items()}
     page = Template(LOGIN_PAGE).substitute(
         texts,
+        icon=ICON,
         lang="zh-CN" if is_chinese else "en",
         action=html.escape(f"{root}login"),
         problem=texts[problem].format(**values) if problem else "",

@@ -25,6 +25,7 @@ LOGIN_PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>$login_title</title>
+$icon
 <style>
 :root { --line: #dfdfdb; --paper: #fff; --ground: #efefec; --text: #26292b; --soft: #6a6e6c;
   --azure: #23688d; --cinnabar: #b23a23; }

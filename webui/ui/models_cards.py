@@ -112,7 +112,7 @@ def choices(found: Sequence[Offer], language: str) -> str:
     title = say("get_choose", language, count=len(found))
     close = action("close", "×", label=say("get_close", language), classes="dq-close")
     return (
-        f'<div class="dq-card dq-offers"><h3>{esc(title)}</h3>{close}'
+        f'<div class="dq-card dq-getoffers"><h3>{esc(title)}</h3>{close}'
         f'<ul class="dq-getlist">{rows}</ul>{rest}</div>'
     )
 
@@ -122,6 +122,8 @@ def _offer_facts(offer: Offer, language: str) -> str:
     facts = [say(f"weights_{wanted.kind}", language)] if wanted.kind else []
     if wanted.size_bytes:
         facts.append(in_bytes(wanted.size_bytes))
+    if wanted.parts:
+        facts.append(say("get_files", language, count=len(wanted.parts)))
     if offer.notes and offer.notes.base:
         facts.append(offer.notes.base)
     return " · ".join(facts)

@@ -19,6 +19,7 @@ MODELS_TEXTS: dict[str, tuple[str, str]] = {
         "这个地址有 {count} 个文件，要哪一个？",
     ),
     "get_close": ("Close the list", "收起列表"),
+    "get_files": ("all {count} files of the model", "整个模型，共 {count} 个文件"),
     "get_more_files": ("… and {count} more", "…… 还有 {count} 个"),
     "get_running": ("Downloads", "下载"),
     "get_none_running": (

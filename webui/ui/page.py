@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from webui.ui import (
     a1111_page,
@@ -32,6 +33,7 @@ from webui.ui.guest_page import build_guest_page
 from webui.ui.input_routes import MAX_UPLOAD_BYTES
 from webui.ui.login import PageDoor, Visitors, make_login_routes
 from webui.ui.models_tab import ModelsTab
+from webui.ui.owners_page import OwnersPage
 from webui.ui.page_parts import (
     TITLE,
     Changes,
@@ -42,6 +44,7 @@ from webui.ui.page_parts import (
     connect_tabs,
     draw_head,
 )
+from webui.ui.painting_tab import PaintingTab
 from webui.ui.png_info import PngInfo
 from webui.ui.restore import Restore
 from webui.ui.results import Results
@@ -76,10 +79,17 @@ class Page(PaintingPage):
         return {**super().stages, "restore": self.restore.results}
 
 
-def build_page(studio: Studio) -> tuple[gr.Blocks, Page]:
-    """Draw and wire the whole page for one studio."""
+def build_page(studio: Studio, first_id: int = 0) -> tuple[gr.Blocks, Page]:
+    """Draw and wire the whole page for one studio.
+
+    Args:
+        first_id: Handlers are numbered from here.
+    """
+    if studio.extensions.scripts is not None:
+        studio.extensions.scripts.page_begins()
     tabs_of_scripts = a1111_page.draw_tabs(studio)
     with PageBlocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+        blocks.default_config.fn_id = first_id
         page = _draw(studio, tabs_of_scripts)
         _connect(page, blocks, studio)
         a1111_page.connect(blocks, studio)
@@ -175,23 +185,33 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
     The page's own routes lie on the outer application and ask who is there in the same way.
     """
     visitors = Visitors(studio)
-    blocks, page = build_page(studio)
+
+    def draw_owners(first_id: int) -> tuple[gr.Blocks, list[PaintingTab]]:
+        blocks, page = build_page(studio, first_id)
+        return blocks, [page.txt2img, page.img2img]
+
+    def mount_owners(blocks: gr.Blocks, more_head: str) -> ASGIApp:
+        made = _mount_blocks(app, blocks, studio, visitors, output_folders(studio), more_head)
+        app.router.routes.pop()
+        return made
+
+    owners = OwnersPage(app, studio, visitors, draw_owners, mount_owners)
+    studio.extensions.renew_page = owners.renew
     app.add_exception_handler(
         HTTPException,
         error_answer(app.exception_handlers[HTTPException]),  # pyright: ignore
     )
     app.include_router(make_login_routes(studio, visitors))
-    app.include_router(make_routes(studio, visitors, [page.txt2img, page.img2img]))
-    owners = _mount_blocks(
-        app, blocks, studio, visitors, output_folders(studio), a1111_page.head(studio)
-    )
+    app.include_router(make_routes(studio, visitors, owners.tabs, lambda: owners.number))
     guests = None
     if studio.access.has_guests:
         guests = _mount_blocks(app, build_guest_page(studio), studio, visitors, [])
         app.router.routes.pop()
-    mounted: Any = app.router.routes[-1]
-    mounted.app = FirstScript(PageDoor(owners, guests, visitors, f"{studio.settings.subpath}/"))
-    a1111_page.app_started(app, blocks, studio, visitors)
+    owners.open_routes()
+    app.router.routes.append(owners.routes)
+    door = PageDoor(owners, guests, visitors, f"{studio.settings.subpath}/")
+    app.mount("/", FirstScript(door))
+    app.router.lifespan_context = owners.live_with(app.router.lifespan_context)
     return app
 
 

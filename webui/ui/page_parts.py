@@ -176,7 +176,7 @@ def connect_load(
         changes: Changes = {page.browser: browser_id}
         changes |= quicksettings.present(page.quick, studio)
         for tab in (page.txt2img, page.img2img):
-            changes |= draft.restore(tab, studio, client)
+            changes |= draft.restore(tab, studio, client, language)
         changes |= img2img.present(page.img2img, studio, client, language)
         changes |= present(values, client, language) if present else {}
         for stage in page.stages.values():

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from webui.errors import ParamsError
 from webui.params import TiledDiffusion, params_error
-from webui.ui import control_panel, extension_panels
+from webui.services.plots.plans import Owned
+from webui.ui import control_panel, extension_panels, plots
 from webui.ui.script_fields import ScriptFields
-from webui.ui.wiring import Values
+from webui.ui.wiring import Values, draws_for_guests
 
 NO_SCRIPT = "None"
 
@@ -49,9 +50,7 @@ PAINTING_DEFAULTS: dict[str, Any] = {
     "tile_batch": 1,
     "combinatorial": False,
     "script": NO_SCRIPT,
-    "plot_xyz": "",
-    "plot_matrix": "",
-    "plot_list": "",
+    "plot": "",
     "control": "",
     "extensions": "",
 }
@@ -59,15 +58,19 @@ PAINTING_DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class FilesThere:
-    """What the menus of files list at this moment.
+    """What the menus of files and scripts list at this moment.
 
     Attributes:
         checkpoints: Titles of the usable ones.
         upscalers: Names of all that enlarge pictures: the plain ways, then networks.
+        plans: What makes many pictures of one request.
+        language: Of the page that shows them; '' = it is being built.
     """
 
     checkpoints: Sequence[str]
     upscalers: Sequence[str]
+    plans: Sequence[Owned] = ()
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,14 @@ class PaintingForm:
     """Components under the names of their defaults; each tab adds its own fields.
 
     Attributes:
+        tab: As requests call it.
         defaults: Every field's value on a fresh page, by field name; also its type.
 
     Args:
         of_scripts: Fields of A1111 scripts; those of plain values are fields of the form, too.
     """
 
+    tab: ClassVar[str] = ""
     defaults: ClassVar[Mapping[str, Any]] = PAINTING_DEFAULTS
 
     of_scripts: InitVar[ScriptFields | None] = field(default=None, kw_only=True)
@@ -114,14 +119,13 @@ class PaintingForm:
     tile_batch: gr.Slider
     combinatorial: gr.Checkbox
     script: gr.Dropdown
-    plot_xyz: gr.HTML
-    plot_matrix: gr.HTML
-    plot_list: gr.HTML
+    plot: gr.HTML
     control: gr.HTML
     extensions: gr.HTML
 
     def __post_init__(self, of_scripts: ScriptFields | None) -> None:
         vars(self)["_scripts"] = of_scripts or ScriptFields()
+        vars(self)["_is_for_guests"] = draws_for_guests()
 
     @property
     def scripts(self) -> ScriptFields:
@@ -129,8 +133,14 @@ class PaintingForm:
         return vars(self)["_scripts"]
 
     def file_menus(self, there: FilesThere) -> dict[gr.Dropdown, list[Any]]:
-        """What the form's menus of files offer while these files are there."""
-        return {self.refiner_checkpoint: [*there.checkpoints]}
+        """What the form's menus of files and scripts offer while these are there."""
+        own = plots.without_plans(self.script.choices)
+        is_for_guests: bool = vars(self)["_is_for_guests"]
+        plans = [one for one in there.plans if one.is_built_in or not is_for_guests]
+        return {
+            self.refiner_checkpoint: [*there.checkpoints],
+            self.script: [*own, *plots.entries(plans, self.tab, there.language)],
+        }
 
     def by_name(self) -> dict[str, Any]:
         """Every component under its field name."""
@@ -152,7 +162,7 @@ class PaintingForm:
 
     def write(self, values: Mapping[str, Any]) -> dict[Any, Any]:
         """Changes that put values into the form; unknown names and a wrong type are left out."""
-        parts = self.by_name()
+        parts, values = self.by_name(), plots.of_older(values)
         own = {
             parts[name]: gr.update(value=value)
             for name, value in values.items()

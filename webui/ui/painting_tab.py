@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.errors import CheckpointNotFoundError
+from webui.roles import GUEST_MARK
 from webui.samplers.names import SAMPLERS, SCHEDULES
 from webui.services.extensions.scripts import A1111
 from webui.services.resolve import AnyRequest
@@ -35,7 +36,7 @@ from webui.ui.quicksettings import Quicksettings
 from webui.ui.results import Results
 from webui.ui.session import client_name
 from webui.ui.tab_ids import elem_id
-from webui.ui.texts import label, language_of, say
+from webui.ui.texts import label, language_of, named, say
 from webui.ui.wiring import (
     Values,
     draws_for_guests,
@@ -251,7 +252,7 @@ def draw_sampling(fields: FieldMaker) -> dict[str, Any]:
     """Sampler, schedule, steps."""
     with gr.Row():
         sampler = fields.menu("sampler", [info.name for info in SAMPLERS], scale=1)
-        schedule = fields.menu("schedule", [info.label for info in SCHEDULES], scale=1)
+        schedule = fields.menu("schedule", named(info.label for info in SCHEDULES), scale=1)
         steps = fields.slider("steps", 1, 150, 1, scale=2, min_width=220)
     return {"sampler": sampler, "schedule": schedule, "steps": steps}
 
@@ -359,20 +360,43 @@ def draw_tiles(fields: FieldMaker) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw_script(fields: FieldMaker, choices: Sequence[Any] = ()) -> gr.Dropdown:
-    """The menu of scripts: none, a tab's own, and those that make many pictures."""
-    entries = [(label("script_none"), NO_SCRIPT), *choices, *plots.choices()]
-    return fields.menu("script", entries)
+def draw_script(fields: FieldMaker, studio: Studio, choices: Sequence[Any] = ()) -> gr.Dropdown:
+    """The menu of scripts: none, a tab's own, and plans, which make many pictures."""
+    plans = studio.plots.plans
+    plots.add_texts(plans)
+    user = GUEST_MARK if draws_for_guests() else ""
+    entries = plots.entries(plans.all(fields.tab, user), fields.tab)
+    return fields.menu("script", [(label("script_none"), NO_SCRIPT), *choices, *entries])
 
 
-def connect_script(script: gr.Dropdown, columns: Mapping[str, gr.Column]) -> None:
-    """The chosen script's panel is in sight."""
+def connect_script(form: PaintingForm, columns: Mapping[str, gr.Column], studio: Studio) -> None:
+    """The chosen script's panel is in sight; plans share one."""
 
     def show(values: Values) -> dict:
-        chosen = values[script] or NO_SCRIPT
-        return {column: gr.update(visible=name == chosen) for name, column in columns.items()}
+        script = values[form.script] or NO_SCRIPT
+        plan = plots.chosen(script, values[form.plot], studio.plots.plans)
+        shown = script if plan is None else plots.PANEL
+        return {
+            **{column: gr.update(visible=name == shown) for name, column in columns.items()},
+            form.plot: gr.skip() if plan is None else plan,
+        }
 
-    wire(script.change, show, [script], columns.values(), is_quiet=True, for_guests=True)
+    takes, gives = [form.script, form.plot], [*columns.values(), form.plot]
+    wire(form.script.change, show, takes, gives, is_quiet=True, for_guests=True)
+    if not draws_for_guests():
+        _connect_plans(form, studio)
+
+
+def _connect_plans(form: PaintingForm, studio: Studio) -> None:
+    """The menu of scripts follows extensions that come and go: assets/plots.js presses the hidden
+    button."""
+    again = gr.Button("plans", visible="hidden", elem_classes="dq-plans-again")
+
+    def renew(_values: Values, request: gr.Request) -> dict:
+        menus = quicksettings.present_menus([form], studio, language_of(request))
+        return {form.script: menus[form.script]}
+
+    wire(again.click, renew, [], [form.script], is_quiet=True)
 
 
 def draw_autosave(tab: str) -> gr.Button:
@@ -422,7 +446,7 @@ def connect_asking(
         client = client_name(values[browser], request)
         forever = bool(values[buttons.forever])
         given = {**given, **corrected}
-        script = plots.read(given)
+        script = plots.read(given, studio.plots.plans)
         for wish in make_wishes(given, values, request):
             wish = script_fields.asked(
                 form.scripts, wish, {**values, A1111: given["script"]}, studio.inputs
@@ -595,8 +619,9 @@ def fill_form(parts: PaintingTab, pasted: Pasted, studio: Studio) -> dict[Any, A
     """Changes that put a recipe into the form, with chips for settings that differ."""
     styles = list(studio.styles.by_name())
     chips = pasted.chips
+    values = {**pasted.values, **parts.form.scripts.pasted(pasted.pairs)}
     return {
-        **parts.form.write({**pasted.values, **parts.form.scripts.pasted(pasted.pairs)}),
+        **parts.form.write(quicksettings.with_known_script(parts.form, values, studio)),
         parts.form.styles: gr.update(choices=styles, value=pasted.values.get("styles", [])),
         parts.form.overrides: gr.update(choices=chips, value=chips, visible=bool(chips)),
     }

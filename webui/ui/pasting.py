@@ -15,8 +15,8 @@ from webui.options import OPTION_BY_KEY, OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.chinese.translate import in_english
 from webui.prompts.styles import extract_styles
-from webui.prompts.templates import is_template
 from webui.recipes import Recipe, read_text
+from webui.services.plots.plans import Plans
 from webui.services.plots.recipe import NEGATIVE as SHEET_NEGATIVE
 from webui.services.plots.recipe import PROMPT as SHEET_PROMPT
 from webui.services.resolve import known_sampler
@@ -141,8 +141,6 @@ def left_out(recipe: Recipe, of_extensions: Set[str] = frozenset()) -> list[str]
     """
     known = {*of_extensions, *_NUMBERS, *_PICTURE_NUMBERS, *_TEXTS, *OPTION_OF_INFOTEXT_KEY}
     known |= _ELSEWHERE | _SAYS_NO_MORE
-    script = plots.of_sheet(recipe.infotext.params)
-    known |= script.keys if script else set()
     unknown = [
         f"{key}: {value}"
         for key, value in recipe.infotext.params.items()
@@ -163,7 +161,8 @@ def paste(text: str, studio: Studio) -> Pasted:
     params, told = studio.extensions.read_recipe(read.params)
     read = replace(read, params=params)
     others, others_missing = _other_checkpoints(params, studio)
-    values = {**_prompts(read, studio), **_fields(params), **_switches(params), **others}
+    plans = studio.plots.plans
+    values = {**_prompts(read, studio), **_fields(params, plans), **_switches(params), **others}
     keys = studio.extensions.recipe_keys()
     if keys:
         values |= extension_panels.pasted(told)
@@ -173,13 +172,14 @@ def paste(text: str, studio: Studio) -> Pasted:
     chips = [*_chips(params, studio), *as_painted(values, studio)]
     scripts = studio.extensions.scripts
     keys |= scripts.recipe_keys() if scripts else set()
+    keys |= plots.sheet_keys(params, plans)
     return Pasted(values, list(dict.fromkeys(chips)), missing, left_out(recipe, keys), params)
 
 
 def as_painted(values: Mapping[str, Any], studio: Studio) -> list[str]:
     """The chip without which prompts that were painted as they stand would be drawn once more."""
-    is_drawn = any(is_template(values.get(name) or "") for name in PROMPTS)
-    return [AS_PAINTED] if is_drawn and studio.options["dynamic_prompts"] else []
+    is_drawn = any(studio.extensions.choices(values.get(name) or "") for name in PROMPTS)
+    return [AS_PAINTED] if is_drawn else []
 
 
 def _prompts(read: Infotext, studio: Studio) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def _other_checkpoints(
     return values, missing
 
 
-def _fields(params: Mapping[str, str]) -> dict[str, Any]:
+def _fields(params: Mapping[str, str], plans: Plans) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, (name, read) in (*_NUMBERS.items(), *_PICTURE_NUMBERS.items()):
         if key in params:
@@ -255,7 +255,7 @@ def _fields(params: Mapping[str, str]) -> dict[str, Any]:
             values[name] = params[key]
     if "hires_denoising" in values:  # the same key for img2img and the second pass of txt2img
         values["denoising"] = values["hires_denoising"]
-    return {**values, **_samplers(params), **_masks(params), **_script(params)}
+    return {**values, **_samplers(params), **_masks(params), **_script(params, plans)}
 
 
 def _masks(params: Mapping[str, str]) -> dict[str, Any]:
@@ -271,12 +271,12 @@ def _masks(params: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _script(params: Mapping[str, str]) -> dict[str, Any]:
+def _script(params: Mapping[str, str], plans: Plans) -> dict[str, Any]:
     """The script that a picture was made with; none when the recipe tells of none.
 
     The form grows all chosen sides alike; of a recipe's different widths it takes the largest.
     """
-    if sheet := plots.pasted(params):
+    if sheet := plots.pasted(params, plans):
         return sheet
     if "Loops" in params:
         curve = params.get("Denoising curve")

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, Response
@@ -111,32 +112,35 @@ def make_file_routes(studio: Studio, login: Any) -> APIRouter:
 
 
 def find_job(studio: Studio, job_id: int, user: str) -> Job:
-    """A job that this login may see.
-
-    Raises:
-        HTTPException: 404 for none, and for that of another login.
-    """
-    try:
-        job = studio.jobs.get(job_id)
-    except JobNotFoundError as err:
-        raise HTTPException(404, str(err)) from err
-    if not may_see(user, job.user):
-        raise HTTPException(404, f"Job {job_id} was not found.")
-    return job
+    """A job that this login may see. Raises as ``_owned``."""
+    return _owned(studio.jobs.get, job_id, user, "Job")
 
 
 def find_picture(studio: Studio, picture_id: int, user: str) -> SavedPicture:
-    """A picture that this login may see.
+    """A picture that this login may see. Raises as ``_owned``."""
+    return _owned(studio.library.get, picture_id, user, "Picture")
+
+
+class _Owned(Protocol):
+    @property
+    def user(self) -> str: ...
+
+
+_Found = TypeVar("_Found", bound=_Owned)
+
+
+def _owned(get: Callable[[int], _Found], number: int, user: str, name: str) -> _Found:
+    """What has that number, for this login.
 
     Raises:
         HTTPException: 404 for none, and for that of another login.
     """
     try:
-        found = studio.library.get(picture_id)
-    except LibraryError as err:
+        found = get(number)
+    except (JobNotFoundError, LibraryError) as err:
         raise HTTPException(404, str(err)) from err
     if not may_see(user, found.user):
-        raise HTTPException(404, f"Picture {picture_id} was not found.")
+        raise HTTPException(404, f"{name} {number} was not found.")
     return found
 
 

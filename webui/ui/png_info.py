@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from webui.recipes import Recipe, read_picture
-from webui.ui import cards, pasting, sending
+from webui.ui import cards, pasting, plots, sending
 from webui.ui.texts import label, language_of, say
 from webui.ui.wiring import Values, wire
 
@@ -55,6 +55,8 @@ def connect(parts: PngInfo, studio: Studio) -> None:
         path = values[parts.picture]
         recipe = read_picture(Path(path)) if path else None
         keys = studio.extensions.recipe_keys()
+        if recipe is not None:
+            keys |= plots.sheet_keys(recipe.infotext.params, studio.plots.plans)
         return present(parts, recipe, bool(path), language_of(request), keys)
 
     wire(parts.picture.change, show, [parts.picture], parts.gives())

@@ -56,10 +56,10 @@ def make_presets_routes(studio: Studio) -> APIRouter:
 
     @router.post("/presets/delete")
     def delete(named: Named) -> JSONResponse:
+        """Answers with what was deleted, as ``import`` takes it."""
         try:
-            studio.presets.delete(named.name)
+            return JSONResponse({"presets": {named.name: studio.presets.delete(named.name)}})
         except WebUIError as err:
             raise HTTPException(409, str(err)) from err
-        return JSONResponse({})
 
     return router

@@ -30,7 +30,11 @@ class PromptBox:
 
 @dataclass(frozen=True)
 class StyleRow:
-    """Choosing, applying, saving and deleting styles."""
+    """Choosing, applying, saving and deleting styles.
+
+    Attributes:
+        back: Brings back the style that was deleted last, which ``gone`` holds.
+    """
 
     styles: gr.Dropdown
     apply: gr.Button
@@ -40,6 +44,8 @@ class StyleRow:
     name: gr.Dropdown
     save: gr.Button
     delete: gr.Button
+    back: gr.Button
+    gone: gr.State
 
 
 def draw_prompts(tab: str) -> PromptBox:
@@ -88,7 +94,9 @@ def draw_styles(names: list[str], tab: str) -> StyleRow:
                 variant="stop",
                 elem_id=elem_id(tab, "style-delete"),
             )
-    return StyleRow(styles, apply, edit, editor, gr.State(False), name, save, delete)
+    back = gr.Button(visible=False, size="sm", elem_id=elem_id(tab, "style-back"))
+    is_open, gone = gr.State(False), gr.State(None)
+    return StyleRow(styles, apply, edit, editor, is_open, name, save, delete, back, gone)
 
 
 def connect(box: PromptBox, clear: gr.Button) -> None:
@@ -136,10 +144,17 @@ def connect_styles(row: StyleRow, box: PromptBox, studio: Studio) -> None:
         name = (values[row.name] or "").strip()
         if not name:
             raise WebUIError(say("style_unnamed", language_of(request)))
-        if not studio.styles.delete(name):
+        style = studio.styles.by_name().get(name)
+        if style is None or not studio.styles.delete(name):
             raise WebUIError(say("style_missing", language_of(request), name=name))
         tell("style_deleted", request, name=name)
-        return _style_choices(row, studio)
+        text = say("style_back", language_of(request), name=name)
+        back = gr.update(value=text, visible=True)
+        return {**_style_choices(row, studio), row.gone: style, row.back: back}
+
+    def bring_back(values: Values) -> dict:
+        studio.styles.save(values[row.gone])
+        return {**_style_choices(row, studio), row.back: gr.update(visible=False)}
 
     texts = [box.prompt, box.negative_prompt]
     wire(
@@ -155,7 +170,8 @@ def connect_styles(row: StyleRow, box: PromptBox, studio: Studio) -> None:
     )
     changed = [row.styles, row.name, row.editor, row.is_open]
     wire(row.save.click, save, [row.name, *texts], changed)
-    wire(row.delete.click, delete, [row.name], changed)
+    wire(row.delete.click, delete, [row.name], [*changed, row.back, row.gone])
+    wire(row.back.click, bring_back, [row.gone], [*changed, row.back])
 
 
 def _style_choices(row: StyleRow, studio: Studio) -> dict:
@@ -178,5 +194,5 @@ def icon_button(name: str, tab: str = "txt2img", **options: Any) -> gr.Button:
 
 
 def counter(tokens: int, capacity: int) -> str:
-    """``12/75`` over the corner of a prompt box."""
-    return f'<span class="dq-tokens" title="CLIP tokens">{esc(tokens)}/{esc(capacity)}</span>'
+    """``12/75`` over the corner of a prompt box; a press shows the tokens (assets/words.js)."""
+    return f'<button type="button" class="dq-tokens">{esc(tokens)}/{esc(capacity)}</button>'

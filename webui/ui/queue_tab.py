@@ -285,7 +285,8 @@ def _title(studio: Studio, job: Job, language: str) -> str:
     if isinstance(params, AnyFileTool):
         return tool_title(params, language)
     if isinstance(params, Plot):
-        return f"{say(plots.NAMES[params.script], language)} · {params.title[:TITLE_CHARACTERS]}"
+        script = plots.title_of(params.script, studio.plots.plans, language)
+        return f"{script} · {params.title[:TITLE_CHARACTERS]}"
     if isinstance(params, FindFaces):
         return say("faces_looking", language, count=len(params.pictures))
     if isinstance(params, CaptionPictures):

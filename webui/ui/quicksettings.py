@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,9 @@ import gradio as gr
 from gradio.i18n import I18nData
 
 from webui.errors import CheckpointNotFoundError
-from webui.ui.painting_form import FilesThere, PaintingForm
+from webui.ui.painting_form import NO_SCRIPT, FilesThere, PaintingForm
 from webui.ui.prompt_box import icon_button
-from webui.ui.texts import label
+from webui.ui.texts import label, language_of, named
 from webui.ui.wiring import Values, show_error, show_warning, wire
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def draw(studio: Studio) -> Quicksettings:
         )  # fmt: skip
         refresh = icon_button("dq-refresh")
         vae = gr.Dropdown(
-            vae_names(studio), value=chosen_vae(studio), label=label("vae"),
+            named(vae_names(studio)), value=chosen_vae(studio), label=label("vae"),
             elem_id="dq-vae", scale=3, min_width=120,
         )  # fmt: skip
         clip_skip = gr.Slider(
@@ -80,10 +80,10 @@ def connect(parts: Quicksettings, studio: Studio, forms: Sequence[PaintingForm] 
         studio.options.set("CLIP_stop_at_last_layers", int(values[parts.clip_skip]))
         studio.options.save()
 
-    def refresh(_values: Values) -> dict:
+    def refresh(_values: Values, request: gr.Request) -> dict:
         for problem in studio.refresh_models():
             show_warning(problem)
-        return {**present(parts, studio), **present_menus(forms, studio)}
+        return {**present(parts, studio), **present_menus(forms, studio, language_of(request))}
 
     wire(parts.vae.input, choose_vae, [parts.vae], [parts.vae])
     wire(parts.clip_skip.release, choose_clip_skip, [parts.clip_skip])
@@ -95,7 +95,7 @@ def present(parts: Quicksettings, studio: Studio) -> dict:
     """The row as it should stand now."""
     return {
         **present_checkpoint(parts, studio),
-        parts.vae: gr.update(choices=vae_names(studio), value=chosen_vae(studio)),
+        parts.vae: gr.update(choices=named(vae_names(studio)), value=chosen_vae(studio)),
         parts.clip_skip: gr.update(value=studio.options["CLIP_stop_at_last_layers"]),
     }
 
@@ -107,9 +107,15 @@ def present_checkpoint(parts: Quicksettings, studio: Studio) -> dict:
     return {parts.checkpoint: shown}
 
 
-def present_menus(forms: Sequence[PaintingForm], studio: Studio) -> dict[gr.Dropdown, Any]:
-    """Menus of files as they should stand now; what is chosen in them stays."""
-    there = files_there(studio)
+def present_menus(
+    forms: Sequence[PaintingForm], studio: Studio, language: str = ""
+) -> dict[gr.Dropdown, Any]:
+    """Menus of files and scripts as they should stand now; what is chosen in them stays.
+
+    Args:
+        language: As of ``FilesThere``.
+    """
+    there = files_there(studio, language)
     return {
         menu: gr.update(choices=choices)
         for form in forms
@@ -117,9 +123,24 @@ def present_menus(forms: Sequence[PaintingForm], studio: Studio) -> dict[gr.Drop
     }
 
 
-def files_there(studio: Studio) -> FilesThere:
-    """What the menus of files list at this moment."""
-    return FilesThere(checkpoint_titles(studio), studio.weights.upscaler_names())
+def with_known_script(
+    form: PaintingForm, values: Mapping[str, Any], studio: Studio
+) -> dict[str, Any]:
+    """Values of a form; a script that its menu does not offer now is none: its extension has gone,
+    or is not for guests."""
+    if "script" not in values:
+        return dict(values)
+    offered = [value for _, value in form.file_menus(files_there(studio))[form.script]]
+    known = values["script"] if values["script"] in offered else NO_SCRIPT
+    return {**values, "script": known}
+
+
+def files_there(studio: Studio, language: str = "") -> FilesThere:
+    """What the menus of files and scripts list at this moment."""
+    return FilesThere(
+        checkpoint_titles(studio), studio.weights.upscaler_names(), studio.plots.plans.all(),
+        language,
+    )  # fmt: skip
 
 
 def read(parts: Quicksettings, values: Values) -> dict[str, Any]:

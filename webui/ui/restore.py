@@ -45,7 +45,7 @@ from webui.ui.restore_videos import is_video
 from webui.ui.results import Results
 from webui.ui.sending import SendTarget, Sent
 from webui.ui.session import client_name, user_of, visitor_of
-from webui.ui.texts import label, language_of, say
+from webui.ui.texts import label, language_of, named, say
 from webui.ui.wiring import Values, show_warning, tell, wire, wire_then_press
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def _draw_size(studio: Studio) -> dict[str, Any]:
         with gr.Row():
             fields["upscaler_1"] = _FIELDS.menu("upscaler_1", upscaler_choices(studio), scale=1)
             fields["upscaler_2"] = _FIELDS.menu(
-                "upscaler_2", studio.weights.upscaler_names(), scale=1
+                "upscaler_2", named(studio.weights.upscaler_names()), scale=1
             )
         fields["extras_upscaler_2_visibility"] = _FIELDS.slider(
             "extras_upscaler_2_visibility", 0, 1, 0.05
@@ -312,7 +312,7 @@ def _draw_faces() -> dict[str, Any]:
 def upscaler_choices(studio: Studio) -> list[Any]:
     """What the first menu of upscalers offers."""
     names = [name for name in studio.weights.upscaler_names() if name != "None"]
-    return [(label("upscaler_automatic"), AUTOMATIC), *((name, name) for name in names)]
+    return [(label("upscaler_automatic"), AUTOMATIC), *named(names)]
 
 
 def connect(parts: Restore, studio: Studio, browser: gr.BrowserState) -> None:
@@ -507,7 +507,7 @@ def present_plan(parts: Restore, studio: Studio, values: Values, language: str) 
         parts.go: gr.update(interactive=not plan.programs),
         parts.size: gr.update(visible=form["what"] != FACES),
         parts.form.upscaler_1: gr.update(choices=upscaler_choices(studio)),
-        parts.form.upscaler_2: gr.update(choices=list(studio.weights.upscaler_names())),
+        parts.form.upscaler_2: gr.update(choices=named(studio.weights.upscaler_names())),
     }
 
 

@@ -76,7 +76,6 @@ RESTORE_TEXTS: dict[str, tuple[str, str]] = {
     ),
     "needs_again": ("Look again", "重新查找"),
     "needs_licence": ("Licence: {licence}", "许可：{licence}"),
-    "needs_non_commercial": ("not for commercial use", "不可用于商业用途"),
     "kind_face": ("restores faces", "修复人脸"),
     "kind_face-detector": ("finds faces", "查找人脸"),
     "kind_upscaler": ("enlarges pictures", "放大图片"),

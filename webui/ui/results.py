@@ -23,7 +23,7 @@ from webui.ui.prompt_box import icon_button
 from webui.ui.session import Visitor, client_name, user_of, visitor_of
 from webui.ui.tab_ids import elem_id
 from webui.ui.texts import language_of, say
-from webui.ui.wiring import Values, wire, wire_then_press
+from webui.ui.wiring import Values, show_error, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.library.library import SavedPicture
@@ -136,8 +136,10 @@ def connect(parts: Results, studio: Studio, browser: gr.BrowserState) -> Any:
             return {parts.picked: None}
         if deed == "cancel":
             cancel(studio, int(data["job"]), visitor_of(values[browser], request))
-        elif deed in ("retry", "remedy"):
+        elif deed in ("retry", "remedy", "empty_trash"):
             visitor = visitor_of(values[browser], request)
+            if deed == "empty_trash":
+                empty_trash(studio, visitor.user)
             retry(studio, int(data["job"]), visitor, str(data.get("way", "")))
         return {parts.picked: gr.skip()}  # the examples are the tab's own affair
 
@@ -183,6 +185,13 @@ def cancel(studio: Studio, job_id: int, visitor: Visitor) -> None:
     if not visitor.may_change(job):
         raise JobError("This job belongs to another person.", "Only they can change it.")
     studio.control.cancel(job_id)
+
+
+def empty_trash(studio: Studio, user: str) -> None:
+    """Delete for good what lies in the trash and this person may delete."""
+    pictures = studio.gallery.pictures
+    for problem in pictures.purge(pictures.ids("", user=user, place="trash").tolist(), user):
+        show_error(problem)
 
 
 def retry(studio: Studio, job_id: int, visitor: Visitor, way: str = "") -> None:

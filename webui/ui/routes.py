@@ -6,7 +6,7 @@ same login here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,12 @@ OPEN_PATH = "/ui/ping"
 """The one route that answers strangers: an open page asks whether the program is back."""
 
 
-def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab]) -> APIRouter:
+def make_routes(
+    studio: Studio,
+    visitors: Visitors,
+    tabs: Sequence[PaintingTab],
+    page_number: Callable[[], int] = lambda: 0,
+) -> APIRouter:
     """The page's own routes. What one login painted is not there for another.
 
     Every one of them, whichever file it stands in, is behind ``check``: it answers those who are
@@ -56,6 +61,7 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
     Args:
         visitors: Tells who asks.
         tabs: The painting tabs, whose fields may have start values.
+        page_number: Of the present build of the owner's page.
     """
 
     def check(request: Request) -> str:
@@ -75,9 +81,13 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
 
     @router.get("/ping")
     @for_guests
-    def ping() -> JSONResponse:
-        """Tells an open page that the program answers, and whether it is still the same run."""
-        return JSONResponse({"run": studio.started_at}, headers={"Cache-Control": "no-store"})
+    def ping(request: Request) -> JSONResponse:
+        """Tells an open page that the program answers, whether it is still the same run, and
+        which build of the page it has."""
+        person = visitors.of(request)
+        number = 0 if person is None or person.is_guest else page_number()
+        told = {"run": studio.started_at, "page": number}
+        return JSONResponse(told, headers={"Cache-Control": "no-store"})
 
     def painted(request: Request, picture_id: int) -> Image.Image:
         return load_upright(open_picture(studio, find_picture(studio, picture_id, check(request))))
@@ -87,8 +97,8 @@ def make_routes(studio: Studio, visitors: Visitors, tabs: Sequence[PaintingTab])
     router.include_router(make_file_routes(studio, login))
     router.include_router(make_input_routes(studio))
     router.include_router(make_train_routes(studio, login, job_of))
-    router.include_router(make_plot_routes(studio))
-    router.include_router(make_store_routes(studio))
+    router.include_router(make_plot_routes(studio, check))
+    router.include_router(make_store_routes(studio, page_number))
     router.include_router(make_extension_routes(studio))
     router.include_router(make_a1111_routes(studio))
     router.include_router(make_control_routes(studio, login, job_of))

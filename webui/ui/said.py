@@ -80,22 +80,41 @@ def _chinese(sentence: str, depth: int) -> str:
     known = chinese_templates().get(sentence)
     if known is not None:
         return known
+    found = _template_of(sentence)
+    if found is None:
+        return sentence
+    template, values = found
+    told = {n: _value(text, depth) for n, text in values.items()}
+    return _GAP.sub(lambda gap: told[gap[1]], template.chinese)
+
+
+def _template_of(sentence: str) -> tuple[_Template, dict[str, str]] | None:
+    """The most exact template of a sentence, and its values; one whose first value swallows whole
+    sentences only where there is no other."""
+    last = None
     for template in _templates():
-        found = template.values_in(sentence)
-        if found is not None:
-            told = {n: _value(text, depth) for n, text in found.items()}
-            return _GAP.sub(lambda gap, told=told: told[gap[1]], template.chinese)
-    return sentence
+        values = template.values_in(sentence)
+        if values is None:
+            continue
+        if template.texts[0] or ". " not in values[template.names[0]]:
+            return template, values
+        last = last or (template, values)
+    return last
 
 
 def _value(text: str, depth: int) -> str:
-    """A value inside a sentence: a sentence itself, a list of parts that are known, or a name."""
+    """A value inside a sentence: a sentence itself or several, a list of parts that are known, or
+    a name."""
     own = text.strip()
     if not depth or not own:
         return text
     parts = [chinese_templates().get(part) for part in own.split(", ")]
     if all(parts):
         return "、".join(filter(None, parts))
+    sentences = [f"{one.rstrip('.')}." for one in own.split(". ")]
+    each = [_chinese(one, depth - 1) for one in sentences]
+    if len(each) > 1 and not set(each) & set(sentences):
+        return "".join(each)
     told = _chinese(own, depth - 1)
     return text if told == own else told
 

@@ -17,7 +17,7 @@ from webui.options import OPTION_BY_KEY, Option
 from webui.ui.option_texts import text_of
 from webui.ui.settings_tab import GROUPS, MODEL_PLACES, group_of, shown
 from webui.ui.start_fields import StartField, checked_starts, fields_of, usable_values
-from webui.ui.texts import CHINESE, language_of, say
+from webui.ui.texts import CHINESE, language_of, say, value_name
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -129,7 +129,7 @@ def _option_groups(studio: Studio, language: str) -> list[dict[str, Any]]:
     return [
         {
             "title": say(group, language),
-            "items": [_item(o, _label(o, language), text_of(o).told(language), ()) for o in own],
+            "items": [_option_item(o, language) for o in own],
         }
         for group, own in groups.items()
         if own
@@ -151,6 +151,11 @@ def _start_groups(
         }
         for parts in tabs
     ]
+
+
+def _option_item(option: Option, language: str) -> dict[str, Any]:
+    names = [value_name(choice, language) for choice in option.choices]
+    return _item(option, _label(option, language), text_of(option).told(language), names)
 
 
 def _item(option: Option, label: str, sentence: str, names: Sequence[str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ text made while the program runs, in the language the browser asked for.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import gradio as gr
 from gradio.i18n import I18nData
 from starlette.requests import HTTPConnection
@@ -21,6 +23,7 @@ from webui.ui.plots_texts import PLOTS_TEXTS
 from webui.ui.restore_texts import RESTORE_TEXTS
 from webui.ui.settings_texts import SETTINGS_TEXTS
 from webui.ui.train_texts import TRAIN_LABELS, TRAIN_TEXTS
+from webui.ui.value_texts import VALUE_PREFIX, VALUE_TEXTS
 from webui.ui.words_texts import WORDS_TEXTS
 
 ENGLISH, CHINESE = "en", "zh"
@@ -38,6 +41,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **PLOTS_TEXTS,
     **EXTENSION_TEXTS,
     **CONTROL_TEXTS,
+    **VALUE_TEXTS,
     # Tabs
     "tab_txt2img": ("txt2img", "文生图"),
     "tab_img2img": ("img2img", "图生图"),
@@ -73,6 +77,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "style_delete": ("Delete style", "删除样式"),
     "style_saved": ("The style “{name}” is saved.", "样式“{name}”已保存。"),
     "style_deleted": ("The style “{name}” is deleted.", "样式“{name}”已删除。"),
+    "style_back": ("Undo: bring back the style “{name}”", "撤销：恢复样式“{name}”"),
     "style_missing": ("There is no style “{name}”.", "没有名为“{name}”的样式。"),
     "style_unnamed": ("Give the style a name first.", "请先填写样式名称。"),
     "paste": (
@@ -243,6 +248,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "loops": ("Loops", "循环次数"),
     "final_denoising": ("Final denoising strength", "最终重绘幅度"),
     "loop_curve": ("Denoising strength curve", "重绘幅度曲线"),
+    "loop_interrogation": (
+        "Append interrogated prompt at each iteration",
+        "每次循环时追加反推的提示词",
+    ),
+    "interrogation_none": ("Nothing", "不追加"),
+    "interrogation_clip": ("A sentence (CLIP)", "一句描述 (CLIP)"),
+    "interrogation_tags": ("Tags (DeepBooru, WD)", "标签 (DeepBooru, WD)"),
     "curve_aggressive": ("Aggressive", "激进"),
     "curve_linear": ("Linear", "线性"),
     "curve_lazy": ("Lazy", "缓和"),
@@ -501,6 +513,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The program does not answer. Waiting for it …",
         "程序没有响应，正在等待重新连接…",
     ),
+    "page_renewed": ("The page has new parts. Reloading …", "页面有新内容，正在刷新…"),
     "restarted": ("The program was restarted. Reloading …", "程序已重新启动，正在刷新页面…"),
 }
 
@@ -516,6 +529,13 @@ def _column(index: int) -> dict[str, str]:
 I18N = gr.I18n(**{"en": _column(0), "zh": _column(1), "zh-CN": _column(1), "zh-TW": _column(1)})
 
 
+def add_text(key: str, english: str, chinese: str) -> None:
+    """Add a text that is known only now, for pages that are opened later."""
+    TEXTS[key] = english, chinese
+    for language, table in I18N.translations.items():
+        table[key] = TEXTS[key][0 if language == "en" else 1]
+
+
 def label(key: str) -> I18nData:
     """A text for a component; the browser chooses the language.
 
@@ -524,6 +544,18 @@ def label(key: str) -> I18nData:
     """
     TEXTS[key]
     return I18N(key)
+
+
+def named(values: Iterable[str]) -> list[tuple[I18nData | str, str]]:
+    """Entries of a menu: a value stays what recipes say, the browser chooses how it is called."""
+    found = ((f"{VALUE_PREFIX}{value}", value) for value in values)
+    return [(label(key) if key in TEXTS else value, value) for key, value in found]
+
+
+def value_name(value: object, language: str) -> str:
+    """What a value of a menu is called in a language; itself where it has no name there."""
+    english, chinese = VALUE_TEXTS.get(f"{VALUE_PREFIX}{value}", (str(value), str(value)))
+    return chinese if language == CHINESE else english
 
 
 def say(key: str, language: str, **values: object) -> str:

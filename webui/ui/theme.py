@@ -34,8 +34,9 @@ TITLES = {
     "dq-refresh": "refresh", "dq-paste": "paste", "dq-clear": "clear_prompt",
     "dq-style-apply": "style_apply", "dq-style-edit": "style_edit", "dq-swap": "swap",
     "dq-seed-random": "seed_random", "dq-seed-reuse": "seed_reuse", "dq-measure": "measure",
+    "dq-tokens": "words_tokens",
 }  # fmt: skip
-"""Buttons that show only a sign, and the text that names them."""
+"""Buttons that show only a sign or a number, and the text that names them."""
 STYLES = (
     "style.css", "canvas.css", "extra_networks.css", "gallery.css", "train.css", "plots.css",
     "extension_panels.css", "extensions.css", "control_panel.css", "words.css", "settings.css",
@@ -43,7 +44,8 @@ STYLES = (
 )  # fmt: skip
 SCRIPTS = (
     "texts.js", "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js",
-    "extra_networks.js", "gallery.js", "gallery_view.js", "plots.js", "extension_panels.js",
+    "extra_networks.js", "gallery.js", "gallery_view.js", "fields.js", "plots.js",
+    "extension_panels.js",
     "control_panel.js",
     "extensions.js", "words.js", "kit.js", "settings.js", "train.js", "page.js", "dropping.js",
     "help.js", "simple.js", "tour.js",
@@ -51,7 +53,7 @@ SCRIPTS = (
 """In the order in which they build upon each other."""
 _OF_SCRIPTS = (
     "canvas_", "net_", "gal_", "send_to_", "plot_", "ext_", "ctl_", "words_", "kit_", "settings_",
-    "simple_", "tour_", "notify_", "tab_",
+    "simple_", "tour_", "notify_", "tab_", "gradio_",
 )  # fmt: skip
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(_OF_SCRIPTS))
 
@@ -129,6 +131,7 @@ def head(forced_theme: str | None) -> str:
             "recipe_reading",
             "recipe_nothing",
             "recipe_left_out",
+            "page_renewed",
             "restarted",
             "close",
             "enlarge",

@@ -194,7 +194,13 @@ def _connect_stage(parts: Train, studio: Studio, browser: gr.BrowserState) -> No
         return {parts.picked: job.id, **_stage(parts, studio, now, browser, request)}
 
     def tick(values: Values, request: gr.Request) -> dict:
-        return _stage(parts, studio, values, browser, request)
+        changes = _stage(parts, studio, values, browser, request)
+        if values[parts.waits] and not _is_beginning(studio):
+            now = form.read(values)
+            now["memory"] = now["memory"] or usual_memory(studio)
+            told = foretell(parts, studio, now, user_of(request), language_of(request))
+            changes |= {**told, form.memory: now["memory"], parts.waits: False}
+        return changes
 
     def act(values: Values, event: gr.EventData, request: gr.Request) -> dict:
         visitor, data = visitor_of(values[browser], request), event._data
@@ -206,7 +212,9 @@ def _connect_stage(parts: Train, studio: Studio, browser: gr.BrowserState) -> No
     looks = [parts.stage, parts.timer]
     takes = [browser, parts.picked]
     wire(parts.go.click, go, [*form.components(), *takes], [parts.picked, *looks])
-    wire(parts.timer.tick, tick, takes, looks, is_quiet=True, trigger_mode="always_last")
+    ticked = [*looks, *parts.foretells(), form.memory, parts.waits]
+    asked = [*form.components(), *takes, parts.waits]
+    wire(parts.timer.tick, tick, asked, ticked, is_quiet=True, trigger_mode="always_last")
     wire(parts.stage.act, act, takes, [parts.picked, form.changes, form.word, *looks])
 
 
@@ -233,6 +241,9 @@ def do(
         studio.control.resume_job(job_id)
     elif deed == "stop":
         studio.control.cancel(job_id)
+    elif deed == "sample":
+        studio.control.sample(job_id)
+        tell("run_sample_asked", request)
     elif deed == "show":
         return {parts.picked: job_id}
     elif deed == "use":
@@ -253,10 +264,13 @@ def _stage(
     visitor = visitor_of(values[browser], request)
     language = language_of(request)
     html = train_stage.render(studio, visitor, values[parts.picked], language)
-    return {
-        parts.stage: html,
-        parts.timer: gr.Timer(active=train_stage.is_active(studio, visitor)),
-    }
+    is_active = train_stage.is_active(studio, visitor) or _is_beginning(studio)
+    return {parts.stage: html, parts.timer: gr.Timer(active=is_active)}
+
+
+def _is_beginning(studio: Studio) -> bool:
+    """Whether the model process will soon tell what it runs on, and how fast that is."""
+    return studio.supervisor.worker_state == "starting"
 
 
 def opened(
@@ -273,7 +287,8 @@ def opened(
     checkpoints = [record.name for record in trainable(studio)]
     record = checkpoint_of(form, studio)
     form["checkpoint"] = record.name if record else None
-    form["memory"] = form["memory"] or usual_memory(studio)
+    # before the model process has told what it runs on, nothing is ticked
+    form["memory"] = form["memory"] or (usual_memory(studio) if studio.worker_facts else None)
     form["word"] = form["word"] or form["set_name"] or ""
     is_expert = form["view"] == EXPERT
     fields = parts.form
@@ -288,6 +303,7 @@ def opened(
         parts.options: options_html(studio, form, user, language) if is_expert else "",
         **foretell(parts, studio, form, user, language),
         **_stage(parts, studio, values, browser, request),
+        parts.waits: _is_beginning(studio),
     }
 
 

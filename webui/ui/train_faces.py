@@ -93,11 +93,11 @@ def view(job: Job | None, name: str, pictures: list[SetPicture], language: str) 
 
 
 def _cell(name: str, picture: SetPicture, one: Suggestion, language: str) -> str:
-    file = picture.path.name
+    file, url = picture.path.name, picture_url(name, picture.path)
     button, told = "", esc(say(f"faces_{one.code}", language))
     if one.cut is not None:
         button = action("cut", say("faces_cut", language), name=file, label=file)
     return (
-        f'<figure><img src="{esc(picture_url(name, picture))}" alt="{esc(file)}" loading="lazy">'
+        f'<figure><img src="{esc(url)}" alt="{esc(file)}" loading="lazy">'
         f'<span class="dq-trn-mark">{told}</span>{button}</figure>'
     )

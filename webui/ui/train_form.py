@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from webui.checkpoints.catalog import Record
 from webui.errors import ParamsError
 from webui.params import TrainingOptions, TrainLora
+from webui.prompts.chinese.translate import has_chinese
 from webui.services.training.sets import OF_LOGIN, TrainingSets, clean_name
 from webui.services.training.trainings import TRAINABLE, device_of, family_of
 from webui.services.training.trainings import checkpoint_of as record_of
@@ -84,16 +85,20 @@ def choice(form: Mapping[str, Any], studio: Studio, sets: TrainingSets) -> Choic
     refuse_paths(changes, studio.settings)
     name = form["set_name"] if form["set_name"] in sets.names() else ""
     record = checkpoint_of(form, studio)
+    pictures = sets.pictures(name) if name else []
     wish = Wish(
         word=clean_name(form["word"] or name),
         subject=form["subject"] or CHARACTER,
         memory=form["memory"] or usual_memory(studio),
         family=family_of(studio, record) or "sd1",
-        pictures=len(sets.pictures(name)) if name else 0,
+        pictures=len(pictures),
         native_side=studio.native_size(record),
     )
     values = preset(wish)
     values["output_name"] = wish.word
+    words = (wish.word, *(picture.caption for picture in pictures))
+    if studio.options["translate_chinese_prompts"] and any(map(has_chinese, words)):
+        values["translate_captions"] = True
     if record is not None:
         values["pretrained_model_name_or_path"] = record.name
     if name:
@@ -144,7 +149,7 @@ def trainable(studio: Studio) -> list[Record]:
 
 
 def usual_memory(studio: Studio) -> str:
-    """Which of the sizes this machine has."""
+    """Which of the sizes this machine has; 8 GB of a card that has not told yet."""
     if device_of(studio) != "cuda":
         return "cpu"
     total = float(studio.worker_facts.get("memory_bytes") or 8 * 2**30) / 2**30

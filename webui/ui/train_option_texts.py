@@ -18,6 +18,10 @@ OPTION_TEXTS: dict[str, tuple[str, str]] = {
     "base_weights": ("LoRAs merged into the base before", "训练前合并到底模的 LoRA"),
     "base_weights_multiplier": ("Their weights", "合并的权重"),
     # Pictures and captions
+    "translate_captions": (
+        "Chinese captions are learnt in English, as prompts are painted",
+        "中文标签翻译成英文再训练，与出图时一致",
+    ),
     "caption_extension": ("Ending of caption files", "标签文件扩展名"),
     "shuffle_caption": ("Shuffle tags each time", "训练时随机打乱标签"),
     "caption_separator": ("What separates tags", "标签分隔符"),

@@ -86,6 +86,7 @@ class Train:
         words: For captions. expert: A fold that is open or not.
         options: All options to edit. toml: They as text.
         stage: Trainings. timer: Looks while one runs. picked: The training the person chose.
+        waits: The model process has not told yet what it runs on.
     """
 
     form: TrainForm
@@ -107,6 +108,7 @@ class Train:
     stage: gr.HTML
     timer: gr.Timer
     picked: gr.State
+    waits: gr.State
 
     def foretells(self) -> list[Any]:
         """What every change of the form changes."""
@@ -116,7 +118,7 @@ class Train:
         """What opening the tab changes."""
         return [
             *self.form.components(), *self.foretells(), self.pictures, self.words.tools,
-            self.expert, self.options, self.stage, self.timer,
+            self.expert, self.options, self.stage, self.timer, self.waits,
         ]  # fmt: skip
 
     def takes(self) -> list[Any]:
@@ -143,6 +145,7 @@ def draw(_studio: Studio) -> Train:
         form=form, drop=drop, plan=plan, go=go, pictures=pictures, report=report, look=look,
         words=words, faces=faces, expert=expert, options=options, **rest, stage=stage,
         timer=gr.Timer(TICK_SECONDS, active=False), picked=gr.State(None),
+        waits=gr.State(False),
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def _connect_pictures(parts: Train, studio: Studio) -> None:
         pictures = sets_of(studio, user).pictures(chosen.set_name) if chosen.set_name else []
         return {
             parts.pictures: train_view.set_view(chosen.set_name, pictures, report, language),
-            parts.report: train_view.report_view(report, language),
+            parts.report: train_view.report_view(report, language, chosen.set_name),
         }
 
     shown = [parts.pictures, parts.report, *parts.foretells()]

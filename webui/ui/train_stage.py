@@ -23,6 +23,7 @@ from webui.services.training.trainings import (
     state_of,
 )
 from webui.training.samples import pictures_of
+from webui.training.steps import file_stem
 from webui.ui import cards
 from webui.ui.cards import action, esc
 from webui.ui.said import in_language
@@ -87,14 +88,16 @@ def _training(studio: Studio, view: JobView, language: str) -> str:
     history = history_of(folder, params.options)
     title = esc(say("training_of", language, name=params.options.output_name))
     parts = [f"<h3>{title}</h3>", _state(view, history, language)]
-    parts.append(_buttons(view, language, has_state=state_of(studio, view.job) is not None))
+    has_state = state_of(studio, view.job) is not None
+    has_samples = bool(params.options.sample_prompts)
+    parts.append(_buttons(view, language, has_state=has_state, has_samples=has_samples))
     if view.job.state == "failed":
         parts.append(cards.failure_card(view.job.error or {}, view.job.id, language))
     parts.append(chart(losses_of(history), _validations(history), language))
     rows = sheet_rows(params.options)
     parts.append(sheet(view.job.id, samples_in(folder), rows, language))
     files = files_of(folder, params.options, history)
-    parts.append(_files(view.job.id, files, language))
+    parts.append(_files(view.job.id, files, params.options, language))
     parts.append(cards.warnings_list(view.job.warnings, language))
     return f'<div class="dq-card dq-trn-card" data-state="{view.job.state}">{"".join(parts)}</div>'
 
@@ -119,7 +122,7 @@ def _state(view: JobView, history: Sequence[dict[str, Any]], language: str) -> s
 
 def _live(live: LiveJob, language: str) -> str:
     told = live.training or {}
-    share = live.step / live.steps if live.steps and live.stage == "training" else 0.0
+    share = told["step"] / told["steps"] if told.get("steps") else 0.0
     facts = [say(_stage_key(live.stage), language)]
     if live.stage == "training":
         facts.append(say("run_step", language, step=live.step, steps=live.steps))
@@ -161,13 +164,15 @@ def _numbers(told: Any, language: str) -> list[str]:
     return facts
 
 
-def _buttons(view: JobView, language: str, *, has_state: bool) -> str:
+def _buttons(view: JobView, language: str, *, has_state: bool, has_samples: bool) -> str:
     job = view.job
     buttons = []
     if job.is_paused:
         buttons.append(action("resume", say("train_resume", language), job=job.id))
     elif job.state in ("queued", "running"):
         buttons.append(action("pause", say("train_pause", language), job=job.id))
+    if job.state == "running" and has_samples:
+        buttons.append(action("sample", say("run_sample", language), job=job.id))
     if job.state in ("queued", "running"):
         buttons.append(action("stop", say("train_stop", language), job=job.id, classes="dq-stop"))
     if has_state:
@@ -255,17 +260,17 @@ def sheet(job_id: int, samples: Sequence[Path], titles: Sequence[str], language:
         titles: Of the rows, as far as they are known.
     """
     table: dict[str, dict[str, Path]] = {}
-    columns: dict[str, None] = {}
+    columns: dict[str, str] = {}
     for path in samples:
         found = _SAMPLE.search(path.name)
         if found is None:
             continue
         column = f"{found[1]}{int(found[2])}"
-        columns.setdefault(column)
+        columns[column] = min(columns.get(column, found[4]), found[4])
         table.setdefault(found[3], {})[column] = path  # a later one of the same epoch wins
     if not table:
         return ""
-    order = sorted(columns, key=lambda name: int(name.lstrip("e")))
+    order = sorted(columns, key=lambda name: (columns[name], int(name.lstrip("e"))))
     head = "".join(f"<th>{esc(_moment(name, language))}</th>" for name in order)
     rows = "".join(
         f"{_row_title(titles, int(row), len(order))}<tr>"
@@ -287,7 +292,7 @@ def _row_title(titles: Sequence[str], row: int, columns: int) -> str:
 
 def _moment(name: str, language: str) -> str:
     if name.startswith("e"):
-        return name[1:]
+        return say("epoch_n", language, n=name[1:])
     return say("n_steps", language, steps=name)
 
 
@@ -309,13 +314,15 @@ def sample_of(folder: Path, epoch: int) -> Path | None:
     return next(iter(own[::-1] or every[::-1]), None)
 
 
-def _files(job_id: int, files: Sequence[TrainedFile], language: str) -> str:
+def _files(
+    job_id: int, files: Sequence[TrainedFile], options: TrainingOptions, language: str
+) -> str:
     if not files:
         return ""
     rows = []
     for number, file in enumerate(files):
         size = size_text(file.path.stat().st_size)
-        epoch = say("run_last", language) if file.is_last else str(file.epoch or file.step)
+        epoch = _title(file, options, language)
         use = action("use", say("run_use", language), job=job_id, number=number)
         rows.append(
             f"<li><b>{esc(epoch)}</b><code>{esc(file.path.name)}</code>"
@@ -323,6 +330,14 @@ def _files(job_id: int, files: Sequence[TrainedFile], language: str) -> str:
         )
     title = esc(say("run_files", language))
     return f'<h4>{title}</h4><ul class="dq-trn-files">{"".join(rows)}</ul>'
+
+
+def _title(file: TrainedFile, options: TrainingOptions, language: str) -> str:
+    """The epoch at whose end a file was written, or the step."""
+    if file.is_last:
+        return say("run_last", language)
+    is_whole = file.epoch and file.path.stem != file_stem(options, step=file.step)
+    return _moment(f"e{file.epoch}" if is_whole else str(file.step), language)
 
 
 def _history(studio: Studio, jobs: Sequence[Job], language: str) -> str:

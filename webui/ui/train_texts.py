@@ -110,9 +110,16 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     "plan_memory": ("about {size} of memory", "内存约 {size}"),
     "plan_memory_vram": ("about {size} of video memory", "显存约 {size}"),
     "plan_memory_parts": (
-        "model {weights}, LoRA {lora}, pictures at work {activations}, program {program}; "
-        "reckoned, ±30 %",
-        "模型 {weights}、LoRA {lora}、计算过程 {activations}、程序 {program}；估算值，误差约 ±30 %",
+        "model {weights}, LoRA {lora}, pictures at work {activations}, program {program}; {sure}",
+        "模型 {weights}、LoRA {lora}、计算过程 {activations}、程序 {program}；{sure}",
+    ),
+    "plan_memory_compared": (
+        "reckoned; one training of SD 1.5 was measured, 5 % below this reckoning",
+        "推算值；与一次 SD 1.5 实测相比，推算偏高 5 %",
+    ),
+    "plan_memory_not_compared": (
+        "reckoned; never compared with a measurement on such a card or model",
+        "推算值；从未与这类显卡或模型的实测比较过",
     ),
     "plan_file": ("file of {size}", "文件 {size}"),
     "plan_slow": (
@@ -127,6 +134,8 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     # The doctor
     "doctor_buckets": ("Sizes they are trained at (with repeats)", "分桶（含重复次数）"),
     "doctor_tags": ("Tags", "标签统计"),
+    "doctor_uses": ("How the first may come: cut and words", "训练时的样子（裁剪与标签）"),
+    "doctor_wordless": ("without words", "无标签"),
     "doctor_good": ("Nothing to complain about.", "没有发现问题。"),
     "doctor_looked": ("{count} pictures looked over", "已检查 {count} 张图片"),
     "mark_blurred": ("blurred", "模糊"),
@@ -242,6 +251,7 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     "run_stopped": ("stopped at step {steps}", "已终止于第 {steps} 步"),
     "run_step": ("step {step} of {steps}", "第 {step}/{steps} 步"),
     "run_epoch": ("epoch {epoch} of {epochs}", "第 {epoch}/{epochs} 轮"),
+    "epoch_n": ("epoch {n}", "第 {n} 轮"),
     "run_left": ("{time} left", "剩余 {time}"),
     "run_speed": ("{speed} steps/s", "{speed} 步/秒"),
     "run_speed_slow": ("{speed} s per step", "{speed} 秒/步"),
@@ -254,6 +264,11 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
     ),
     "run_validation": ("held-out pictures", "验证集"),
     "run_samples": ("Sample pictures by epoch and prompt", "预览图（按轮次与提示词）"),
+    "run_sample": ("Paint samples now", "立即出预览图"),
+    "run_sample_asked": (
+        "Sample pictures are painted after the present step.",
+        "当前这一步完成后会出预览图。",
+    ),
     "run_files": ("Choose an epoch", "挑选一轮"),
     "run_use": ("Make it a LoRA card", "加入 LoRA 列表"),
     "run_used": ("“{name}” is now among the LoRAs.", "“{name}”已加入 LoRA 列表。"),

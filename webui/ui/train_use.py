@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import ParamsError
-from webui.params import TrainLora
-from webui.services.training.trainings import files_of, history_of, make_card, run_folder_of
+from webui.params import TrainingOptions, TrainLora
+from webui.services.training.trainings import (
+    files_of,
+    history_of,
+    make_card,
+    pictures_told,
+    run_folder_of,
+)
 from webui.training.config import write_toml
-from webui.training.photographs import pictures_in
 from webui.ui.texts import say
 from webui.ui.train_form import OWN_OPTIONS, read_toml
 from webui.ui.train_stage import sample_of
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
 _PLACES = sorted(OWN_OPTIONS - {"base_weights", "pretrained_model_name_or_path"})
 """Options that name folders of this machine: a card travels, they do not."""
+_PATH = re.compile(r".*[/\\]")
 
 
 def use_file(studio: Studio, job: Job, number: int, language: str) -> str:
@@ -40,23 +46,31 @@ def use_file(studio: Studio, job: Job, number: int, language: str) -> str:
     file = files[number]
     told = say(
         "run_provenance", language, date=time.strftime("%Y-%m-%d"),
-        checkpoint=options.pretrained_model_name_or_path.rpartition("/")[2],
-        pictures=_pictures(options.train_data_dir), steps=file.step, epoch=file.epoch,
+        checkpoint=_name(options.pretrained_model_name_or_path),
+        pictures=pictures_told(file.path) or "?", steps=file.step, epoch=file.epoch,
     )  # fmt: skip
     record = make_card(
         studio,
         file.path,
         name=file.path.stem,
         trigger=options.trigger_words,
-        notes=f"{told}\n\n{write_toml(options.model_copy(update=dict.fromkeys(_PLACES, '')))}",
+        notes=f"{told}\n\n{write_toml(_without_places(options))}",
         sample=sample_of(folder, file.epoch),
     )
     return record.stem
 
 
-def _pictures(folder: str) -> int:
-    path = Path(folder)
-    return len(pictures_in(path)) if folder and path.is_dir() else 0
+def _name(path: str) -> str:
+    return _PATH.sub("", path)
+
+
+def _without_places(options: TrainingOptions) -> TrainingOptions:
+    """The options without folders of this machine; of models their names."""
+    named = {
+        "pretrained_model_name_or_path": _name(options.pretrained_model_name_or_path),
+        "base_weights": tuple(map(_name, options.base_weights)),
+    }
+    return options.model_copy(update={**dict.fromkeys(_PLACES, ""), **named})
 
 
 def options_again(params: AnyParams) -> dict[str, Any]:

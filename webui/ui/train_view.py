@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from webui.params import TrainingOptions
 from webui.services.training.sets import SetPicture
 from webui.services.training.trainings import Foresight
 from webui.training.config import SECTIONS, plain_types
-from webui.training.dataset_doctor import Report
+from webui.training.dataset_doctor import Report, Use
 from webui.training.estimates import Estimate, TimeGuess
 from webui.training.notices import Notice
 from webui.ui.cards import action, esc, note
@@ -78,7 +79,7 @@ def plan_view(
         rows.append(_foretold(found, foresight, language))
     said = [*warnings, *_notices(foresight.plan.notices, language)]
     said += [in_language(err.message, language) for err in foresight.plan.broken]
-    if found is not None and foresight.device == "cpu":
+    if found is not None and foresight.kind == "cpu":
         said.insert(0, say("plan_slow", language))
     items = "".join(f"<li>{esc(text)}</li>" for text in dict.fromkeys(said))
     rows.append(f'<ul class="dq-trn-said">{items}</ul>' if items else "")
@@ -100,14 +101,14 @@ def problem_view(problems: Sequence[str], language: str) -> str:
 
 def _foretold(found: Estimate, foresight: Foresight, language: str) -> str:
     memory = found.memory
-    key = "plan_memory" if foresight.device == "cpu" else "plan_memory_vram"
+    key = "plan_memory" if foresight.kind == "cpu" else "plan_memory_vram"
     facts = [
         (say("plan_steps", language, steps=found.length.steps), _length_text(found, language)),
         (_time(found.time, language), _time_range(found.time, language)),
         (say(key, language, size=size_text(memory.total)),
          say("plan_memory_parts", language, weights=size_text(memory.weights),
              lora=size_text(memory.lora), activations=size_text(memory.activations),
-             program=size_text(memory.program))),
+             program=size_text(memory.program), sure=_sureness(foresight, language))),
         (say("plan_file", language, size=size_text(found.file_bytes)),
          say("plan_device", language, device=foresight.device)),
     ]  # fmt: skip
@@ -115,6 +116,12 @@ def _foretold(found: Estimate, foresight: Foresight, language: str) -> str:
         f"<div><b>{esc(big)}</b><span>{esc(small)}</span></div>" for big, small in facts
     )
     return f'<div class="dq-trn-facts">{cells}</div>'
+
+
+def _sureness(foresight: Foresight, language: str) -> str:
+    """With what the arithmetic of memory was ever compared."""
+    is_compared = (foresight.family, foresight.kind) == ("sd1", "cpu")
+    return say("plan_memory_compared" if is_compared else "plan_memory_not_compared", language)
 
 
 def _length_text(found: Estimate, language: str) -> str:
@@ -184,7 +191,7 @@ def _removal(count: int, language: str) -> str:
 
 def _cell(name: str, picture: SetPicture, marks: Sequence[tuple[str, str]], language: str) -> str:
     file = picture.path.name
-    url = picture_url(name, picture)
+    url = picture_url(name, picture.path)
     told = "".join(f'<span class="dq-trn-mark">{esc(text)}</span>' for _, text in marks)
     codes = " ".join(code for code, _ in marks)
     label = say("train_caption_of", language, name=file)
@@ -201,10 +208,10 @@ def _cell(name: str, picture: SetPicture, marks: Sequence[tuple[str, str]], lang
     )
 
 
-def picture_url(name: str, picture: SetPicture) -> str:
+def picture_url(name: str, path: Path) -> str:
     """Where the page gets a small copy of a set's picture."""
-    stamp = picture.path.stat().st_mtime_ns if picture.path.exists() else 0
-    return f"ui/train/picture/{quote(name)}/{quote(picture.path.name)}?t={stamp}"
+    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    return f"ui/train/picture/{quote(name)}/{quote(path.name)}?t={stamp}"
 
 
 def _marks(report: Report, language: str) -> dict[str, list[tuple[str, str]]]:
@@ -220,8 +227,12 @@ def _marks(report: Report, language: str) -> dict[str, list[tuple[str, str]]]:
     return marks
 
 
-def report_view(report: Report, language: str) -> str:
-    """What a look over the pictures came to: sentences, sizes, tags."""
+def report_view(report: Report, language: str, name: str = "") -> str:
+    """What a look over the pictures came to: sentences, sizes, tags, uses.
+
+    Args:
+        name: Of the set they lie in; pictures of other folders are not shown.
+    """
     said = _notices(report.notices, language)
     said += [in_language(err.message, language) for err in report.broken]
     items = "".join(f"<li>{esc(text)}</li>" for text in said)
@@ -230,7 +241,8 @@ def report_view(report: Report, language: str) -> str:
     return (
         f'<div class="dq-trn-report"><p class="dq-soft">{esc(looked)}</p>{good}'
         f'<ul class="dq-trn-said">{items}</ul>{_found(report, language)}'
-        f"{_buckets(report, language)}{_tags(report, language)}</div>"
+        f"{_buckets(report, language)}{_tags(report, language)}{_uses(report, name, language)}"
+        "</div>"
     )
 
 
@@ -270,6 +282,27 @@ def _tags(report: Report, language: str) -> str:
     )
     title = esc(say("doctor_tags", language))
     return f'<h4>{title}</h4><div class="dq-chips">{chips}</div>' if chips else ""
+
+
+def _uses(report: Report, name: str, language: str) -> str:
+    """The first pictures cut to their buckets, with their words as a batch may have them."""
+    cells = "".join(_use(use, name, language) for use in report.uses)
+    title = esc(say("doctor_uses", language))
+    return f'<h4>{title}</h4><div class="dq-trn-uses">{cells}</div>' if cells else ""
+
+
+def _use(use: Use, name: str, language: str) -> str:
+    path, (width, height) = use.entry.photograph.path, use.entry.fit.bucket
+    words = esc(use.words or say("doctor_wordless", language))
+    shown = (
+        f'<img src="{esc(picture_url(name, path))}" alt="" loading="lazy" '
+        f'style="aspect-ratio:{width}/{height}">'
+        if name
+        else f"<code>{esc(path.name)}</code>"
+    )
+    return (
+        f"<figure>{shown}<figcaption>{words}<small>{width}×{height}</small></figcaption></figure>"
+    )
 
 
 # All options, out of the schema

@@ -33,7 +33,7 @@ from webui.ui.form import (
 from webui.ui.painting_tab import Buttons, FieldMaker, PaintingTab
 from webui.ui.quicksettings import Quicksettings
 from webui.ui.session import user_of
-from webui.ui.texts import label
+from webui.ui.texts import label, named
 from webui.ui.wiring import Values, wire
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def draw(studio: Studio) -> Txt2Img:
             tile_fields = painting_tab.draw_tiles(_FIELDS)
             control_field = control_panel.draw(_FIELDS)
             extension_fields = extension_panels.draw(_FIELDS)
-            script = painting_tab.draw_script(_FIELDS)
+            script = painting_tab.draw_script(_FIELDS, studio)
             script_columns, plot_fields = plots.draw(_FIELDS)
             scripts = script_fields.draw(studio, TAB, script)
         stage = painting_tab.draw_out(ask)
@@ -101,7 +101,7 @@ def _draw_hires(studio: Studio) -> tuple[dict[str, Any], gr.Column, gr.HTML]:
         with gr.Column(visible=False, elem_classes="dq-panel", min_width=0) as panel:
             with gr.Row():
                 upscaler = gr.Dropdown(
-                    [*LATENT_UPSCALE_MODES, *studio.weights.upscaler_names()],
+                    named((*LATENT_UPSCALE_MODES, *studio.weights.upscaler_names())),
                     value=DEFAULTS["hires_upscaler"], min_width=150,
                     label=label("hires_upscaler"), elem_id="dq-hires-upscaler",
                     allow_custom_value=True,
@@ -126,17 +126,18 @@ def _draw_hires(studio: Studio) -> tuple[dict[str, Any], gr.Column, gr.HTML]:
 def _draw_second_pass(studio: Studio) -> dict[str, Any]:
     with gr.Row():
         checkpoint = _FIELDS.menu(
-            "hires_checkpoint", [SAME_CHECKPOINT, *quicksettings.checkpoint_titles(studio)],
+            "hires_checkpoint", named((SAME_CHECKPOINT, *quicksettings.checkpoint_titles(studio))),
             min_width=180, allow_custom_value=True,
         )  # fmt: skip
         cfg_scale = _slider("hires_cfg", 0, 30, 0.5, info=label("hires_cfg_info"))
     with gr.Row():
         sampler = gr.Dropdown(
-            [SAME_SAMPLER, *(info.name for info in SAMPLERS)], value=SAME_SAMPLER, min_width=140,
+            named((SAME_SAMPLER, *(info.name for info in SAMPLERS))), value=SAME_SAMPLER,
+            min_width=140,
             label=label("hires_sampler"), elem_id="dq-hires-sampler",
         )  # fmt: skip
         schedule = gr.Dropdown(
-            [SAME_SCHEDULE, *(info.label for info in SCHEDULES)], value=SAME_SCHEDULE,
+            named((SAME_SCHEDULE, *(info.label for info in SCHEDULES))), value=SAME_SCHEDULE,
             min_width=140, label=label("hires_schedule"), elem_id="dq-hires-schedule",
         )  # fmt: skip
     prompt = _text("hires_prompt", lines=2, placeholder=label("hires_same_prompt"))
@@ -156,7 +157,7 @@ def connect(parts: Txt2Img, studio: Studio, browser: gr.BrowserState, quick: Qui
     painting_tab.connect(parts, studio, browser)
     painting_tab.connect_asking(parts, studio, browser, quick, partial(_make_wishes, quick))
     _connect_hires(parts)
-    painting_tab.connect_script(parts.form.script, parts.script_columns)
+    painting_tab.connect_script(parts.form, parts.script_columns, studio)
 
 
 def _make_wishes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,14 +13,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from webui.errors import WebUIError
+from webui.hookspecs import MANY
 from webui.params import MAX_PROMPT_CHARACTERS
 from webui.prompts.chinese.translate import Translated
 from webui.prompts.comments import cut_comments
-from webui.prompts.drawing import MANY, Drawer
-from webui.prompts.templates import is_template
 from webui.prompts.token_view import SeenText
 from webui.roles import for_guests
-from webui.services.forms.drawn_texts import MOST_COMBINATIONS
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -51,7 +50,12 @@ def make_words_routes(studio: Studio) -> APIRouter:
         threading.Thread(target=lambda: len(studio.completion.tags), daemon=True).start()
         found = {key: studio.options[key] for key in KEYS}
         return JSONResponse(
-            {**found, "completion": studio.options["prompt_completion"]}, headers=NEVER_KEPT
+            {
+                **found,
+                "completion": studio.options["prompt_completion"],
+                "draws": studio.extensions.has_drawing,
+            },
+            headers=NEVER_KEPT,
         )
 
     @router.get("/words/complete")
@@ -63,7 +67,7 @@ def make_words_routes(studio: Studio) -> APIRouter:
     @router.post("/words/look")
     @for_guests
     def look(written: Written) -> JSONResponse:
-        """How many texts a prompt may become, and what its wildcards lack."""
+        """How many texts a prompt may become, and what it lacks."""
         return JSONResponse(_looked_at(studio, written.text), headers=NEVER_KEPT)
 
     @router.post("/words/chinese")
@@ -85,7 +89,7 @@ def make_words_routes(studio: Studio) -> APIRouter:
             seen = studio.tokens.look(text, steps=written.steps, is_positive=not written.negative)
         except WebUIError as err:
             raise HTTPException(422, str(err)) from err
-        answer = {"texts": _rows(seen), "drawn": is_template(written.text)}
+        answer = {"texts": _rows(seen), "drawn": bool(studio.extensions.choices(written.text))}
         return JSONResponse(answer, headers=NEVER_KEPT)
 
     return router
@@ -110,14 +114,10 @@ def _rows(seen: Sequence[SeenText]) -> list[dict[str, Any]]:
 
 def _looked_at(studio: Studio, text: str) -> dict[str, Any]:
     text = cut_comments(text) if studio.options["enable_prompt_comments"] else text
-    if not studio.options["dynamic_prompts"] or not is_template(text):
-        return {"count": 1, "missing": [], "problem": ""}
-    drawer = Drawer(studio.wildcards.find)
-    try:
-        count = drawer.count(text)
-    except WebUIError as err:
-        return {"count": 0, "missing": list(drawer.missing), "problem": str(err)}
+    found = studio.extensions.choices(text)
+    count = min(MANY, math.prod(one.count for one in found))
     return {
-        "count": count, "is_more": count >= MANY, "most": MOST_COMBINATIONS,
-        "missing": list(drawer.missing)[:20], "problem": "",
+        "count": count, "is_more": count >= MANY,
+        "notes": [one.note.model_dump() for one in found if one.note.en],
+        "problem": " ".join(one.problem for one in found if one.problem),
     }  # fmt: skip

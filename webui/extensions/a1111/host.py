@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import sys
@@ -46,6 +47,10 @@ class Painting(Protocol):
 
     def upscale(self, image: Any, name: str, width: int, height: int) -> Any:
         """Enlarge a picture (PIL, RGB) with an upscaler of that name."""
+        ...
+
+    def switch_checkpoint(self, text: str) -> None:
+        """Paint with another checkpoint, by any of its names, to the end of the job."""
         ...
 
 
@@ -151,7 +156,7 @@ class Host:
         self.flags = flags or Namespace()
         self.names = names or Names()
         self.fence = Fence(fence)
-        self.options = ScriptOptions(options, keep)
+        self.options = ScriptOptions(options, keep, self._tell_of_change)
         self.state = State()
         self.imports = Imports()
         self.callbacks = Callbacks(self.fence, first=self._wanted_first)
@@ -270,6 +275,10 @@ class Host:
         """Settings that nobody has declared before are this extension's."""
         for key in self.options.data_labels:
             self.option_owners.setdefault(key, name)
+        self.options.look()
+
+    def _tell_of_change(self, deed: Callable[[], Any]) -> None:
+        self.fence.call(self.owner_of(deed), "onchange", deed)
 
     def unload(self, name: str) -> None:
         """Let one extension go; its scripts are told."""
@@ -283,6 +292,7 @@ class Host:
     def _drop(self, name: str) -> None:
         """Let go of all that an extension's scripts brought."""
         self.callbacks.remove_of(name)
+        self.options.let_go(lambda deed: self.owner_of(deed) == name)
         self.classes = [one for one in self.classes if one.owner != name]
         self.steps = [one for one in self.steps if one.owner != name]
         self.network_pages = [one for one in self.network_pages if one.owner != name]
@@ -374,6 +384,25 @@ class Host:
             ExtensionError: As ``paint``.
         """
         return self._working().upscale(image, name, width, height)
+
+    def switch_checkpoint(self, text: str) -> None:
+        """What is painted from now on in this job is painted with another checkpoint.
+
+        Raises:
+            ExtensionError: As ``paint``.
+        """
+        self._working().switch_checkpoint(text)
+
+    def use_checkpoint(self, name: str) -> None:
+        """Tell scripts which checkpoint is in use from now on.
+
+        Args:
+            name: As the catalog has it; '' = none.
+        """
+        if name not in ("", self.facts.get("checkpoint")):
+            self.facts["checkpoint"] = name
+            model = importlib.import_module("modules.sd_models").model_data.get_sd_model()
+            self.callbacks.call("model_loaded", model)
 
     def _working(self) -> Painting:
         if self.painting is None:

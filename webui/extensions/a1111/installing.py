@@ -12,14 +12,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.errors import ExtensionError
+from webui.errors import ExtensionError, JobCancelled
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.importing import SITE
 
 INSTALL_SECONDS = 1800.0
+POLL_SECONDS = 0.1
 READ_BY_INSTALL = ("install.py", "requirements.txt", "requirements-optional.txt", "setup.py")
 TOLD_LINES = 60
 
@@ -48,13 +51,15 @@ class Consents:
             return False
         return self._read().get(folder.canonical_name) != fingerprint(folder)
 
-    def agree(self, folder: A1111Folder) -> None:
-        """Keep that a person agreed to what the folder's files say now.
+    def agree(self, folder: A1111Folder, prints: str = "") -> None:
+        """Keep that a person agreed to what the folder's files said.
 
+        Args:
+            prints: Their ``fingerprint`` then; '' = as they are now.
         Raises:
             ExtensionError: It cannot be kept.
         """
-        table = {**self._read(), folder.canonical_name: fingerprint(folder)}
+        table = {**self._read(), folder.canonical_name: prints or fingerprint(folder)}
         part = self._path.with_suffix(".part")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,18 +97,21 @@ def install(
     program: Path,
     constraints: Path | None = None,
     seconds: float = INSTALL_SECONDS,
+    cancel: threading.Event | None = None,
 ) -> Installed:
-    """Run a folder's ``install.py`` in a process of its own, and keep that a person wanted it.
+    """Run a folder's ``install.py`` in a process of its own. Where it comes to its end, it is kept
+    that a person wanted it; where it does not, it can be run again.
 
     Args:
         program: Working folder of the process.
         constraints: Versions that pip must keep, however it is called.
+        cancel: Ends it, and what it has started, when set.
     Raises:
-        ExtensionError: It has none, or the consent cannot be kept.
+        ExtensionError: It has none, or the consent cannot be kept. JobCancelled: ``cancel``.
     """
     if not folder.install.is_file():
         raise ExtensionError(f"{folder.name} has no install.py.", plugin=folder.canonical_name)
-    consents.agree(folder)
+    agreed = fingerprint(folder)
     paths = os.pathsep.join([str(SITE), str(program)])
     environ = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
     if constraints is not None:
@@ -113,13 +121,32 @@ def install(
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         errors="replace", start_new_session=True,
     )  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        _end(process)
+    output = _output(process, seconds, cancel or threading.Event())
+    if output is None:
         return Installed(False, f"It was ended after {seconds:g} seconds.")
-    lines = output.splitlines()[-TOLD_LINES:]
-    return Installed(process.returncode == 0, "\n".join(lines))
+    is_done = process.returncode == 0
+    if is_done:
+        consents.agree(folder, agreed)
+    return Installed(is_done, "\n".join(output.splitlines()[-TOLD_LINES:]))
+
+
+def _output(process: subprocess.Popen[str], seconds: float, cancel: threading.Event) -> str | None:
+    """What it has printed when it has ended; None when it was ended for its time.
+
+    Raises:
+        JobCancelled: ``cancel`` was set; it has ended.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return process.communicate(timeout=POLL_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            if cancel.is_set():
+                _end(process)
+                raise JobCancelled("install.py was stopped.") from None
+            if time.monotonic() > deadline:
+                _end(process)
+                return None
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -8,7 +8,7 @@ changed in all its fields.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from webui.extensions.a1111.processing import (
@@ -26,6 +26,7 @@ from webui.params import (
     Inpaint,
     Painting,
     Refiner,
+    Sampling,
     TextToImage,
     build,
 )
@@ -40,7 +41,10 @@ SAME = {
 }
 """Fields of ``p`` and ours that have the same values."""
 SAMPLING = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond")
+CHECKPOINT = "sd_model_checkpoint"
+"""The setting that names the checkpoint; who paints knows what it means."""
 OPTIONS = {
+    "sd_vae": "vae",
     "CLIP_stop_at_last_layers": "clip_skip",
     "eta_noise_seed_delta": "eta_noise_seed_delta",
     "randn_source": "randn_source",
@@ -164,13 +168,16 @@ def _fields(p: StableDiffusionProcessing) -> dict[str, Any]:
     return kept
 
 
-def params_of(p: Any, job: Painting, put: Put, find_sampler: FindSampler) -> Painting:
-    """The request that paints ``p``.
+def params_of(
+    p: Any, job: Painting, put: Put, find_sampler: FindSampler, overrides: Mapping[str, Any]
+) -> Painting:
+    """The request that paints ``p``; its checkpoint is the job's.
 
     Args:
         job: The request of the job at work: what ``p`` does not say is as there.
         put: Keeps input pictures.
         find_sampler: Names of sampler and schedule as we have them.
+        overrides: Settings that hold for it alone, see ``all_overrides``.
     Raises:
         ParamsError: A value out of its range.
     """
@@ -195,7 +202,7 @@ def params_of(p: Any, job: Painting, put: Put, find_sampler: FindSampler) -> Pai
         values |= _pictures(p, base, changed, put)
     else:
         values |= _hires(p, base, changed, find_sampler)
-    values |= _options(p, target, values["sampling"])
+    values |= _options(overrides, target, values["sampling"])
     return build(kind, values)  # type: ignore[return-value]
 
 
@@ -306,21 +313,34 @@ def _hires(
     return {"hires": Hires.model_validate({**dict(usual), **second})}
 
 
-def _options(p: Any, target: type[Painting], sampling: Any) -> dict[str, Any]:
-    """What ``override_settings`` change; settings of other kinds do nothing here."""
+def all_overrides(p: Any, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that hold for one painting.
+
+    Args:
+        changed: What scripts have changed in ``shared.opts`` during the job: it counts more than
+            what the job came with, and less than what a script put into ``p.override_settings``.
+    """
+    told = getattr(p, "told", {}).get("override_settings", {})
+    came = {k: v for k, v in p.override_settings.items() if k in told and told[k] == v}
+    own = {k: v for k, v in p.override_settings.items() if k not in came}
+    return {**came, **changed, **own}
+
+
+def _options(overrides: Mapping[str, Any], target: type[Painting], sampling: Any) -> dict[str, Any]:
+    """What settings change; those of other kinds do nothing here."""
     values: dict[str, Any] = {}
-    for key, value in p.override_settings.items():
+    for key, value in overrides.items():
         field = OPTIONS.get(key)
         if field in target.model_fields and value is not None:
             values[field] = value
-    knobs = {k: v for k, v in p.override_settings.items() if k in type(sampling).model_fields}
+    knobs = {k: v for k, v in overrides.items() if k in type(sampling).model_fields}
     return {**values, "sampling": sampling.model_copy(update=knobs)} if knobs else values
 
 
 def without_effect(p: Any) -> list[str]:
     """Settings in ``override_settings`` that cannot be changed for one job here."""
-    names = (*SAMPLING, "sigma_min", "sigma_max", "rho")
-    return [key for key in p.override_settings if key not in OPTIONS and key not in names]
+    known = (CHECKPOINT, *OPTIONS, *Sampling.model_fields)
+    return [key for key in p.override_settings if key not in known]
 
 
 def picture_key(image: Any) -> str:

@@ -6,7 +6,8 @@ Values lie in our own options, so that they are saved in config.json under the s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 
@@ -98,29 +99,53 @@ def options_section(section: Any, options: Mapping[str, OptionInfo]) -> dict[str
     return dict(options)
 
 
+class _Data(dict[str, Any]):
+    """``opts.data``: values by key. What is written into it holds as if it were set, and nobody is
+    told."""
+
+    def __init__(self, values: Mapping[str, Any], put: Callable[[str, Any], None]) -> None:
+        super().__init__(values)
+        self._put = put
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._put(key, value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
+
+
 class ScriptOptions:
     """``shared.opts``: settings as attributes.
 
     Args:
         values: Where values lie.
         keep: Keeps a changed value; the model process cannot, and passes None.
+        call: Calls a function of a script that waits for a change.
     """
 
     def __init__(
-        self, values: OptionValues, keep: Callable[[str, Any], None] | None = None
+        self,
+        values: OptionValues,
+        keep: Callable[[str, Any], None] | None = None,
+        call: Callable[[Callable[[], Any]], object] = lambda deed: deed(),
     ) -> None:
         put = super().__setattr__
         put("_values", values)
         put("_keep", keep)
+        put("_call", call)
         put("_changed", {})
+        put("_over", [])
         put("data_labels", {})
         put("_onchange", {})
+        put("_seen", {})
         put("restricted_opts", set())
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        for place in (self._changed, self._values):
+        for place in (*reversed(self._over), self._changed, self._values):
             try:
                 return place[name]
             except KeyError:
@@ -142,7 +167,24 @@ class ScriptOptions:
     def data(self) -> dict[str, Any]:
         """Every value by its key, settings of extensions included."""
         added = {k: i.default for k, i in self.data_labels.items() if not i.do_not_save}
-        return {**added, **self._values.as_dict(), **self._changed}
+        values = {**added, **self._values.as_dict(), **self._changed}
+        for over in self._over:
+            values.update(over)
+        return _Data(values, self._changed.__setitem__)
+
+    @property
+    def changed_in_job(self) -> dict[str, Any]:
+        """What scripts have changed since ``begin_job``, by key."""
+        return self._changed
+
+    @contextmanager
+    def overridden(self, values: Mapping[str, Any]) -> Generator[None, None, None]:
+        """While it lasts, these count more than all others."""
+        self._over.append(dict(values))
+        try:
+            yield
+        finally:
+            self._over.pop()
 
     def get_default(self, key: str) -> Any:
         """What an extension's setting begins with; None for others."""
@@ -165,26 +207,43 @@ class ScriptOptions:
             is_same = False
         if is_same:
             return False
+        if not run_callbacks and key in self._seen:
+            self._seen[key] = value
         if self._keep is None:
             self._changed[key] = value
         else:
+            self._changed.pop(key, None)
             self._keep(key, value)
-        if run_callbacks:
-            self.changed(key)
+        self.look()
         return True
 
-    def changed(self, key: str) -> None:
-        """Call who wants to know of a setting's change."""
-        info = self.data_labels.get(key)
-        declared = [info.onchange] if info is not None and info.onchange is not None else []
-        for deed in (*declared, *self._onchange.get(key, ())):
-            deed()
+    def look(self) -> None:
+        """Call who waits for settings that are others than at the last look."""
+        declared = [key for key, info in self.data_labels.items() if info.onchange is not None]
+        wanted = dict.fromkeys(
+            (*declared, *(key for key, deeds in self._onchange.items() if deeds))
+        )
+        data = self.data if wanted else {}
+        changed = [key for key in wanted if key in self._seen and self._seen[key] != data.get(key)]
+        self._seen.clear()
+        self._seen.update({key: data.get(key) for key in wanted})
+        for key in changed:
+            info = self.data_labels.get(key)
+            first = [info.onchange] if info is not None and info.onchange is not None else []
+            for deed in (*first, *self._onchange.get(key, ())):
+                self._call(deed)
 
     def onchange(self, key: str, func: Callable[[], Any], call: bool = True) -> None:
         """Have a function called after a setting was changed, and now."""
         self._onchange.setdefault(key, []).append(func)
+        self.look()
         if call:
             func()
+
+    def let_go(self, is_theirs: Callable[[Callable[[], Any]], bool]) -> None:
+        """Forget functions that wait for changes: those of an extension that goes."""
+        for key, deeds in self._onchange.items():
+            self._onchange[key] = [deed for deed in deeds if not is_theirs(deed)]
 
     def save(self, filename: str | None = None) -> None:
         """Values are saved as they are changed."""
@@ -194,6 +253,8 @@ class ScriptOptions:
         return json.dumps(self.data, default=str)
 
     def begin_job(self, values: OptionValues) -> None:
-        """Read values from here from now on; changes that the last job made are forgotten."""
+        """Read values from here from now on; changes that the last job made are forgotten. Who
+        waits for a setting is told where it is another one than it was."""
         object.__setattr__(self, "_values", values)
         self._changed.clear()
+        self.look()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.extension_forms import AnyField, Choice, Number, Switch, Text, Whole, Words
-from webui.extensions.a1111.folder import is_a1111_folder
+from webui.extensions.a1111.folder import A1111Folder, is_a1111_folder
 from webui.extensions.a1111.options import OptionInfo
 from webui.extensions.folders import Extension, fingerprint, sources
 
@@ -22,7 +22,9 @@ def read_a1111(path: Path) -> Extension | None:
     """A folder of A1111's as one of our extensions; None when it is none."""
     if not is_a1111_folder(path):
         return None
-    files = [*sources(path), path / "metadata.ini", path / "style.css"]
+    folder = A1111Folder(path)
+    beside = [*folder.javascript, *folder.localizations, folder.style, path / "metadata.ini"]
+    files = [*sources(path), *beside]
     return Extension(path.name.lower(), path, "a1111", prints=fingerprint(files))
 
 

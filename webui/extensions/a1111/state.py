@@ -24,6 +24,9 @@ class _Nobody:
     def paused(self) -> bool:
         return False
 
+    def take_samples(self) -> bool:
+        return False
+
     def clear_skip(self) -> None:
         """Nothing is skipped."""
 

@@ -1,17 +1,18 @@
-"""What an extension declares when it is loaded: forms, settings, tabs, kinds of jobs, offers.
+"""What an extension declares when it is loaded: forms, settings, tabs, jobs, plans, offers.
 
 A declaration that is wrong is left out and told; the rest of the extension works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
 from webui.extension_forms import FIELD_TYPES, Form, unique_fields
 from webui.extensions.plugins import Plugins
-from webui.hookspecs import MOMENTS, JobKind, Tab
+from webui.hookspecs import MOMENTS, JobKind, Plan, Tab
 from webui.samplers.names import (
     SamplerInfo,
     ScheduleInfo,
@@ -24,11 +25,17 @@ from webui.services.extensions.known import Known
 
 OF_JOBS: Final = ("rewrite_prompt", "params_resolved", "before_save", "after_save", "job_ended")
 """Moments of the web process that belong to a job."""
+MOST_TITLE: Final = 80
+_PLAN_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _OF_WORKER: Final = frozenset(name for name, m in MOMENTS.items() if m.process == "worker")
 
 
-def take_declarations(known: Known, plugins: Plugins) -> None:
-    """Ask a loaded extension, and keep what it says in ``known``."""
+def take_declarations(known: Known, plugins: Plugins, others: Iterable[Known]) -> None:
+    """Ask a loaded extension, and keep what it says in ``known``.
+
+    Args:
+        others: Whose names are taken.
+    """
     name = known.name
     try:
         for form in _declared(plugins, name, "forms", Form):
@@ -40,7 +47,29 @@ def take_declarations(known: Known, plugins: Plugins) -> None:
         plugins.fence.record(name, "forms", err)
     known.tabs = list(_declared(plugins, name, "tabs", Tab))
     known.job_kinds = {kind.name: kind for kind in _declared(plugins, name, "job_kinds", JobKind)}
+    taken = {name for other in others if other is not known for name in _plan_names(other)}
+    for plan in _declared(plugins, name, "plans", Plan):
+        try:
+            _take_plan(known, plan, taken)
+        except ValueError as err:
+            plugins.fence.record(name, "plans", err)
     known.acts = _acts(known, plugins)
+
+
+def _plan_names(known: Known) -> set[str]:
+    """What requests may call its plans."""
+    plans = known.plans.values()
+    return {plan.name for plan in plans} | {plan.title.en.lower() for plan in plans}
+
+
+def _take_plan(known: Known, plan: Plan, taken: Collection[str]) -> None:
+    if not _PLAN_NAME.fullmatch(plan.name) or not 0 < len(plan.title.en) <= MOST_TITLE:
+        raise ValueError(f"the plan {plan.name[:80]!r} needs a plain name and an English title")
+    if twice := {plan.name, plan.title.en.lower()} & {*taken, *_plan_names(known)}:
+        raise ValueError(f"there is a plan called {min(twice)!r} already")
+    unique_fields(plan.fields)
+    unique_fields(plan.arguments)
+    known.plans[plan.name] = plan
 
 
 def _acts(known: Known, plugins: Plugins) -> bool:
@@ -53,12 +82,7 @@ def _acts(known: Known, plugins: Plugins) -> bool:
 
 
 def _declared(plugins: Plugins, name: str, moment: str, kind: Any) -> Iterator[Any]:
-    for _, item in plugins.list(moment, {name: {}}):
-        if isinstance(item, kind):
-            yield item
-        else:
-            told = f"it answered with a list that holds a {type(item).__name__}"
-            plugins.fence.record(name, moment, told)
+    return (item for _, item in plugins.list(moment, {name: {}}, kind))
 
 
 def _take_form(known: Known, form: Form) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from webui.extension_forms import AnyField, Form
 from webui.extensions.folders import Extension
-from webui.hookspecs import JobKind, Tab
+from webui.hookspecs import JobKind, Plan, Tab
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Known:
         is_loaded: Its web part is, or it has none and its worker part may be.
         seconds: How long loading took here.
         forms: By tab. settings, fields: By name; ``fields`` are those of all its forms.
+        plans: By name.
         acts: It joins moments of jobs.
         undo: What takes back what it added to lists of the program.
     """
@@ -30,6 +31,7 @@ class Known:
     fields: dict[str, AnyField] = field(default_factory=dict)
     tabs: list[Tab] = field(default_factory=list)
     job_kinds: dict[str, JobKind] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
     acts: bool = False
     undo: list[Callable[[], None]] = field(default_factory=list)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,22 @@ from webui.extension_forms import (
     values_in_recipe,
 )
 from webui.extensions.fence import Trouble
-from webui.extensions.folders import Extension
+from webui.extensions.folders import Extension, content_of
 from webui.extensions.note import clear_note, read_note
-from webui.hookspecs import SavedPicture
+from webui.hookspecs import MOST_DRAWN_CHARACTERS, Drawable, Offer, SavedPicture
 from webui.options import Options
-from webui.params import AnyParams, ExtensionJob, ExtensionValues, Painting, build
+from webui.params import (
+    MAX_PROMPT_CHARACTERS,
+    AnyParams,
+    ExtensionJob,
+    ExtensionValues,
+    Painting,
+    build,
+)
 from webui.services.extensions.known import Known
 from webui.services.extensions.scripts import A1111
 from webui.services.extensions.shelf import Shelf
+from webui.services.forms.drawn_texts import Draw
 
 
 class ExtensionRoom(Shelf):
@@ -46,14 +55,16 @@ class ExtensionRoom(Shelf):
         options: Options,
         notes: Path,
         models: tuple[Path, ...],
+        data: Path,
+        programs: tuple[Path, ...] = (),
         switched_off: str = "",
     ) -> None:
         self._models = models
         self.worker_note = notes / "extension-worker.note"
         self.on_use: Callable[[], None] = lambda: None
         super().__init__(
-            built_in=built_in, folders=folders, options=options, notes=notes,
-            switched_off=switched_off,
+            built_in=built_in, folders=folders, options=options, notes=notes, data=data,
+            programs=programs, switched_off=switched_off,
         )  # fmt: skip
 
     # Jobs
@@ -88,7 +99,7 @@ class ExtensionRoom(Shelf):
                 found[known.name] = {**values, **self.settings_of(known)}
         if self.scripts is None:
             return found
-        return found | self.scripts.acting(tab, wished.get(A1111, {}), found)
+        return found | self.scripts.acting(tab, wished.get(A1111, {}))
 
     def _missing(self, name: str) -> str:
         why = self.fence.left_out(name) or "it is not here, or switched off"
@@ -97,6 +108,59 @@ class ExtensionRoom(Shelf):
     def rewrite(self, values: ExtensionValues, text: str, which: str) -> str:
         """A prompt as extensions want it; see ``hookspecs.rewrite_prompt``."""
         return self.plugins.change("rewrite_prompt", text, _own(values), which=which)
+
+    def drawing(self, values: ExtensionValues, warn: Callable[[str], None]) -> Draw:
+        """How the prompts of a request are drawn; see ``hookspecs.draw_prompts``.
+
+        Args:
+            values: Of the extensions that act on it. warn: Told each thing once.
+        """
+        own = _own({**self._without_form(), **values})
+        told: set[str] = set()
+
+        def warn_once(text: str) -> None:
+            if text not in told:
+                told.add(text)
+                warn(text)
+
+        def draw(
+            texts: Sequence[str], which: str, seeds: Sequence[int], combinations: int
+        ) -> Sequence[str]:
+            return self.plugins.change(
+                "draw_prompts", texts, own, partial(_fits_texts, combinations), which=which,
+                seeds=tuple(seeds), combinations=combinations, warn=warn_once,
+            )  # fmt: skip
+
+        return draw
+
+    def drawn_once(self, text: str, which: str) -> str:
+        """The text that a prompt becomes in a picture with seed 0.
+
+        Raises:
+            ParamsError: Who draws refuses it.
+        """
+        return self.drawing({}, lambda told: None)((text,), which, (0,), 0)[0]
+
+    def choices(self, text: str) -> list[Drawable]:
+        """What would be made of a prompt, as the options are now; empty where nobody draws it."""
+        if not text or not self._options["dynamic_prompts"]:
+            return []
+        own = _own(self._without_form())
+        return [one for _, one in self.plugins.list("prompt_choices", own, Drawable, text=text)]
+
+    def offers(self, typed: str) -> list[Offer]:
+        """How a prompt may go on; see ``hookspecs.prompt_offers``."""
+        own = _own(self._without_form())
+        return [one for _, one in self.plugins.list("prompt_offers", own, Offer, typed=typed)]
+
+    @property
+    def has_drawing(self) -> bool:
+        """Somebody draws prompts, of every request or of some."""
+        return self.plugins.joins("draw_prompts", {known.name for known in self.loaded()})
+
+    def _without_form(self) -> ExtensionValues:
+        """Extensions that nobody has to switch on for a request, with their settings."""
+        return {known.name: self.settings_of(known) for known in self.loaded() if not known.forms}
 
     def resolved(self, params: AnyParams) -> AnyParams:
         """A complete request as extensions want it; one that is out of range is not taken."""
@@ -179,6 +243,21 @@ class ExtensionRoom(Shelf):
             }  # fmt: skip
         return sorted(names, key=str.lower)
 
+    def contents(self, acting: Iterable[str] | None = None) -> dict[str, str]:
+        """What is in the extensions that are at work, as short hashes by name; see ``content_of``.
+
+        Args:
+            acting: Those of a request alone, as it names them: the scripts of all A1111 folders
+                act under one name. None = all.
+        """
+        wanted = None if acting is None else set(acting)
+
+        def is_wanted(one: Extension) -> bool:
+            return wanted is None or one.name in wanted or (one.kind == A1111 and A1111 in wanted)
+
+        found = (known.extension for known in self.loaded())
+        return {one.name: content_of(one.path, one.prints) for one in found if is_wanted(one)}
+
     # Recipes and requests
 
     def read_scripts(
@@ -255,6 +334,21 @@ class ExtensionRoom(Shelf):
 
 def _own(values: ExtensionValues) -> dict[str, dict[str, Any]]:
     return {name: {"values": own} for name, own in values.items()}
+
+
+def _fits_texts(combinations: int, before: Sequence[str], answer: Any) -> str:
+    wanted = f"1 to {combinations} texts are" if combinations else f"{len(before)} texts are"
+    if not isinstance(answer, (list, tuple)) or not all(isinstance(one, str) for one in answer):
+        return f"it answered with {type(answer).__name__}; a list of texts is needed"
+    if not (1 <= len(answer) <= combinations if combinations else len(answer) == len(before)):
+        return f"it answered with {len(answer)} texts; {wanted} needed"
+    if sum(map(len, answer)) > MOST_DRAWN_CHARACTERS:
+        return f"it answered with more than {MOST_DRAWN_CHARACTERS:,} characters"
+    longest = max(map(len, answer))
+    if longest > MAX_PROMPT_CHARACTERS:
+        told = f"it answered with a text of {longest:,} characters"
+        return f"{told}; {MAX_PROMPT_CHARACTERS:,} are the most"
+    return ""
 
 
 def _facts(extension: Extension) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from webui.checkpoints.catalog import Catalog
 from webui.errors import ParamsError
-from webui.extension_forms import AnyField, Form, Words, unique_fields
+from webui.extension_forms import AnyField, Form, Words
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.host import Host, LoadedFolder, Names, Places
 from webui.extensions.a1111.installing import Consents, Installed, install
@@ -39,7 +39,6 @@ from webui.params import AnyParams, ExtensionValues, Painting
 from webui.pictures import load_upright
 from webui.prompts.styles import Style
 from webui.samplers.names import SAMPLERS, SCHEDULES
-from webui.services.extensions.script_forms import ScriptForm, script_form
 from webui.services.named_weights import NamedWeights
 
 if TYPE_CHECKING:
@@ -48,10 +47,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TABS: tuple[Literal["txt2img", "img2img"], ...] = ("txt2img", "img2img")
-PLAIN_UNTIL_RESTART = (
-    "Its fields stand in a plain block below the others until the program was started anew; what "
-    "has no plain field keeps its usual value until then."
-)
 
 
 class _Values:
@@ -98,11 +93,13 @@ class ScriptRoom:
         self._extra: dict[str, Any] = {}
         self._consents = Consents(places.data / "data" / "a1111-installs.json")
         self._steps: dict[str, dict[str, dict[str, str]]] = {}
-        self._lock = threading.RLock()
-        self._forms: dict[tuple[str, str], ScriptForm] = {}
+        self.lock = threading.RLock()
         self._drawn: dict[str, ScriptRunner | None] = {}
-        self._is_page_drawn = False
+        self._shown: dict[str, str] = {}
+        self._shown_before: dict[str, str] = {}
+        self._page_problem = ""
         self.host: Host | None = None
+        options.listen(self._option_changed)
 
     @property
     def fence(self) -> Fence:
@@ -113,15 +110,12 @@ class ScriptRoom:
     def refresh(self) -> None:
         """Load what is new or has changed among the folders that are switched on, and let go of
         what is not."""
-        with self._lock:
+        with self.lock:
             wanted = {known.name: known.extension for known in self._wanted()}
-            if not wanted and self.host is None:
-                return
             host = self.host or self._open()
             for name in [n for n, p in self._prints.items() if not _is_same(wanted.get(n), p)]:
                 host.unload(name)
                 del self._prints[name]
-                self._forms = {k: form for k, form in self._forms.items() if k[0] != name}
             new = [e for name, e in wanted.items() if name not in self._prints]
             if not new:
                 return
@@ -131,6 +125,11 @@ class ScriptRoom:
             vars(host.flags).update(self._flags)
             host.load(folders)
             self._take_in({one.name for one in new})
+
+    @property
+    def has_folders(self) -> bool:
+        """True when there is a folder, or was one."""
+        return self.host is not None or bool(self._wanted())
 
     def _wanted(self) -> list[Any]:
         return [known for known in self._room.loaded() if known.extension.kind == A1111]
@@ -162,25 +161,6 @@ class ScriptRoom:
                     made |= {field.name: field} if field is not None else {}
             known.settings = made
             call(known.name, "ui", self._add_steps, known)
-            if self._is_page_drawn and any(o.owner == known.name for o in self.host.classes):
-                loaded.notes.append(PLAIN_UNTIL_RESTART)
-                self._add_forms(known)
-
-    def _add_forms(self, known: Known) -> None:
-        """Blocks of fields for scripts that are not on the page as it was drawn."""
-        assert self.host is not None
-        for tab in TABS:
-            runner = self.runner(tab)
-            if runner is None:
-                continue
-            self.usual(tab)
-            own = [script for script in runner.all_in_order if script.extension == known.name]
-            facts = self.drawing().argument_facts
-            made = self.host.fence.call(known.name, "ui", script_form, tab, own, facts)[1]
-            if made is not None:
-                self._forms[known.name, tab] = made
-                known.forms = {**known.forms, tab: made.form}
-                known.fields = {**known.fields, **unique_fields(made.form.fields)}
 
     def _add_steps(self, known: Known) -> None:
         """A block of fields on the Extras tab for an extension that brings steps of it."""
@@ -230,10 +210,18 @@ class ScriptRoom:
         else:
             self._extra[key] = value
 
+    def _option_changed(self, key: str) -> None:
+        """A setting of ours, or of extensions, is another one: who waits for that is told."""
+        if self.host is not None:
+            self.host.options.look()
+
     def notes(self, name: str) -> list[str]:
         """What people should know of a folder beside its troubles."""
         loaded = self.host.folders.get(name) if self.host else None
-        return loaded.notes if loaded else []
+        if loaded is None:
+            return []
+        is_old = self._page_problem and self._shown.get(name) != self._prints.get(name)
+        return [*loaded.notes, *([self._page_problem] if is_old else [])]
 
     # install.py
 
@@ -242,17 +230,21 @@ class ScriptRoom:
         folder = self._folder(name)
         return folder is not None and self._consents.wants(folder)
 
-    def install(self, name: str) -> Installed:
+    def install(self, name: str, cancel: threading.Event | None = None) -> Installed:
         """Run a folder's ``install.py``: a person has just said so.
 
+        Args:
+            cancel: Ends it when set.
         Raises:
-            ParamsError: No A1111 folder of that name is there. ExtensionError: See ``install``.
+            ParamsError: No A1111 folder of that name is there. ExtensionError, JobCancelled: See
+                ``install``.
         """
         folder = self._folder(name)
         if folder is None:
             raise ParamsError(f"No folder for A1111 is called {name[:80]!r}.", field="extension")
         constraints = self._places.program / "requirements" / "constraints.txt"
-        return install(folder, self._consents, self._places.program, constraints)
+        program = self._places.program
+        return install(folder, self._consents, program, constraints, cancel=cancel)
 
     def _folder(self, name: str) -> A1111Folder | None:
         named = (k.extension for k in self._room.all() if k.name == name)
@@ -269,7 +261,24 @@ class ScriptRoom:
     def drew(self, tab: str) -> None:
         """A tab's fields stand on the page."""
         self._drawn[tab] = self.runner(tab)
-        self._is_page_drawn = True
+
+    def page_begins(self) -> None:
+        """A page is being built: it shows the folders as they are now."""
+        self._shown_before, self._shown = self._shown, self._on_page()
+        self._page_problem = ""
+
+    def page_failed(self, told: str) -> None:
+        """It could not be built; people are told beside each folder that it does not show."""
+        self._shown, self._page_problem = self._shown_before, told
+
+    @property
+    def is_page_old(self) -> bool:
+        """True when the page was built with other folders, or others' files."""
+        return self._shown != self._on_page()
+
+    def _on_page(self) -> dict[str, str]:
+        return {one.folder.canonical_name: self._prints[one.folder.canonical_name]
+                for one in self._fine()}  # fmt: skip
 
     def recipe_keys(self) -> set[str]:
         """Keys of recipes that scripts bring into their fields."""
@@ -294,25 +303,18 @@ class ScriptRoom:
 
     # Jobs
 
-    def acting(
-        self, tab: str, wished: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
-    ) -> ExtensionValues:
+    def acting(self, tab: str, wished: Mapping[str, Any]) -> ExtensionValues:
         """What a job carries for scripts: the selected one, and the arguments of all.
 
         Args:
             wished: ``selected`` and ``arguments`` (JSON) of a request; what it leaves out is as on
                 a fresh page.
-            others: Values of forms, by extension: those of scripts in plain blocks are among them.
         """
         if tab not in TABS or not any(loaded.folder.scripts for loaded in self._fine()):
             return {}
         runner = self.runner(tab)
         selected = str(wished.get("selected") or "")
         given = _arguments(wished.get("arguments"))
-        for (name, its_tab), form in self._forms.items():
-            if its_tab == tab and name in others:
-                given |= form.arguments(others[name])
-                selected = selected or form.selected(others[name])
         if selected and runner is not None:
             runner.find(selected, is_alwayson=False)
         usual = self.usual(tab)
@@ -331,7 +333,7 @@ class ScriptRoom:
         runner = self.runner(tab)
         if runner is None or self.host is None:
             return {}
-        with self._lock:
+        with self.lock:
             if self._drawn.get(tab) is not runner:
                 self.drawing().draw_headless(self.host, runner)
                 self._drawn[tab] = runner
@@ -445,10 +447,13 @@ def script_names(
 
     def checkpoints() -> list[dict[str, Any]]:
         return [
-            {"title": one.title, "name": one.name, "filename": str(one.path), "sha256": one.sha256}
+            {
+                "title": one.title, "name": one.name, "filename": str(one.path),
+                "sha256": one.sha256, "family": one.family,
+            }
             for one in catalog.checkpoints()
             if not one.problem
-        ]
+        ]  # fmt: skip
 
     def prompts() -> dict[str, tuple[str, str]]:
         return {name: (one.prompt, one.negative_prompt) for name, one in styles().items()}

@@ -6,13 +6,15 @@ Nothing here costs anything while no extension is there.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from webui.errors import ParamsError
+from webui.errors import ExtensionError, ParamsError
 from webui.extension_forms import checked_values
 from webui.extensions.a1111.reading import read_a1111
 from webui.extensions.fence import Fence, within_time
@@ -26,6 +28,7 @@ from webui.services.extensions.known import Known, Refreshed
 from webui.services.extensions.places import tidy
 from webui.services.extensions.scripts import ScriptRoom
 
+logger = logging.getLogger(__name__)
 LOADING, LOADING_SECONDS = "loading", 10.0
 
 
@@ -37,11 +40,13 @@ class Shelf:
         folders: Where people drop theirs.
         options: Which are switched off; what was chosen in their settings.
         notes: Folder for the notes of who is at work.
+        data, programs: What they are told when they are loaded, see ``hookspecs.loaded``.
         switched_off: By a start-up flag: ``all``, ``extra`` (all but built-in ones), or ''.
 
     Attributes:
         folders: Where people drop theirs.
         scripts: The A1111 folders among them.
+        renew_page: Builds the page anew where it shows what these draw; None where there is none.
     """
 
     def __init__(
@@ -51,19 +56,24 @@ class Shelf:
         folders: tuple[Path, ...],
         options: Options,
         notes: Path,
+        data: Path,
+        programs: tuple[Path, ...] = (),
         switched_off: str = "",
     ) -> None:
         self._built_in = built_in
         self.folders = folders
         self._options = options
         self._switched_off = switched_off
+        self._places = {"data": data, "programs": programs}
         self._lock = threading.RLock()
         self._loading_note = notes / "extension-loading.note"
-        self.fence = Fence(within_time)
+        self._note: tuple[Note, int] | None = None
+        self.fence = Fence(self._run_noted)
         self.plugins = Plugins("web", self.fence)
         self._known: dict[str, Known] = {}
         self._sent: dict[str, str] = {}
         self.scripts: ScriptRoom | None = None
+        self.renew_page: Callable[[], None] | None = None
         for folder in folders:
             tidy(folder)
         self._blame_last_run()
@@ -101,14 +111,31 @@ class Shelf:
             kept = {n: known for n, known in self._known.items() if n not in changed}
             self._known = {n: kept.get(n) or Known(e) for n, e in found.items()}
             self._load_wanted()
-            self._refresh_scripts()
+            self.refresh_scripts()
             new = tuple(name for name in found if name not in before)
-            in_use = (n for n in (*gone, *changed) if n in self._sent)
-            return Refreshed(new, tuple(gone), tuple(changed), any(in_use))
+            in_use = any(n in self._sent for n in (*gone, *changed))
+        self._show_scripts()
+        return Refreshed(new, tuple(gone), tuple(changed), in_use)
 
-    def _refresh_scripts(self) -> None:
-        if self.scripts is not None:
-            self.scripts.refresh()
+    def refresh_scripts(self) -> None:
+        """Look at the A1111 folders again."""
+        if self.scripts is not None and self.scripts.has_folders:
+            with self._noting():
+                self.scripts.refresh()
+
+    def _show_scripts(self) -> None:
+        """Have the page built anew where A1111 folders are others than those that it shows."""
+        if self.scripts is None or self.renew_page is None or not self.scripts.is_page_old:
+            return
+        try:
+            self.renew_page()
+        except ExtensionError as err:
+            logger.exception("The page stays as it was")
+            self.scripts.page_failed(str(err))
+
+    def drawing_alone(self) -> AbstractContextManager[object]:
+        """While it lasts, nobody else has scripts draw their fields."""
+        return contextlib.nullcontext() if self.scripts is None else self.scripts.lock
 
     def _load_wanted(self) -> None:
         wanted: list[Known] = []
@@ -129,11 +156,25 @@ class Shelf:
     @contextlib.contextmanager
     def _noting(self) -> Iterator[Note]:
         note = Note(self._loading_note)
+        self._note = note, threading.get_ident()
         try:
             yield note
         finally:
+            self._note = None
             note.close()
             clear_note(self._loading_note)
+
+    def _run_noted(self, label: bytes, seconds: float, call: Callable[[], Any], /) -> Any:
+        """Calls are waited for so long; those of who loads are noted, so that whoever ends the
+        program is known at its next start."""
+        note, thread = self._note or (None, 0)
+        if note is None or thread != threading.get_ident():
+            return within_time(label, seconds, call)
+        note.begin(label)
+        try:
+            return within_time(label, seconds, call)
+        finally:
+            note.end()
 
     def _load(self, known: Known) -> None:
         began, extension = time.perf_counter(), known.extension
@@ -145,7 +186,8 @@ class Shelf:
         has_web = extension.web is not None
         if not has_web or self.fence.call(extension.name, LOADING, LOADING_SECONDS, load):
             known.is_loaded = True
-            take_declarations(known, self.plugins)
+            self.plugins.tell("loaded", {extension.name: {}}, **self._places)
+            take_declarations(known, self.plugins, self.all())
             add_offers(known, self.plugins)
         known.seconds = time.perf_counter() - began
 
@@ -195,7 +237,8 @@ class Shelf:
                 if is_on:
                     self.fence.forget(name)
             self._load_wanted()
-            self._refresh_scripts()
+            self.refresh_scripts()
+        self._show_scripts()
 
     # Their settings
 

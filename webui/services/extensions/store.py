@@ -354,7 +354,7 @@ class Store:
         Raises:
             InstallError: It is another one by now. Else as ``ScriptRoom.install``.
         """
-        with self.turn.taken(name):
+        with self.turn.taken(f"install.py ({name})") as cancel:
             if self._room.scripts is None:
                 raise InstallError(f"{name} is no folder for A1111.", plugin=name)
             if self.install_text(name)[1] != prints:
@@ -362,7 +362,7 @@ class Store:
                     f"install.py of {name} is another one than was read.", "Read it again.",
                     plugin=name,
                 )  # fmt: skip
-            done = self._room.scripts.install(name)
+            done = self._room.scripts.install(name, cancel)
         self._refresh()
         return done
 

@@ -285,7 +285,7 @@
       const suits = (one) => isAll || one.types.includes(type);
       const kinds = this.lists.types.map((one) => option(one.name, isChinese ? one.zh : one.name));
       const modules = this.lists.modules.filter((one) => one.name === 'none' || one.name === this.value('module') || suits(one));
-      const lacking = this.lists.lacking.filter((one) => isAll || one.type === type);
+      const lacking = this.lists.lacking.filter(suits);
       const fitting = this.lists.models.filter(suits);
       const models = fitting.length ? fitting : this.lists.models;
       const chosen = this.value('model');
@@ -295,7 +295,7 @@
         this.menu('type', kinds, () => this.useType()),
         this.menu('module', [
           ...modules.map((one) => option(one.name, one.name)),
-          ...lacking.map((one) => option(one.name, say('ctl_needs', one), {disabled: ''})),
+          ...lacking.map((one) => option(one.name, say('ctl_needs', {name: one.name, file: one.files.map((file) => file.file).join(', ')}), {disabled: ''})),
         ], () => this.useModule()),
         this.menu('model', [
           option('', say('ctl_no_model')), ...gone,
@@ -308,12 +308,13 @@
     /* Where the files of networks belong, when there is none for the chosen kind of control. */
     lacking() {
       const type = this.value('type');
-      const missing = this.lists.lacking.filter((one) => one.type === type);
-      if (!missing.length || this.lists.modules.some((one) => one.network && one.types.includes(type))) return [];
+      const lacking = this.lists.lacking.filter((one) => one.types.includes(type));
+      const missing = new Map(lacking.flatMap((one) => one.files).map((one) => [one.file, one.source]));
+      if (!missing.size || this.lists.modules.some((one) => one.network && one.types.includes(type))) return [];
       const told = make('p', 'dq-soft dq-ctl-lacking', {}, `${say('ctl_needs_where')} `);
-      missing.forEach((one, place) => {
+      [...missing].forEach(([file, source], place) => {
         if (place) told.append(', ');
-        told.append(make('a', '', {href: one.source, target: '_blank', rel: 'noopener noreferrer'}, one.file));
+        told.append(make('a', '', {href: source, target: '_blank', rel: 'noopener noreferrer'}, file));
       });
       return [told];
     }

@@ -7,6 +7,13 @@
   const words = (text) => (isChinese && text.zh) || text.en || '';
   const ROOT = 'ui/extension-store';
   const MOST_SHOWN = 200;
+  const HIDDEN_TAGS = ['ads', 'localization'];
+  const ORDERS = {
+    added: (a, b) => b.added.localeCompare(a.added), oldest: (a, b) => a.added.localeCompare(b.added),
+    name: (a, b) => a.name.localeCompare(b.name), name_back: (a, b) => b.name.localeCompare(a.name),
+    stars: (a, b) => b.stars - a.stars, commit_time: (a, b) => b.commit_time.localeCompare(a.commit_time),
+    created_at: (a, b) => b.created_at.localeCompare(a.created_at), as_listed: () => 0,
+  };
   const send = (address, body = {}) => ask(address, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
   const button = (text, deed, className = '') => {
     const made = make('button', `dq-btn ${className}`, {type: 'button'}, text);
@@ -61,10 +68,14 @@
 
     async load() {
       this.state = await ask(ROOT);
+      if (this.state.page !== (window.danqingPage || 0)) { window.danqingComeBack('page_renewed'); return; }
       const waiting = this.state.waiting.at(-1);
       if (waiting && !this.offer.firstChild) this.show(waiting);
       if (this.state.busy && !this.line.textContent) this.working(this.state.busy);
       this.draw();
+      const here = JSON.stringify(this.state.extensions.map((one) => [one.name, one.state]));
+      if (this.here && this.here !== here) window.danqingPlansChanged();
+      this.here = here;
     }
 
     working(what) {
@@ -117,6 +128,7 @@
       search.addEventListener('input', fill);
       const again = button(say('ext_refresh'), () => this.run(say('ext_refresh'), async () => {
         await send('ui/extensions/refresh');
+        window.danqingPlansChanged();
         this.tell('');
         await this.load();
       }));
@@ -223,7 +235,7 @@
       place.parentElement.querySelector('.dq-xt-script')?.remove();
       const box = make('div', 'dq-xt-script');
       const go = button(say('ext_script_run'), () => this.run('', async () => {
-        this.tell(say('ext_working', {what: 'install.py'}));
+        this.working(`install.py (${name})`);
         const {is_done: isDone, output} = await send(address, {prints});
         this.tell(`${say(isDone ? 'ext_script_done' : 'ext_script_failed')} ${output.slice(-600)}`, !isDone);
         await this.load();
@@ -428,15 +440,26 @@
       const address = make('input', '', {type: 'url'});
       address.value = this.state.index;
       const list = make('div', 'dq-xt-list');
-      const fill = () => this.fill(list, search.value, tag.value, sort.value, hide.checked, count);
+      const fill = () => {
+        explained.textContent = this.index.tags[tag.value] || '';
+        this.fill(list, search.value, tag.value, sort.value, hide.checked, hideTags.checked, count);
+      };
       const search = make('input', '', {type: 'search', placeholder: say('ext_search'), 'aria-label': say('ext_search')});
       search.addEventListener('input', fill);
       const tags = this.index ? [...new Set(this.index.extensions.flatMap((one) => one.tags))].sort() : [];
       const tag = menu([['', say('ext_tag_all')], ...tags.map((one) => [one, one])], fill);
-      const sort = menu(['added', 'name', 'stars', 'commit_time'].map((one) => [one, say(`ext_sort_${one}`)]), fill);
-      const hide = make('input', '', {type: 'checkbox'});
-      hide.checked = true;
-      hide.addEventListener('change', fill);
+      const sort = menu(Object.keys(ORDERS).map((one) => [one, say(`ext_sort_${one}`)]), fill);
+      const explained = make('p', 'dq-soft');
+      const check = (key) => {
+        const box = make('input', '', {type: 'checkbox'});
+        box.checked = true;
+        box.addEventListener('change', fill);
+        const made = make('label', 'dq-xt-check');
+        made.append(box, say(key));
+        return [box, made];
+      };
+      const [hide, hiding] = check('ext_hide_installed');
+      const [hideTags, hidingTags] = check('ext_hide_tags');
       const count = make('span', 'dq-soft');
       const load = button(say('ext_load'), () => this.run(address.value, async () => {
         this.index = await send(`${ROOT}/index`, {url: address.value});
@@ -447,23 +470,19 @@
       const head = make('div', 'dq-xt-head');
       head.append(field(say('ext_index'), address), load);
       const filters = make('div', 'dq-xt-head dq-xt-filters');
-      const hiding = make('label', 'dq-xt-check');
-      hiding.append(hide, say('ext_hide_installed'));
-      filters.append(search, field(say('ext_tag'), tag), field(say('ext_sort'), sort), hiding, count);
+      filters.append(search, field(say('ext_tag'), tag), field(say('ext_sort'), sort), hiding, hidingTags, count);
       filters.hidden = !this.index;
-      this.body.replaceChildren(head, filters, list);
+      this.body.replaceChildren(head, filters, explained, list);
       if (this.index) fill(); else list.append(make('p', 'dq-soft', {}, say('ext_index_hint')));
     }
 
-    fill(list, search, tag, sort, hides, count) {
+    fill(list, search, tag, sort, hides, hidesTags, count) {
+      const isHidden = (one) => hidesTags && one.tags.some((other) => other !== tag && HIDDEN_TAGS.includes(other));
       const wanted = search.trim().toLowerCase();
       const found = this.index.extensions.filter((one) => (
-        (!hides || !one.is_installed) && (!tag || one.tags.includes(tag)) && `${one.name} ${one.description}`.toLowerCase().includes(wanted)
+        (!hides || !one.is_installed) && !isHidden(one) && (!tag || one.tags.includes(tag)) && `${one.name} ${one.description}`.toLowerCase().includes(wanted)
       ));
-      found.sort((a, b) => {
-        if (sort === 'name') return a.name.localeCompare(b.name);
-        return sort === 'stars' ? b.stars - a.stars : b[sort].localeCompare(a[sort]);
-      });
+      found.sort(ORDERS[sort]);
       count.textContent = say('ext_count', {shown: Math.min(found.length, MOST_SHOWN), count: found.length});
       list.replaceChildren(...found.slice(0, MOST_SHOWN).map((one) => this.entry(one)));
     }

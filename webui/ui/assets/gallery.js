@@ -182,7 +182,7 @@
       }
       const isOpen = (root) => this.wish.place.startsWith(`folder:${root}`);
       return [...sums].filter(([root, count]) => count || this.places.sources.includes(root)).flatMap(([root, count]) => {
-        const tools = this.places.sources.includes(root) ? [this.tool('gal_remove_folder', '✕', async () => { await act('remove-folder', {folder: root}); this.go('all'); })] : [];
+        const tools = this.places.sources.includes(root) ? [this.tool('gal_remove_folder', '✕', () => this.removeFolder(root))] : [];
         const row = this.placeRow(nameOf(root), `folder:${root}`, count, tools);
         row.title = root;
         const inner = isOpen(root) ? this.places.folders.filter(([folder]) => folder !== root && folder.startsWith(root)).slice(-200).reverse() : [];
@@ -203,8 +203,28 @@
     boardTools(board) {
       return [
         this.tool('gal_rename', '✎', async () => { const name = window.prompt(say('gal_board_name'), board.name); if (name) await act('rename-board', {board: board.id, name}); }),
-        this.tool('gal_delete_board', '✕', async () => { await act('delete-board', {board: board.id}); if (this.wish.place === `board:${board.id}`) this.go('all'); }),
+        this.tool('gal_delete_board', '✕', () => this.deleteBoard(board)),
       ];
+    }
+
+    async deleteBoard(board) {
+      const place = `board:${board.id}`;
+      const {ids} = await ask(`ui/gallery/ids?${new URLSearchParams({place})}`);
+      await act('delete-board', {board: board.id});
+      if (this.wish.place === place) await this.go('all');
+      this.tell(say('gal_board_deleted', {name: board.name}), () => this.run(async () => {
+        await act('make-board', {name: board.name, ids});
+        await this.loadPlaces();
+      }));
+    }
+
+    async removeFolder(folder) {
+      await act('remove-folder', {folder});
+      await this.go('all');
+      this.tell(say('gal_folder_removed', {name: nameOf(folder)}), () => this.run(async () => {
+        await act('add-folder', {folder});
+        await this.loadPlaces();
+      }));
     }
 
     newBoard(ids = []) {
@@ -224,7 +244,7 @@
       this.picked.clear();
       this.toggleSide(false);
       if (this.places) this.drawPlaces();
-      this.reload();
+      return this.reload();
     }
 
     seek(text) {

@@ -4,6 +4,7 @@
   const {say, make, button, ask} = window.danqingCards;
   const {act, thumbOf, fileOf, labelOf, number} = window.danqingGalleryParts;
   const TARGETS = [['txt2img', 'send_to_txt2img'], ['img2img', 'send_to_img2img'], ['inpaint', 'send_to_inpaint'], ['restore', 'send_to_restore'], ['png_info', 'send_to_png_info']];
+  const SEEN_WELL = 512; // pixels; a smaller picture is shown so many whole times larger as fit into it
   const bytes = (size) => (size < 1e6 ? `${Math.round(size / 1024)} KB` : `${(size / 2 ** 20).toFixed(1)} MB`);
 
   // A window over the page. Its keys belong to it alone: page.js is not told of them.
@@ -79,6 +80,8 @@
       if (isOther) {
         this.stage.classList.remove('dq-gal-lost', 'dq-gal-zoomed');
         this.image.style.backgroundImage = `url("${thumbOf(picture)}")`;
+        const times = Math.max(1, Math.floor(SEEN_WELL / Math.max(picture.width, picture.height)));
+        this.image.style.width = times > 1 ? `${times * picture.width}px` : '';
         this.image.width = picture.width;
         this.image.height = picture.height;
         this.image.src = fileOf(picture);

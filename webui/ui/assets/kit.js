@@ -17,19 +17,44 @@
       this.open = button('dq-btn dq-kit-open', `${say('kit_presets')} ▾`);
       this.open.setAttribute('aria-expanded', 'false');
       this.open.addEventListener('click', () => (this.panel ? this.close() : this.show()));
-      const speeds = make('div', 'dq-kit-speeds');
-      speeds.setAttribute('role', 'group');
-      speeds.setAttribute('aria-label', say('kit_speeds'));
-      for (const speed of ['quality', 'speed', 'draft']) {
-        const made = button('dq-btn', say(`kit_${speed}`), `${say('kit_speeds')}: ${say(`kit_${speed}`)}`);
-        made.addEventListener('click', () => this.act({act: 'speed', speed}));
-        speeds.append(made);
-      }
       const undo = button('dq-btn dq-kit-undo', '↶', say('kit_undo'));
       const redo = button('dq-btn dq-kit-redo', '↷', say('kit_redo'));
       undo.addEventListener('click', () => this.act({act: 'undo'}));
       redo.addEventListener('click', () => this.act({act: 'redo'}));
-      host.replaceChildren(...(host.dataset.presets ? [this.open] : []), speeds, undo, redo, window.danqingBell());
+      host.replaceChildren(...(host.dataset.presets ? [this.open] : []), this.drawSpeeds(), undo, redo, window.danqingBell());
+    }
+
+    /* A radio: what the form stands at is chosen, whoever put it there (cost.py says it). */
+    drawSpeeds() {
+      const row = make('div', 'dq-kit-speeds');
+      row.setAttribute('role', 'radiogroup');
+      row.setAttribute('aria-label', say('kit_speeds'));
+      this.speeds = ['quality', 'speed', 'draft'].map((speed) => {
+        const option = make('label', 'dq-btn');
+        const input = make('input');
+        Object.assign(input, {type: 'radio', name: `dq-speed-${this.host.dataset.tab}`, value: speed});
+        input.addEventListener('change', () => this.act({act: 'speed', speed}));
+        option.append(input, say(`kit_${speed}`));
+        row.append(option);
+        return input;
+      });
+      this.watchSpeeds();
+      return row;
+    }
+
+    watchSpeeds() {
+      const cost = this.host.closest('.dq-ask').querySelector('.dq-costbox');
+      if (!cost) { requestAnimationFrame(() => this.watchSpeeds()); return; } // drawn a moment later
+      const look = () => this.showSpeed(cost.querySelector('[data-speeds]'));
+      new MutationObserver(look).observe(cost, {childList: true, subtree: true, attributes: true, attributeFilter: ['data-speeds']});
+      look();
+    }
+
+    showSpeed(told) {
+      if (!told) return;
+      const fitting = told.dataset.speeds.split(' ');
+      const chosen = this.speeds.filter((input) => fitting.includes(input.value));
+      if (!chosen.some((input) => input.checked)) for (const input of this.speeds) input.checked = input === chosen[0];
     }
 
     close() {
@@ -52,7 +77,7 @@
       if (line) line.textContent = text;
     }
 
-    async fill(said = '') {
+    async fill(said = '', undo = null) {
       let told;
       try { told = await ask('ui/presets'); } catch (problem) { told = {presets: [], checkpoint: '', problem: problem.message}; }
       if (!this.panel) return;
@@ -60,6 +85,11 @@
       for (const [name, isOwn] of told.presets) list.append(this.row(name, isOwn));
       const line = make('p', 'dq-kit-said', said || told.problem || '');
       line.setAttribute('role', 'status');
+      if (undo) {
+        const back = button('dq-btn', say('gal_undo'));
+        back.addEventListener('click', () => this.run(undo));
+        line.append(' ', back);
+      }
       this.panel.replaceChildren(list, this.saving(), this.more(told), line);
     }
 
@@ -73,14 +103,21 @@
         return item;
       }
       const away = button('dq-btn dq-kit-away', '✕', say('kit_delete', {name}));
-      away.addEventListener('click', () => {
-        if (!window.confirm(say('kit_sure', {name}))) return;
+      away.addEventListener('click', () => this.run(async () => {
         const body = JSON.stringify({name});
-        ask('ui/presets/delete', {method: 'POST', headers: {'Content-Type': 'application/json'}, body})
-          .then(() => this.fill()).catch((problem) => this.tell(problem.message));
-      });
+        const told = await ask('ui/presets/delete', {method: 'POST', headers: {'Content-Type': 'application/json'}, body});
+        await this.fill(say('kit_deleted', {name}), () => this.take(JSON.stringify(told)));
+      }));
       item.append(away);
       return item;
+    }
+
+    run(deed) { return deed().catch((problem) => this.tell(problem.message)); }
+
+    /* Presets from a file, or one that was deleted. */
+    async take(body) {
+      const found = await ask('ui/presets/import', {method: 'POST', body});
+      await this.fill(say('kit_taken', {names: found.names.join(', ')}));
     }
 
     saving() {
@@ -117,10 +154,7 @@
       const file = make('input');
       Object.assign(file, {type: 'file', accept: '.json,application/json', hidden: true});
       file.addEventListener('change', () => {
-        if (!file.files.length) return;
-        ask('ui/presets/import', {method: 'POST', body: file.files[0]})
-          .then((found) => this.fill(say('kit_taken', {names: found.names.join(', ')})))
-          .catch((problem) => this.tell(problem.message));
+        if (file.files.length) this.run(() => this.take(file.files[0]));
       });
       add(say('kit_import'), () => file.click());
       const out = make('a', 'dq-btn', say('kit_export'));

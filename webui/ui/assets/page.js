@@ -143,6 +143,16 @@
     clearTimeout(draftTimers[autosave]);
     draftTimers[autosave] = setTimeout(keepDraft, wait, autosave);
   };
+  // A job has ended: what the line below Generate says of waiting and of time is told anew
+  const areBusy = {};
+  const seeWhatEnded = () => {
+    for (const prefix of PREFIXES) {
+      const button = byId(`${prefix}interrupt`);
+      const isBusy = Boolean(button) && !(button.disabled || button.querySelector('button[disabled]'));
+      if (areBusy[prefix] && !isBusy && isShown(button) && !document.hidden) keepSoon(`${prefix}autosave`, 60);
+      areBusy[prefix] = isBusy;
+    }
+  };
   window.danqingChanged = (autosave) => { if (!isOpening()) keepSoon(autosave, 600); };
   document.addEventListener('dq-keep', (event) => {
     keepSoon(`${event.detail && event.detail.closest('.dq-rst') ? 'dq-rst-' : 'dq-i2i-'}autosave`, 60);
@@ -181,9 +191,11 @@
   let isOffline = false;
   const banner = (message) => announce('dq-banner', message);
   const BOXES = PREFIXES.flatMap((prefix) => [`${prefix}prompt`, `${prefix}negative`]);
+  const tabs = () => [...document.querySelectorAll('#dq-tabs > .tab-wrapper [role="tab"]')];
   const unsaved = () => {
     const box = (id) => { const area = document.querySelector(`#${id} textarea`); return area ? area.value : ''; };
     sessionStorage.setItem('danqing-unsaved', JSON.stringify(BOXES.map((id) => [id, box(id)])));
+    sessionStorage.setItem('danqing-open', tabs().findIndex((tab) => tab.ariaSelected === 'true'));
   };
   const setOffline = (state) => {
     isOffline = state;
@@ -191,16 +203,22 @@
     banner(state ? text('offline') : '');
     if (state) unsaved();
   };
+  /* The page is loaded anew, with what was typed, and with the tab open that is open now. */
+  const comeBack = (reason) => {
+    unsaved();
+    banner(text(reason));
+    window.location.reload();
+  };
+  window.danqingComeBack = comeBack;
   const ping = async () => {
     let wait = isOffline ? 1000 : 4000;
     try {
       const answer = await fetch('ui/ping', {cache: 'no-store'});
       if (!answer.ok) throw new Error(String(answer.status));
-      const now = (await answer.json()).run;
-      if (run !== null && now !== run) {
-        unsaved();
-        banner(text('restarted'));
-        window.location.reload();
+      const {run: now, page} = await answer.json();
+      const isOther = page !== (window.danqingPage || 0);
+      if (isOther || (run !== null && now !== run)) {
+        comeBack(isOther ? 'page_renewed' : 'restarted');
         return;
       }
       run = now;
@@ -226,6 +244,8 @@
     const kept = sessionStorage.getItem('danqing-unsaved');
     if (!kept) return;
     sessionStorage.removeItem('danqing-unsaved');
+    const open = tabs()[Number(sessionStorage.getItem('danqing-open'))];
+    if (open && open.ariaSelected !== 'true') open.click();
     for (const [id, value] of JSON.parse(kept)) {
       const area = document.querySelector(`#${id} textarea`);
       if (area && value && area.value !== value) {
@@ -299,16 +319,33 @@
     }
   });
 
+  // On a phone the stage lies below the fold: it comes into sight when a press begins to fill it
+  const ONE_COLUMN = window.matchMedia('(max-width: 640px)');
+  let isStageAwaited = false;
+  document.addEventListener('click', (event) => {
+    if (event.target.closest && event.target.closest('#dq-generate, #dq-i2i-generate')) isStageAwaited = ONE_COLUMN.matches;
+  });
+  const showStage = () => {
+    const stage = isStageAwaited && shownStage();
+    if (!stage || !stage.querySelector('.dq-progress')) return;
+    isStageAwaited = false;
+    stage.scrollIntoView({block: 'start', behavior: 'smooth'});
+  };
+
   // Names for buttons that show only a sign; Gradio draws them late and again
+  const GRADIOS = Object.entries(facts.texts).filter(([key]) => key.startsWith('gradio_')); // of its own parts
   const nameButtons = () => {
     for (const [name, key] of Object.entries(facts.titles)) {
       for (const found of document.getElementsByClassName(name)) {
         const button = found.matches('button, a') ? found : found.querySelector('button, a');
         if (button && button.title !== text(key)) {
           button.title = text(key);
-          button.setAttribute('aria-label', text(key));
+          if (!button.textContent.trim()) button.setAttribute('aria-label', text(key));
         }
       }
+    }
+    for (const [key, [english]] of isChinese ? GRADIOS : []) {
+      for (const part of document.querySelectorAll(`[aria-label="${english}"]`)) part.setAttribute('aria-label', text(key));
     }
   };
   const begin = () => {
@@ -319,7 +356,7 @@
     new MutationObserver(() => {
       refocus();
       if (due) return;
-      due = setTimeout(() => { due = null; nameButtons(); showAlone(isAlone()); followLarge(); }, 200);
+      due = setTimeout(() => { due = null; nameButtons(); showAlone(isAlone()); followLarge(); showStage(); seeWhatEnded(); }, 200);
     }).observe(document.body, {childList: true, subtree: true});
     let tries = 0;
     const wait = setInterval(() => {

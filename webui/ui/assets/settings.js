@@ -83,7 +83,7 @@
       if (typeof value === 'boolean') return say(value ? 'settings_on' : 'settings_off');
       const at = this.facts.choices.findIndex((choice) => same(choice, value));
       if (at >= 0 && this.facts.names[at]) return this.facts.names[at];
-      return (Array.isArray(value) ? value.join(', ') : String(value ?? '')) || say('settings_empty');
+      return (Array.isArray(value) ? value.map((one) => this.told(one)).join(', ') : String(value ?? '')) || say('settings_empty');
     }
 
     /* What stands in the field, as it is sent. */

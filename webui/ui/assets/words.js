@@ -3,6 +3,7 @@
 (() => {
   'use strict';
   const {say, make, ask} = window.danqingCards;
+  const words = (text) => (window.danqingTexts.isChinese && text.zh) || text.en || '';
   const post = (address, body) => ask(address, {
     method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body),
   });
@@ -13,7 +14,7 @@
   };
 
   let keys = {
-    keyedit_precision_attention: 0.1, keyedit_precision_extra: 0.05, keyedit_move: true, completion: true,
+    keyedit_precision_attention: 0.1, keyedit_precision_extra: 0.05, keyedit_move: true, completion: true, draws: true,
     keyedit_delimiters: '.,\\/!?%^*;:{}=`~() ', keyedit_delimiters_whitespace: ['Tab', 'Carriage Return', 'Line Feed'],
   };
   const WHITE = {Tab: '\t', 'Carriage Return': '\r', 'Line Feed': '\n'};
@@ -166,7 +167,7 @@
       if (offer.kind === 'tag') item.dataset.category = offer.category;
       item.append(make('b', '', offer.name));
       if (offer.note) item.append(make('i', '', offer.note));
-      item.append(make('small', '', offer.kind === 'tag' ? short(offer.count) : say(`words_kind_${offer.kind}`)));
+      item.append(make('small', '', kindOf(offer)));
       item.addEventListener('pointerdown', (event) => { event.preventDefault(); take(index); });
       panel.append(item);
     });
@@ -175,6 +176,10 @@
     group.append(panel);
     panel.style.top = `${box.getBoundingClientRect().bottom - group.getBoundingClientRect().top + 2}px`;
     list = {box, panel, offers, chosen: -1, from, to};
+  };
+  const kindOf = (offer) => {
+    if (offer.kind === 'tag') return short(offer.count);
+    return offer.kind === 'extension' ? words(offer.label) : say(`words_kind_${offer.kind}`);
   };
   const short = (count) => (count >= 1e6 ? `${(count / 1e6).toFixed(1)}M` : count >= 1e3 ? `${Math.round(count / 1e3)}k` : count || '');
   const choose = (by) => {
@@ -218,7 +223,7 @@
   }, true);
   document.addEventListener('focusout', (event) => { if (list && event.target === list.box) closeList(); });
 
-  // Combinations and missing wildcards, a moment after the last key
+  // What extensions would draw: combinations and what is missing, a moment after the last key
 
   const timers = new WeakMap();
   const after = (box, name, wait, doing) => {
@@ -230,9 +235,8 @@
   const look = async (box) => {
     const group = groupOf(box);
     let line = group.querySelector('.dq-words:not(.dq-english)');
-    const mayVary = /\{|__/.test(box.value);
-    const told = mayVary ? await post('ui/words/look', {text: box.value, negative: isNegative(box)}).catch(() => null) : null;
-    const isOne = !told || (told.count === 1 && !told.missing.length && !told.problem);
+    const told = keys.draws && box.value.trim() ? await post('ui/words/look', {text: box.value, negative: isNegative(box)}).catch(() => null) : null;
+    const isOne = !told || (told.count === 1 && !told.notes.length && !told.problem);
     const ground = box.closest('.dq-ask');
     if (ground && !isNegative(box)) ground.classList.toggle('dq-has-choices', Boolean(told) && told.count > 1);
     if (isOne) { if (line) line.remove(); return; }
@@ -241,10 +245,10 @@
     const parts = [
       told.problem,
       told.count > 1 && say(told.is_more ? 'words_more' : 'words_count', {count}),
-      told.missing.length && say('words_missing', {names: told.missing.map((name) => `__${name}__`).join(' ')}),
+      ...told.notes.map(words),
     ];
     line.textContent = parts.filter(Boolean).join(' · ');
-    line.classList.toggle('dq-wrong', Boolean(told.problem || told.missing.length));
+    line.classList.toggle('dq-wrong', Boolean(told.problem || told.notes.length));
   };
   // Chinese: the English that is painted, beneath the box
   const showEnglish = async (box) => {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from webui.errors import ExtensionError
 from webui.extensions.a1111.host import current
 from webui.extensions.a1111.importing import guard
 
@@ -28,6 +27,7 @@ class CheckpointInfo:
         self.hash = facts.get("hash") or self.shorthash
         self.is_safetensors = self.filename.endswith(".safetensors")
         self.metadata: dict[str, Any] = {}
+        self.family = str(facts.get("family", ""))
         self.ids = [self.title, self.name, self.name_for_extra, self.shorthash or self.title]
 
     def __str__(self) -> str:
@@ -40,17 +40,18 @@ class Model:
     The networks themselves are other classes than A1111's; who asks for them is told so.
     """
 
-    def __init__(self, info: CheckpointInfo, facts: dict[str, Any]) -> None:
+    def __init__(self, info: CheckpointInfo) -> None:
         self.sd_checkpoint_info = info
         self.sd_model_checkpoint = info.filename
         self.sd_model_hash = info.shorthash
-        family = str(facts.get("family", ""))
+        look = current().facts.get("family_of")
+        family = info.family or (look(info.filename) if look else "")
         self.is_sdxl = family.startswith("sdxl")
         self.is_sd2 = family.startswith("sd2")
         self.is_sd1 = not (self.is_sdxl or self.is_sd2)
         self.is_ssd = self.is_sd3 = False
         self.latent_channels = 4
-        self.parameterization = "v" if facts.get("prediction") == "v_prediction" else "eps"
+        self.parameterization = "eps"
 
     @property
     def device(self) -> Any:
@@ -74,7 +75,7 @@ class _ModelData:
         info = get_closet_checkpoint_match(chosen) if chosen else None
         listed = host.names.checkpoints()
         info = info or (CheckpointInfo(listed[0]) if listed else None)
-        return None if info is None else Model(info, host.facts)
+        return None if info is None else Model(info)
 
     sd_model = property(get_sd_model)
 
@@ -117,21 +118,21 @@ def list_models() -> None:
 
 
 def load_model(checkpoint_info: Any = None, already_loaded_state_dict: Any = None) -> Any:
-    """Raises: which model is loaded is the program's business."""
-    raise ExtensionError(
-        "A script wanted to load a checkpoint by itself.",
-        "A job names its checkpoint; the program loads it and takes care of the memory.",
-    )
+    """Have the rest of the job painted with a checkpoint; it is loaded when it first paints."""
+    return reload_model_weights(info=checkpoint_info)
 
 
 def reload_model_weights(
     sd_model: Any = None, info: Any = None, forced_reload: bool = False
 ) -> Any:
-    """As ``load_model``; nothing happens where it is in use already."""
+    """As ``load_model``; without ``info``, the one that a script put into ``shared.opts``."""
+    host = current()
+    chosen = host.options.changed_in_job.get("sd_model_checkpoint")
+    wanted = getattr(info, "title", info) or chosen
     present = select_checkpoint()
-    if info is None or present is None or getattr(info, "title", info) == present.title:
-        return model_data.get_sd_model()
-    return load_model(info)
+    if wanted and (present is None or wanted not in (present.title, present.name)):
+        host.switch_checkpoint(str(wanted))
+    return model_data.get_sd_model()
 
 
 def unload_model_weights(sd_model: Any = None, info: Any = None) -> Any:

@@ -45,7 +45,10 @@ latent_upscale_modes: dict[str, dict[str, Any]] = {
 hypernetworks: dict[str, str] = {}
 loaded_hypernetworks: list[Any] = []
 gradio_theme: Any = None
-total_tqdm: Any = SimpleNamespace(reset=lambda: None, update=lambda: None, clear=lambda: None)
+total_tqdm: Any = SimpleNamespace(
+    reset=lambda: None, update=lambda: None, updateTotal=lambda new_total: None,
+    clear=lambda: None,
+)  # fmt: skip
 mem_mon: Any = SimpleNamespace(monitor=lambda: None, stop=lambda: {}, read=lambda: {})
 progress_print_out = sys.stdout
 clip_model: Any = None
