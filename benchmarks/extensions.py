@@ -57,7 +57,7 @@ def room(folder: Path, name: str) -> ExtensionRoom:
     """The web process's extensions in a folder of their own."""
     return ExtensionRoom(
         built_in=None, folders=(folder / name,), options=Options(folder / "config.json"),
-        notes=folder, models=(),
+        notes=folder, models=(), data=folder,
     )  # fmt: skip
 
 

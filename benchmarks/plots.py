@@ -28,7 +28,6 @@ from benchmarks.table import header, row
 from webui.jobs.store import Job
 from webui.params import Hires, Painting
 from webui.services.costs.estimates import Past, learn, past_of
-from webui.services.plots.scripts import AxisWish, XyzPlot
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
@@ -103,9 +102,11 @@ def measure_cells(runs: int, side: int, threads: int) -> None:
     """
     cells = side * side
     columns, rows = f"1-{side}", f"1-{side}"
-    script = XyzPlot(
-        x=AxisWish(axis="Seed", values=columns), y=AxisWish(axis="CFG Scale", values=rows)
-    )
+    script = {
+        "kind": "xyz",
+        "x": {"axis": "Seed", "values": columns},
+        "y": {"axis": "CFG Scale", "values": rows},
+    }
 
     sheets: list[float] = []
     drawing: list[float] = []

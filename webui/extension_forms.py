@@ -6,22 +6,22 @@ declares them and is handed values that fit. Everything here is plain JSON.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webui.errors import ParamsError
 
 Value = bool | int | float | str
-Values = dict[str, Value]
-"""Field name → value, of one extension."""
+Values = dict[str, Any]
+"""Field name → value, of one extension: of the type that its field has."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 """Of fields and forms: small letters, digits and underscores."""
 TabName = Literal["txt2img", "img2img", "extras"]
-MAX_TEXT = 200_000
 MAX_KEY = 80
 
 
@@ -84,7 +84,7 @@ class FormField(BaseModel, ABC):
     visible_if: Condition | None = None
 
     @property
-    def usual(self) -> Value:
+    def usual(self) -> Any:
         """The value nobody has changed."""
         return getattr(self, "default", "")
 
@@ -94,16 +94,32 @@ class FormField(BaseModel, ABC):
         return self
 
     @abstractmethod
-    def checked(self, value: Any) -> Value:
+    def checked(self, value: Any) -> Any:
         """The value in the field's own type.
 
         Raises:
             ValueError: It does not fit; says what would.
         """
 
+    @property
+    def recipe_keys(self) -> tuple[str, ...]:
+        """Keys that tell its value in recipes."""
+        return (self.infotext,) if self.infotext else ()
+
+    def to_recipe(self, value: Any) -> dict[str, Any]:
+        """A value by its recipe keys."""
+        return {self.infotext: value} if self.infotext else {}
+
+    def from_recipe(self, pairs: Mapping[str, str]) -> Any:
+        """What a recipe says, not checked; None where it says nothing."""
+        return pairs.get(self.infotext) if self.infotext else None
+
     def to_page(self) -> dict[str, Any]:
         """Plain data for the script that draws it."""
         return {"kind": self.kind, **self.model_dump(mode="json")}
+
+
+_TRUE, _FALSE = ("true", "yes", "y", "1"), ("false", "no", "n", "0", "")
 
 
 class Switch(FormField):
@@ -113,7 +129,7 @@ class Switch(FormField):
     default: bool = False
 
     def checked(self, value: Any) -> Value:
-        known = {"true": True, "1": True, "false": False, "0": False, "": False}
+        known = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
         found = known.get(str(value).strip().lower())
         if found is None:
             raise ValueError("true or false is needed")
@@ -183,15 +199,24 @@ class Choice(FormField):
 
 
 class Text(FormField):
-    """A line, or a box where ``lines`` is more than one."""
+    """A line, or a box where ``lines`` is more than one.
+
+    Attributes:
+        most: Characters.
+        is_needed: Of a plan: empty makes no pictures, and a recipe without it tells of no plan.
+        file_endings: The person may read a text file with one of these endings into it.
+    """
 
     kind: ClassVar[str] = "text"
     default: str = ""
     lines: int = Field(default=1, ge=1, le=40)
+    most: int = Field(default=200_000, ge=1, le=2_000_000)
+    is_needed: bool = False
+    file_endings: tuple[str, ...] = ()
 
     def checked(self, value: Any) -> Value:
-        if isinstance(value, (dict, list)) or value is None or len(str(value)) > MAX_TEXT:
-            raise ValueError(f"a text of at most {MAX_TEXT} characters is needed")
+        if isinstance(value, (dict, list)) or value is None or len(str(value)) > self.most:
+            raise ValueError(f"a text of at most {self.most} characters is needed")
         return str(value)
 
 
@@ -231,11 +256,107 @@ class ModelFile(FormField):
         return text
 
 
+class AxisChoice(BaseModel):
+    """Something that can differ along an axis.
+
+    Attributes:
+        name: Its value, also in recipes. words: What the page shows; empty = the name.
+        tabs: On which tabs it can be chosen.
+        values: What its values are chosen from, where that is a list.
+        names: They are also chosen from what is there of this kind, see ``hookspecs.Names``.
+        is_numbers: Its values are numbers and ranges of them, which the page says.
+        is_offered: False = it has its place in lists of the API and cannot be chosen.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    words: Words = Words()
+    tabs: tuple[TabName, ...] = ("txt2img", "img2img")
+    values: tuple[str, ...] = ()
+    names: str = ""
+    is_numbers: bool = False
+    is_offered: bool = True
+
+    @property
+    def has_menu(self) -> bool:
+        """Its values are chosen from a list; they may be written all the same."""
+        return bool(self.values or self.names)
+
+
+class Axis(FormField):
+    """What differs along one side of a plan's sheet, and its values. Only plans have such fields.
+
+    Its value is ``{"axis": a choice's name, "values": text}``, values with commas between them and
+    double quotes around those that hold one; a list of values may be given instead of the text.
+
+    Attributes:
+        choices: What can differ; the first one is nothing, and has no values.
+        default: Name of the usual choice; empty = the first.
+        infotext: Recipes tell the value as «… Type» and «… Values»; «Fixed … Values», if a plan
+            writes it, is read before these.
+    """
+
+    kind: ClassVar[str] = "axis"
+    choices: tuple[AxisChoice, ...] = Field(min_length=1)
+    default: str = ""
+
+    @property
+    def usual(self) -> dict[str, str]:
+        return {"axis": self.default or self.choices[0].name, "values": ""}
+
+    def checked(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping) or not set(value) <= {"axis", "values"}:
+            raise ValueError('an object is needed: {"axis": …, "values": …}')
+        wanted = str(value.get("axis") or self.usual["axis"]).strip().lower()
+        name = next((one.name for one in self.choices if one.name.lower() == wanted), None)
+        if name is None:
+            known = ", ".join(one.name for one in self.choices if one.is_offered)
+            raise ValueError(f"there is no such axis; one of {known} is needed")
+        return {"axis": name, "values": _values_text(value.get("values", ""))}
+
+    @property
+    def recipe_keys(self) -> tuple[str, ...]:
+        key = self.infotext
+        return (f"{key} Type", f"{key} Values", f"Fixed {key} Values") if key else ()
+
+    def to_recipe(self, value: Any) -> dict[str, Any]:
+        if not self.infotext or value["axis"] == self.choices[0].name:
+            return {}
+        kind, values, _ = self.recipe_keys
+        return {kind: value["axis"], values: value["values"]}
+
+    def from_recipe(self, pairs: Mapping[str, str]) -> Any:
+        if not self.infotext or self.recipe_keys[0] not in pairs:
+            return None
+        kind, values, fixed = self.recipe_keys
+        return {"axis": pairs[kind], "values": pairs.get(fixed) or pairs.get(values, "")}
+
+
+def _values_text(values: Any) -> str:
+    if isinstance(values, str):
+        return values
+    if not isinstance(values, Sequence) or not all(isinstance(one, str) for one in values):
+        raise ValueError("its values are a text or a list of texts")
+    return join_values(values)
+
+
+def join_values(values: Sequence[str]) -> str:
+    """Values of an axis as its text: quotes around those that need them."""
+    return ", ".join(_quoted(value) for value in values)
+
+
+def _quoted(value: str) -> str:
+    needs_quotes = any(mark in value for mark in ',"\n') or value != value.strip()
+    return '"' + value.replace('"', '""') + '"' if needs_quotes else value
+
+
 AnyField = Switch | Whole | Number | Choice | Text | Picture | ModelFile
+PlanField = AnyField | Axis
 FIELD_TYPES: tuple[type[FormField], ...] = (
     Switch, Whole, Number, Choice, Text, Picture, ModelFile,
 )  # fmt: skip
-"""Every kind of field there is."""
+"""Every kind of field a form can have; plans have those and ``Axis``."""
 
 
 class Form(BaseModel):
@@ -270,24 +391,36 @@ class Form(BaseModel):
         return {**self.model_dump(mode="json"), "fields": [f.to_page() for f in self.fields]}
 
 
-def unique_fields(fields: tuple[AnyField, ...]) -> dict[str, AnyField]:
+SomeField = TypeVar("SomeField", bound=FormField)
+
+
+def unique_fields(fields: tuple[SomeField, ...]) -> dict[str, SomeField]:
     """Fields by name.
 
     Raises:
         ValueError: Two have the same name, or the same recipe key.
     """
-    found: dict[str, AnyField] = {}
+    found: dict[str, SomeField] = {}
     for field in fields:
         if field.name in found:
             raise ValueError(f"two fields are called {field.name!r}; names must be unique")
         found[field.name] = field
-    keys = [field.infotext for field in fields if field.infotext]
+    keys = [key for field in fields for key in field.recipe_keys]
     if len(set(keys)) != len(keys):
         raise ValueError("two fields have the same recipe key (infotext); keys must be unique")
     return found
 
 
-def checked_values(owner: str, fields: Mapping[str, AnyField], given: Mapping[str, Any]) -> Values:
+def under_labels(fields: Sequence[SomeField], labels: Mapping[str, str]) -> tuple[SomeField, ...]:
+    """The fields that are named, in that order, under other labels: what another program calls
+    them."""
+    known = {one.name: one for one in fields}
+    return tuple(
+        known[name].model_copy(update={"label": Words(en=label)}) for name, label in labels.items()
+    )
+
+
+def checked_values(owner: str, fields: Mapping[str, FormField], given: Mapping[str, Any]) -> Values:
     """All values of an extension's fields, those left out as usual.
 
     Args:
@@ -320,7 +453,7 @@ def _checked(owner: str, field: FormField, value: Any) -> Value:
 
 
 def values_in_recipe(
-    fields: Mapping[str, AnyField], values: Mapping[str, Any], *, with_usual: bool
+    fields: Mapping[str, FormField], values: Mapping[str, Any], *, with_usual: bool
 ) -> dict[str, Any]:
     """Recipe keys and values.
 
@@ -328,21 +461,21 @@ def values_in_recipe(
         with_usual: Those that are as usual, too: they tell that a form was switched on.
     """
     return {
-        field.infotext: values[name]
+        key: said
         for name, field in fields.items()
-        if field.infotext and name in values and (with_usual or values[name] != field.usual)
+        if name in values and (with_usual or values[name] != field.usual)
+        for key, said in field.to_recipe(values[name]).items()
     }
 
 
-def values_from_recipe(fields: Mapping[str, AnyField], pairs: Mapping[str, str]) -> Values:
+def values_from_recipe(fields: Mapping[str, FormField], pairs: Mapping[str, str]) -> Values:
     """What a recipe says of these fields; a value that does not fit is left out."""
     found: Values = {}
     for name, field in fields.items():
-        if field.infotext and field.infotext in pairs:
-            try:
-                found[name] = field.checked(pairs[field.infotext])
-            except ValueError:
-                continue
+        said = field.from_recipe(pairs)
+        if said is not None:
+            with contextlib.suppress(ValueError):
+                found[name] = field.checked(said)
     return found
 
 

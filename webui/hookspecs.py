@@ -15,7 +15,9 @@ Three kinds of moments, by what becomes of the answer:
 Extensions are called in the order of their names; ``@hook(tryfirst=True)`` and ``trylast=True``
 move one to the front or the end. Every call is fenced: what it raises is recorded under the
 extension's name and the program goes on as if it had answered None; so does a call that takes
-longer than ``seconds``. An extension that fails too often is left out until the next start.
+longer than ``seconds``. An extension that fails too often is left out until the next start. In a
+moment that ``may_refuse`` a ``webui.errors.ParamsError`` is no failure: it refuses what was asked
+for, and its sentence is told to whoever asked.
 
 A moment with ``values`` or ``job`` is asked only of extensions that act on that job: those whose
 form is switched on, and those that have no switch.
@@ -30,19 +32,25 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import pluggy
 
+from webui.errors import ParamsError
 from webui.extension_forms import (
     AnyField,
+    Axis,
+    AxisChoice,
     Choice,
     Condition,
     Form,
     ModelFile,
     Number,
     Picture,
+    PlanField,
     Switch,
+    TabName,
     Text,
     Values,
     Whole,
     Words,
+    under_labels,
 )
 
 if TYPE_CHECKING:
@@ -54,10 +62,12 @@ if TYPE_CHECKING:
     from webui.pipelines.conditioning import Conditioning
 
 __all__ = [
-    "API_VERSION", "MOMENTS", "PROJECT", "AnyField", "Choice", "Condition", "Estimates",
-    "FaceRestorer", "Form", "Hooks", "Job", "JobKind", "ModelFile", "Moment", "Number", "Pass",
-    "Picture", "Sampler", "SavedPicture", "Schedule", "Step", "Switch", "Tab", "Tagger", "Text",
-    "Texts", "Upscaler", "Values", "Whole", "Words", "hook",
+    "API_VERSION", "MANY", "MOMENTS", "MOST_DRAWN_CHARACTERS", "PROJECT", "AnyField", "Axis",
+    "AxisChoice", "Choice", "Condition", "Drawable", "Estimates", "FaceRestorer", "Form",
+    "Hooks", "Job", "JobKind", "ModelFile", "Moment", "Names", "Number", "Offer", "ParamsError",
+    "Pass", "Picture", "Plan", "PlanField", "Sampler", "SavedPicture", "Schedule", "Sheet",
+    "SheetLabel", "Step", "Switch", "Tab", "Tagger", "Text", "Texts", "Upscaler", "Values",
+    "Whole", "Words", "hook", "under_labels",
 ]  # fmt: skip
 
 API_VERSION = 1
@@ -70,7 +80,18 @@ Process = Literal["web", "worker"]
 Answer = Literal["told", "listed", "changed"]
 SomeHook = TypeVar("SomeHook", bound=Callable[..., Any])
 NO_WORDS = Words()
+NameKind = Literal[
+    "checkpoint", "vae", "sampler", "schedule", "upscaler", "hires_upscaler", "face_restorer",
+    "style",
+]  # fmt: skip
+SheetLabel = str | Sequence[str | tuple[str, bool]]
+"""A text, or lines; a line with False behind it is struck through."""
+MANY = 10**9
+"""What is counted as no more than that."""
+MOST_DRAWN_CHARACTERS = 16_000_000
+"""Of all prompts of a job, which lie in its row."""
 WEB_SECONDS, STEP_SECONDS, LONG_SECONDS, JOB_SECONDS = 5.0, 60.0, 600.0, 86400.0
+PLAN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -79,22 +100,23 @@ class Moment:
 
     Attributes:
         process: Where it is called. answer: See the module.
-        seconds: How long one call may take.
+        seconds: How long one call may take. may_refuse: See the module.
     """
 
     name: str
     process: Process
     answer: Answer
     seconds: float
+    may_refuse: bool = False
 
 
 def _moment(
-    process: Process, answer: Answer, seconds: float = 0.0
+    process: Process, answer: Answer, seconds: float = 0.0, *, may_refuse: bool = False
 ) -> Callable[[SomeHook], SomeHook]:
     usual = WEB_SECONDS if process == "web" else STEP_SECONDS
 
     def mark(function: SomeHook) -> SomeHook:
-        moment = Moment(function.__name__, process, answer, seconds or usual)
+        moment = Moment(function.__name__, process, answer, seconds or usual, may_refuse)
         function.moment = moment  # type: ignore[attr-defined]
         return _spec(function)
 
@@ -253,6 +275,34 @@ class Tab:
 
 
 @dataclass(frozen=True)
+class Drawable:
+    """A prompt that may become several texts.
+
+    Attributes:
+        count: How many; ``MANY`` = that or more, 0 = it cannot be drawn.
+        note: What it lacks, in a few words. problem: Why it cannot be drawn.
+    """
+
+    count: int
+    note: Words = NO_WORDS
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A way to go on with a prompt.
+
+    Attributes:
+        text: What takes the place of what was typed. name: What is shown.
+        label: What kind of thing it is, in a word or two.
+    """
+
+    text: str
+    name: str
+    label: Words = NO_WORDS
+
+
+@dataclass(frozen=True)
 class JobKind:
     """Work of the extension's own that goes through the queue.
 
@@ -266,6 +316,95 @@ class JobKind:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", Words.model_validate(self.title))
+
+
+class Names(Protocol):
+    """What requests can name on this computer, for plans.
+
+    Kinds: ``checkpoint``, ``vae``, ``sampler``, ``schedule``, ``upscaler``, ``hires_upscaler``,
+    ``face_restorer``, ``style``.
+    """
+
+    def all(self, kind: NameKind) -> Sequence[str]:
+        """All of a kind, as menus list them."""
+        ...
+
+    def find(self, kind: NameKind, text: str) -> str:
+        """The one that is meant by what a person wrote, as requests name it.
+
+        Raises:
+            ParamsError, CheckpointNotFoundError: There is none; let it through.
+        """
+        ...
+
+    def seed(self, wanted: Any) -> int:
+        """A seed as a number; -1 and what is none are drawn."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a plan comes to: many requests, told by what differs from the one they are made of.
+
+    Attributes:
+        cells: For each picture of the sheet the fields that differ, such as ``{"steps": 30}``;
+            of fields with parts only these parts: ``{"hires": {"scale": 2}}``. Sheet by sheet, row
+            by row. They are taken only as long as they fit: a generator may be given.
+        columns, rows, sheets: Labels; without those of columns and rows the sheet is as square as
+            can be.
+        pairs: What the sheet's recipe says beside the fields of the plan.
+        has_legend: Labels are drawn. margin: Pixels between cells.
+        include_lone_images: The cells' pictures are shown beside the sheet.
+        include_sub_grids: Each of several sheets is kept by itself, too.
+        is_drawn: False = there is no sheet; the pictures only belong together.
+    """
+
+    cells: Iterable[Mapping[str, Any]]
+    columns: Sequence[SheetLabel] = ()
+    rows: Sequence[SheetLabel] = ()
+    sheets: Sequence[SheetLabel] = ()
+    pairs: Sequence[tuple[str, str]] = ()
+    has_legend: bool = True
+    margin: int = 0
+    include_lone_images: bool = False
+    include_sub_grids: bool = False
+    is_drawn: bool = True
+
+
+def _as_they_are(arguments: dict[str, Any]) -> dict[str, Any]:
+    return arguments
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Makes many requests of one, in the menu of scripts. Its pictures are jobs of the queue, in
+    the order in which checkpoints are loaded least often; a sheet of them is laid out at the end.
+
+    Attributes:
+        name: Small letters, digits and ``_``; unique. title: As of a ``Tab``; recipes and requests
+            over A1111's API (``script_name``) call it by the English one, which is unique, too.
+        sheet: ``(request, values, names)`` to a ``Sheet``. The request is frozen, with fields as of
+            ``webui.params.Painting``; None = what the options say. Asked at every change of the
+            form, with ``seconds`` to answer; what ``ParamsError`` says is told to the person.
+        fields: What it is asked with. help: A word above them. tabs: Where it can be chosen.
+        arguments: ``script_args`` over A1111's API, where they are others than ``fields``; an axis
+            takes three: its name or number, values as a text, values as a list (under the axis'
+            key ``chosen``).
+        from_arguments: Their values to those of ``fields``.
+    """
+
+    name: str
+    title: Words
+    sheet: Callable[[Any, Values, Names], Sheet]
+    fields: tuple[PlanField, ...] = ()
+    help: Words = NO_WORDS
+    tabs: tuple[TabName, ...] = ("txt2img", "img2img")
+    arguments: tuple[PlanField, ...] = ()
+    from_arguments: Callable[[dict[str, Any]], dict[str, Any]] = _as_they_are
+
+    def __post_init__(self) -> None:
+        for words in ("title", "help"):
+            object.__setattr__(self, words, Words.model_validate(getattr(self, words)))
 
 
 @dataclass(frozen=True)
@@ -340,6 +479,16 @@ class Hooks:
 
     # In the web process: web.py
 
+    @_moment("web", "told")
+    def loaded(self, data: Path, programs: Sequence[Path]) -> None:
+        """The extension was loaded; nothing else has been asked of it.
+
+        Args:
+            data: The data folder, in which people keep files of their own.
+            programs: Folders of other programs of this kind whose files are used here, too.
+        """
+        ...
+
     @_moment("web", "listed")
     def forms(self) -> Sequence[Form]:
         """Blocks of fields on the painting tabs and the Extras tab; asked once, after loading."""
@@ -361,6 +510,11 @@ class Hooks:
         """Kinds of jobs of the extension's own; ``run_job`` runs them in the worker."""
         ...
 
+    @_moment("web", "listed", PLAN_SECONDS)
+    def plans(self) -> Sequence[Plan]:
+        """Ways to make many pictures of one request; asked once, after loading."""
+        ...
+
     @_moment("web", "told")
     def routes(self, router: APIRouter) -> None:
         """Add HTTP routes; they lie below ``/extensions/<name>/``, behind the same password as the
@@ -373,13 +527,61 @@ class Hooks:
 
     @_moment("web", "changed")
     def rewrite_prompt(self, text: str, which: str, values: Values) -> str | None:
-        """A prompt is made complete: styles are merged, comments cut; wildcards are not drawn yet.
+        """A prompt is made complete: styles are merged, comments cut; nothing is drawn yet.
         What is answered is what the job asks for and what its recipe says.
 
         Args:
             text: The prompt.
             which: ``prompt``, ``negative_prompt``, ``hires_prompt`` or ``hires_negative_prompt``.
             values: The extension's fields.
+        """
+        ...
+
+    @_moment("web", "changed", STEP_SECONDS, may_refuse=True)
+    def draw_prompts(
+        self,
+        texts: Sequence[str],
+        which: str,
+        seeds: Sequence[int],
+        combinations: int,
+        values: Values,
+        warn: Callable[[str], None],
+    ) -> Sequence[str] | None:
+        """A prompt is complete and may become another text in every picture; asked of extensions
+        that act on the request and of those without a form. What is answered is kept in the job,
+        which is painted again by it, and in recipes, beside what it was drawn from. Not asked where
+        the option ``dynamic_prompts`` is off, as it is for a prompt out of a recipe, which was
+        drawn before.
+
+        Args:
+            texts: Of each picture; at first all alike. As many are answered, of at most
+                ``MOST_DRAWN_CHARACTERS`` in all.
+            which: As for ``rewrite_prompt``. A prompt of the second pass that is the same as that
+                of the first is not asked for by itself.
+            seeds: Of each picture; where all combinations are wanted, of as many as there may be.
+            combinations: 0; else all texts there are are wanted, each once, at most so many: that
+                will be the number of pictures. Only of ``prompt``.
+            warn: Tells whoever asked what could not be drawn.
+        """
+        ...
+
+    @_moment("web", "listed", STEP_SECONDS)
+    def prompt_choices(self, text: str, values: Values) -> Sequence[Drawable]:
+        """A prompt was written, or stands in a recipe: what would ``draw_prompts`` make of it?
+        Nothing is answered where it stays as it is. Asked of extensions without a form.
+
+        Args:
+            text: Comments are cut.
+        """
+        ...
+
+    @_moment("web", "listed", STEP_SECONDS)
+    def prompt_offers(self, typed: str, values: Values) -> Sequence[Offer]:
+        """A prompt is being written. Asked of extensions without a form.
+
+        Args:
+            typed: From the last separator to the cursor, spaces among it; ``__`` and what follows
+                when it is a name between underscores.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.extensions.stores import ACTS, MakeStore, commit, git
+from tests.extensions.stores import ACTS, MakeRoom, MakeStore, commit, git
 from webui.checkpoints.download.client import Rules
 from webui.checkpoints.download.fetch import Network
 from webui.checkpoints.download.keys import Keys
@@ -30,7 +30,7 @@ def make_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make
         folder.mkdir(exist_ok=True)
         room = ExtensionRoom(
             built_in=None, folders=(folder,), options=Options(tmp_path / "config.json"),
-            notes=tmp_path / "notes", models=(),
+            notes=tmp_path / "notes", models=(), data=tmp_path,
         )  # fmt: skip
         rules = Rules(Keys(tmp_path / "keys.json"), public_only)
         options = {"is_allowed": True, **more}
@@ -54,3 +54,30 @@ def repository(tmp_path: Path) -> Path:
     git(made, "init", "-q", "-b", "main")
     commit(made, {"extension.toml": "api = 1\nversion = '1'", "web.py": ACTS.format(1)}, "First")
     return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder of extensions."""
+    made = tmp_path / "extensions"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def make_room(tmp_path: Path, folder: Path) -> Iterator[MakeRoom]:
+    """Makes rooms over that folder."""
+    made: list[ExtensionRoom] = []
+
+    def make(*folders: Path, **more: Any) -> ExtensionRoom:
+        room = ExtensionRoom(
+            folders=(folder, *folders), options=Options(tmp_path / "config.json"),
+            notes=tmp_path / "notes", models=(tmp_path / "models",), data=tmp_path / "data",
+            **{"built_in": None, **more},
+        )  # fmt: skip
+        made.append(room)
+        return room
+
+    yield make
+    for room in made:
+        room.close()

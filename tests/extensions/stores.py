@@ -16,6 +16,7 @@ from webui.services.extensions.store import Store
 
 ACTS = "from webui.hookspecs import hook\n@hook\ndef rewrite_prompt(text): return text + '{}'\n"
 MakeStore = Callable[..., Store]
+MakeRoom = Callable[..., ExtensionRoom]
 
 
 def git(folder: Path, *words: str) -> str:

@@ -184,7 +184,7 @@ def test_recipe_when_written_and_read_then_speaks_adetailers_words() -> None:
 def room(tmp_path: Path) -> Iterator[ExtensionRoom]:
     room = ExtensionRoom(
         built_in=BUILT_IN, folders=(), options=Options(tmp_path / "config.json"),
-        notes=tmp_path / "notes", models=(tmp_path / "models",),
+        notes=tmp_path / "notes", models=(tmp_path / "models",), data=tmp_path,
     )  # fmt: skip
     room.refresh()
     yield room

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from webui.extension_forms import FIELD_TYPES, Form, FormField
+from webui.extension_forms import FIELD_TYPES, Axis, AxisChoice, Form, FormField
 from webui.extensions.folders import OFFERS, Manifest, read_extension
-from webui.hookspecs import MOMENTS, Hooks, Job, Step
+from webui.hookspecs import MOMENTS, Hooks, Job, Names, Plan, Sheet, Step
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "extensions.md").read_text(encoding="utf-8")
@@ -28,7 +30,7 @@ def test_moment_when_it_exists_then_stands_in_the_document_and_has_a_docstring(n
     assert in_worker == (MOMENTS[name].process == "worker")
 
 
-@pytest.mark.parametrize("field", FIELD_TYPES)
+@pytest.mark.parametrize("field", (*FIELD_TYPES, Axis))
 def test_field_when_it_exists_then_stands_in_the_document_with_its_arguments(
     field: type[FormField],
 ) -> None:
@@ -45,7 +47,12 @@ def test_arguments_when_they_exist_then_stand_in_the_document() -> None:
     assert [name for name in OFFERS if f"{name} = [" not in TEXT] == []
     of_job = [name for name in vars(Job) if not name.startswith("_")]
     of_step = list(Step.__dataclass_fields__)
-    assert [n for n in (*of_job, *of_step) if f"`{n}`" not in TEXT and f"`{n}(" not in TEXT] == []
+    assert [name for name in AxisChoice.model_fields if f"{name}, " not in TEXT
+            and f"{name})" not in TEXT] == []  # fmt: skip
+    assert [n for n in vars(Names) if not n.startswith("_") and f"names.{n}(" not in TEXT] == []
+    of_plan = [*Plan.__dataclass_fields__, *Sheet.__dataclass_fields__]
+    told = (*of_job, *of_step, *of_plan)
+    assert [n for n in told if f"`{n}`" not in TEXT and f"`{n}(" not in TEXT] == []
 
 
 def test_template_when_read_then_can_be_loaded() -> None:
@@ -63,3 +70,14 @@ def test_ten_lines_when_copied_then_are_an_extension(tmp_path: Path) -> None:
     exec(compile(code, "inverted.py", "exec"), names)
     assert {"forms", "picture_finished"} <= set(names)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+def test_plan_when_copied_then_is_an_extension_that_plans(tmp_path: Path) -> None:
+    section = TEXT.split("## Many pictures of one request", 1)[1]
+    code = section.split("```python\n", 1)[1].split("```", 1)[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "seed_walk.py", "exec"), names)
+    (plan,) = names["plans"]()
+    request, known = SimpleNamespace(seed=5), SimpleNamespace(seed=int)
+    sheet = plan.sheet(request, {"pictures": 2}, known)
+    assert (plan.title.zh, list(sheet.cells)) == ("种子漫步", [{"seed": 5}, {"seed": 6}])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,29 @@ def test_call_when_it_raises_then_is_recorded_and_passed_over(
     assert (trouble.moment, trouble.message, trouble.is_fatal) == ("before_step", told, False)
     assert heard == [trouble]
     assert fence.troubles("two") == []
+
+
+@pytest.mark.parametrize("end", [lambda: os._exit(3), lambda: os.abort()])
+def test_call_when_it_ends_the_process_past_everything_then_is_recorded_and_passed_over(
+    end: Callable[[], object], tmp_path: Path
+) -> None:
+    for runner in (within_time, Noted(Note(tmp_path / "note"))):
+        fence = Fence(runner)
+        assert fence.call("one", "before_step", 5, end) is None
+        (trouble,) = fence.troubles("one")
+        assert trouble.message == "it tried to end the program (SystemExit)"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no such processes")
+def test_process_when_a_call_started_it_then_it_may_end() -> None:
+    code = (
+        "import os\nfrom webui.extensions.fence import Fence\n"
+        "fence = Fence(lambda note, seconds, call: call())\n"
+        "def fork():\n    child = os.fork()\n    if not child: os._exit(7)\n"
+        "    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "assert fence.call('one', 'before_step', 5, fork) == 7\nos._exit(5)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 5
 
 
 def test_call_when_the_person_stopped_then_it_passes(tmp_path: Path) -> None:

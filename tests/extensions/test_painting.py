@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from webui.errors import ExtensionError, JobPaused  # noqa: E402
 from webui.extensions.folders import read_extension  # noqa: E402
 from webui.hookspecs import MOMENTS  # noqa: E402
 from webui.model_process.painter import Painter  # noqa: E402
+from webui.options import OPTION_DEFAULTS, Options  # noqa: E402
 from webui.params import (  # noqa: E402
     ExtensionJob,
     Extras,
@@ -33,6 +35,8 @@ from webui.params import (  # noqa: E402
 from webui.pictures import open_image  # noqa: E402
 from webui.samplers.names import SAMPLERS_BY_NAME, SCHEDULES  # noqa: E402
 from webui.samplers.schedules import add_formula, remove_formula  # noqa: E402
+from webui.services.extensions.room import ExtensionRoom  # noqa: E402
+from webui.services.resolve import Known, TextToImageRequest, resolve  # noqa: E402
 
 LITTLE = Path(__file__).parent / "little"
 BUILT_IN = Path(__file__).parents[2] / "webui" / "built_in_extensions"
@@ -160,6 +164,34 @@ def test_texts_of_a_batch_when_an_extension_is_told_of_them_are_told_one_at_a_ti
     small = {"width": 64, "height": 64, "steps": 1, "batch_size": 2, "extensions": {path.stem: {}}}
     bench.run(TextToImage.model_validate({**small, "drawn": wish}), path)
     assert note.read_text() == sizes
+
+
+def test_prompts_when_a_dropped_folder_draws_them_stand_in_the_recipes_of_their_pictures(
+    bench: Bench, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(LITTLE / "own_texts", tmp_path / "extensions" / "own_texts")
+    (tmp_path / "own-words.txt").write_text("cat dog", encoding="utf-8")
+    room = ExtensionRoom(
+        built_in=None, folders=(folder.parent,), options=Options(tmp_path / "config.json"),
+        notes=tmp_path, models=(), data=tmp_path,
+    )  # fmt: skip
+    small = {"width": 64, "height": 64, "steps": 1, "sampler": "Euler", "seed": 4}
+    wish = TextToImageRequest(**small, prompt="a %word%", batch_count=2, checkpoint="starter")
+    known = Known(find_checkpoint=str, draw=room.drawing({}, pytest.fail))
+    params = resolve(wish, OPTION_DEFAULTS, known)
+    room.close()
+    shutil.rmtree(folder)
+    bench.run(params)  # by its words: nobody is left who could draw them
+
+    first, second = (message["infotext"] for message in bench.heard.of("image"))
+    assert first.splitlines()[0] == "a and cat" and second.splitlines()[0] == "a and dog"
+    assert all("Template: a %word%" in recipe for recipe in (first, second))
+    pictures = [message["image"] for message in bench.heard.of("image")]
+    bench.paint(**{**small, "prompt": "a and dog", "seed": 5})
+    assert np.array_equal(
+        np.asarray(open_picture(bench.heard.of("image")[0]["image"])),
+        np.asarray(open_picture(pictures[1])),
+    )
 
 
 WRONG = {

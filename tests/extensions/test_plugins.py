@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from webui.errors import ExtensionError
+from webui.errors import ExtensionError, ParamsError
 from webui.extensions.fence import Fence, within_time
 from webui.extensions.plugins import Plugins
 from webui.hookspecs import hook
@@ -57,6 +57,26 @@ def test_list_when_the_answer_is_no_list_then_it_is_told(plugins: Plugins) -> No
     plugins.add("b", joined(forms=lambda: [1, 2]))
     assert plugins.list("forms") == [("b", 1), ("b", 2)]
     assert "a list is needed" in plugins.fence.troubles("a")[0].message
+
+
+def test_list_when_an_item_is_of_another_kind_then_the_others_are_taken(plugins: Plugins) -> None:
+    plugins.add("a", joined(prompt_offers=lambda typed: [typed, 5]))
+    assert plugins.list("prompt_offers", None, str, typed="x", values={}) == [("a", "x")]
+    assert "holds a int" in plugins.fence.troubles("a")[0].message
+
+
+def test_refusal_when_the_moment_allows_none_then_is_a_failure(plugins: Plugins) -> None:
+    def refuse(**_: Any) -> None:
+        raise ParamsError("No.")
+
+    plugins.add(
+        "a", joined(rewrite_prompt=lambda text: refuse(), draw_prompts=lambda texts: refuse())
+    )
+    assert plugins.change("rewrite_prompt", "-", which="prompt", values={}) == "-"
+    assert len(plugins.fence.troubles("a")) == 1
+    with pytest.raises(ParamsError, match="No"):
+        plugins.change("draw_prompts", ("-",))
+    assert len(plugins.fence.troubles("a")) == 1
 
 
 def test_plugin_when_it_was_left_out_then_is_not_asked(plugins: Plugins) -> None:

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.extensions.stores import ACTS, MakeRoom
 from webui.errors import ParamsError
 from webui.extensions.note import Note, label
-from webui.options import Options
 from webui.params import TextToImage, build
 from webui.samplers.names import SAMPLERS_BY_NAME
 from webui.services.extensions.listing import forms_on, list_extensions
 from webui.services.extensions.room import ExtensionRoom
 
 LITTLE = Path(__file__).parent / "little"
-ACTS = "from webui.hookspecs import hook\n@hook\ndef rewrite_prompt(text): return text + '{}'\n"
-MakeRoom = Callable[..., ExtensionRoom]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "extensions"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def make_room(tmp_path: Path, folder: Path) -> Iterator[MakeRoom]:
-    made: list[ExtensionRoom] = []
-
-    def make(*folders: Path, **more: Any) -> ExtensionRoom:
-        room = ExtensionRoom(
-            built_in=None, folders=(folder, *folders), options=Options(tmp_path / "config.json"),
-            notes=tmp_path / "notes", models=(tmp_path / "models",), **more,
-        )  # fmt: skip
-        made.append(room)
-        return room
-
-    yield make
-    for room in made:
-        room.close()
 
 
 def drop(folder: Path, name: str, files: dict[str, str]) -> Path:
@@ -76,6 +49,14 @@ BAD = {
     ),
     "needs_newer": ({"extension.toml": 'api = 1\nrequires = ["pillow>=999"]', "web.py": ACTS},
                     "pillow>=999"),
+    "needs_older": ({"extension.toml": 'api = 1\nrequires = ["pillow>=1,<2"]', "web.py": ACTS},
+                    "pillow>=1,<2"),
+    "needs_oddly": ({"extension.toml": 'api = 1\nrequires = ["pillow at least 2"]',
+                     "web.py": ACTS}, "'pillow at least 2', which is no package"),
+    "needs_address": (
+        {"extension.toml": 'api = 1\nrequires = ["pillow @ https://x.example/p.whl"]',
+         "web.py": ACTS}, "which is no package",
+    ),
     "raises": ({"extension.toml": "api = 1", "web.py": "1 / 0"}, "ZeroDivisionError"),
     "leaves": ({"extension.toml": "api = 1", "web.py": "raise SystemExit(3)"}, "SystemExit"),
     "syntax": ({"extension.toml": "api = 1", "web.py": "def"}, "SyntaxError"),
@@ -226,6 +207,17 @@ def test_failures_when_too_many_then_left_out_until_refreshed(
     assert states(room)["one"] == ("on", "")
 
 
+def test_packages_when_asked_for_as_pip_does_then_are_found(
+    folder: Path, make_room: MakeRoom
+) -> None:
+    lines = (
+        "Pillow[fpx] >=1, !=2.0", "numpy~=2.0; python_version >= '3.0'", "typing-extensions",
+        "no-such-package>=2; python_version < '3.0'",
+    )  # fmt: skip
+    drop(folder, "asks", {"extension.toml": f"api = 1\nrequires = {list(lines)}", "web.py": ACTS})
+    assert states(make_room())["asks"] == ("on", "")
+
+
 def test_start_when_the_last_one_died_while_loading_then_that_extension_is_left_out(
     tmp_path: Path, folder: Path, make_room: MakeRoom
 ) -> None:
@@ -315,3 +307,23 @@ def test_forms_when_listed_then_hold_what_the_page_draws(tmp_path: Path, folder:
     (form,) = forms_on(make_room(), "txt2img")
     assert (form["name"], form["files"]) == ("file", {"net": ["sub/a.safetensors"]})
     assert "diffusers.nothing" not in sys.modules
+
+
+def test_contents_when_an_extension_lies_elsewhere_are_the_same_until_it_changes(
+    tmp_path: Path, folder: Path, make_room: MakeRoom
+) -> None:
+    files = {"extension.toml": "api = 1", "web.py": ACTS.format(1)}
+    waves = drop(folder, "waves", files)
+    drop(folder, "hills", {**files, "web.py": ACTS.format(2)})
+    room = make_room()
+    before = room.contents()
+    assert set(before) == {"waves", "hills"} and before["waves"] != before["hills"]
+    assert room.contents(["waves", "gone"]) == {"waves": before["waves"]}
+    waves.rename(tmp_path / "waves")
+    waves.symlink_to(tmp_path / "waves")
+    room.refresh()
+    assert room.contents() == before
+    (waves / "web.py").write_text(ACTS.format(20), encoding="utf-8")
+    room.refresh()
+    after = room.contents()
+    assert after["waves"] != before["waves"] and after["hills"] == before["hills"]

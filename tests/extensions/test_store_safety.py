@@ -75,7 +75,9 @@ def test_install_script_when_another_than_was_read_then_not_run(
     store.apply(store.prepare_zip(zipped(tmp_path, files), "old.zip").token, with_packages=True)
     done: list[str] = []
     room: Any = room_of(store)
-    room.scripts = SimpleNamespace(install=done.append, refresh=lambda: None)
+    room.scripts = SimpleNamespace(
+        install=lambda name, cancel: done.append(name), has_folders=False, is_page_old=False
+    )
     _, prints = store.install_text("old")
     (tmp_path / "extensions/old/install.py").write_text("2\n")
     with pytest.raises(ExtensionError, match="another one than was read"):

@@ -46,6 +46,7 @@ class Worker:
         settings = {"extensions_note": str(place / "note"), "device": "cpu"}
         self.painter = Painter(settings, sender, asked)  # type: ignore[arg-type]
         self.place = place
+        self.choices: dict[str, Any] = {"checkpoints": {}, "vaes": [], "loras": {}}
 
     def _keep(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
@@ -74,17 +75,22 @@ class Worker:
         """Run a request."""
         self.sent.clear()
         place = str(self.place)
+        checkpoints = self.choices["checkpoints"].values()
         return self.painter.run(
             {
                 "job": 1, "params": params.to_json(), "inputs": inputs,
                 "checkpoint": {"path": str(STARTER), "stem": "starter"},
-                "preview": {"enabled": False},
+                "preview": {"enabled": False}, "choices": self.choices,
                 "extensions": {"wanted": [], "infotext": {}, "files": {}},
                 "a1111": {
                     "folders": [[str(folder.path), "1"] for folder in folders],
                     "options": OPTION_DEFAULTS, "output": place, "steps": steps or {},
                     "flags": Places(*[self.place] * 4).in_flags({}),
                     "places": dict.fromkeys(("program", "data", "models", "extensions"), place),
+                    "names": {"checkpoints": [
+                        {"title": f"{one['stem']} [00]", "name": one["name"],
+                         "filename": one["path"]} for one in checkpoints
+                    ]},
                 },
             }
         )  # fmt: skip
@@ -143,7 +149,8 @@ def test_methods_when_a_job_has_two_batches_then_are_called_in_the_documented_or
     batch = [
         "before_process_batch", "after_extra_networks_activate", "process_batch",
         "process_before_every_sampling", "post_sample", "postprocess_batch",
-        "postprocess_batch_list", "postprocess_image", "postprocess_image_after_composite",
+        "postprocess_batch_list", "postprocess_image", "postprocess_maskoverlay",
+        "postprocess_image_after_composite",
     ]  # fmt: skip
     told = worker.told()
     wanted = ["setup", "before_process", "process", *batch, *batch, "postprocess"]
@@ -286,6 +293,45 @@ def test_steps_when_an_extras_job_wants_them_then_work_over_its_pictures(
     assert worker.events[0]["infotext"] == "Tint: 0.5"
 
 
+SPLIT = """
+from modules import scripts_postprocessing
+class Split(scripts_postprocessing.ScriptPostprocessing):
+    name = "Split"
+    order = 100
+    def ui(self):
+        return {}
+    def process(self, pp):
+        half = pp.image.width // 2
+        right = pp.create_copy(pp.image.crop((half, 0, 2 * half, pp.image.height)),
+                               nametags=["half"], disable_processing=True)
+        pp.image = pp.image.crop((0, 0, half, pp.image.height))
+        pp.nametags.append("half")
+        pp.info["Split"] = "yes"
+        pp.extra_images = [right, pp.image.copy()]
+"""
+
+
+def test_steps_when_one_adds_pictures_then_they_go_on_and_are_kept_under_their_names(
+    worker: Worker, example: Drop, script: MakeFolder, tmp_path: Path
+) -> None:
+    Image.new("RGB", (16, 16), "green").save(tmp_path / "in.png")
+    keys = ("cd" * 32, "ef" * 32)
+    values = {"callbacks": {"f0_strength": 0.5}, "small": {}}
+    params = Extras(images=keys, names=("one.png", "two.png"), extensions=values)
+    steps = {"callbacks": {"Tint": {"f0_strength": "strength"}}, "small": {"Split": {}}}
+    inputs = dict.fromkeys(keys, str(tmp_path / "in.png"))
+    worker.run(params, [example("callbacks"), script(SPLIT)], inputs, steps)
+    assert [event["index"] for event in worker.events] == [0, 2, 3, 1, 4, 5]
+    assert [event["facts"]["basename"] for event in worker.events][:3] == [
+        "one-half-tint", "one-half", "one-half-tint-2",
+    ]  # fmt: skip
+    assert {picture.size for picture in worker.pictures} == {(8, 16)}
+    tops = [picture.convert("RGB").getpixel((3, 3)) for picture in worker.pictures]
+    assert tops == [(255, 0, 0), (0, 128, 0), (255, 0, 0)] * 2
+    texts = [event["infotext"] for event in worker.events]
+    assert texts == ["Split: yes, Tint: 0.5", "", "Split: yes, Tint: 0.5"] * 2
+
+
 def test_job_when_a_detailer_and_a_generator_act_then_every_picture_has_its_own(
     worker: Worker,
 ) -> None:
@@ -372,3 +418,175 @@ def test_run_when_a_sheet_stands_first_then_pictures_keep_their_own_seeds(
     assert [event["seed"] for event in worker.events] == [5, 5, 6]
     with pytest.raises(ExtensionError, match="«Wrong» of the extension again answered"):
         worker.paint(script(ODD, "again"), selected="Wrong")
+
+
+GRID = """
+from copy import copy
+import gradio as gr
+import modules.scripts as scripts
+import modules.shared as shared
+from modules import errors, images, processing, sd_models, sd_samplers, sd_schedulers, sd_vae
+from modules.processing import Processed, process_images
+from modules.shared import opts, state
+from modules.ui_components import ToolButton
+TOLD = []
+class Kept:
+    def __enter__(self):
+        pass
+    def __exit__(self, *error):
+        sd_models.reload_model_weights()
+        sd_vae.reload_vae_weights()
+def to_checkpoint(p, text):
+    info = sd_models.get_closet_checkpoint_match(text)
+    p.override_settings["sd_model_checkpoint"] = info.name
+class Grid(scripts.Script):
+    def title(self):
+        return "Grid of axes"
+    def ui(self, is_img2img):
+        return [gr.Textbox(label="Checkpoints"), ToolButton("f")]
+    def run(self, p, texts, _):
+        processing.fix_seed(p)
+        assert sd_samplers.samplers_map and sd_schedulers.schedulers and opts.return_grid in (0, 1)
+        names = texts.split(",")
+        state.job_count = len(names) * p.n_iter
+        shared.total_tqdm.updateTotal(len(names) * p.steps)
+        state.grid_x = names
+        whole, grid_texts = None, []
+        with Kept():
+            for text in names:
+                pc = copy(p)
+                pc.styles = pc.styles[:]
+                to_checkpoint(pc, text)
+                try:
+                    res = process_images(pc)
+                except Exception as err:
+                    errors.display(err, "painting a cell")
+                    res = Processed(p, [], p.seed, "")
+                TOLD.append((opts.sd_model_checkpoint, shared.sd_model.sd_checkpoint_info.name))
+                if whole is None:
+                    whole = copy(res)
+                    whole.images, whole.infotexts = [], []
+                    pc.extra_generation_params = {**pc.extra_generation_params, "Axes": texts}
+                    grid_texts.append(processing.create_infotext(
+                        pc, pc.all_prompts, pc.all_seeds, pc.all_subseeds))
+                whole.images += res.images
+                whole.infotexts += res.infotexts
+            grid = images.image_grid(whole.images, rows=1)
+            labels = [[images.GridAnnotation(name)] for name in names]
+            grid = images.draw_grid_annotations(
+                grid, p.width, p.height, labels, [[images.GridAnnotation()]], 0)
+            whole.images.insert(0, grid)
+            whole.infotexts[0:0] = grid_texts
+            whole.index_of_first_image = 1
+        return whole
+class Other(scripts.Script):
+    def title(self):
+        return "Other"
+    def run(self, p):
+        opts.data["CLIP_stop_at_last_layers"] = 2
+        p.prompt = "a frog <lora:brought:1>"
+        opts.sd_model_checkpoint = "other [00]"
+        sd_models.reload_model_weights()
+        first = process_images(copy(p))
+        sd_models.load_model(sd_models.checkpoints_list["starter [00]"])
+        p.override_settings["sd_vae"] = "made up"
+        return first if p.seed % 2 else process_images(p)
+"""
+
+
+@pytest.fixture
+def two_checkpoints(worker: Worker, tmp_path: Path) -> Worker:
+    """A worker whose scripts may switch between two checkpoints of other weights."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(STARTER)
+    name = next(n for n in tensors if n.endswith("out.2.bias"))
+    save_file({**tensors, name: tensors[name] + 0.5}, other := tmp_path / "other.safetensors")
+    files = {"starter": STARTER, "other": other}
+    worker.choices = {
+        "checkpoints": {
+            name: {
+                "name": name, "stem": name, "path": str(path), "sha256": None, "vae": None,
+                "usual_vae": None,
+            }
+            for name, path in files.items()
+        },
+        "vaes": [], "loras": {"brought": {"path": str(tmp_path / "no file"), "hash": None}},
+    }  # fmt: skip
+    return worker
+
+
+def test_run_when_it_names_other_checkpoints_then_each_paints_and_the_job_s_comes_back(
+    two_checkpoints: Worker, script: MakeFolder
+) -> None:
+    worker, folder = two_checkpoints, script(GRID)
+    worker.paint(folder)
+    alone = worker.pictures[0].tobytes()
+    said = {"grid of axes": ["other,starter [00]", None]}
+    worker.paint(folder, selected="Grid of axes", arguments=said)
+    grid, other, own = worker.pictures
+    assert own.tobytes() == alone and other.tobytes() != alone
+    assert grid.width == 128 and worker.recipes[0]["Axes"] == "other,starter [00]"
+    assert [recipe["Model"] for recipe in worker.recipes] == ["other", "other", "starter"]
+    assert [event["facts"]["model_name"] for event in worker.events] == [
+        "starter", "other", "starter",
+    ]  # fmt: skip
+    assert worker.told("small/main.py") == [(None, "other"), (None, "starter")]
+    worker.paint(folder)
+    assert worker.pictures[0].tobytes() == alone
+
+
+def test_run_when_it_switches_for_the_whole_job_then_settings_and_networks_follow(
+    two_checkpoints: Worker, script: MakeFolder
+) -> None:
+    worker, folder = two_checkpoints, script(GRID)
+    worker.paint(folder, selected="Other")
+    assert (worker.recipes[0]["Model"], worker.recipes[0]["Clip skip"]) == ("other", "2")
+    told = " ".join(event["message"] for event in worker.sent if event["type"] == "warning")
+    assert "no file" in told, "the LoRA that the script brought was looked for"
+    with pytest.raises(ExtensionError, match="the VAE 'made up', which is not here"):
+        worker.paint(folder, selected="Other", seed=6)
+
+
+OVERLAYS = """
+from modules import scripts
+from PIL import Image
+TOLD = []
+class Over(scripts.Script):
+    def title(self):
+        return "Over"
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+    def postprocess_maskoverlay(self, p, ppmo, how):
+        over = ppmo.overlay_image
+        TOLD.append((ppmo.index, ppmo.mask_for_overlay.getpixel((1, 1)), over.getpixel((1, 1))[3],
+                     over.getpixel((60, 60))))
+        if how == "red":
+            over.paste((255, 0, 0, 255), (0, 0, 8, 8))
+        elif how == "none":
+            ppmo.overlay_image = None
+"""
+
+
+def test_mask_overlay_when_a_script_changes_it_then_the_picture_is_pasted_so(
+    worker: Worker, script: MakeFolder, tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64), "green").save(tmp_path / "in.png")
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (0, 0, 32, 32))
+    mask.save(tmp_path / "mask.png")
+    inputs = {"ab" * 32: str(tmp_path / "in.png"), "cd" * 32: str(tmp_path / "mask.png")}
+    folder, corners = script(OVERLAYS), dict[str, Any]()
+    for how in ("", "red", "none"):
+        worker.paint(
+            folder, kind="img2img", inputs=inputs, init_images=("ab" * 32,),
+            inpaint={"mask": "cd" * 32, "only_masked": False, "blur_x": 0, "blur_y": 0},
+            arguments={"over": [how]}, denoising_strength=0.9,
+        )  # fmt: skip
+        picture = worker.pictures[0].convert("RGB")
+        corners[how] = picture.getpixel((1, 1)), picture.getpixel((60, 60))
+    assert worker.told("small/main.py") == [(0, 255, 0, (0, 128, 0, 255))] * 3
+    painted, kept = corners[""]
+    assert kept == (0, 128, 0) and painted != kept
+    assert corners["red"] == ((255, 0, 0), (0, 128, 0))
+    assert corners["none"][0] == painted and corners["none"][1] != kept

@@ -9,15 +9,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from tests.extensions.a1111.conftest import MakeFolder, MakeHost
-from webui.errors import ExtensionError
+from webui.errors import ExtensionError, JobCancelled
 from webui.extensions.a1111.folder import A1111Folder, is_a1111_folder, scripts_in_order
 from webui.extensions.a1111.installing import Consents, install
 from webui.extensions.a1111.pieces import extra_flags, page_files, translations
 from webui.extensions.fence import Trouble
+from webui.options import Options
 
 Drop = Callable[[str], A1111Folder]
 
@@ -174,6 +176,40 @@ def test_onchange_when_of_an_option_of_ours_then_it_stays_ours(
     assert loaded.modules["small/main.py"].TOLD == ["chosen"]
 
 
+CHANGES = """
+from modules import shared
+TOLD = []
+def told():
+    TOLD.append(shared.opts.small_one)
+def fails():
+    raise ValueError("no")
+shared.options_templates.update(shared.options_section(("small", "Small"), {
+    "small_one": shared.OptionInfo(3, "One", onchange=told)}))
+shared.opts.onchange("small_one", fails, call=False)
+"""
+
+
+def test_onchange_when_another_job_has_another_value_then_is_told_once_and_past_a_broken_one(
+    script: MakeFolder, host: MakeHost, tmp_path: Path, troubles: list[Trouble]
+) -> None:
+    loaded = host(script(CHANGES))
+    told = loaded.modules["small/main.py"].TOLD
+    values = Options(tmp_path / "other.json")
+    loaded.options.begin_job(values)
+    assert told == []
+    loaded.options.set("small_one", 4)
+    assert told == [4]
+    loaded.options.begin_job(values)
+    assert told == [4, 3], "what a job's scripts have changed ends with it"
+    loaded.options.data["small_one"] = 5
+    loaded.options.set("small_one", 6, run_callbacks=False)
+    assert told == [4, 3] and loaded.options.small_one == 6
+    assert [(one.plugin, one.moment) for one in troubles] == [("small", "onchange")] * 2
+    loaded.unload("small")
+    loaded.options.set("small_one", 7)
+    assert told == [4, 3]
+
+
 def test_folders_when_of_the_same_name_then_the_later_is_left_out(
     script: MakeFolder, host: MakeHost
 ) -> None:
@@ -230,7 +266,33 @@ def test_install_when_not_agreed_then_waits_and_a_changed_file_asks_again(
     assert (tmp_path / "made").exists() and not consents.wants(folder)
     folder.install.write_text("raise RuntimeError('no')", encoding="utf-8")
     assert consents.wants(folder)
-    assert not install(folder, consents, tmp_path).is_done
+    assert not install(folder, consents, tmp_path).is_done and consents.wants(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ends the process alone there")
+def test_install_when_stopped_then_it_ends_and_can_be_run_again(
+    script: MakeFolder, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    text = f"import pathlib, time\npathlib.Path({str(made)!r}).touch()\ntime.sleep(600)\n"
+    folder, consents, cancel = script("", install__py=text), Consents(tmp_path / "c"), Event()
+    seen: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            install(folder, consents, tmp_path, cancel=cancel)
+        except JobCancelled as err:
+            seen.append(err)
+
+    thread = Thread(target=run)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not made.exists():
+        assert time.monotonic() < deadline, "install.py was not begun"
+        time.sleep(0.01)
+    cancel.set()
+    thread.join(60)
+    assert len(seen) == 1 and consents.wants(folder)
 
 
 def test_install_when_it_calls_pip_itself_then_versions_are_kept(

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from tests.extensions.a1111.conftest import Drop, MakeFolder
-from webui.services.extensions.listing import forms_on, list_extensions
+from webui.errors import ExtensionError
+from webui.services.extensions.listing import list_extensions
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
@@ -155,33 +156,97 @@ class Always(scripts.Script):
 """
 
 
-def test_folder_when_dropped_in_beside_an_open_page_then_has_a_plain_block(
+def test_folder_when_dropped_in_beside_an_open_page_then_the_page_is_built_anew(
     studio: Studio, script: MakeFolder
 ) -> None:
-    _drawn(studio, "txt2img")
-    script(LATE, "late")
-    assert studio.refresh_extensions().new == ("late",)
-    (block,) = forms_on(studio.extensions, "txt2img")[-1:]
-    assert [(one["label"]["en"], one["kind"]) for one in block["fields"]] == [
-        ("Script", "choice"), ("On", "switch"), ("Depth", "whole"), ("Which", "choice"),
-    ]  # fmt: skip
-    chooser, on, depth, which = (one["name"] for one in block["fields"])
-    assert [one["visible_if"] for one in block["fields"]][1:3] == [
-        None, {"field": chooser, "values": ["Late"]},
-    ]  # fmt: skip
+    room, built = studio.extensions, list[str]()
 
-    def asked(**values: Any) -> dict[str, Any]:
-        request = TextToImageRequest(prompt="a", extensions={"late": values})
-        said = studio.resolve(request).extensions["a1111"]
-        return {"selected": said["selected"], **json.loads(str(said["arguments"]))}
+    def build() -> None:
+        assert studio.extensions.scripts is not None
+        studio.extensions.scripts.page_begins()
+        built.append(",".join(_drawn(studio, "txt2img").panels))
+
+    build()
+    room.renew_page = build
+    folder = script(LATE, "late")
+    assert studio.refresh_extensions().new == ("late",) and built == ["", "Late"]
+
+    def asked(**said: Any) -> dict[str, Any]:
+        own = {**said, "arguments": json.dumps(said.get("arguments", {}))}
+        request = TextToImageRequest(prompt="a", extensions={"a1111": own})
+        carried = studio.resolve(request).extensions["a1111"]
+        return {"selected": carried["selected"], **json.loads(str(carried["arguments"]))}
 
     usual = {"selected": "", "job recorder": [False, "tail", 1], "always": [True, None]}
     assert asked() == usual
-    assert asked(**{chooser: "Late", on: False, depth: 7, which: "two"}) == {
-        **usual, "selected": "Late", "always": [False, None], "late": [7, "kept", 1],
+    assert asked(selected="Late", arguments={"late": [7]}) == {
+        **usual, "selected": "Late", "late": [7, "kept", 0],
     }  # fmt: skip
-    studio.extensions.enable("late", False)
-    assert forms_on(studio.extensions, "txt2img")[-1]["name"] != "late"
+    studio.refresh_extensions()
+    assert len(built) == 2, "nothing has changed"
+    (folder.path / "javascript").mkdir()
+    (folder.path / "javascript" / "late.js").touch()
+    studio.refresh_extensions()
+    room.enable("late", False)
+    assert built == ["", "Late", "Late", ""]
+
+
+def test_folder_when_loaded_then_is_noted_for_the_next_start(
+    studio: Studio, script: MakeFolder
+) -> None:
+    note = studio.settings.folders.database.parent / "extension-loading.note"
+    script(
+        "from pathlib import Path\nfrom webui.extensions.note import read_note\n"
+        f"SEEN = read_note(Path({str(note)!r}))\n",
+        "late",
+    )
+    studio.refresh_extensions()
+    scripts = studio.extensions.scripts
+    assert scripts is not None and scripts.host is not None
+    assert scripts.host.modules["late/main.py"].SEEN.plugin == "late" and not note.exists()
+
+
+def test_page_when_it_cannot_be_built_anew_then_the_folder_says_so(
+    studio: Studio, script: MakeFolder
+) -> None:
+    scripts = studio.extensions.scripts
+    assert scripts is not None
+    scripts.page_begins()
+
+    def fail() -> None:
+        scripts.page_begins()
+        raise ExtensionError("The page could not be built anew: no.", "Restart the program.")
+
+    studio.extensions.renew_page = fail
+    script(LATE, "late")
+    studio.refresh_extensions()
+    (note,) = scripts.notes("late")
+    assert "Restart the program" in note and scripts.notes("redoer") == []
+    studio.extensions.renew_page = scripts.page_begins
+    studio.refresh_extensions()
+    assert scripts.notes("late") == []
+
+
+def test_settings_when_changed_on_the_page_then_onchange_is_told(
+    studio: Studio, script: MakeFolder
+) -> None:
+    script(
+        "from modules import shared\nTOLD = []\n"
+        "shared.opts.add_option('late_one', shared.OptionInfo(1, 'One', onchange="
+        "lambda: TOLD.append(shared.opts.late_one)))\n"
+        "shared.opts.onchange('sd_vae', lambda: TOLD.append(shared.opts.sd_vae), call=False)\n",
+        "late",
+    )
+    studio.refresh_extensions()
+    scripts = studio.extensions.scripts
+    assert scripts is not None and scripts.host is not None
+    told = scripts.host.modules["late/main.py"].TOLD
+    studio.extensions.set_settings("late", {"late_one": 5})
+    studio.extensions.set_settings("late", {"late_one": 5})
+    studio.settings_changes.change({"sd_vae": "None"})
+    assert told == [5, "None"]
+    scripts.host.options.set("late_one", 6)
+    assert told == [5, "None", 6] and scripts.host.options.late_one == 6
 
 
 def _drawn(studio: Studio, tab: str) -> ScriptFields:

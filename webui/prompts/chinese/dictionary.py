@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from webui.prompts.wildcards import decoded
+from webui.lenient import decoded
 
 logger = logging.getLogger(__name__)
 OURS = Path(__file__).with_name("words.csv")

@@ -11,12 +11,8 @@ from webui.errors import JobError
 from webui.jobs.store import Job, JobStore
 from webui.params import AnyParams, Painting, Plot, build, from_json
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES, cut_networks
-from webui.services.plots.axes import Names
-from webui.services.plots.scripts import Plan, PromptList, PromptMatrix, XyzPlot, plan
+from webui.services.plots.plans import Planned, Plans, Wished
 from webui.services.resolve import AnyRequest
-
-AnyScript = XyzPlot | PromptMatrix | PromptList
-
 
 MOST_LOOKED_AT = 48
 """Cells whose requests are completed to tell what a plot will take, at each change of the form: a
@@ -49,41 +45,43 @@ class Plots:
     """Puts plots into the queue.
 
     Attributes:
+        plans: What makes many requests of one.
         resolve: From a request to complete params.
         wake: Tells that jobs were submitted.
         check: Raises when a user may not have all these jobs.
     """
 
     jobs: JobStore
-    names: Names
+    plans: Plans
     resolve: Callable[[AnyRequest], AnyParams]
     wake: Callable[[], None]
     check: Callable[[str, Sequence[AnyParams]], None]
 
-    def submit(self, request: AnyRequest, script: AnyScript, **who: Any) -> Job:
+    def submit(self, request: AnyRequest, wished: Wished, **who: Any) -> Job:
         """Put all cells into the queue, and behind them the job that lays them out.
 
         Args:
             request: What all cells have in common.
+            wished: The plan, and values of its fields.
             who: Further arguments of ``JobStore.submit``.
         Returns:
             The job that lays them out; its parts are the cells.
         Raises:
-            WebUIError: An axis, a value or a line that cannot be used; nothing was submitted.
+            WebUIError: No such plan, or a value that cannot be used; nothing was submitted.
         """
-        cells, whole = self._resolved(plan(script, request, self.names), request)
+        cells, whole = self._resolved(self.plans.plan(wished, request), request)
         return self._put(cells, whole, **who)
 
-    def foretell(self, request: AnyRequest, script: AnyScript) -> PlotSize:
+    def foretell(self, request: AnyRequest, wished: Wished) -> PlotSize:
         """How large a plot would be. Raises as ``submit``."""
-        planned = plan(script, request, self.names)
+        planned = self.plans.plan(wished, request)
         shares = fair_share(len(planned.cells), MOST_LOOKED_AT)
         resolved = [self.resolve(planned.cells[place]) for place in shares]
         cells = [cell for cell in resolved if isinstance(cell, Painting)]
         sizes = [painted_size(cell) for cell in cells]
         width, height = max(w for w, _ in sizes), max(h for _, h in sizes)
         across, down, sheets = len(planned.columns), len(planned.rows), len(planned.sheets)
-        has_sheet = planned.options.get("has_sheet", True)
+        has_sheet = planned.options["has_sheet"]
         return PlotSize(
             cells=len(planned.cells),
             pictures=sum(cell.batch_size * cell.batch_count for cell in planned.cells),
@@ -121,13 +119,13 @@ class Plots:
         self.wake()
         return will_be_drawn
 
-    def _resolved(self, planned: Plan, request: AnyRequest) -> tuple[list[Painting], Plot]:
+    def _resolved(self, planned: Planned, request: AnyRequest) -> tuple[list[Painting], Plot]:
         """The cells in the order in which they are best painted, and the sheet's request."""
         resolved = [self.resolve(cell) for cell in planned.cells]
         cells = [cell for cell in resolved if isinstance(cell, Painting)]
         places = quick_order(cells)
         values = {
-            "script": planned.script, "painted": request.kind, "user": request.user,
+            "script": planned.title, "painted": request.kind, "user": request.user,
             "title": request.prompt or planned.cells[0].prompt,
             "columns": planned.columns, "rows": planned.rows, "sheets": planned.sheets,
             "pairs": planned.pairs, "places": tuple(places),

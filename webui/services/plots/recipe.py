@@ -1,4 +1,4 @@
-"""What the recipe of a sheet says of its script, and the script read out of it again.
+"""What the recipe of a sheet says of its plan, and the plan's values read out of it again.
 
 Source:
     A1111's X/Y/Z plot writes ``Script``, ``X Type``, ``X Values`` and, where seeds were drawn,
@@ -9,84 +9,90 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webui.params import PROMPT_LIST, PROMPT_MATRIX, XYZ_PLOT
-from webui.services.plots.axes import AXES, NOTHING
+from webui.errors import ParamsError
+from webui.extension_forms import (
+    Text,
+    checked_values,
+    unique_fields,
+    values_from_recipe,
+    values_in_recipe,
+)
+from webui.hookspecs import Plan
 from webui.services.resolve import AnyRequest
 
+SCRIPT = "Script"
 OPTIONS, PROMPT, NEGATIVE = "Script options", "Script prompt", "Script negative prompt"
-KINDS = {XYZ_PLOT: "xyz", PROMPT_MATRIX: "matrix", PROMPT_LIST: "list"}
 MOST_CHARACTERS = 20_000
-"""Of a list of prompts that is written into the sheet."""
-LETTERS = "xyz"
+"""Of values that are written into the sheet."""
 
 
 @dataclass(frozen=True)
 class ReadScript:
-    """A script as a recipe tells it.
+    """A plan as a recipe tells it.
 
     Attributes:
-        name: Of the script. values: Its fields, as ``script_from`` takes them, without ``kind``.
+        title: Of the plan. values: Of its fields, those that are not as usual.
         keys: Those of the recipe that were understood.
     """
 
-    name: str
+    title: str
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     keys: frozenset[str] = frozenset()
 
 
 def pairs_of(
-    fields: Mapping[str, Any], request: AnyRequest, first: AnyRequest
+    plan: Plan,
+    values: Mapping[str, Any],
+    own: Sequence[tuple[str, str]],
+    request: AnyRequest,
+    first: AnyRequest,
 ) -> Iterator[tuple[str, str]]:
-    """What no key of A1111's says.
+    """What the sheet's recipe says beside that of its first cell.
 
     Args:
-        fields: Of the script, those that do not stand at their defaults.
+        values: Of the plan's fields. own: What the plan itself writes; those keys are its own.
         request: What all cells have in common. first: The first cell, whose recipe the sheet has.
     """
+    fields = unique_fields(plan.fields)
+    told = values_in_recipe(fields, values, with_usual=False)
+    yield SCRIPT, plan.title.en
+    yield from {**dict(own), **{key: str(said) for key, said in told.items()}}.items()
     if request.prompt != first.prompt:
         yield PROMPT, request.prompt
     if request.negative_prompt != first.negative_prompt:
         yield NEGATIVE, request.negative_prompt
-    left = {name: value for name, value in fields.items() if name not in ("kind", *LETTERS)}
-    if left and len(text := json.dumps(left, ensure_ascii=False)) <= MOST_CHARACTERS:
+    left = {
+        name: values[name]
+        for name, one in fields.items()
+        if not one.infotext and values[name] != one.usual
+    }
+    text = json.dumps(left, ensure_ascii=False)
+    if left and len(text) <= MOST_CHARACTERS:
         yield OPTIONS, text
 
 
-def read_script(params: Mapping[str, str]) -> ReadScript | None:
-    """The script of a sheet; None for a recipe of something else, or one that cannot be told."""
-    name = params.get("Script", "")
-    if name not in KINDS:
-        return None
-    values, keys = _options(params), {"Script", OPTIONS, PROMPT, NEGATIVE}
-    if name == PROMPT_LIST and OPTIONS not in params:
-        return None  # its list was too long to be written down
-    if name == XYZ_PLOT:
-        for letter in LETTERS:
-            axis, understood = _axis(params, letter.upper())
-            keys |= understood
-            if axis:
-                values[letter] = axis
-    return ReadScript(name, values, frozenset(keys))
+def read_script(params: Mapping[str, str], plan: Plan) -> ReadScript | None:
+    """The values of a plan in the recipe of its sheet; None where they cannot be told.
 
-
-def _options(params: Mapping[str, str]) -> dict[str, Any]:
-    with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(params.get(OPTIONS, "{}"))
-        if isinstance(found, dict):
-            return {str(name): value for name, value in found.items()}
-    return {}
-
-
-def _axis(params: Mapping[str, str], letter: str) -> tuple[dict[str, str], set[str]]:
-    """An axis, and the keys it was read from; neither for one that is not known here."""
-    keys = {f"{letter} Type", f"{letter} Values", f"Fixed {letter} Values"}
-    wanted = params.get(f"{letter} Type", "").strip().lower()
-    for axis in AXES:
-        if axis.label.lower() == wanted and axis.label != NOTHING:
-            values = params.get(f"Fixed {letter} Values") or params.get(f"{letter} Values", "")
-            return {"axis": axis.label, "values": values}, keys
-    return {}, set()
+    What was written by a newer version, or changed by hand, is left out.
+    """
+    fields = unique_fields(plan.fields)
+    rest = {name: one for name, one in fields.items() if not one.infotext}
+    values: dict[str, Any] = values_from_recipe(fields, params)
+    keys = {SCRIPT, PROMPT, NEGATIVE}
+    for name in values:
+        keys.update(fields[name].recipe_keys)
+    if OPTIONS in params:
+        with contextlib.suppress(ValueError, RecursionError, ParamsError):
+            given = json.loads(params[OPTIONS])
+            checked = checked_values(plan.name, rest, given)
+            values |= {name: checked[name] for name in given}
+            keys.add(OPTIONS)
+    if any(isinstance(one, Text) and one.is_needed and name not in values
+           for name, one in fields.items()):  # fmt: skip
+        return None  # it was too long to be written down
+    return ReadScript(plan.title.en, values, frozenset(keys))

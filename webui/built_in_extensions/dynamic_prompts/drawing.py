@@ -18,8 +18,10 @@ from functools import cached_property
 from itertools import accumulate, permutations
 
 from webui.errors import PromptSyntaxError
+from webui.hookspecs import MANY
 from webui.params import MAX_PROMPT_CHARACTERS
-from webui.prompts.templates import (
+
+from .templates import (
     Choice,
     Part,
     Template,
@@ -28,8 +30,6 @@ from webui.prompts.templates import (
     read_template,
 )
 
-MANY = 10**9
-"""What is counted as no more than that."""
 MOST_DRAWS = 20_000
 MOST_LEVELS = 60
 _MASK = 2**64 - 1

@@ -13,7 +13,6 @@ Source:
 
 from __future__ import annotations
 
-import codecs
 import json
 import logging
 import os
@@ -28,7 +27,9 @@ from typing import Any, cast
 
 import yaml
 
-from webui.prompts.drawing import Values
+from webui.lenient import decoded
+
+from .drawing import Values
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ MOST_ENTRIES = 1_000_000
 MOST_LEVELS = 16
 MOST_STARS = 6
 """In one name."""
-ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
-"""Tried in this order; the last one reads anything."""
 
 _WEIGHT = re.compile(r"\s*(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})::")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -61,6 +60,22 @@ class Found:
     values: Values
 
 
+def wildcard_folders(data: Path, programs: Sequence[Path]) -> list[Path]:
+    """Where wildcard files may lie: ours, then those of A1111's extensions, here and in the
+    folders of other programs.
+
+    Args:
+        data: The data folder. programs: Folders of other programs that are used here, too.
+    """
+    folders = [data / "wildcards"]
+    for place in (data, *programs):
+        folders += [
+            place / "extensions" / "sd-dynamic-prompts" / "wildcards",
+            place / "extensions" / "stable-diffusion-webui-wildcards" / "wildcards",
+        ]
+    return [*folders, *(place / "wildcards" for place in programs)]
+
+
 class WildcardFiles:
     """All wildcards of an installation.
 
@@ -71,13 +86,18 @@ class WildcardFiles:
     """
 
     def __init__(self, folders: Sequence[Path], *, look_seconds: float = 1.0) -> None:
-        self._folders = list(dict.fromkeys(folders))
         self._look_seconds = look_seconds
-        self._looked_at = -float("inf")
         self._lock = threading.RLock()
         self._read: dict[Path, tuple[tuple[int, int], list[Found]]] = {}
         self._by_name: dict[str, Found] = {}
         self._problems: dict[str, str] = {}
+        self.look_in(folders)
+
+    def look_in(self, folders: Sequence[Path]) -> None:
+        """Look there from now on."""
+        with self._lock:
+            self._folders = list(dict.fromkeys(folders))
+            self._looked_at = -float("inf")
 
     def names(self) -> list[str]:
         """Names of all wildcards that hold something, in order."""
@@ -179,20 +199,6 @@ def _files_in(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
                     continue
                 if stat.S_ISREG(state.st_mode):  # reading a pipe would never end
                     yield file, (state.st_mtime_ns, state.st_size)
-
-
-def decoded(data: bytes) -> str:
-    """Text of a file that somebody wrote somewhere: UTF-8, UTF-16 that says so, else GB18030,
-    else anything.
-    """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace")
-    for encoding in ENCODINGS[:-1]:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode(ENCODINGS[-1])
 
 
 def _lists_in(data: Any, name: str) -> list[tuple[str, list[Any]]]:

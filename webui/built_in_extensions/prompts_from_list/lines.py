@@ -7,15 +7,11 @@ Source:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from webui.errors import ParamsError
-from webui.samplers.names import SAMPLERS
-from webui.services.plots.axes import Names, find_axis
-from webui.services.plots.axis_values import truth
-from webui.services.resolve import AnyRequest, TextToImageRequest
+from webui.hookspecs import Names, ParamsError, Switch
 
 
 @dataclass(frozen=True)
@@ -23,36 +19,36 @@ class PromptLine:
     """What one line asks for.
 
     Attributes:
-        values: Fields of a ``PaintingRequest``; both prompts as they stand in the line.
+        values: Fields of a request; both prompts as they stand in the line.
         number: Of the line, from 1.
     """
 
     values: dict[str, Any]
     number: int
 
-    def applied_to(self, request: AnyRequest, position: Literal["start", "end"]) -> AnyRequest:
-        """The request with the line's options; prompts of both stand one behind the other.
+    def changes(self, request: Any, position: str) -> dict[str, Any]:
+        """What differs from a request; prompts of both stand one behind the other.
 
         Args:
-            position: Where the line's prompts stand beside the request's.
+            position: ``start`` or ``end``: where the line's prompts stand beside the request's.
         """
         values = dict(self.values)
         for name in ("prompt", "negative_prompt"):
             own, added = getattr(request, name), values.get(name, "")
             if own and added:
                 values[name] = f"{added} {own}" if position == "start" else f"{own} {added}"
-        return request.model_copy(update=values)
+        return values
 
 
-def read_lines(text: str, names: Names) -> list[PromptLine]:
-    """All lines that are not empty.
+def read_lines(text: str, names: Names) -> Iterator[PromptLine]:
+    """All lines that are not empty, one after the other.
 
     Raises:
         ParamsError: An option that is unknown or has no usable value, with the line's number.
         CheckpointNotFoundError: ``--sd_model`` names none.
     """
     lines = enumerate(text.splitlines(), 1)
-    return [_read(line.strip(), number, names) for number, line in lines if line.strip()]
+    return (_read(line.strip(), number, names) for number, line in lines if line.strip())
 
 
 def _read(line: str, number: int, names: Names) -> PromptLine:
@@ -118,35 +114,29 @@ def _number(name: str) -> Callable[[str, Names], dict[str, Any]]:
 
 
 def _switch(name: str, *, is_inverted: bool = False) -> Callable[[str, Names], dict[str, Any]]:
-    return lambda value, names: {name: truth(value, name) != is_inverted}
-
-
-def _by_axis(label: str, name: str) -> Callable[[str, Names], dict[str, Any]]:
-    """A name that is found as the axis of that label finds it."""
-
     def read(value: str, names: Names) -> dict[str, Any]:
-        axis = find_axis(label, "txt2img")
-        found = axis.apply(names, _BLANK, value, [value])
-        return {name: getattr(found, name)}
+        try:
+            return {name: Switch(name=name).checked(value) != is_inverted}
+        except ValueError as err:
+            raise ParamsError(f"{name} was {value[:80]!r}; {err}.") from err
 
     return read
 
 
 def _sampler_number(value: str, names: Names) -> dict[str, Any]:
-    place = int(value)
-    if not 0 <= place < len(SAMPLERS):
-        raise ParamsError(f"--sampler_index was {place}; there are {len(SAMPLERS)} samplers.")
-    return {"sampler": SAMPLERS[place].name}
+    place, known = int(value), names.all("sampler")
+    if not 0 <= place < len(known):
+        raise ParamsError(f"--sampler_index was {place}; there are {len(known)} samplers.")
+    return {"sampler": known[place]}
 
 
-_BLANK = TextToImageRequest()
 _TEXTS = {"prompt": "prompt", "negative_prompt": "negative_prompt"}
 _IGNORED = ("outpath_samples", "outpath_grids", "prompt_for_display", "do_not_save_grid")
 """Options of A1111's that do nothing here: no line makes a grid, and folders are the settings'."""
 _OPTIONS: dict[str, Callable[[str, Names], dict[str, Any]]] = {
-    "sd_model": _by_axis("Checkpoint name", "checkpoint"),
-    "sampler_name": _by_axis("Sampler", "sampler"),
-    "scheduler": _by_axis("Schedule type", "schedule"),
+    "sd_model": lambda value, names: {"checkpoint": names.find("checkpoint", value)},
+    "sampler_name": lambda value, names: {"sampler": names.find("sampler", value)},
+    "scheduler": lambda value, names: {"schedule": names.find("schedule", value)},
     "sampler_index": _sampler_number,
     "styles": lambda value, names: {"styles": tuple(s.strip() for s in value.split(",") if s)},
     "seed": _whole("seed"),

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from webui.built_in_extensions.dynamic_prompts.drawing import MANY, Drawer, Numbers, Values
+from webui.built_in_extensions.dynamic_prompts.templates import is_template, read_template
 from webui.errors import PromptSyntaxError
-from webui.prompts.drawing import MANY, Drawer, Numbers, Values
-from webui.prompts.templates import is_template, read_template
 
 HELD = {
     "colour": ("red", "green", "blue"),

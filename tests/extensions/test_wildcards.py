@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webui.prompts.wildcards import WildcardFiles, names_like
+from webui.built_in_extensions.dynamic_prompts.wildcards import WildcardFiles, names_like
 
 
 @pytest.fixture

@@ -10,31 +10,20 @@ import csv
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from webui.errors import ParamsError
+from webui.hookspecs import ParamsError, Switch
 
 MAX_VALUES = 1000
 _NUMBER = r"([+-]?\s*\d+(?:\.\d*)?)"
 _RANGE = re.compile(rf"\s*{_NUMBER}\s*-\s*{_NUMBER}\s*(?:\(\s*([+-]\d+(?:\.\d*)?)\s*\))?\s*")
 _COUNTED = re.compile(rf"\s*{_NUMBER}\s*-\s*{_NUMBER}\s*\[\s*(\d+)\s*\]\s*")
-_TRUE, _FALSE = ("true", "yes", "y", "1"), ("false", "no", "n", "0")
 
 
 def split_values(text: str) -> list[str]:
     """The entries of a CSV text, without the space around them; lines count as commas."""
     rows = csv.reader(text.splitlines(), skipinitialspace=True)
     return [entry.strip() for entry in itertools.chain.from_iterable(rows)]
-
-
-def join_values(values: Iterable[str]) -> str:
-    """A CSV text that ``split_values`` reads as these values."""
-    return ", ".join(_quoted(value) for value in values)
-
-
-def _quoted(value: str) -> str:
-    needs_quotes = any(mark in value for mark in ',"\n') or value != value.strip()
-    return '"' + value.replace('"', '""') + '"' if needs_quotes else value
 
 
 def numbers(entries: Sequence[str], axis: str, *, is_whole: bool) -> list[int] | list[float]:
@@ -111,9 +100,9 @@ def truth(entry: str, axis: str) -> bool:
     Raises:
         ParamsError: Neither yes nor no.
     """
-    word = entry.strip().lower()
-    if word in (*_TRUE, *_FALSE):
-        return word in _TRUE
-    raise ParamsError(
-        f"The axis «{axis}» was given {entry[:80]!r}; True or False is needed.", field="values"
-    )
+    try:
+        return Switch(name="switch").checked(entry) is True
+    except ValueError as err:
+        raise ParamsError(
+            f"The axis «{axis}» was given {entry[:80]!r}; True or False is needed.", field="values"
+        ) from err
