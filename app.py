@@ -26,6 +26,7 @@ from fastapi import FastAPI
 
 from webui.api.app import build_api
 from webui.errors import SettingsError, WebUIError
+from webui.launcher.words import say, speaks_chinese, tell
 from webui.settings import MADE_GUEST, MADE_OWNER, Settings, is_loopback, read_settings
 from webui.studio import Studio
 
@@ -44,11 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = read_settings(sys.argv[1:] if argv is None else argv)
         if settings.ignored:
-            print(f"Ignored: {', '.join(settings.ignored)}", flush=True)
+            say("Ignored: {flags}", flags=", ".join(settings.ignored))
         listeners = [open_port(settings)]
         studio = Studio(settings)
     except WebUIError as err:
-        print(f"{err.message}\n{err.hint}".strip(), file=sys.stderr)
+        print(_told(err), file=sys.stderr)
         return 2
     port = shared_port = listeners[0].getsockname()[1]
     if settings.share:
@@ -75,6 +76,16 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         studio.stop()
     return 0
+
+
+def _told(err: WebUIError) -> str:
+    """What happened and what to do, in the language of this person's system."""
+    told = [err.message, err.hint]
+    if speaks_chinese():
+        from webui.ui.said import CHINESE, in_language
+
+        told = [in_language(sentence, CHINESE) for sentence in told]
+    return "\n".join(told).strip()
 
 
 def _stop(sig: int, frame: FrameType | None) -> None:
@@ -134,13 +145,20 @@ def open_port(settings: Settings) -> socket.socket:
         except OSError as err:
             if err.errno != errno.EADDRINUSE:
                 raise SettingsError(
-                    f"{settings.host}:{port} cannot be used: {err.strerror or err}.",
-                    "Choose another address with --server-name or another port with --port.",
+                    tell(
+                        "{host}:{port} cannot be used: {reason}.",
+                        host=settings.host,
+                        port=port,
+                        reason=err.strerror or err,
+                    ),
+                    tell("Choose another address with --server-name or another port with --port."),
                 ) from err
-    ports = str(settings.port) if last == settings.port else f"{settings.port} to {last}"
+    ports = str(settings.port) if last == settings.port else f"{settings.port}–{last}"
     raise SettingsError(
-        f"Port {ports} is in use by another program.",
-        "Stop that program (perhaps this one runs already), or choose another port with --port.",
+        tell("Port {ports} is in use by another program.", ports=ports),
+        tell(
+            "Stop that program (perhaps this one runs already), or choose another port with --port."
+        ),
     )
 
 
@@ -166,12 +184,12 @@ def announce(settings: Settings, port: int, shared_port: int = 0) -> None:
         shared_port: Where the public tunnel comes in.
     """
     url, *others = page_addresses(settings, port)
-    print(f"\nDanqing (丹青) is at {url}    Stop it with Ctrl+C.", flush=True)
+    say("\nDanqing (丹青) is at {url}    Stop it with Ctrl+C.", url=url)
     for other in others:
-        print(f"On other machines of this network: {other}", flush=True)
+        say("On other machines of this network: {url}", url=other)
     for line in invitation(settings):
         print(line, flush=True)
-    print(flush=True)
+    say()
     if settings.page and should_open_browser(settings):
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     if settings.share:
@@ -180,10 +198,13 @@ def announce(settings: Settings, port: int, shared_port: int = 0) -> None:
 
 def invitation(settings: Settings) -> list[str]:
     """The passwords that were made for this run, which are written down nowhere else."""
-    can = {MADE_OWNER: "may do everything", MADE_GUEST: "may paint; for those you invite"}
+    can = {
+        MADE_OWNER: tell("may do everything"),
+        MADE_GUEST: tell("may paint; for those you invite"),
+    }
     return [
-        f"Name: {name}    Password: {password}    ({can[name]})"
-        for name, password in settings.made_logins
+        tell("Name: {name}    Password: {password}    ({can})", name=n, password=p, can=can[n])
+        for n, p in settings.made_logins
     ]
 
 
@@ -226,9 +247,7 @@ def should_open_browser(settings: Settings) -> bool:
     return has_screen and is_loopback(settings.host) and not os.environ.get("SSH_CONNECTION")
 
 
-NO_TUNNEL = """No public link could be made: {reason}.
-The page goes on working here. The link needs the internet and Gradio's tunnel program, which is
-fetched at first use. Each of these makes a link as well; passwords are asked for there, too:
+OTHER_TUNNELS = """\
     ssh -R 80:127.0.0.1:{port} localhost.run
     cloudflared tunnel --url http://127.0.0.1:{port}
     ngrok http {port}
@@ -243,9 +262,16 @@ def _share(port: int) -> None:
         address = setup_tunnel("127.0.0.1", port, secrets.token_urlsafe(32), None, None)
     except Exception as err:  # the tunnel client is gradio's; whatever it raises, we go on
         reason = (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
-        print(NO_TUNNEL.format(reason=reason, port=port), flush=True)
+        say(
+            "No public link could be made: {reason}.\n"
+            "The page goes on working here. The link needs the internet and Gradio's tunnel "
+            "program, which is\nfetched at first use. Each of these makes a link as well; "
+            "passwords are asked for there, too:",
+            reason=reason,
+        )
+        print(OTHER_TUNNELS.format(port=port), flush=True)
         return
-    print(f"Public link: {address}    (everybody has to log in there)", flush=True)
+    say("Public link: {url}    (everybody has to log in there)", url=address)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Values as clients really send them: numbers as text, floats for ints, nulls.
+"""Values as clients really send them: numbers as text, floats for ints, nulls; files as people
+really write them.
 
 Reading is forgiving about the shape of a value and strict about its meaning: ``"20"`` and
 ``20.7`` are the int 20, but ``"many"`` is an error.
@@ -6,12 +7,15 @@ Reading is forgiving about the shape of a value and strict about its meaning: ``
 
 from __future__ import annotations
 
+import codecs
 import math
 from typing import Any
 
 MOST_NESTED = 100
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
+_ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
+"""Tried in this order; the last one reads anything."""
 
 
 def read_int(value: Any) -> int | None:
@@ -75,6 +79,20 @@ def read_text(value: Any) -> str | None:
     if not isinstance(value, str):
         raise ValueError("a text is needed")
     return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def decoded(data: bytes) -> str:
+    """Text of a file that somebody wrote somewhere: UTF-8, UTF-16 that says so, else GB18030,
+    else anything.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    for encoding in _ENCODINGS[:-1]:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode(_ENCODINGS[-1])
 
 
 def json_safe(value: Any, most_nested: int = MOST_NESTED) -> Any:

@@ -19,7 +19,8 @@ from typing import Any
 from webui.checkpoints.catalog import Catalog
 from webui.checkpoints.download.beside import write_beside
 from webui.checkpoints.download.client import Rules
-from webui.checkpoints.download.fetch import Network, download
+from webui.checkpoints.download.fetch import Network
+from webui.checkpoints.download.folder import get
 from webui.checkpoints.download.hubs import Offer, offers
 from webui.checkpoints.download.keys import SITES, Keys
 from webui.checkpoints.download.known import fetch_known, places_of
@@ -28,6 +29,7 @@ from webui.checkpoints.download.naming import KINDS, USUAL_FOLDERS, folder_of, s
 from webui.checkpoints.download.telling import State, in_bytes
 from webui.checkpoints.hashes import sha256_of_file
 from webui.checkpoints.known_weights import KNOWN, KnownWeights, closest_known, known_named
+from webui.checkpoints.other_programs import roots_of_all
 from webui.errors import WebUIError
 from webui.launcher.words import say, tell
 from webui.settings import Folders, read_settings
@@ -134,8 +136,12 @@ class _Looking:
         self._folders = folders
 
     def __enter__(self) -> Catalog:
+        elsewhere, problems = roots_of_all(self._folders.programs)
+        for problem in problems:
+            print(problem.message)
         self._scratch = tempfile.TemporaryDirectory()
-        self._catalog = Catalog(self._folders, Path(self._scratch.name) / "facts.sqlite3")
+        facts = Path(self._scratch.name) / "facts.sqlite3"
+        self._catalog = Catalog(self._folders, facts, elsewhere)
         return self._catalog
 
     def __exit__(self, *_: object) -> None:
@@ -176,7 +182,7 @@ def _get(asked: Any, folders: Folders) -> int:
             path = fetch_known(known, folders, packages, network, screen)
         elif "/" in what:
             offer = _chosen(offers(what, network, asked.to), asked)
-            path = download(offer.wanted, folders, network, screen)
+            path = get(offer.wanted, folders, network, screen)
             if offer.notes is not None:
                 write_beside(path, offer.wanted.kind, offer.notes, network)
         else:
@@ -227,6 +233,7 @@ def _check(asked: Any, folders: Folders) -> int:
         for record in records:
             if record.path.is_dir():
                 continue
+            record = catalog.inspected(record)
             digest = sha256_of_file(record.path)
             known, named = by_hash.get(digest), by_file.get(record.path.name)
             if known is not None:

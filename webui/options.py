@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -560,6 +561,7 @@ class Options:
         self._path = path
         self._lock = threading.RLock()
         self._values: dict[str, Any] = {}
+        self._listeners: list[Callable[[str], None]] = []
         self.load()
 
     def load(self) -> None:
@@ -615,6 +617,10 @@ class Options:
         allowed = {k: v for k, v in overrides.items() if not is_api_restricted(k)}
         return {**self.as_dict(), **allowed}
 
+    def listen(self, told: Callable[[str], None]) -> None:
+        """Have a function called with the key of every option that becomes another one."""
+        self._listeners.append(told)
+
     def set(self, key: str, value: Any) -> None:
         """Change one option in memory; call ``save`` to keep it.
 
@@ -624,7 +630,10 @@ class Options:
         if key not in self:
             raise KeyError(key)
         with self._lock:
+            is_other = self[key] != value
             self._values[key] = value
+        for told in self._listeners if is_other else ():
+            told(key)
 
     def save(self) -> None:
         """Write the file whole or not at all.

@@ -37,6 +37,10 @@ class Asked(Protocol):
         """The job shall keep what it did and give the device free."""
         ...
 
+    def take_samples(self) -> bool:
+        """Whether sample pictures are wanted now; True once for each wish."""
+        ...
+
     def clear_skip(self) -> None:
         """The next picture begins: a skip was meant for the one before."""
         ...

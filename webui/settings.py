@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -524,6 +525,13 @@ def _check_tls(keyfile: str | None, certfile: str | None) -> None:
                 f"{file}, given to {flag}, cannot be read: {err.strerror or err}.",
                 "Give the path of a PEM file that this user may read.",
             ) from err
+    try:  # nobody is there to be asked for the password of a locked key
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, lambda: b"")
+    except ssl.SSLError as err:
+        raise SettingsError(
+            f"{certfile} and {keyfile} are no certificate with its key: {err.reason or err}.",
+            "Give PEM files that belong together, the key without a password.",
+        ) from err
 
 
 def _check_regex(pattern: str | None) -> None:

@@ -51,7 +51,6 @@ from webui.params import (
 from webui.prompts.chinese.dictionary import Dictionary
 from webui.prompts.chinese.translate import Translated, has_chinese, translate
 from webui.prompts.styles import StyleFiles
-from webui.prompts.wildcards import WildcardFiles
 from webui.roles import is_guest
 from webui.services.control_maps import MadeMaps, map_network_message
 from webui.services.controlnets import ControlNets
@@ -66,11 +65,11 @@ from webui.services.extensions.watch import WorkerWatch
 from webui.services.forever import Forever
 from webui.services.forms.completion import Completion, tag_folders
 from webui.services.forms.drafts import Drafts
-from webui.services.forms.drawn_texts import wildcard_folders
 from webui.services.forms.history import FormHistory
 from webui.services.forms.presets import Presets
 from webui.services.forms.settings_changes import SettingsChanges
 from webui.services.forms.tag_index import TagIndex
+from webui.services.gallery.made_with import MadeWith
 from webui.services.gallery.replay import Replays
 from webui.services.gallery.room import GalleryRoom
 from webui.services.guests import Guests
@@ -80,7 +79,8 @@ from webui.services.job_results import JobResults
 from webui.services.main_database import make_ready
 from webui.services.model_cards import ModelCards
 from webui.services.named_weights import NamedWeights
-from webui.services.plots.axes import Names
+from webui.services.plots.names import Names
+from webui.services.plots.plans import Plans
 from webui.services.plots.plots import Plots
 from webui.services.prompt_tokens import PromptTokens
 from webui.services.reading_ahead import ReadingAhead
@@ -136,6 +136,7 @@ class Studio:
         self._open_words()
         self._open_page()
         self._open_extensions()
+        self._open_gallery()
         self._open_work(worker_command or [sys.executable, "-m", "webui.worker"])
 
     def _open_files(self) -> None:
@@ -153,12 +154,6 @@ class Studio:
         self.videos = Videos(folders.database, self.library, folders.data / "cache" / "videos")
         self.catalog = Catalog(folders, folders.database, self._elsewhere()[0])
         self.guests = Guests(self.options, self.jobs.waiting_of, folders)
-        replays = Replays(self.library, self.catalog, lambda: self.worker_facts)
-        self.gallery = GalleryRoom(
-            settings, self.options, self.jobs, self.library, self.inputs, replays, self.guests.told
-        )
-        if self.database.is_new:
-            self.gallery.give_back()
         self.cards = ModelCards(self.catalog, folders.data / "cache" / "cards")
         self.controlnets = ControlNets(self.catalog)
         self.control_maps = MadeMaps()
@@ -172,11 +167,13 @@ class Studio:
         self.styles = StyleFiles.from_settings(
             folders.data, self.settings.styles_files, folders.programs
         )
-        self.wildcards = WildcardFiles(wildcard_folders(folders.data, folders.programs))
         self.completion = Completion(TagIndex(tag_folders(folders.data, folders.programs)))
         self.chinese = Dictionary(folders.data / "chinese")
         self.tokens = PromptTokens(
-            self.options, self.wildcards, self.catalog, self.current_checkpoint
+            self.options,
+            lambda text, which: self.extensions.drawn_once(text, which),  # opened later
+            self.catalog,
+            self.current_checkpoint,
         )
         self._embedding_list = EmbeddingList()
 
@@ -201,6 +198,8 @@ class Studio:
             options=self.options,
             notes=folders.database.parent,
             models=folders.models,
+            data=folders.data,
+            programs=folders.programs,
             switched_off=_extensions_off(settings),
         )
         self.extension_store = Store(
@@ -210,7 +209,18 @@ class Studio:
         )  # fmt: skip
         self.weights = NamedWeights(self.catalog, self.extensions.offered)
         self.extensions.scripts = self._scripts()
-        self.extensions.scripts.refresh()
+        self.extensions.refresh_scripts()
+
+    def _open_gallery(self) -> None:
+        """Every picture, and what it would take to paint it again."""
+        self.made_with = MadeWith(self.catalog, self.weights, self.extensions.contents)
+        replays = Replays(self.library, self.made_with, lambda: self.worker_facts)
+        self.gallery = GalleryRoom(
+            self.settings, self.options, self.jobs, self.library, self.inputs, replays,
+            self.guests.told,
+        )  # fmt: skip
+        if self.database.is_new:
+            self.gallery.give_back()
 
     def _open_work(self, worker_command: Sequence[str]) -> None:
         """The model process, and all that prepares its jobs and takes what it makes."""
@@ -220,8 +230,9 @@ class Studio:
             self.inputs, self.videos, self.tokens.embeddings, self._embedding_list, self.extensions,
         )  # fmt: skip
         self._results = JobResults(
-            self.jobs, self.library, self.videos, self.options, folders.data, self.extensions
-        )
+            self.jobs, self.library, self.videos, self.options, folders.data, self.extensions,
+            self.made_with,
+        )  # fmt: skip
         self._ahead = ReadingAhead(self.job_files.of_next)
         self.estimates = Estimates(self.jobs, self._family_of)
         self.supervisor = Supervisor(
@@ -240,9 +251,10 @@ class Studio:
             lambda: self.supervisor.running_job_id,
         )  # fmt: skip
         self.extensions.on_use = self.extension_watch.begin
+        names = Names(self.catalog, self.weights, self.styles)
         self.plots = Plots(
-            self.jobs, Names(self.catalog, self.weights, self.styles), self.resolve,
-            self.supervisor.wake, self.guests.check,
+            self.jobs, Plans(self.extensions, names), self.resolve, self.supervisor.wake,
+            self.guests.check,
         )  # fmt: skip
         self.control = JobControl(
             self.jobs, self.live, self.supervisor, self.drafts, self.plots, self.resolve,
@@ -349,14 +361,13 @@ class Studio:
     def resolve(
         self, request: AnyRequest, warn: Callable[[str], None] = logger.warning
     ) -> AnyParams:
-        """Answer everything a request leaves open, by the present options, styles and wildcards.
+        """Answer everything a request leaves open, by the present options, styles and extensions.
 
         Args:
             warn: Told of what is not there and stays in a prompt as it was typed.
 
         Raises:
-            ParamsError: A value out of range.
-            PromptSyntaxError: A wildcard that holds itself.
+            ParamsError: A value out of range, or an extension that draws prompts refuses one.
             CheckpointNotFoundError: No checkpoint of that name, or none at all; or the network of
                 a preprocessor is not there.
             KeyError: An override names no option.
@@ -370,13 +381,12 @@ class Studio:
             Known(
                 find_checkpoint=lambda alias: self.checkpoint(alias).name,
                 styles=self.styles.by_name(),
-                find_wildcard=self.wildcards.find,
                 find_controlnet=lambda name: self.controlnets.find(name).name,
                 extensions=acting,
                 rewrite=partial(self.extensions.rewrite, acting),
+                draw=self.extensions.drawing(acting, warn),
                 translate=self.translate if options["translate_chinese_prompts"] else Translated,
             ),
-            warn,
         )
         params = self.extensions.resolved(params)
         if isinstance(params, Painting):  # refused now, not when its turn comes

@@ -42,6 +42,8 @@ UNNEEDED_PACKAGES: Final = (
 _SHIM_OPERATORS: Final = ("nms", "qnms")
 _KEPT_ALIVE: Final[list[Any]] = []
 """torch.library registrations vanish with their Library object, so it must live on."""
+_MEMORY_MESSAGES: Final = ("allocate memory", "not enough memory", "out of memory", "alloc_failed")
+"""torch's CPU allocator raises a plain RuntimeError; so do drivers that lost an allocation."""
 
 
 def prepare_torch(threads: int | None = None) -> None:
@@ -174,3 +176,13 @@ def hidden_packages(names: tuple[str, ...]) -> Iterator[None]:
         for name in hidden:
             if modules.get(name, ...) is None:
                 del modules[name]
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an error means that memory ran out, on the device or in the machine."""
+    import torch
+
+    if isinstance(err, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    told = str(err).lower()
+    return isinstance(err, RuntimeError) and any(text in told for text in _MEMORY_MESSAGES)

@@ -33,11 +33,12 @@ class Flags:
         self._interrupted = False
         self._skipped = False
         self._paused = False
+        self._wants_samples = False
 
     def begin(self, job: int) -> None:
         with self._lock:
             self._job, self._interrupted, self._skipped = job, False, False
-            self._paused = False
+            self._paused = self._wants_samples = False
 
     def interrupt(self, job: int) -> None:
         with self._lock:
@@ -53,6 +54,11 @@ class Flags:
         with self._lock:
             if job == self._job:
                 self._paused = True
+
+    def sample(self, job: int) -> None:
+        with self._lock:
+            if job == self._job:
+                self._wants_samples = True
 
     @property
     def paused(self) -> bool:
@@ -70,6 +76,11 @@ class Flags:
         with self._lock:
             self._skipped = False
 
+    def take_samples(self) -> bool:
+        with self._lock:
+            wanted, self._wants_samples = self._wants_samples, False
+        return wanted
+
 
 def main() -> int:
     """Run until stdin closes or an exit message comes."""
@@ -86,7 +97,8 @@ def main() -> int:
     from webui.model_process.painter import Painter
 
     painter = Painter(settings, sender, flags)
-    sender.send({"type": "ready", "pid": os.getpid(), **painter.facts()})
+    told = {"pid": os.getpid(), "memory_bytes": painter.memory_bytes()}
+    sender.send({"type": "ready", **told, **painter.facts()})
     while True:
         message = work.get()
         if message is None:
@@ -119,6 +131,8 @@ def _read(incoming: BinaryIO, work: queue.Queue[dict[str, Any] | None], flags: F
             flags.skip(message["job"])
         elif kind == "pause":
             flags.pause(message["job"])
+        elif kind == "sample":
+            flags.sample(message["job"])
         elif kind == "exit":
             work.put(None)
         else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
 from fastapi.routing import APIRoute
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,12 +25,16 @@ from webui.jobs.store import Job
 from webui.params import MAX_CONTROL_UNITS, ControlUnit, MakeMap, params_error
 from webui.pictures import encode, load_upright
 from webui.preprocessors import names
-from webui.preprocessors.names import Knob, Preprocessor, complete
+from webui.preprocessors.names import POSE, Knob, Preprocessor, complete
 from webui.services.control_maps import map_network_message, usable_preprocessors
 from webui.studio import Studio
 
 VERSION: Final = 3
 NO_MODEL: Final = "None"
+MOST_SIDE: Final = 4096
+MOST_CANVASES: Final = 16
+Numbers = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=1024)]
+"""Of joints: x, y and certainty of each."""
 
 
 class DetectBody(BaseModel):
@@ -43,6 +49,27 @@ class DetectBody(BaseModel):
     controlnet_processor_res: Int = -1
     controlnet_threshold_a: Float = -1
     controlnet_threshold_b: Float = -1
+
+
+class TellingPerson(BaseModel):
+    """One person of OpenPose's JSON."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pose_keypoints_2d: Numbers = Field(default_factory=list[float])
+    hand_right_keypoints_2d: Numbers | None = None
+    hand_left_keypoints_2d: Numbers | None = None
+    face_keypoints_2d: Numbers | None = None
+
+
+class PoseData(BaseModel):
+    """A canvas of POST /controlnet/render_openpose_json."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    people: list[TellingPerson] = Field(default_factory=list[TellingPerson], max_length=256)
+    canvas_width: int = Field(ge=1, le=MOST_SIDE)
+    canvas_height: int = Field(ge=1, le=MOST_SIDE)
 
 
 def controlnet_routes(
@@ -70,6 +97,7 @@ def controlnet_routes(
 
     _add_preprocessors(routes, studio)
     _add_detection(routes, studio, waiting_room)
+    routes.post("/render_openpose_json", responses=FAILURES)(render_openpose_json)
     return routes
 
 
@@ -114,7 +142,34 @@ def _add_detection(routes: APIRouter, studio: Studio, waiting_room: WaitingRoom)
         for job in await run_in_threadpool(_begun, studio, module, body):
             done = await waiting_room.answer(studio, job, lambda job: _map_of(studio, job))
             maps.append(bytes(done.body))
-        return _found(maps)
+        poses = [pose for one in maps if (pose := _pose_in(one)) is not None]
+        return _found(maps, **({"poses": poses} if poses else {}))
+
+
+def render_openpose_json(
+    pose_data: Annotated[list[PoseData], Field(max_length=MOST_CANVASES)] = Body(default=[]),  # noqa: B008
+) -> Response:
+    """Skeletons as OpenPose's JSON tells them, in pixels or as shares of the canvas, drawn."""
+    from webui.preprocessors.pose_drawing import drawn, people_in  # brings OpenCV
+
+    if not pose_data:
+        return SafeJSONResponse({"info": "No pose data detected."})
+    maps: list[bytes] = []
+    for number, canvas in enumerate(pose_data):
+        width, height = canvas.canvas_width, canvas.canvas_height
+        try:
+            told = people_in([one.model_dump() for one in canvas.people], width, height)
+        except ValueError as err:
+            raise ApiError(422, f"[{number}].people: {err}") from err
+        maps.append(encode(Image.fromarray(drawn(told, width, height)), format="png"))
+    return _found(maps)
+
+
+def _pose_in(png: bytes) -> Any:
+    """Whose skeletons a map shows, as the model process wrote it into the file; None = none."""
+    with Image.open(io.BytesIO(png)) as image:
+        told = image.info.get(POSE)
+    return None if told is None else json.loads(told)
 
 
 def _listed(module: Preprocessor, has_aliases: bool) -> str:
@@ -199,6 +254,6 @@ def _map_of(studio: Studio, job: Job) -> Response:
     return Response(maps[0])
 
 
-def _found(maps: Sequence[bytes]) -> Response:
+def _found(maps: Sequence[bytes], **more: Any) -> Response:
     images = [base64.b64encode(one).decode("ascii") for one in maps]
-    return SafeJSONResponse({"images": images, "info": "Success"})
+    return SafeJSONResponse({"images": images, "info": "Success", **more})

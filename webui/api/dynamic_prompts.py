@@ -1,12 +1,12 @@
-"""What clients of the extension «Dynamic Prompts» send, in our words: choices in prompts are drawn
-here without an extension."""
+"""What clients of A1111's extension «Dynamic Prompts» send, in our words: what it asks for are
+fields of our own requests, whichever extension draws prompts here."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from webui.api.schemas import PaintingBody
-from webui.api.scripts import DYNAMIC_PROMPTS, alwayson_arguments
+from webui.api.scripts import DYNAMIC_PROMPTS, alwayson_arguments, script_entry
 
 _ALIKE = (
     "is_enabled", "is_combinatorial", "disable_negative_prompt", "min_attention", "max_attention",
@@ -31,11 +31,17 @@ def dynamic_overrides(body: PaintingBody) -> dict[str, Any]:
     return {} if is_enabled else {"dynamic_prompts": False}
 
 
-def dynamic_notes(body: PaintingBody) -> list[str]:
-    """What the script was asked for and cannot be followed. Raises as ``is_combinatorial``."""
+def dynamic_notes(body: PaintingBody, *, has_drawing: bool) -> list[str]:
+    """What the script was asked for and cannot be followed. Raises as ``is_combinatorial``.
+
+    Args:
+        has_drawing: Some extension draws prompts.
+    """
     arguments = alwayson_arguments(body, DYNAMIC_PROMPTS)
     if not arguments["is_enabled"]:
         return []
+    if not has_drawing and script_entry(body, DYNAMIC_PROMPTS)[1]:
+        return ["dynamic prompts: the extension is switched off; prompts stay as they are."]
     return [
         f"dynamic prompts: «{argument.label}» is not there here; it was left out."
         for argument in DYNAMIC_PROMPTS.arguments

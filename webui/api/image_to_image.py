@@ -13,7 +13,7 @@ from starlette.responses import Response
 from webui.api.errors import ApiError
 from webui.api.fence import guest_of
 from webui.api.paint import paint
-from webui.api.picture_scripts import script_notes, script_values, soft_inpainting
+from webui.api.picture_scripts import script_values, soft_inpainting
 from webui.api.pictures import keep_picture
 from webui.api.schemas import FAILURES, ImagesAnswer, ImageToImageBody
 from webui.api.waiting import WaitingRoom
@@ -36,7 +36,7 @@ def image_to_image_routes(
     async def img2img(body: ImageToImageBody, request: Request) -> Response:
         """Paint pictures from pictures; answers when they are done."""
         user = guest_of(request)
-        return await paint(studio, waiting_room, body, read_request, script_notes, user)
+        return await paint(studio, waiting_room, body, read_request, user)
 
     return routes
 

@@ -18,7 +18,6 @@ from webui.option_values import checked_value
 from webui.options import OPTION_OF_INFOTEXT_KEY
 from webui.params import MASKED_CONTENTS
 from webui.prompts.styles import extract_styles
-from webui.prompts.templates import is_template
 from webui.studio import Studio
 
 FIELD_KEYS = {
@@ -103,7 +102,7 @@ def fill_from_infotext(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[s
         _check_field(type(body), name, value)
     sent = body.model_dump(exclude_unset=True)
     overrides = _overrides(studio, found)
-    if any(is_template(str(open_fields.get(name) or "")) for name in PROMPTS):
+    if any(studio.extensions.choices(str(open_fields.get(name) or "")) for name in PROMPTS):
         overrides["dynamic_prompts"] = False  # it was painted as it stands
     return type(body).model_validate({**sent, **open_fields}), overrides
 

@@ -69,7 +69,7 @@ def _add_name_lists(routes: APIRouter, studio: Studio) -> None:
         added = extension_titles(studio)
         return {
             tab: [*titles, *added[tab], *a1111_scripts.titles(studio, tab)]
-            for tab, titles in script_titles().items()
+            for tab, titles in script_titles(studio.plots.plans).items()
         }
 
     @routes.get("/extensions")
@@ -108,7 +108,7 @@ def _add_model_lists(routes: APIRouter, studio: Studio) -> None:
     @routes.get("/script-info")
     def script_info() -> list[dict[str, Any]]:
         """Scripts with their arguments."""
-        ours = script_infos(studio.weights.upscaler_names())
+        ours = script_infos(studio.weights.upscaler_names(), studio.plots.plans)
         return [*ours, *extension_infos(studio), *a1111_scripts.infos(studio)]
 
     @routes.get("/face-restorers")

@@ -12,8 +12,8 @@ from webui.api.a1111_scripts import take_scripts
 from webui.api.answer import answer_of, plot_answer
 from webui.api.errors import SafeJSONResponse
 from webui.api.infotext_fields import fill_from_infotext
+from webui.api.plot_scripts import take_plan
 from webui.api.schemas import SomeBody
-from webui.api.scripts import plot_script
 from webui.api.waiting import WaitingRoom
 from webui.api.wishes import Wish, in_client_words, read_wish
 from webui.errors import ParamsError
@@ -27,14 +27,14 @@ async def paint(
     waiting_room: WaitingRoom,
     body: SomeBody,
     make_request: Callable[[Studio, SomeBody, dict[str, Any]], AnyRequest],
-    more_notes: Callable[[SomeBody], list[str]],
     user: str,
+    more_notes: Callable[[SomeBody], list[str]] = lambda _: [],
 ) -> Response:
     """Paint what a client asked for; answers when it is done.
 
     Args:
-        user: The guest who asks; '' = the owner.
         make_request: (studio, body, overrides) to our request.
+        user: The guest who asks; '' = the owner.
         more_notes: What the body, with what its infotext filled in, asks for and this kind of
             request cannot follow; listed behind the notes of all.
     Raises:
@@ -65,11 +65,11 @@ def _begin(
     """
     body, extra_overrides = fill_from_infotext(studio, body)
     body, scripts = take_scripts(studio, body)
-    wish = read_wish(studio, body, make_request, extra_overrides, user, scripts)
-    script, who = plot_script(body), {"origin": "api", "task_id": body.force_task_id or None}
+    plain, plan = take_plan(studio.plots.plans, body, user)
+    wish = read_wish(studio, plain, make_request, extra_overrides, user, scripts)
+    who = {"origin": "api", "task_id": body.force_task_id or None}
     try:
-        plots = studio.plots
-        job = plots.submit(wish.request, script, **who) if script else None
+        job = studio.plots.submit(wish.request, plan, **who) if plan else None
     except ParamsError as err:
         raise in_client_words(err) from err
     job = job or studio.submit(wish.params, **who)

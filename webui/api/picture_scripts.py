@@ -60,16 +60,6 @@ def script_values(
     return _MEANINGS[script.name](ScriptCase(arguments, body, size))
 
 
-def script_notes(body: ImageToImageBody) -> list[str]:
-    """What a script was asked for and cannot be followed."""
-    if selected_script(body) is not LOOPBACK:
-        return []
-    asked = LOOPBACK.read(body.script_args or (), "script_args")["interrogation"]
-    if asked == "None":
-        return []
-    return [f"loopback asks no interrogator ({asked}); the prompt stays as it is."]
-
-
 def soft_inpainting(body: ImageToImageBody) -> SoftInpainting | None:
     """The knobs of A1111's always-on script, None while it is off.
 
@@ -86,6 +76,7 @@ def _loopback(case: ScriptCase) -> dict[str, Any]:
         "loops": case.arguments["loops"],
         "final_denoising_strength": case.arguments["final_strength"],
         "curve": case.arguments["curve"],
+        "interrogation": case.arguments["interrogation"],
     }
     return {"loopback": _checked(Loopback, wanted, "loopback"), "batch_size": 1}
 

@@ -1,105 +1,89 @@
-"""A1111's scripts that make many pictures of one request: their arguments, and what they mean.
-
-Source:
-    Titles, arguments, their order and defaults: A1111 1.10's xyz_grid.py, prompt_matrix.py and
-    prompts_from_file.py.
-"""
+"""Plans of extensions as A1111's selectable scripts: ``script_name`` with ``script_args``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
-from webui.api.schemas import PaintingBody
+from webui.api.schemas import ImageToImageBody, SomeBody
 from webui.api.script_arguments import Argument, Script
 from webui.errors import ParamsError
-from webui.services.plots.axes import NOTHING, axes_of, find_axis
-from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot, script_from
+from webui.extension_forms import Axis, Choice, Number, PlanField, Switch, Whole
+from webui.services.plots.plans import KIND, Owned, Plans, Wished
 
-XYZ, MATRIX, LIST = "x/y/z plot", "prompt matrix", "prompts from file or textbox"
-
-
-def _xyz_arguments(tab: str) -> tuple[Argument, ...]:
-    labels = tuple(axis.label for axis in axes_of(tab))
-    axes: list[Argument] = []
-    for letter in "XYZ":
-        first = labels[1] if letter == "X" else NOTHING
-        axes += [
-            Argument(f"{letter.lower()}_type", f"{letter} type", first, "choice", choices=labels),
-            Argument(f"{letter.lower()}_values", f"{letter} values", "", "text"),
-            Argument(f"{letter.lower()}_chosen", f"{letter} values", (), "texts"),
-        ]
-    return (
-        *axes,
-        Argument("has_legend", "Draw legend", True, "bool"),
-        Argument("include_lone_images", "Include Sub Images", False, "bool"),
-        Argument("include_sub_grids", "Include Sub Grids", False, "bool"),
-        Argument("keep_random_seeds", "Keep -1 for seeds", False, "bool"),
-        Argument("vary_seeds_x", "Vary seeds for X", False, "bool"),
-        Argument("vary_seeds_y", "Vary seeds for Y", False, "bool"),
-        Argument("vary_seeds_z", "Vary seeds for Z", False, "bool"),
-        Argument("margin", "Grid margins (px)", 0, "int", 0, 500, 2),
-        Argument("is_written", "Use text inputs instead of dropdowns", False, "bool"),
-    )
+TABS = ("txt2img", "img2img")
 
 
-_MATRIX_ARGUMENTS = (
-    Argument("put_at_start", "Put variable parts at start of prompt", False, "bool"),
-    Argument("different_seeds", "Use different seed for each picture", False, "bool"),
-    Argument("prompt", "Select prompt", "positive", "choice", choices=("positive", "negative")),
-    Argument("delimiter", "Select joining char", "comma", "choice", choices=("comma", "space")),
-    Argument("margin", "Grid margins (px)", 0, "int", 0, 500, 2),
-)
-_LIST_ARGUMENTS = (
-    Argument("iterate_seed", "Iterate seed every line", False, "bool"),
-    Argument("same_seed", "Use same random seed for all lines", False, "bool"),
-    Argument("position", "Insert prompts at the", "start", "choice", choices=("start", "end")),
-    Argument("text", "List of prompt inputs", "", "text"),
-)
-PLOT_SCRIPTS = tuple(
-    Script(name, is_alwayson=False, is_img2img=is_img2img, arguments=arguments)
-    for is_img2img in (False, True)
-    for name, arguments in (
-        (MATRIX, _MATRIX_ARGUMENTS),
-        (LIST, _LIST_ARGUMENTS),
-        (XYZ, _xyz_arguments("img2img" if is_img2img else "txt2img")),
-    )
-)
+def plan_scripts(plans: Plans) -> list[Script]:
+    """What lists of scripts tell of all plans, and how their arguments are read."""
+    return [script_of(owned, tab) for tab in TABS for owned in plans.all(tab)]
 
 
-def read_plot_script(
-    body: PaintingBody, script: Script
-) -> XyzPlot | PromptMatrix | PromptList | None:
-    """What a request's script asks for, None when its script is none of these.
+def script_of(owned: Owned, tab: str) -> Script:
+    """A plan as a script of a tab."""
+    fields = owned.plan.arguments or owned.plan.fields
+    arguments = tuple(argument for one in fields for argument in _arguments(one, tab))
+    is_img2img = tab == "img2img"
+    return Script(owned.title.lower(), False, is_img2img, arguments)
+
+
+def _arguments(one: PlanField, tab: str) -> Iterator[Argument]:
+    """A field's arguments: an axis has three."""
+    label = one.label.en or one.name
+    if isinstance(one, Axis):
+        choices = tuple(choice.name for choice in one.choices if tab in choice.tabs)
+        kind, values = one.usual["axis"], f"{label} values"
+        yield Argument(f"{one.name}.axis", f"{label} type", kind, "choice", choices=choices)
+        yield Argument(f"{one.name}.values", values, "", "text")
+        yield Argument(f"{one.name}.chosen", values, (), "texts")
+    elif isinstance(one, Whole | Number):
+        kind = "int" if isinstance(one, Whole) else "float"
+        limits = one.minimum, one.maximum, one.step
+        yield Argument(one.name, label, one.default, kind, *limits)
+    elif isinstance(one, Choice):
+        yield Argument(one.name, label, one.usual, "choice", choices=one.choices)
+    else:
+        kind = "bool" if isinstance(one, Switch) else "text"
+        yield Argument(one.name, label, one.usual, kind)
+
+
+def take_plan(plans: Plans, body: SomeBody, user: str) -> tuple[SomeBody, Wished | None]:
+    """A request without the plan that it names, and what it asks of it; None where it names none.
 
     Raises:
         ParamsError: An argument that cannot be read or is out of range.
     """
-    meaning = _MEANINGS.get(script.name)
-    if meaning is None:
-        return None
-    arguments = script.read(body.script_args or (), "script_args")
+    tab = "img2img" if isinstance(body, ImageToImageBody) else "txt2img"
+    owned = plans.find(body.script_name or "", tab, user)
+    if owned is None:
+        return body, None
+    script = script_of(owned, tab)
+    given = _by_field(script.read(body.script_args or (), "script_args"))
+    plan = owned.plan
     try:
-        return script_from(meaning(arguments, "img2img" if script.is_img2img else "txt2img"))
+        values = owned.checked(plan.from_arguments(given) if plan.arguments else _joined(given))
     except ParamsError as err:
         raise ParamsError(f"{script.name}: {err.message}", err.hint, field="script_args") from err
+    without = body.model_copy(update={"script_name": None, "script_args": []})
+    return without, {KIND: plan.name, **values}
 
 
-def _xyz(arguments: dict[str, Any], tab: str) -> dict[str, Any]:
-    is_written = arguments.pop("is_written")
-    axes: dict[str, Any] = {}
-    for letter in "xyz":
-        label, text = arguments.pop(f"{letter}_type"), arguments.pop(f"{letter}_values")
-        chosen = arguments.pop(f"{letter}_chosen")
-        is_menu = find_axis(label, tab).choices is not None and not is_written
-        axes[letter] = {"axis": label, "values": chosen if is_menu and chosen else text}
-    return {"kind": "xyz", **axes, **arguments}
+def _by_field(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Values by field; the three of an axis are one."""
+    found: dict[str, Any] = {}
+    for name, value in arguments.items():
+        field, _, part = name.partition(".")
+        if part:
+            found.setdefault(field, {})[part] = value
+        else:
+            found[field] = value
+    return found
 
 
-_MEANINGS: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
-    XYZ: _xyz,
-    MATRIX: lambda arguments, tab: {
-        "kind": "matrix", "include_lone_images": True, **arguments
-    },
-    LIST: lambda arguments, tab: {"kind": "list", **arguments},
-}  # fmt: skip
+def _joined(given: dict[str, Any]) -> dict[str, Any]:
+    """Values of axes: what was chosen counts before what was written."""
+    found = dict(given)
+    for name, value in given.items():
+        if isinstance(value, dict):
+            found[name] = {"axis": value["axis"], "values": value["chosen"] or value["values"]}
+    return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from webui.api import image_to_image, text_to_image
@@ -16,10 +16,9 @@ from webui.api.infotext_fields import fill_from_infotext
 from webui.api.schemas import ImageToImageBody, TextToImageBody
 from webui.api.wishes import in_client_words, read_wish
 from webui.errors import ParamsError
+from webui.extension_forms import Axis
 from webui.jobs.store import Job
 from webui.params import Plot
-from webui.services.plots.axes import axis_choices
-from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot
 from webui.services.resolve import AnyRequest
 from webui.studio import Studio
 
@@ -29,7 +28,7 @@ class PlotBody(BaseModel):
 
     Attributes:
         txt2img, img2img: The body of that route; one of the two.
-        script: ``kind`` xyz, matrix or list, with the fields of that script.
+        script: ``kind`` names a plan, such as xyz, matrix or list; the rest are its fields.
         is_dry_run: Only tell how large it would be.
     """
 
@@ -37,7 +36,7 @@ class PlotBody(BaseModel):
 
     txt2img: TextToImageBody | None = None
     img2img: ImageToImageBody | None = None
-    script: Annotated[XyzPlot | PromptMatrix | PromptList, Field(discriminator="kind")]
+    script: dict[str, Any]
     is_dry_run: bool = False
 
 
@@ -50,10 +49,21 @@ def plot_routes(studio: Studio, route_class: type[APIRoute]) -> APIRouter:
         """Put a plot into the queue, or tell how large it would be; answers at once."""
         return await run_in_threadpool(_begin, studio, body)
 
+    @routes.get("/plots/plans")
+    def plans(tab: Literal["txt2img", "img2img"] = "txt2img") -> list[dict[str, Any]]:
+        """Every plan: its name for ``kind``, its title, its fields."""
+        found = studio.plots.plans
+        return [found.panel(owned, tab) for owned in found.all(tab)]
+
     @routes.get("/plots/axes")
-    def axes(tab: Literal["txt2img", "img2img"] = "txt2img") -> dict[str, Any]:
-        """Every axis, and the values it has to choose from (null: any)."""
-        return dict(axis_choices(studio.plots.names, tab))
+    def axes(
+        tab: Literal["txt2img", "img2img"] = "txt2img", plan: str = "xyz"
+    ) -> dict[str, list[str] | None]:
+        """Every axis of a plan, and the values it has to choose from (null: any)."""
+        plans = studio.plots.plans
+        fields = plans.named(plan, tab).plan.fields
+        first = next((one for one in fields if isinstance(one, Axis)), None)
+        return plans.menus(first, tab) if first else {}
 
     @routes.get("/plots/{task_id}")
     def look(task_id: str) -> dict[str, Any]:

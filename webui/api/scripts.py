@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from webui.api.errors import ApiError
-from webui.api.plot_scripts import PLOT_SCRIPTS, read_plot_script
+from webui.api.plot_scripts import plan_scripts
 from webui.api.schemas import ImageToImageBody, PaintingBody
 from webui.api.script_arguments import Argument, Script, arguments_of
 from webui.params import MASKED_CONTENTS, PLAIN_UPSCALERS
-from webui.services.plots.scripts import PromptList, PromptMatrix, XyzPlot
+from webui.services.plots.plans import Plans
 
 TOLERATED_SCRIPTS = ("refiner", "extra options", "comments", "hypertile")
 """A1111's always-on scripts that clients mention out of habit; their arguments act nowhere."""
@@ -147,22 +147,25 @@ SCRIPTS = (
     OUTPAINTING,
     POOR_MANS_OUTPAINTING,
     SD_UPSCALE,
-    *PLOT_SCRIPTS,
 )
-"""All scripts there are. As in A1111, plain request fields do the work of «sampler» and «seed»."""
+"""All scripts but plans of extensions. As in A1111, plain request fields do the work of «sampler»
+and «seed»."""
 
 
-def check_scripts(body: PaintingBody, others: Container[str] = ()) -> None:
+def check_scripts(
+    body: PaintingBody, others: Container[str] = (), plans: Sequence[Script] = ()
+) -> None:
     """Refuse scripts that do not exist, before anything is painted without them.
 
     Args:
         others: Names that are somebody else's to read: those of extensions.
+        plans: Those of extensions that ``script_name`` may name.
     Raises:
         ApiError: 422, in A1111's words.
         ParamsError: An entry of ``alwayson_scripts`` that is no object with a list ``args``.
     """
     selected_script(body)
-    known = {script.name: script for script in _scripts_for(body)}
+    known = {script.name: script for script in (*_scripts_for(body), *plans)}
     for name, entry in (body.alwayson_scripts or {}).items():
         if name.lower() in others:
             continue
@@ -190,17 +193,6 @@ def selected_script(body: PaintingBody) -> Script | None:
         if script.name == body.script_name.lower() and not script.is_alwayson:
             return script
     raise _not_found(body.script_name)
-
-
-def plot_script(body: PaintingBody) -> XyzPlot | PromptMatrix | PromptList | None:
-    """What the chosen script makes many pictures of; None when it is none of these, or none.
-
-    Raises:
-        ApiError: 422, no script of that name.
-        ParamsError: An argument that cannot be read or is out of range.
-    """
-    script = selected_script(body)
-    return read_plot_script(body, script) if script else None
 
 
 def alwayson_arguments(body: PaintingBody, script: Script) -> dict[str, Any]:
@@ -243,20 +235,22 @@ def _not_found(name: str) -> ApiError:
     )
 
 
-def script_titles() -> dict[str, list[str]]:
+def script_titles(plans: Plans) -> dict[str, list[str]]:
     """GET /sdapi/v1/scripts."""
+    scripts = (*SCRIPTS, *plan_scripts(plans))
     return {
-        "txt2img": [script.name for script in SCRIPTS if not script.is_img2img],
-        "img2img": [script.name for script in SCRIPTS if script.is_img2img],
+        "txt2img": [script.name for script in scripts if not script.is_img2img],
+        "img2img": [script.name for script in scripts if script.is_img2img],
     }
 
 
-def script_infos(upscalers: Sequence[str]) -> list[dict[str, Any]]:
+def script_infos(upscalers: Sequence[str], plans: Plans) -> list[dict[str, Any]]:
     """GET /sdapi/v1/script-info.
 
     Args:
         upscalers: Names of those that are here.
     """
+    scripts = (*SCRIPTS, *plan_scripts(plans))
     return [
         {
             "name": script.name,
@@ -264,5 +258,5 @@ def script_infos(upscalers: Sequence[str]) -> list[dict[str, Any]]:
             "is_img2img": script.is_img2img,
             "args": [argument.info() for argument in script.arguments],
         }
-        for script in (script.with_upscalers(upscalers) for script in SCRIPTS)
+        for script in (script.with_upscalers(upscalers) for script in scripts)
     ]

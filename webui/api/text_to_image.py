@@ -42,7 +42,7 @@ def text_to_image_routes(
     async def txt2img(body: TextToImageBody, request: Request) -> Response:
         """Paint pictures; answers when they are done."""
         user = guest_of(request)
-        return await paint(studio, waiting_room, body, read_request, _unknown_hires_schedule, user)
+        return await paint(studio, waiting_room, body, read_request, user, _unknown_hires_schedule)
 
     return routes
 

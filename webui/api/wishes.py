@@ -12,6 +12,7 @@ from webui.api.dynamic_prompts import dynamic_notes, dynamic_overrides, is_combi
 from webui.api.errors import ApiError
 from webui.api.extension_wishes import extension_forms, extension_wishes
 from webui.api.other_checkpoints import refiner_values
+from webui.api.plot_scripts import plan_scripts
 from webui.api.schemas import ImageToImageBody, PaintingBody, SomeBody
 from webui.api.scripts import check_scripts
 from webui.errors import CheckpointNotFoundError, ParamsError
@@ -92,12 +93,12 @@ def read_wish(
     """
     tab = "img2img" if isinstance(body, ImageToImageBody) else "txt2img"
     body, told = _with_scripts_read(studio, body)
-    check_scripts(body, extension_forms(studio, tab))
+    check_scripts(body, extension_forms(studio, tab), plan_scripts(studio.plots.plans))
     overrides = {
         **(extra_overrides or {}), **(body.override_settings or {}), **dynamic_overrides(body),
     }  # fmt: skip
     overrides, notes = _known_overrides(studio, overrides)
-    notes += [*told, *dynamic_notes(body)]
+    notes += [*told, *dynamic_notes(body, has_drawing=studio.extensions.has_drawing)]
     notes.extend(unknown_schedules({"scheduler": body.scheduler or "Automatic"}))
     try:
         request = make_request(studio, body, overrides)

@@ -85,7 +85,7 @@ def _network(folder: Path) -> Any:
         raise FileNotFoundError(f"{WEIGHTS[0]} is not there")
     config = BlipConfig.from_dict(_json(folder / CONFIG))
     with open_weights(path) as weights:
-        tensors = {name: weights.read(name).float().clone() for name in weights.header.tensors}
+        tensors = {name: weights.read(name).float() for name in weights.header.tensors}
     network = BlipForConditionalGeneration(config)
     missing, _ = network.load_state_dict(tensors, strict=False)
     network.tie_weights()

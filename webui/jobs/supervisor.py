@@ -227,6 +227,14 @@ class Supervisor:
                 self._tell(run, "pause")
             return run is not None
 
+    def sample(self, job_id: int) -> bool:
+        """Ask a running training for sample pictures now; False when it does not run."""
+        with self._changed:
+            run = self._running(job_id)
+            if run is not None:
+                self._tell(run, "sample")
+            return run is not None
+
     def resume_job(self, job_id: int) -> bool:
         """Let a paused job go on when its turn comes; False when it does not wait."""
         is_waiting = self._store.resume(job_id)

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -34,6 +34,13 @@ _MEMORY_HINT = (
     "Most often the computer ran out of memory. Lower the size or the batch size, close other "
     "programs, or start with --medvram."
 )
+_CUT_HINT = (
+    "Most often a file that it was reading was cut, or the drive that holds it went away: see that "
+    "the files of the model are whole. Otherwise look at the log of the model process."
+)
+_NATIVE_HINT = "A driver or a native library failed; look at the log, and try --device cpu."
+_LOG_HINT = "Look at the log of the model process."
+_NATIVE_SIGNALS = ("SIGSEGV", "SIGILL", "SIGFPE", "SIGABRT")
 _WINDOWS_ENDS = {
     0xC0000005: "an access violation in native code",
     0xC0000017: "no memory left",
@@ -203,41 +210,52 @@ class WorkerProcess:
                 pipe.close()
 
     def _ending(self) -> Ending:
-        reason, hint, facts = describe_end(self.process.returncode)
+        ending = ending_of(self.process.returncode)
         if self._garbage is not None:
-            reason = f"The model process sent something that is no message ({self._garbage})."
-            hint = "Something in it prints to stdout; look at the log."
+            ending = Ending(
+                f"The model process sent something that is no message ({self._garbage}).",
+                "Something in it prints to stdout; look at the log.",
+                ending.details,
+            )
         lines = self._log.last_lines()[-LOG_LINES_SHOWN:]
-        details = {**facts, "log": list(lines), "log_path": str(self._log.path)}
-        return Ending(reason, hint, details)
+        details = {**ending.details, "log": list(lines), "log_path": str(self._log.path)}
+        return replace(ending, details=details)
 
 
-def describe_end(code: int) -> tuple[str, str, dict[str, Any]]:
+def ending_of(code: int) -> Ending:
     """Say what a return code means.
 
     Args:
         code: As in ``Popen.returncode``: negative = minus the signal.
     Returns:
-        Sentence, hint, and ``exit_code`` / ``signal`` for the error's details.
+        With ``exit_code`` and ``signal`` alone as details.
     """
     if code < 0:
         try:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        hint = "Look at the log of the model process."
-        if name == "SIGKILL":
-            hint = _MEMORY_HINT
-        elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"):
-            hint = "A driver or a native library failed; look at the log, and try --device cpu."
-        return f"The model process was killed ({name}).", hint, {"exit_code": code, "signal": name}
+        return Ending(
+            f"The model process was killed ({name}).",
+            _MEMORY_HINT
+            if name == "SIGKILL"
+            else _CUT_HINT
+            if name == "SIGBUS"
+            else _NATIVE_HINT
+            if name in _NATIVE_SIGNALS
+            else _LOG_HINT,
+            {"exit_code": code, "signal": name},
+        )
     facts = {"exit_code": code, "signal": None}
     if code in _WINDOWS_ENDS:
-        hint = _MEMORY_HINT if code == 0xC0000017 else "Look at the log; try --device cpu."
-        return f"The model process ended with {_WINDOWS_ENDS[code]} ({code:#x}).", hint, facts
+        return Ending(
+            f"The model process ended with {_WINDOWS_ENDS[code]} ({code:#x}).",
+            _MEMORY_HINT if code == 0xC0000017 else "Look at the log; try --device cpu.",
+            facts,
+        )
     if code == 0:
-        return "The model process ended by itself.", "Look at the log of the model process.", facts
-    return (
+        return Ending("The model process ended by itself.", _LOG_HINT, facts)
+    return Ending(
         f"The model process ended with exit code {code}.",
         "The last lines of its log say why.",
         facts,

@@ -252,4 +252,32 @@ CHINESE = {
     "checking …": "正在校验…",
     "the server asks for {seconds:.0f} s of patience": "服务器要求等待 {seconds:.0f} 秒",
     "mirror of {host}": "{host} 的镜像",
+    # app: the program itself
+    "Ignored: {flags}": "已忽略：{flags}",
+    "{host}:{port} cannot be used: {reason}.": "无法使用 {host}:{port}：{reason}。",
+    "Choose another address with --server-name or another port with --port.": (
+        "请用 --server-name 换一个地址，或用 --port 换一个端口。"
+    ),
+    "Port {ports} is in use by another program.": "端口 {ports} 已被其他程序占用。",
+    "Stop that program (perhaps this one runs already), or choose another port with --port.": (
+        "请停止那个程序（也许本程序已经在运行），或用 --port 换一个端口。"
+    ),
+    "\nDanqing (丹青) is at {url}    Stop it with Ctrl+C.": (
+        "\n丹青 (Danqing) 位于 {url}    按 Ctrl+C 停止。"
+    ),
+    "On other machines of this network: {url}": "在同一网络的其他设备上：{url}",
+    "Name: {name}    Password: {password}    ({can})": (
+        "用户名：{name}    密码：{password}    （{can}）"
+    ),
+    "may do everything": "可以做任何事",
+    "may paint; for those you invite": "可以作画；给您邀请的人",
+    "No public link could be made: {reason}.\nThe page goes on working here. The link needs the "
+    "internet and Gradio's tunnel program, which is\nfetched at first use. Each of these makes a "
+    "link as well; passwords are asked for there, too:": (
+        "无法建立公开链接：{reason}。\n本机页面照常工作。公开链接需要互联网和 Gradio 的隧道程序"
+        "（首次使用时下载）。\n下面每一种办法也能建立链接，同样需要密码："
+    ),
+    "Public link: {url}    (everybody has to log in there)": (
+        "公开链接：{url}    （每个人都需要登录）"
+    ),
 }

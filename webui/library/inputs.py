@@ -119,6 +119,10 @@ class Inputs:
         image.save(data, "PNG", compress_level=1)
         return self.keep(data.getvalue())
 
+    def has(self, key: str) -> bool:
+        """True when the picture is there."""
+        return self._place(key).is_file()
+
     def path(self, key: str) -> Path:
         """Where the picture lies.
 

@@ -68,7 +68,8 @@ class PictureFacts:
         infotext: The recipe.
         pixels: SHA-256 of the picture as it was painted, hex: ``Image.tobytes()`` before any
             compression; "" where that was not recorded.
-        made_on: What painted it: device, device_name, dtype, torch, threads, program.
+        made_on: What painted it: device, device_name, dtype, torch, threads, program, files and
+            extensions.
     """
 
     seed: int | None = None

@@ -12,9 +12,10 @@ import torch
 from webui.checkpoints.families import FAMILIES
 from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.keys import FIRST_LAYER, UNET, VAE
+from webui.checkpoints.weights import dtype_of
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
-from webui.merging.source import ModelFile, Source, dtype_of, open_source
+from webui.merging.source import ModelFile, Source, open_source
 from webui.params import ConvertModel
 from webui.progress import Progress
 

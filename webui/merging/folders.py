@@ -23,7 +23,7 @@ from webui.checkpoints.load_parts import (
     part_files,
 )
 from webui.checkpoints.specs import ArchSpec
-from webui.checkpoints.weights import RenamedWeights, open_weights
+from webui.checkpoints.weights import RenamedWeights, dtype_of, open_weights
 from webui.checkpoints.write import (
     NAMES,
     NewTensor,
@@ -34,7 +34,7 @@ from webui.checkpoints.write import (
 from webui.errors import CheckpointError
 from webui.merging.convert import narrowed, wanted_format
 from webui.merging.originals import single_file_tensors
-from webui.merging.source import ModelFile, dtype_of
+from webui.merging.source import ModelFile
 from webui.progress import Progress
 from webui.prompts.tokenizer import END, START, ClipTokenizer
 

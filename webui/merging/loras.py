@@ -10,15 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from webui.checkpoints.families import title_of
 from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.lora_file import read_lora
+from webui.checkpoints.weights import dtype_of
 from webui.checkpoints.write import NAMES, NewTensor, check_free, write_safetensors
 from webui.errors import CheckpointError
 from webui.merging.convert import converted, narrowed, wanted_format
 from webui.merging.lora_writing import NewLayer, lora_metadata, write_lora
 from webui.merging.matrices import low_rank
 from webui.merging.models import OpenModel, open_model
-from webui.merging.source import ModelFile, Source, dtype_of, known_name, open_source
+from webui.merging.source import ModelFile, Source, known_name, open_source
 from webui.networks.lora.changes import LayerChange, LowRank
 from webui.networks.lora.files import LoraFile, some
 from webui.networks.lora.kohya import block_naming, kohya_name
@@ -71,7 +73,7 @@ def merge_loras(
 def _common_family(loras: Sequence[LoraFile]) -> str:
     families = {lora.family: lora.name for lora in loras if lora.family}
     if len(families) > 1:
-        told = ", ".join(f"{name} is for {family}" for family, name in families.items())
+        told = ", ".join(f"{name} is for {title_of(family)}" for family, name in families.items())
         raise CheckpointError(
             f"LoRAs of different families cannot be one: {told}.", "Choose LoRAs of one family."
         )

@@ -18,10 +18,9 @@ from webui.checkpoints.headers import TensorInfo
 from webui.checkpoints.keys import UNET, VAE
 from webui.checkpoints.load_parts import part_files
 from webui.checkpoints.specs import ArchSpec, VaeSpec
-from webui.checkpoints.weights import RenamedWeights, open_weights
+from webui.checkpoints.weights import RenamedWeights, dtype_of, open_weights
 from webui.checkpoints.write import NAMES, NewTensor
 from webui.merging.convert import narrowed, wanted_format
-from webui.merging.source import dtype_of
 from webui.networks.lora.names import original_unet_names
 
 _LEAVES: Final = ("weight", "bias")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
-from webui.checkpoints.headers import Header, TensorInfo, read_header, unreadable
-from webui.checkpoints.pickles import PickledFile, StoredTensor, read_pickle
-from webui.checkpoints.weights import DTYPES
+from webui.checkpoints.weights import FileWeights, dtype_of, open_weights
 from webui.checkpoints.write import PIECE_ELEMENTS
 from webui.errors import CheckpointError
 
@@ -54,12 +51,11 @@ class Source:
         tensors: Tensors by the names A1111 knows them by (see ``_OLD_TEXT_NAMES``).
     """
 
-    def __init__(self, header: Header, file: BinaryIO, pickled: PickledFile | None) -> None:
-        self.header = header
-        self._file = file
-        self._pickled = pickled
-        self._stored = {known_name(name): name for name in header.tensors}
-        self.tensors = {new: header.tensors[old] for new, old in self._stored.items()}
+    def __init__(self, weights: FileWeights) -> None:
+        self.header = weights.header
+        self._weights = weights
+        self._stored = {known_name(name): name for name in self.header.tensors}
+        self.tensors = {new: self.header.tensors[old] for new, old in self._stored.items()}
 
     @property
     def path(self) -> Path:
@@ -73,11 +69,7 @@ class Source:
             KeyError: No tensor has that name.
             CheckpointError: Its data cannot be read.
         """
-        info, place = self.tensors[name], self._place(name)
-        if place is None or not info.count or _is_contiguous(place):
-            return self._read(name, 0, info.count).reshape(info.shape)
-        last = sum((n - 1) * s for n, s in zip(info.shape, place.stride, strict=True))
-        return self._read(name, 0, last + 1).as_strided(info.shape, place.stride).clone()
+        return self._weights.read(self._stored[name])
 
     def pieces(self, name: str) -> Iterator[torch.Tensor]:
         """A tensor's numbers in order, flat, ``PIECE_ELEMENTS`` at a time.
@@ -85,43 +77,12 @@ class Source:
         Raises:
             CheckpointError: Its data cannot be read.
         """
-        place = self._place(name)
-        count = self.tensors[name].count
-        if place is not None and not _is_contiguous(place):  # its numbers lie in another order
+        stored, count = self._stored[name], self.tensors[name].count
+        if not self._weights.is_in_order(stored):
             yield from self.read(name).flatten().split(PIECE_ELEMENTS)
             return
         for start in range(0, count, PIECE_ELEMENTS):
-            yield self._read(name, start, min(PIECE_ELEMENTS, count - start))
-
-    def _place(self, name: str) -> StoredTensor | None:
-        """Where it lies, in a torch file."""
-        return self._pickled.tensors[self._stored[name]] if self._pickled else None
-
-    def _read(self, name: str, start: int, count: int) -> torch.Tensor:
-        """So many numbers as they follow each other in the file; flat."""
-        dtype, place = dtype_of(self.path, self.tensors[name]), self._place(name)
-        if place is None:
-            begin = self.header.places[self._stored[name]]
-        else:
-            assert self._pickled is not None
-            begin = self._pickled.storages[place.storage][0] + place.offset * dtype.itemsize
-        return self._read_at(begin, dtype, start, count)
-
-    def _read_at(self, begin: int, dtype: torch.dtype, start: int, count: int) -> torch.Tensor:
-        data = torch.empty(count, dtype=dtype)
-        if not count:
-            return data
-        view = data.view(torch.uint8).numpy().data
-        try:
-            self._file.seek(begin + start * dtype.itemsize)
-            while view:
-                got = self._file.readinto(view)  # type: ignore[attr-defined]
-                if not got:
-                    raise OSError("it ends too early")
-                view = view[got:]
-        except OSError as err:
-            raise unreadable(self.path, err) from err
-        return data
+            yield self._weights.numbers(stored, start, min(PIECE_ELEMENTS, count - start))
 
 
 @contextmanager
@@ -137,16 +98,10 @@ def open_source(path: Path) -> Iterator[Source]:
         raise CheckpointError(
             f"{path.name} is a diffusers folder.", "Convert it into one file first.", path=str(path)
         )
-    header = read_header(path)
-    for info in header.tensors.values():
-        dtype_of(path, info)
-    pickled = None if header.format == "safetensors" else read_pickle(path)
-    with ExitStack() as opened:
-        try:
-            file = opened.enter_context(open(path, "rb", buffering=0))
-        except OSError as err:
-            raise unreadable(path, err) from err
-        yield Source(header, file, pickled)
+    with open_weights(path) as weights:
+        for info in weights.header.tensors.values():
+            dtype_of(path, info)
+        yield Source(weights)
 
 
 def known_name(name: str) -> str:
@@ -155,28 +110,3 @@ def known_name(name: str) -> str:
         if name.startswith(old):
             return new + name[len(old) :]
     return name
-
-
-def dtype_of(path: Path, info: TensorInfo) -> torch.dtype:
-    """A tensor's number format in torch's words.
-
-    Raises:
-        CheckpointError: Torch has none for it.
-    """
-    if info.dtype not in DTYPES:
-        raise CheckpointError(
-            f"{path.name} holds numbers of the format {info.dtype}, which cannot be calculated "
-            "with here.",
-            "Get the file in float16, bfloat16 or float32.",
-            path=str(path),
-        )
-    return DTYPES[info.dtype]
-
-
-def _is_contiguous(place: StoredTensor) -> bool:
-    expected = math.prod(place.info.shape)
-    for size, stride in zip(place.info.shape, place.stride, strict=True):
-        expected //= max(1, size)
-        if size > 1 and stride != expected:
-            return False
-    return True

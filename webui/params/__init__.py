@@ -61,7 +61,7 @@ from webui.params.painting import (
     Sampling,
     TiledDiffusion,
 )
-from webui.params.plots import MAX_CELLS, PROMPT_LIST, PROMPT_MATRIX, XYZ_PLOT, Label, Plot
+from webui.params.plots import MAX_CELLS, Label, Plot
 from webui.params.text_to_image import (
     LATENT_UPSCALE_MODES,
     PLAIN_UPSCALERS,
@@ -95,10 +95,7 @@ __all__ = [
     "MAX_PROMPT_CHARACTERS",
     "MAX_SEED",
     "PLAIN_UPSCALERS",
-    "PROMPT_LIST",
-    "PROMPT_MATRIX",
     "RESIZE_MODES",
-    "XYZ_PLOT",
     "AnyFileTool",
     "AnyParams",
     "BakeLoras",
@@ -236,6 +233,8 @@ def params_error(err: ValidationError) -> ParamsError:
     )
     if first["type"] == "value_error":
         return ParamsError(str(first.get("ctx", {}).get("error")), field=field)
+    if first["type"] == "missing":
+        return ParamsError(f"{field} is missing.", "Give it a value.", field=field)
     rule = first["msg"][0].lower() + first["msg"][1:]
     return ParamsError(
         f"{field or 'The request'} was {shown}; {rule}.",

@@ -117,11 +117,14 @@ class Loopback(Params):
         loops: How often.
         final_denoising_strength: Strength of the last loop; the first has the request's own.
         curve: How the strength goes from one to the other.
+        interrogation: What each loop's prompt gets added: nothing, or what the picture it begins
+            with shows, as a captioner (CLIP) or a tagger (DeepBooru) says it.
     """
 
     loops: int = Field(default=4, ge=1, le=128)
     final_denoising_strength: Fraction = 0.5
     curve: Literal["Aggressive", "Linear", "Lazy"] = "Linear"
+    interrogation: Literal["None", "CLIP", "DeepBooru"] = "None"
 
 
 class ImageToImage(Painting):

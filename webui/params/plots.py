@@ -9,10 +9,6 @@ from pydantic import Field, model_validator
 from webui.params.base import Params
 from webui.params.without_painting import WithoutPainting
 
-XYZ_PLOT, PROMPT_MATRIX, PROMPT_LIST = (
-    "X/Y/Z plot", "Prompt matrix", "Prompts from file or textbox",
-)  # fmt: skip
-"""The scripts that make many jobs of one request, as A1111 calls them."""
 MAX_CELLS = 4096
 
 
@@ -27,7 +23,7 @@ class Plot(WithoutPainting):
     """Lay the pictures of this job's parts out on sheets.
 
     Attributes:
-        script: What the parts were made by. painted: Their kind.
+        script: English title of the plan the parts were made by. painted: Their kind.
         title: What people see in the queue: the prompt all have in common.
         columns, rows, sheets: Labels of each; a label may have several lines, or none.
         places: Place of each part, in the order of the parts: sheet by sheet, row by row.
@@ -40,7 +36,7 @@ class Plot(WithoutPainting):
     """
 
     kind: Literal["plot"] = "plot"
-    script: Literal["X/Y/Z plot", "Prompt matrix", "Prompts from file or textbox"]
+    script: str = Field(min_length=1, max_length=80)
     painted: Literal["txt2img", "img2img"] = "txt2img"
     title: str = ""
     columns: tuple[tuple[Label, ...], ...] = ((),)

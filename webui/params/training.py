@@ -79,6 +79,8 @@ class DataOptions(Captioning, Augmenting, Bucketing):
         repeats: For ``train_data_dir`` when it holds pictures itself; 0 = ask.
         in_json: Metadata file instead of captions beside pictures.
         dataset_config: File with ``[[datasets]]``; takes the place of all three.
+        translate_captions: Chinese in captions, sample prompts and trigger words becomes English,
+            as it does in prompts: what is learnt is what will be asked for.
         reg_caption_dropout_rate: Share of uses of regularisation pictures with no caption; None =
             ``caption_dropout_rate``. What is painted for no words is what guidance pushes away
             from: without such pictures a LoRA changes that, too.
@@ -96,6 +98,7 @@ class DataOptions(Captioning, Augmenting, Bucketing):
     dataset_config: str = ""
     resolution: Size = (512, 512)
     train_batch_size: Count = 1
+    translate_captions: bool = False
     reg_caption_dropout_rate: Fraction | None = None
     prior_loss_weight: NotNegative = 1.0
     cache_info: bool = False

@@ -34,22 +34,22 @@ _PREFIXES: Final = ("module.", "netG.")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a weights file, copied, in float32 where they are floats.
+    """All tensors of a weights file, in float32 where they are floats.
 
     Raises:
         CheckpointError: Missing, damaged or foreign file.
         UnsafeCheckpointError: A pickle that asks for more than tensors.
     """
     with open_weights(path) as weights:
-        tensors = {name: _copied(weights.read(name)) for name in weights.header.tensors}
+        tensors = {name: _wide(weights.read(name)) for name in weights.header.tensors}
     for prefix in _PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
     return tensors
 
 
-def _copied(tensor: Tensor) -> Tensor:
-    return tensor.float().clone() if tensor.is_floating_point() else tensor.clone()
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def mixed_tensors(path: Path, other: Path, share: float) -> dict[str, Tensor]:

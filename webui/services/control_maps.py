@@ -7,7 +7,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-from webui.checkpoints.map_networks import find_map_networks, missing_map_network
+from webui.checkpoints.map_networks import (
+    WANTED,
+    WantedNetwork,
+    find_map_networks,
+    missing_map_networks,
+)
 from webui.params import ControlUnit
 from webui.preprocessors.names import PREPROCESSORS, Preprocessor, find
 from webui.settings import Folders
@@ -17,7 +22,7 @@ MOST_BYTES = 64 << 20
 
 
 def map_networks(folders: Folders) -> dict[str, Path]:
-    """The networks that are there, by their preprocessors' names."""
+    """The networks of preprocessors that are there, by their names."""
     return find_map_networks(
         (folders.own_models, *folders.models), (folders.data, *folders.programs)
     )
@@ -26,22 +31,28 @@ def map_networks(folders: Folders) -> dict[str, Path]:
 def usable_preprocessors(folders: Folders) -> tuple[Preprocessor, ...]:
     """Those that need no network, or whose network is there."""
     there = map_networks(folders)
-    return tuple(p for p in PREPROCESSORS if not p.is_network or p.name in there)
+    return tuple(p for p in PREPROCESSORS if there.keys() >= set(p.networks))
+
+
+def lacking_networks(folders: Folders) -> dict[Preprocessor, list[WantedNetwork]]:
+    """What the other preprocessors need and is not there."""
+    there = map_networks(folders)
+    lacking = {p: [WANTED[one] for one in p.networks if one not in there] for p in PREPROCESSORS}
+    return {preprocessor: wanted for preprocessor, wanted in lacking.items() if wanted}
 
 
 def map_network_message(units: Iterable[ControlUnit], folders: Folders) -> dict[str, str]:
-    """What the model process must know of the networks that units need: preprocessor → path.
+    """What the model process must know of the networks that units need: name → path.
 
     Raises:
         CheckpointNotFoundError: One is not there; says which file is wanted where.
     """
-    needed = {p.name for p in (find(unit.module) for unit in units) if p and p.is_network}
-    if not needed:
-        return {}
-    there = map_networks(folders)
-    for name in sorted(needed - there.keys()):
-        raise missing_map_network(name)
-    return {name: str(there[name]) for name in sorted(needed)}
+    modules = [p for p in (find(unit.module) for unit in units) if p is not None and p.networks]
+    there = map_networks(folders) if modules else {}
+    for module in modules:
+        if missing := [one for one in module.networks if one not in there]:
+            raise missing_map_networks(module.name, missing)
+    return {one: str(there[one]) for module in modules for one in module.networks}
 
 
 class MadeMaps:

@@ -12,7 +12,7 @@ from webui.checkpoints.describers import (
     missing_describer,
 )
 from webui.errors import CheckpointNotFoundError
-from webui.params import Describing
+from webui.params import AnyParams, Describing, ImageToImage, Painting
 from webui.settings import Folders
 
 OF_API: dict[str, DescriberKind] = {"clip": "captioner", "deepdanbooru": "tagger"}
@@ -41,6 +41,20 @@ def first_of(folders: Folders, kind: DescriberKind) -> Describer:
     if found is None:
         raise missing_describer(kind)
     return found
+
+
+def describer_of_loops(params: AnyParams | Painting, folders: Folders) -> dict[str, str] | None:
+    """What the model process is told of the describer that loops are to ask; None where they ask
+    none.
+
+    Raises:
+        CheckpointNotFoundError: It is not there; names the files.
+    """
+    loopback = params.loopback if isinstance(params, ImageToImage) else None
+    if loopback is None or loopback.interrogation == "None":
+        return None
+    found = first_of(folders, "captioner" if loopback.interrogation == "CLIP" else "tagger")
+    return {"kind": found.kind, "folder": str(found.folder)}
 
 
 def describer_message(

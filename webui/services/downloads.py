@@ -19,7 +19,8 @@ from typing import Any, Final, Literal
 
 from webui.checkpoints.download.beside import write_beside
 from webui.checkpoints.download.client import Rules
-from webui.checkpoints.download.fetch import Network, Wanted, discard_part, download, kept_bytes
+from webui.checkpoints.download.fetch import FolderPart, Network, Wanted
+from webui.checkpoints.download.folder import discard, get, kept
 from webui.checkpoints.download.hubs import Notes, Offer, offers
 from webui.checkpoints.download.keys import Keys
 from webui.checkpoints.download.known import fetch_known
@@ -187,7 +188,7 @@ class Downloads:
         if found.is_active:
             return
         if found.stage != "done":
-            discard_part(found.wanted, self._folders)
+            discard(found.wanted, self._folders)
         with self._db.write() as db:
             db.execute("DELETE FROM downloads WHERE id = ?", (download_id,))
 
@@ -223,7 +224,7 @@ class Downloads:
             id=row["id"], title=row["title"], known=row["known"], wanted=wish, notes=notes,
             stage=row["stage"], error=json.loads(row["error"]) if row["error"] else None,
             path=row["path"], state=state,
-            kept_bytes=kept_bytes(wish, self._folders) if is_partial else 0,
+            kept_bytes=kept(wish, self._folders) if is_partial else 0,
         )  # fmt: skip
 
     # Mirrors and keys
@@ -297,7 +298,7 @@ class Downloads:
             packages = self._folders.database.parent / "packages"
             path = fetch_known(known, self._folders, packages, network, watch)
         else:
-            path = download(found.wanted, self._folders, network, watch)
+            path = get(found.wanted, self._folders, network, watch)
         if found.notes is not None:
             write_beside(path, found.wanted.kind, found.notes, network)
         self._on_come()
@@ -357,7 +358,12 @@ def _wish(known: KnownWeights) -> Wanted:
 def _wish_in(row: Any) -> Wanted:
     """What a row of the table asks for."""
     wanted = json.loads(row["wanted"])
-    return Wanted(**{**_known_fields(Wanted, wanted), "urls": tuple(wanted["urls"])})
+    parts = tuple(_with_urls(FolderPart, part) for part in wanted.pop("parts", ()))
+    return _with_urls(Wanted, {**wanted, "parts": parts})
+
+
+def _with_urls(kind: type[Any], values: dict[str, Any]) -> Any:
+    return kind(**{**_known_fields(kind, values), "urls": tuple(values["urls"])})
 
 
 def _known_fields(kind: type, values: dict[str, Any]) -> dict[str, Any]:

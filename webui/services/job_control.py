@@ -130,6 +130,10 @@ class JobControl:
         """Let a paused job go on from where it was, when its turn comes."""
         self.supervisor.resume_job(job_id)
 
+    def sample(self, job_id: int) -> None:
+        """Have a running training paint its sample pictures after the present step."""
+        self.supervisor.sample(job_id)
+
     def edit(self, job_id: int, client: str) -> None:
         """Hold a waiting job; what this browser asks for next takes its place (``replace``)."""
         self.pause_job(job_id)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
+from webui.errors import CheckpointNotFoundError
+from webui.extensions.a1111.runner import A1111
 from webui.jobs.live import LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.library.inputs import Inputs
@@ -28,7 +30,7 @@ from webui.params import (
 from webui.services.control_maps import map_network_message
 from webui.services.controlnets import KIND as CONTROLNET_KIND
 from webui.services.controlnets import ControlNets
-from webui.services.describers import describer_message
+from webui.services.describers import describer_message, describer_of_loops
 from webui.services.embedding_list import EmbeddingList
 from webui.services.extensions.room import ExtensionRoom
 from webui.services.file_tools import file_tool_message
@@ -37,7 +39,7 @@ from webui.services.memory_limits import memory_limits
 from webui.services.named_weights import NamedWeights
 from webui.services.plots.message import plot_message
 from webui.services.training.jobs import training_message
-from webui.services.vae_choice import VaeChoice, choose_vae
+from webui.services.vae_choice import AUTOMATIC, VaeChoice, choose_vae
 from webui.settings import Settings
 
 
@@ -120,7 +122,9 @@ class JobFiles:
             "controlnets": ControlNets(self.catalog).message(params),
             "map_networks": map_network_message(params.control, self.settings.folders),
             "wants_maps": job.origin == "api",
+            **self._for_loops(job, params),
             "others": {n: self._model_files(job, n, params.vae) for n in params.other_checkpoints},
+            **({"choices": self._choices(params)} if A1111 in params.extensions else {}),
             "memory": memory_limits(options),
             "preview": {
                 "enabled": options["live_previews_enable"],
@@ -141,6 +145,40 @@ class JobFiles:
                 "ti_hashes": options["textual_inversion_add_hashes_to_infotext"] and has_hashes,
             },
         }
+
+    def _choices(self, params: Painting) -> dict[str, Any]:
+        """What scripts may name while the job runs: nobody knows before what they will."""
+
+        def vae_of(wanted: str, checkpoint: Record) -> dict[str, Any] | None:
+            chosen = self._chosen_vae(wanted, checkpoint).record
+            return _file_facts(chosen) if chosen else None
+
+        checkpoints = {
+            one.name: {
+                **_file_facts(one),
+                "vae": vae_of(params.vae, one),
+                "usual_vae": vae_of(AUTOMATIC, one),
+            }
+            for one in self.catalog.checkpoints()
+            if not one.problem
+        }
+        loras = {
+            one.stem: {"path": str(one.path), "hash": one.short_hash}
+            for one in self.catalog.loras()
+            if not one.problem
+        }
+        vaes = [_file_facts(one) for one in self.catalog.vaes()]
+        return {"checkpoints": checkpoints, "vaes": vaes, "loras": loras}
+
+    def _for_loops(self, job: Job, params: Painting) -> dict[str, Any]:
+        """Pictures without the words that loops were to add are worth more than none."""
+        try:
+            describer = describer_of_loops(params, self.settings.folders)
+        except CheckpointNotFoundError as err:
+            told = f"The loops asked no interrogator, prompts stay as they are: {err}"
+            self.jobs.add_warning(job.id, told)
+            return {}
+        return {"describer": describer} if describer else {}
 
     def for_loading(self, checkpoint: Record) -> dict[str, Any]:
         """The ``load`` message for a checkpoint that no job has asked for yet."""

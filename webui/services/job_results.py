@@ -12,8 +12,9 @@ from webui.library.library import Library, PictureFacts
 from webui.library.small_copy import SmallCopyRule
 from webui.library.videos import Videos
 from webui.options import Options
-from webui.params import AnyParams, Painting, Plot, RestoreVideo, from_json
+from webui.params import AnyParams, ExtensionValues, Painting, Plot, RestoreVideo, from_json
 from webui.services.extensions.room import ExtensionRoom
+from webui.services.gallery.made_with import MadeWith
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class JobResults:
     options: Options
     folder: Path
     extensions: ExtensionRoom
+    made_with: MadeWith
 
     def keep_picture(self, job_id: int, event: dict[str, Any]) -> None:
         """Keep a picture of an ``image`` event; after the last of several, the grid of all."""
@@ -44,7 +46,7 @@ class JobResults:
         )
         picture = self.extensions.before_save(params, picture)
         event = {**event, "image": picture.data, "infotext": picture.infotext}
-        facts = PictureFacts.from_params(own, event, user=job.user)
+        facts = PictureFacts.from_params(own, self._with_makers(own, event), user=job.user)
         saved = self.library.save_image(
             job_id,
             event["index"],
@@ -60,6 +62,15 @@ class JobResults:
         self.extensions.after_save(params, replace(picture, path=saved.path))
         if event["index"] == params.image_count - 1 and params.image_count > 1:
             self._keep_grid(job, params, facts)
+
+    def _with_makers(self, params: AnyParams, event: dict[str, Any]) -> dict[str, Any]:
+        """An ``image`` event that tells, too, what made the picture beside its models."""
+        told: dict[str, Any] = event.get("facts", {})
+        if not told.get("made_on"):
+            return event
+        acting: ExtensionValues = getattr(params, "extensions", {})
+        more = self.made_with.of(event["infotext"], acting)
+        return {**event, "facts": {**told, "made_on": {**told["made_on"], **more}}}
 
     def keep_video(self, job_id: int, event: dict[str, Any]) -> None:
         """Keep the video of a ``video`` event."""

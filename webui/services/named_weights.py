@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
-from webui.checkpoints.catalog import Catalog
+from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.known_weights import (
     GFPGAN,
     GFPGAN_VERSIONS,
@@ -15,6 +16,9 @@ from webui.checkpoints.known_weights import (
     named_files,
 )
 from webui.params import PLAIN_UPSCALERS
+
+Opened = Literal["upscaler", "face"]
+"""Kinds of files that paintings name."""
 
 
 class NamedWeights:
@@ -73,6 +77,19 @@ class NamedWeights:
         if found is None:
             raise missing(name)
         return found.name
+
+    def file_of(self, kind: Opened, name: str) -> Record | None:
+        """The file meant by a name; None for a way that needs none, or an extension's.
+
+        Raises:
+            CheckpointNotFoundError: It is not there.
+        """
+        is_upscaler = kind == "upscaler"
+        listed = self.find_upscaler(name) if is_upscaler else self.find_face_restorer(name)
+        if listed is None:
+            raise missing(name)
+        files = self.upscalers() if is_upscaler else self.face_restorers()
+        return next((file.record for file in files if file.name == listed), None)
 
     def face_detectors(self) -> tuple[NamedFile, ...]:
         """Face detectors that are there."""

@@ -11,10 +11,8 @@ from webui.errors import WebUIError
 from webui.options import Options
 from webui.prompts.chunks import EmbeddingTable, count_tokens
 from webui.prompts.comments import cut_comments
-from webui.prompts.drawing import Drawer
 from webui.prompts.token_view import SeenText, look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
-from webui.prompts.wildcards import WildcardFiles
 
 
 @dataclass
@@ -22,11 +20,12 @@ class PromptTokens:
     """Safe from several threads.
 
     Attributes:
+        draw: A prompt and its field's name, to the text of a picture with seed 0.
         checkpoint: The chosen one; None = there is none.
     """
 
     options: Options
-    wildcards: WildcardFiles
+    draw: Callable[[str, str], str]
     catalog: Catalog
     checkpoint: Callable[[], Record | None]
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -47,10 +46,10 @@ class PromptTokens:
     def example(self, text: str, *, is_negative: bool = False) -> str:
         """One of the texts that a prompt may become; itself where it holds no choices or cannot be
         drawn."""
-        if not self.options["dynamic_prompts"]:
+        if not self.options["dynamic_prompts"] or not text:
             return text
         try:
-            return Drawer(self.wildcards.find).draw(cut_comments(text), 0, int(is_negative))
+            return self.draw(cut_comments(text), "negative_prompt" if is_negative else "prompt")
         except WebUIError:
             return text
 

@@ -38,11 +38,10 @@ from webui.params import (
 from webui.preprocessors.names import complete
 from webui.prompts.chinese.translate import Translated, in_english
 from webui.prompts.comments import cut_comments
-from webui.prompts.drawing import FindValues
 from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
 from webui.prompts.styles import Style, apply_styles
 from webui.samplers.names import SAMPLERS, SCHEDULES, Resolved, resolve_sampler
-from webui.services.forms.drawn_texts import combined, drawn_texts
+from webui.services.forms.drawn_texts import Draw, drawn_texts, nobody_draws
 from webui.services.lora_files import network_names
 
 MAX_RANDOM_SEED = 4294967293  # A1111 draws from 0 … 2**32 − 3
@@ -167,19 +166,19 @@ class Known:
         find_checkpoint: Any alias (or None for the chosen one) to a catalog name; raises
             CheckpointNotFoundError.
         styles: By name.
-        find_wildcard: What a wildcard may become.
         find_controlnet: Any name of a ControlNet to its catalog name.
         extensions: Those that act on the request, with all their values.
         rewrite: What extensions make of a prompt, by the name of its field.
+        draw: What they make of it in each picture.
         translate: The English of a prompt in Chinese.
     """
 
     find_checkpoint: Callable[[str | None], str]
     styles: Mapping[str, Style] = field(default_factory=dict)
-    find_wildcard: FindValues = lambda name: None
     find_controlnet: Callable[[str], str] = str
     extensions: ExtensionValues = field(default_factory=dict)
     rewrite: Callable[[str, str], str] = lambda text, which: text
+    draw: Draw = nobody_draws
     translate: Callable[[str], Translated] = Translated
 
 
@@ -187,19 +186,16 @@ def resolve(
     request: AnyRequest,
     options: Mapping[str, Any],
     known: Known,
-    warn: Callable[[str], None] = lambda text: None,
 ) -> AnyParams:
     """Answer everything a request leaves open.
 
     Args:
         request: The wish; styles in it that are not known have no effect.
         options: Present option values, the request's overrides already on top.
-        warn: Told of what stays as it was typed.
     Returns:
         Complete params; two calls differ only in seeds that were left open.
     Raises:
-        ParamsError: A value out of range or an unknown sampler.
-        PromptSyntaxError: A wildcard that holds itself.
+        ParamsError: A value out of range, an unknown sampler, or who draws refuses a prompt.
         CheckpointNotFoundError: From ``known``.
     """
     values = {
@@ -215,7 +211,7 @@ def resolve(
         values["first_pass_image"] = request.first_pass_image
     if not options["dynamic_prompts"]:
         return build(request.kind, values)
-    return _with_drawn_texts(request, values, known.find_wildcard, warn)
+    return _with_drawn_texts(request, values, known.draw)
 
 
 def _as_asked(request: PaintingRequest) -> dict[str, Any]:
@@ -280,22 +276,11 @@ def _chosen(request: PaintingRequest, known: Known) -> list[Style]:
     return [known.styles[name] for name in request.styles if name in known.styles]
 
 
-def _with_drawn_texts(
-    request: AnyRequest,
-    values: dict[str, Any],
-    find: FindValues,
-    warn: Callable[[str], None],
-) -> AnyParams:
+def _with_drawn_texts(request: AnyRequest, values: dict[str, Any], draw: Draw) -> AnyParams:
     """The params, with the prompts of each picture drawn by its seed, or all there are in turn."""
-    if request.combinatorial:
-        values |= combined(values, find)
     params = build(request.kind, values)
     assert isinstance(params, Painting)
-    drawn, missing = drawn_texts(
-        values, params.image_count, find, is_combinatorial=request.combinatorial
-    )
-    for name in missing:
-        warn(f"No wildcard file holds anything for __{name}__; it stays in the prompt as it is.")
+    drawn = drawn_texts(values, params.image_count, draw, is_combinatorial=request.combinatorial)
     return build(request.kind, {**values, **drawn}) if drawn else params
 
 

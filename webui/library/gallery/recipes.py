@@ -24,6 +24,8 @@ MAX_TEXT_BYTES = 4_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ALPHA_TYPES = (4, 6)
+_SECOND_PASS = ("Hires upscale", "Hires resize-1", "First pass size-1")
+"""What txt2img writes of its larger pass, now and before 2023."""
 _LORA = re.compile(r"<(?:lora|lyco):([^:>]+)")
 
 
@@ -147,8 +149,8 @@ def _kind(params: dict[str, str]) -> str:
         return "inpaint"
     if any(key.startswith(("Postprocess ", "SD upscale ")) for key in params):
         return "upscale"
-    if "Denoising strength" in params and "Hires upscale" not in params:
-        return "upscale" if "Hires resize-1" in params else "img2img"
+    if "Denoising strength" in params and not any(key in params for key in _SECOND_PASS):
+        return "img2img"
     return "txt2img" if "Steps" in params else ""
 
 

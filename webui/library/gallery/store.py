@@ -316,6 +316,22 @@ class GalleryStore:
             ):  # fmt: skip
                 db.executemany(f"DELETE FROM {table} WHERE {column} = ?", marks)
 
+    def let_go(self, root: str) -> None:
+        """Delete the pictures of a folder from the index. What people did to them is remembered
+        for the day when the folder comes back."""
+        rows = self.read(
+            "SELECT id, mark, stars > 0 OR parent IS NOT NULL"
+            " OR (SELECT name FROM names WHERE id = pictures.user) <> ''"
+            " OR EXISTS (SELECT 1 FROM board_pictures WHERE picture = pictures.id) AS is_touched"
+            " FROM pictures WHERE root = ?",
+            (root,),
+        )
+        touched = [row["id"] for row in rows if row["is_touched"]]
+        with self.write(is_shown=False) as db:  # what was remembered before counts no longer
+            db.executemany("DELETE FROM remembered WHERE mark = ?", [(r["mark"],) for r in rows])
+        self.remember(dict(self.lasting(touched)))
+        self.forget(row["id"] for row in rows)
+
     # Searching
 
     def search(

@@ -1,10 +1,11 @@
-"""What may follow in a prompt: tags, embeddings, networks, wildcards, styles."""
+"""What may follow in a prompt: tags, embeddings, networks, styles, and what extensions offer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,10 @@ class Offer:
     Attributes:
         text: What is written in place of what was typed.
         name: What is shown.
-        kind: tag, word, embedding, lora, hypernetwork, wildcard or style.
+        kind: tag, word, embedding, lora, hypernetwork, style or extension.
         category, count: Of a tag, see ``Tag``.
         note: What it was found by, when that is another name; or where it comes from.
+        label: What an extension calls its kind, by language.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Offer:
     category: int = 0
     count: int = 0
     note: str = ""
+    label: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def tag_folders(data: Path, programs: tuple[Path, ...]) -> list[Path]:
@@ -62,16 +65,16 @@ class Completion:
 
         Args:
             typed: From the last separator to the cursor. ``<`` begins a network, ``__`` a
-                wildcard; anything else is part of a tag, an embedding or a style.
+                name that only extensions know; anything else is part of a tag, an embedding or a
+                style.
         """
         typed = typed.lstrip()
         if typed.startswith("<"):
             found = _networks(typed, studio)
-        elif typed.startswith("__"):
-            found = _wildcards(typed[2:], studio)
         else:
-            found = self._words(typed.strip(), studio)
-        return [offer for offer, _ in zip(found, range(MOST), strict=False)]
+            words = () if typed.startswith("__") else self._words(typed.strip(), studio)
+            found = chain(_of_extensions(typed, studio), words)
+        return list(islice(found, MOST))
 
     def _words(self, typed: str, studio: Studio) -> Iterator[Offer]:
         if not typed:
@@ -128,9 +131,9 @@ def _networks(typed: str, studio: Studio) -> Iterator[Offer]:
             yield Offer(f"<{word}:{name}:{weight:g}>", name, kind)
 
 
-def _wildcards(typed: str, studio: Studio) -> Iterator[Offer]:
-    for name in _beginning_first(studio.wildcards.names(), typed):
-        yield Offer(f"__{name}__", name, "wildcard")
+def _of_extensions(typed: str, studio: Studio) -> Iterator[Offer]:
+    for one in studio.extensions.offers(typed) if typed else ():
+        yield Offer(one.text, one.name, "extension", label=one.label.model_dump())
 
 
 def _embeddings(typed: str, studio: Studio) -> Iterator[Offer]:

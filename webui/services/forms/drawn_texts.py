@@ -1,82 +1,46 @@
-"""Wildcards and choices in prompts: drawn for every picture of a request, before it is stored."""
+"""Prompts that extensions draw anew for every picture of a request, before it is stored.
+
+What is drawn and how is theirs (``hookspecs.draw_prompts``); that each picture has its own text,
+how many pictures there are then, and that the job keeps both is ours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from webui.errors import ParamsError
-from webui.prompts.drawing import MANY, Drawer, FindValues
-from webui.prompts.templates import is_template
+from webui.hookspecs import MOST_DRAWN_CHARACTERS
 from webui.samplers.steps import image_seeds
 
 MOST_COMBINATIONS = 1000
 """Pictures of one job that paints all combinations."""
-MOST_CHARACTERS = 16_000_000
-"""Of all texts of a job, which lie in its row."""
-MOST_DRAWS = 3_000_000
-"""In all texts of a job: a few seconds."""
+Draw = Callable[[Sequence[str], str, Sequence[int], int], Sequence[str]]
+"""The first four arguments of ``hookspecs.draw_prompts``, to its answer; the very same texts where
+nobody draws."""
 
 
-def wildcard_folders(data: Path, programs: tuple[Path, ...]) -> list[Path]:
-    """Where wildcard files may lie: ours, then those of A1111's extensions, here and in the
-    folders of other programs.
-
-    Args:
-        data: The data folder. programs: Folders of other programs that are used here, too.
-    """
-    folders = [data / "wildcards"]
-    for place in (data, *programs):
-        folders += [
-            place / "extensions" / "sd-dynamic-prompts" / "wildcards",
-            place / "extensions" / "stable-diffusion-webui-wildcards" / "wildcards",
-        ]
-    return [*folders, *(place / "wildcards" for place in programs)]
-
-
-def combined(values: Mapping[str, Any], find: FindValues) -> dict[str, Any]:
-    """A request that paints every combination of its prompt's choices once.
-
-    Args:
-        values: Of a ``Painting``, by field name.
-    Returns:
-        What changes: as many batches of one picture as there are combinations.
-    Raises:
-        ParamsError: There are more than ``MOST_COMBINATIONS``.
-        PromptSyntaxError: A wildcard holds itself.
-    """
-    count = Drawer(find).count(values["prompt"])
-    if count > MOST_COMBINATIONS:
-        told = f"more than {MANY:,}" if count >= MANY else f"{count:,}"
-        raise ParamsError(
-            f"The prompt has {told} combinations; at most {MOST_COMBINATIONS:,} can be painted "
-            "in one job.",
-            "Take some choices away, or turn off «All combinations».",
-            field="prompt",
-        )
-    return {"batch_size": 1, "batch_count": count}
+def nobody_draws(
+    texts: Sequence[str], which: str, seeds: Sequence[int], combinations: int
+) -> Sequence[str]:
+    """A ``Draw`` that leaves everything as it is."""
+    return texts
 
 
 def drawn_texts(
-    values: Mapping[str, Any], count: int, find: FindValues, *, is_combinatorial: bool = False
-) -> tuple[dict[str, Any], list[str]]:
-    """Draw the texts of every picture.
-
-    The prompt and the prompt of a second pass are drawn with the same numbers: where they are the
-    same template, they become the same text.
+    values: Mapping[str, Any], count: int, draw: Draw, *, is_combinatorial: bool = False
+) -> dict[str, Any]:
+    """Have the texts of every picture drawn.
 
     Args:
         values: Of a ``Painting``, by field name, seeds chosen.
         count: Pictures of the request.
-        is_combinatorial: Picture after picture has the next combination of the prompt, instead of
-            one that its seed chooses.
+        is_combinatorial: One picture of every combination of the prompt, instead of ``count`` ones
+            whose seeds choose.
     Returns:
-        What changes; nothing when no text is a template. And the wildcards that hold nothing.
+        What changes; nothing where nobody draws.
     Raises:
-        ParamsError: The texts together are too long.
-        PromptSyntaxError: A wildcard holds itself.
+        ParamsError: Who draws refuses it, or the texts together are too long.
     """
     hires = values.get("hires")
     texts = {
@@ -85,23 +49,48 @@ def drawn_texts(
         "hires_prompts": hires.prompt if hires else "",
         "hires_negative_prompts": hires.negative_prompt if hires else "",
     }
-    templates = {name: text for name, text in texts.items() if is_template(text)}
-    if not templates:
-        return {}, []
-    seeds, _ = image_seeds(values["seed"], values["subseed"], values["subseed_strength"], count)
-    drawer = Drawer(find)
-    lists: dict[str, Any] = {}
-    length = 0
-    for name, text in templates.items():
-        side = int("negative" in name)
-        every = drawer.every(text) if is_combinatorial and name == "prompts" else None
-        drawn = islice(every, count) if every else (drawer.draw(text, s, side) for s in seeds)
-        lists[name] = []
-        for one in drawn:
-            lists[name].append(one)
-            length += len(one)
-            if length > MOST_CHARACTERS or drawer.draws > MOST_DRAWS:
-                raise _too_much(count)
+    changes: dict[str, Any] = {}
+    lists: dict[str, Sequence[str]] = {}
+    if is_combinatorial:
+        every = _asked(values, count, draw, "prompts", texts["prompts"], MOST_COMBINATIONS)
+        if every is not None:
+            count = len(every)
+            changes = {"batch_size": 1, "batch_count": count}
+            if list(every) != [texts["prompts"]]:
+                lists["prompts"] = every
+    for name, text in texts.items():
+        first = name.removeprefix("hires_")
+        if text and name not in lists and not (is_combinatorial and name == "prompts"):
+            same = first != name and text == texts[first]
+            found = lists.get(first) if same else _asked(values, count, draw, name, text)
+            if found is not None:
+                lists[name] = found
+    if not lists:
+        return changes
+    if sum(len(text) for found in lists.values() for text in found) > MOST_DRAWN_CHARACTERS:
+        raise ParamsError(
+            f"The prompts of the {count} pictures together are too long: at most "
+            f"{MOST_DRAWN_CHARACTERS:,} characters go into one job.",
+            "Ask for fewer pictures at once.",
+            field="prompt",
+        )
+    return {**changes, **_kept(texts, lists)}
+
+
+def _asked(
+    values: Mapping[str, Any], count: int, draw: Draw, name: str, text: str, combinations: int = 0
+) -> Sequence[str] | None:
+    """One text for each picture, or all combinations; None where nobody draws this prompt."""
+    most = max(count, combinations)
+    seeds, _ = image_seeds(values["seed"], values["subseed"], values["subseed_strength"], most)
+    alike = (text,) * count
+    found = draw(alike, name.removesuffix("s"), seeds, combinations)
+    return None if found is alike else found
+
+
+def _kept(texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What the job keeps: what was drawn from, what came of it, and the first picture's prompts."""
+    templates = {name: text for name, text in texts.items() if name in lists}
     changes: dict[str, Any] = {
         "drawn": {
             "template": templates.get("prompts", ""),
@@ -113,13 +102,4 @@ def drawn_texts(
         changes["prompt"] = lists["prompts"][0]
     if "negative_prompts" in lists:
         changes["negative_prompt"] = lists["negative_prompts"][0]
-    return changes, list(drawer.missing)
-
-
-def _too_much(count: int) -> ParamsError:
-    return ParamsError(
-        f"The prompts of the {count} pictures together are too long or hold too many choices: at "
-        f"most {MOST_CHARACTERS:,} characters and {MOST_DRAWS:,} draws go into one job.",
-        "Ask for fewer pictures at once, or for prompts with less to draw.",
-        field="prompt",
-    )
+    return changes

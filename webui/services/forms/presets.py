@@ -95,20 +95,24 @@ class Presets:
         with self._lock:
             self._change({**self._now()[0], name: kept}, None)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str) -> Values:
         """Remove a preset that people made.
 
+        Returns:
+            What it held.
         Raises:
             ParamsError: There is none; those that come along stay.
         """
         with self._lock:
             own = dict(self._now()[0])
-            if own.pop(name, None) is None:
+            held = own.pop(name, None)
+            if held is None:
                 raise ParamsError(
                     f"There is no preset of yours named {name!r}.",
                     "Presets that come with the program stay.",
                 )
             self._change(own, None)
+            return held
 
     def of_checkpoint(self, name: str) -> Values:
         """What is kept for a checkpoint, by its catalog name; nothing when nothing is."""

@@ -11,9 +11,11 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from webui.samplers.names import AUTOMATIC, SAMPLERS_BY_NAME
 
 SPEEDS = ("quality", "speed", "draft")
 
@@ -72,3 +74,24 @@ def values_for(speed: str, checkpoint: str, loras: Sequence[str]) -> tuple[dict[
                 }  # fmt: skip
                 return values, way.name
     return {"steps": USUAL_STEPS[place], "sampler": "DPM++ 2M", "schedule": "Karras"}, ""
+
+
+def speeds_of(form: Mapping[str, Any], checkpoint: str, loras: Sequence[str]) -> tuple[str, ...]:
+    """Which of ``SPEEDS`` a form's values are: none for values of its own, several where a model
+    is painted with the same number of steps at every speed.
+
+    Args:
+        form: Values by field name. checkpoint, loras: As ``values_for``.
+    """
+    sampler = SAMPLERS_BY_NAME.get(form["sampler"])
+    shown = dict(form)
+    if sampler is not None and form["schedule"] == AUTOMATIC:
+        shown["schedule"] = sampler.default_schedule
+    wanted = {speed: values_for(speed, checkpoint, loras)[0] for speed in SPEEDS}
+    return tuple(
+        speed for speed, values in wanted.items() if values.items() <= _only(shown, values).items()
+    )
+
+
+def _only(form: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: form[name] for name in names}

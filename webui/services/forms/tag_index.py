@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from webui.prompts.wildcards import decoded
+from webui.lenient import decoded
 
 logger = logging.getLogger(__name__)
 MOST_BYTES = 100_000_000

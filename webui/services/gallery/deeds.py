@@ -51,13 +51,22 @@ class GalleryDeeds:
 
     Args:
         told: What becomes of sentences about single pictures.
+        lacks_beginning: Whether a picture was made from one that is not known here.
 
     Raises, in every method:
         WebUIError: Nothing there for this login, or a value that cannot be used.
     """
 
-    def __init__(self, gallery: Gallery, watch: GalleryWatch, replays: Replays, told: Told) -> None:
+    def __init__(
+        self,
+        gallery: Gallery,
+        watch: GalleryWatch,
+        replays: Replays,
+        told: Told,
+        lacks_beginning: Callable[[Picture], bool],
+    ) -> None:
         self._gallery = gallery
+        self._lacks_beginning = lacks_beginning
         self._replays = replays
         self._watch = watch
         self._told = told
@@ -145,7 +154,9 @@ class GalleryDeeds:
 
     def _replay(self, picture: Picture, infotext: str, user: str) -> dict[str, Any]:
         """Whether it can be painted again, and which pictures of this login are the same."""
-        verdict, images = self._replays.of(infotext, picture.image)
+        verdict, images = self._replays.of(
+            infotext, picture.image, lacks_picture=self._lacks_beginning(picture)
+        )
         same = [one.id for one in self._gallery.of_images(images, user)]
         return {"replay": asdict(verdict) if verdict else None, "same": same}
 

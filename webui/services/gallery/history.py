@@ -62,6 +62,14 @@ def paint_again(jobs: JobStore, picture: Picture) -> AnyParams | None:
     return again(params, picture.job_index, int(picture.seed) if picture.seed else None)
 
 
+def lacks_beginning(jobs: JobStore, inputs: Inputs, picture: Picture) -> bool:
+    """True for a picture that was made from others, of which one is not known here (any more)."""
+    params = paint_again(jobs, picture)
+    if params is None:
+        return picture.kind != "txt2img"
+    return not all(map(inputs.has, params.input_keys))
+
+
 def family(gallery: Gallery, picture: Picture, user: str) -> list[tuple[Picture, int | None]]:
     """A picture's history: the first it goes back to, and all that was made from that.
 

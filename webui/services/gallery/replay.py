@@ -10,16 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from webui import PROGRAM_VERSION
 from webui.checkpoints.catalog import Catalog, Record
-from webui.errors import CheckpointError
+from webui.errors import CheckpointError, ParamsError
 from webui.infotext import Infotext, parse_infotext
 from webui.library.library import Library
 from webui.preprocessors.recipe import read_units
+from webui.prompts.networks import HYPERNET_TYPES, LORA_TYPES
 from webui.services.controlnets import ControlNets
-from webui.services.lora_files import lora_names
+from webui.services.gallery.made_with import EXTENSIONS, FILES, MadeWith, names_in
+from webui.services.lora_files import network_names
+from webui.services.named_weights import NamedWeights
+from webui.services.resolve import known_sampler
 
 EXACT, CLOSE, CANNOT = "exact", "close", "cannot"
 _MADE_ON = ("device", "dtype", "torch")
@@ -27,6 +33,9 @@ _MADE_ON = ("device", "dtype", "torch")
 _TOLD = (*_MADE_ON, "device_name")
 _NO_VAE = ("None", "Automatic")
 _NAMED_HASH = re.compile(r"\s*([^:,]+):\s*([0-9a-f]+)")
+_TITLE = re.compile(r"(?P<name>.*?)(?: \[(?P<hash>[0-9a-f]{10})\])?")
+_OTHER_CHECKPOINTS = ("Refiner", "Hires checkpoint")
+_AS_BEFORE = ("", "None", "Use same checkpoint", "Use same sampler")
 
 
 @dataclass(frozen=True)
@@ -34,10 +43,11 @@ class Reason:
     """Why it is not exact.
 
     Attributes:
-        key: ``lacks_checkpoint``, ``lacks_vae``, ``lacks_lora``, ``unnamed_checkpoint``,
-            ``lacks_controlnet``, ``other_controlnet``, ``other_vae``, ``other_lora``,
-            ``other_embedding``, ``other_device``, ``other_dtype``,
-            ``other_torch``, ``other_program``, ``unhashed``, ``unrecorded`` or ``gpu_noise``.
+        key: ``lacks_…`` of a ``picture`` it begins with, ``checkpoint``, ``vae``, ``lora``,
+            ``hypernetwork``, ``controlnet``, ``upscaler``, ``face`` restorer or ``sampler``;
+            ``other_…`` of a ``vae``, ``lora``, ``hypernetwork``, ``embedding``, ``controlnet``,
+            ``file`` or ``extension``, of ``device``, ``dtype``, ``torch`` or ``program``;
+            ``unnamed_checkpoint``, ``unhashed``, ``unrecorded`` or ``gpu_noise``.
         name: The file, or what it was made on.
         here: What stands for it on this machine; empty where nothing does.
     """
@@ -70,15 +80,18 @@ class Replays:
     """
 
     library: Library
-    catalog: Catalog
+    made_with: MadeWith
     here: Callable[[], Mapping[str, Any]]
 
-    def of(self, infotext: str, image: int | None) -> tuple[Verdict | None, list[int]]:
+    def of(
+        self, infotext: str, image: int | None, *, lacks_picture: bool = False
+    ) -> tuple[Verdict | None, list[int]]:
         """The verdict on a picture, and the proofs.
 
         Args:
             image: The picture's number in the library; None for one that was not painted here. A
                 record that is gone is as none.
+            lacks_picture: It was made from a picture that is not known here.
         Returns:
             None for a picture whose recipe paints nothing; and the numbers in the library of
             pictures that are the same, pixel for pixel.
@@ -89,9 +102,14 @@ class Replays:
         if "Steps" not in read.params:
             return None, same
         here = {key: value for key, value in self.here().items() if key in _TOLD}
-        return judge(
-            read, saved.facts.get("made_on", {}) if saved else {}, self.catalog, here
-        ), same
+        made_on = saved.facts.get("made_on", {}) if saved else {}
+        found = judge(
+            read, made_on, self.made_with.catalog, here,
+            weights=self.made_with.weights, extensions=self.made_with.contents(None),
+        )  # fmt: skip
+        if lacks_picture:
+            found = Verdict(CANNOT, (Reason("lacks_picture", ""), *found.reasons))
+        return found, same
 
 
 def judge(
@@ -99,21 +117,30 @@ def judge(
     made_on: Mapping[str, Any],
     catalog: Catalog,
     here: Mapping[str, Any],
+    *,
+    weights: NamedWeights | None = None,
+    extensions: Mapping[str, str] = MappingProxyType({}),
 ) -> Verdict:
     """Compare a recipe with this machine.
 
     Args:
-        made_on: What painted the picture: device, dtype, torch, program; empty when not recorded.
+        made_on: What painted the picture: device, dtype, torch, program, files and extensions;
+            empty when not recorded.
         here: The same of the model process; empty until it has started, and then not compared.
+        weights: Upscalers and face restorers; None = those of the catalog.
+        extensions: What is in those that are at work, by name.
     """
     params = infotext.params
     missing, others = [], []
     for reason in (
-        *_checkpoint(params, catalog),
+        *_checkpoints(params, catalog),
+        *_samplers(params),
         *_vae(params, catalog),
-        *_loras(infotext, catalog),
+        *_networks(infotext, catalog),
         *_embeddings(params, catalog),
         *_controlnets(params, catalog),
+        *_files(params, made_on, weights or NamedWeights(catalog)),
+        *_extensions(made_on, extensions),
         *_machine(params, made_on, here),
     ):
         (missing if reason.key.startswith("lacks_") else others).append(reason)
@@ -121,11 +148,19 @@ def judge(
     return Verdict(level, (*missing, *others))
 
 
-def _checkpoint(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
-    wanted, name = params.get("Model hash", ""), params.get("Model", "")
-    if not wanted and not name:
+def _checkpoints(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
+    name, wanted = params.get("Model", ""), params.get("Model hash", "")
+    if name or wanted:
+        yield from _checkpoint(name, wanted, catalog)
+    else:
         yield Reason("unnamed_checkpoint", "")
-        return
+    for key in _OTHER_CHECKPOINTS:
+        title = _TITLE.fullmatch(params.get(key, ""))
+        if title and title["name"] not in _AS_BEFORE:
+            yield from _checkpoint(title["name"], title["hash"] or "", catalog)
+
+
+def _checkpoint(name: str, wanted: str, catalog: Catalog) -> Iterator[Reason]:
     try:
         catalog.find_checkpoint(wanted or name)
     except CheckpointError:
@@ -133,6 +168,16 @@ def _checkpoint(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]
         return
     if not wanted:
         yield Reason("unhashed", name)
+
+
+def _samplers(params: Mapping[str, str]) -> Iterator[Reason]:
+    """Those of extensions come and go."""
+    for key in ("Sampler", "Hires sampler"):
+        name = params.get(key, "")
+        try:
+            known_sampler(None if name in _AS_BEFORE else name, None)
+        except ParamsError:
+            yield Reason("lacks_sampler", name)
 
 
 def _vae(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
@@ -145,13 +190,22 @@ def _vae(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
         yield Reason("lacks_vae", name)
 
 
-def _loras(infotext: Infotext, catalog: Catalog) -> Iterator[Reason]:
-    wanted = _named_hashes(infotext.params.get("Lora hashes", ""))
-    for name in lora_names((infotext.prompt, infotext.negative_prompt)):
-        try:
-            yield from _same_file("lora", name, wanted.get(name, ""), catalog.find_lora(name))
-        except CheckpointError:
-            yield Reason("lacks_lora", name)
+def _networks(infotext: Infotext, catalog: Catalog) -> Iterator[Reason]:
+    """LoRAs and hypernetworks of both passes' prompts."""
+    params = infotext.params
+    hires = params.get("Hires prompt", ""), params.get("Hires negative prompt", "")
+    prompts = (infotext.prompt, infotext.negative_prompt, *hires)
+    find_hypernetwork = partial(catalog.find, "hypernetwork")
+    for kind, types, hashes, find in (
+        ("lora", LORA_TYPES, "Lora hashes", catalog.find_lora),
+        ("hypernetwork", HYPERNET_TYPES, "Hypernet hashes", find_hypernetwork),
+    ):
+        wanted = _named_hashes(params.get(hashes, ""))
+        for name in network_names(prompts, types):
+            try:
+                yield from _same_file(kind, name, wanted.get(name, ""), find(name))
+            except CheckpointError:
+                yield Reason(f"lacks_{kind}", name)
 
 
 def _embeddings(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason]:
@@ -175,6 +229,28 @@ def _controlnets(params: Mapping[str, str], catalog: Catalog) -> Iterator[Reason
             yield Reason("unhashed", name)
         elif not is_same:
             yield Reason("other_controlnet", name, controlnets.title(found))
+
+
+def _files(
+    params: Mapping[str, str], made_on: Mapping[str, Any], weights: NamedWeights
+) -> Iterator[Reason]:
+    was: Mapping[str, str] = made_on.get(FILES, {})
+    for kind, name in dict.fromkeys(names_in(params)):
+        try:
+            record = weights.file_of(kind, name)
+        except CheckpointError:
+            yield Reason(f"lacks_{kind}", name)
+            continue
+        if record is not None:
+            yield from _same_file("file", name, was.get(name, ""), record)
+
+
+def _extensions(made_on: Mapping[str, Any], here: Mapping[str, str]) -> Iterator[Reason]:
+    """What acted on the picture; without it a picture comes of it all the same."""
+    was: Mapping[str, str] = made_on.get(EXTENSIONS, {})
+    for name, content in was.items():
+        if here.get(name) != content:
+            yield Reason("other_extension", name)
 
 
 def _same_file(kind: str, name: str, wanted: str, record: Record) -> Iterator[Reason]:

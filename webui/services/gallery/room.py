@@ -16,7 +16,7 @@ from webui.library.library import Library, SavedPicture
 from webui.options import Options
 from webui.params import AnyParams
 from webui.services.gallery.deeds import GalleryDeeds, Told
-from webui.services.gallery.history import lineage, paint_again
+from webui.services.gallery.history import lacks_beginning, lineage, paint_again
 from webui.services.gallery.pictures import Gallery
 from webui.services.gallery.replay import Replays
 from webui.services.gallery.watch import GalleryWatch
@@ -57,7 +57,10 @@ class GalleryRoom:
             outputs=self._outputs, may_add=settings.is_private,
             is_too_wide=folders.are_inside,
         )  # fmt: skip
-        self.deeds = GalleryDeeds(self.pictures, self.watch, replays, told)
+        self.deeds = GalleryDeeds(
+            self.pictures, self.watch, replays, told,
+            lacks_beginning=lambda picture: lacks_beginning(jobs, inputs, picture),
+        )  # fmt: skip
 
     def is_starred(self, jobs: Sequence[int]) -> bool:
         """True when a picture of one of these jobs has a star."""

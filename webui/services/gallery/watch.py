@@ -267,7 +267,8 @@ class GalleryWatch:
         self._keep_folders()
 
     def remove_source(self, path: str) -> None:
-        """Look through a folder no longer; its pictures leave the gallery, the files stay.
+        """Look through a folder no longer; its pictures leave the gallery, the files stay. What
+        people did to them is kept for the day when the folder comes back.
 
         Raises:
             ParamsError: It was not added.
@@ -276,8 +277,7 @@ class GalleryWatch:
             raise ParamsError(f"{path} is none of the added folders.", field="folder")
         self.interrupt()
         with self._looking:
-            rows = self._store.read("SELECT id FROM pictures WHERE root = ?", (path,))
-            self._store.forget([row["id"] for row in rows])
+            self._store.let_go(path)
             with self._store.write() as db:
                 db.execute("DELETE FROM sources WHERE path = ?", (path,))
         self._keep_folders()

@@ -33,6 +33,7 @@ def training_message(
             "folder": str(folder),
             "autosave": str(state_place(states_folder(folders), job_id)),
             "cache": str(states_folder(folders) / "latents"),
+            "dictionary": str(folders.data / "chinese"),
         }
     }
 

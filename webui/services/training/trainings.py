@@ -52,13 +52,16 @@ class Foresight:
     """What a training would come to.
 
     Attributes:
-        estimate: None while its checkpoint is not known.
+        estimate: None while its checkpoint is not known. family: Of that.
+        kind: ``cpu``, ``cuda`` … device: Its name.
     """
 
     plan: PicturePlan
     estimate: Estimate | None
     checkpoint: str = ""
     device: str = ""
+    family: str = ""
+    kind: str = ""
 
 
 def foresee(studio: Studio, options: TrainingOptions) -> Foresight:
@@ -78,7 +81,8 @@ def foresee(studio: Studio, options: TrainingOptions) -> Foresight:
     past = past_work(studio)
     speed = 0.0 if past else speed_of(studio)
     found = estimate(options, plan, size, family, device, past, speed)
-    return Foresight(plan, found, record.name, str(studio.worker_facts.get("device_name", device)))
+    name = str(studio.worker_facts.get("device_name", device))
+    return Foresight(plan, found, record.name, name, family, device)
 
 
 def device_of(studio: Studio) -> str:
@@ -88,14 +92,15 @@ def device_of(studio: Studio) -> str:
 
 
 def speed_of(studio: Studio) -> float:
-    """Floating-point operations a second of the device; 0 while the model process is not there or
-    at work. The first time it is measured, which takes a second or two."""
-    if studio.supervisor.worker_state != "ready":
-        return 0.0
+    """Floating-point operations a second of the device; 0 while it was not measured and the model
+    process is not there or at work. The first time takes a second or two."""
+    if "flops" in studio.worker_facts or studio.supervisor.worker_state != "ready":
+        return float(studio.worker_facts.get("flops") or 0)
     try:
         reply = studio.supervisor.request({"type": "speed"}, SPEED_SECONDS)
     except JobError:
         return 0.0
+    studio.worker_facts = {**studio.worker_facts, "flops": reply.get("flops")}
     return float(reply.get("flops") or 0)
 
 
@@ -296,6 +301,26 @@ def make_card(
         write_preview(record, encode(image))
     studio.catalog.refresh()
     return record
+
+
+def pictures_told(file: Path) -> int:
+    """How many pictures a LoRA's own words say it was made from; 0 when it does not tell."""
+    try:
+        told = read_header(file).metadata
+        if "ss_datasets" in told:  # one folder may be trained at several sizes
+            datasets = json.loads(told["ss_datasets"])
+            subsets = [one for dataset in datasets for one in dataset["subsets"]]
+            names = ("image_dir", "metadata_file")
+            counts = {
+                tuple(one[name] for name in names): int(one["img_count"])
+                for one in subsets
+                if not one["is_reg"]
+            }
+            return sum(counts.values())
+        folders = json.loads(told.get("ss_dataset_dirs", "{}"))
+        return sum(int(one["img_count"]) for one in folders.values())
+    except (CheckpointError, ValueError, TypeError, KeyError, AttributeError):
+        return 0
 
 
 def _free(folder: Path, stem: str, suffix: str) -> Path:
