@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,24 @@ def test_start_when_shared_a_second_door_asks_for_the_password(data_dir: Path) -
 
     assert access.person(None, 7860) == LOCAL and not access.asks_api(7860)
     assert access.person(None, 7999) is None and access.asks_api(7999)
+
+
+def test_start_when_tls_files_are_given_speaks_https(data_dir: Path) -> None:
+    tls, port = PROJECT_DIR / "tests" / "data" / "tls", any_free_port()
+    files = ["--tls-keyfile", str(tls / "key.pem"), "--tls-certfile", str(tls / "cert.pem")]
+    flags = ["--port", str(port), "--data-dir", str(data_dir), "--nowebui", *files]
+    context = ssl.create_default_context(cafile=str(tls / "cert.pem"))
+    words = [sys.executable, "app.py", *flags]
+    with subprocess.Popen(words, cwd=PROJECT_DIR, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            line = next(line for line in server.stdout if " is at " in line)
+            assert f" is at https://127.0.0.1:{port}/ " in line
+            address = f"https://127.0.0.1:{port}/internal/ping"
+            with urllib.request.urlopen(address, timeout=60, context=context) as answer:
+                assert answer.read() == b"{}"
+        finally:
+            server.terminate()
 
 
 def test_start_when_flags_of_others_are_given_names_them(data_dir: Path) -> None:

@@ -385,7 +385,7 @@ def test_model_when_memory_runs_out_while_it_is_loaded_says_so(
     def read(*_: Any) -> None:
         raise full
 
-    monkeypatch.setattr("webui.checkpoints.weights._SafeWeights.read", read)
+    monkeypatch.setattr("webui.checkpoints.weights.FileWeights.read", read)
     model = identify_any(folders["sd3"])
     assert isinstance(model, BasicModel)
     words = "does not fit into the memory of cpu"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.checkpoints.model_files import SomeFolders, write_raw
 from webui.checkpoints.catalog import Catalog
-from webui.errors import CheckpointNotFoundError, ParamsError
+from webui.errors import CheckpointError, CheckpointNotFoundError, ParamsError
 from webui.infotext import parse_infotext
 from webui.library.inputs import Inputs
 from webui.params import ControlUnit, MakeMap, TextToImage
@@ -31,7 +31,7 @@ prepare_torch()
 
 import torch  # noqa: E402
 
-from tests.control_files import controlnet_for, write  # noqa: E402
+from tests.control_files import controlnet_for, over_unet, stated, write  # noqa: E402
 from tests.heard import Heard  # noqa: E402
 from tests.map_networks.small_map_networks import saved_state, small_anything  # noqa: E402
 from webui.checkpoints.load import load_part  # noqa: E402
@@ -224,7 +224,7 @@ def test_job_when_it_has_a_unit_then_loads_keeps_and_tells_its_controlnet(
     told = result["extra_generation_params"]["ControlNet 0"]
     assert told.startswith(f"Module: none, Model: {CANNY} [12345678], Weight: 1.0")
     assert "ControlNet 0" in heard.of("image")[0]["infotext"]
-    key = painter.models.controlnet_key(copy)
+    key = painter.models.controlnet_key(copy, starter_checkpoint)
     assert key in painter.models.memory
     grown = painter.models.memory.used.device - before.device
     assert grown == pytest.approx(copy.stat().st_size, rel=0.01)
@@ -277,15 +277,37 @@ def test_job_when_a_preprocessor_is_a_network_then_it_draws_the_map_and_stays_in
 
 
 def test_network_when_low_vram_is_switched_off_then_it_belongs_to_the_device_again(
-    file: Path,
+    file: Path, tmp_path: Path
 ) -> None:
     device = torch.device("meta")
     models = LoadedModels(ModelPlan(device, torch.float32, torch.float32))
-    network = models.controlnet(file, waits=True).network
+    network = models.controlnet(file, tmp_path, waits=True).network
     assert NetworkPart(network, device).missing() == 0  # it waits
-    assert models.controlnet(file, waits=False).network is network
+    assert models.controlnet(file, tmp_path, waits=False).network is network
     part = NetworkPart(network, device)
     assert part.missing() > 0 or part.bytes().device > 0
+
+
+def test_controlnet_when_stored_as_what_it_has_more_then_each_checkpoint_has_its_own(
+    starter_checkpoint: Path, file: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    unet = load_part(starter_checkpoint, "unet")
+    path = tmp_path / "more.safetensors"
+    state = over_unet(unet, controlnet_for(unet), "difference")
+    save_file({name: t.contiguous() for name, t in state.items()}, path, stated(unet))
+    models = LoadedModels(ModelPlan(torch.device("cpu"), torch.float32, torch.float32))
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"another checkpoint")
+    assert models.controlnet_key(file, other) == models.controlnet_key(file, starter_checkpoint)
+    assert models.controlnet_key(path, other) != models.controlnet_key(path, starter_checkpoint)
+    made = models.controlnet(path, starter_checkpoint, waits=False)
+    assert models.controlnet(path, starter_checkpoint, waits=False) is made
+    assert models.has_controlnet(path, starter_checkpoint)
+    assert not models.has_controlnet(path, other)
+    with pytest.raises(CheckpointError):
+        models.controlnet(path, other, waits=False)
 
 
 def test_map_when_asked_for_on_the_page_then_networks_wait_their_turn_and_guests_do_without(

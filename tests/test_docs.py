@@ -11,13 +11,14 @@ import pytest
 from webui.launcher.commands import COMMANDS, HELP, SWITCHES
 from webui.params import TrainLora
 from webui.settings import make_parser
+from webui.train_command import USAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OWN_FLAGS = {*SWITCHES, "--torch", "--help", "-h"}
 OF_COMMANDS = {
     "doctor": {"--json"},
-    "train": {"--config_file", *(f"--{name}" for name in TrainLora.model_fields)},
+    "train": {*re.findall(r"^ +(--\w+)", USAGE, re.M), *(f"--{f}" for f in TrainLora.model_fields)},
 }
 """Flags that only one command knows."""
 SHOWN = re.compile(r"python3? launch\.py([^`\n#)]*)")

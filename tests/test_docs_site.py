@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.test_docs import OWN_FLAGS, program_flags
 from webui.ui.texts import TEXTS
+from webui.ui.train_texts import TRAIN_TEXTS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -117,7 +118,8 @@ def test_document_when_it_names_a_flag_or_a_part_of_the_page_then_it_exists(docu
 
     flags = set(re.findall(r"`(--[a-z][a-z0-9-]*)", text))
     assert flags <= OWN_FLAGS | program_flags(), flags
-    shown = {both[is_chinese].rstrip("…") for both in TEXTS.values()}
+    texts = (*TEXTS.values(), *TRAIN_TEXTS.values())
+    shown = {both[is_chinese].rstrip("…") for both in texts}
     pattern = r"“([^”]+)”" if is_chinese else r"(?<!\*)\*([A-Z][^*\n]+)\*(?!\*)"
     named = set(re.findall(pattern, text)) - ELSEWHERE
     known = {

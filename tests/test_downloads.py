@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.checkpoints.file_server import File, FileServer, serving, weights
+from webui.checkpoints.download.fetch import FolderPart, Wanted
+from webui.checkpoints.download.hubs import Offer
 from webui.checkpoints.known_weights import BY_NAME, KnownWeights
 from webui.errors import CheckpointNotFoundError
 from webui.services import downloads as downloads_module
@@ -90,6 +93,29 @@ def test_download_when_nobody_said_what_it_is_then_what_it_turned_out_to_be_is_k
     place.wait(again, "done", "failed")
     assert [(d.id, d.stage, d.path) for d in place.downloads.all()] == [(again, "done", found.path)]
     assert not list((place.folders.own_models / ".downloads").iterdir())
+
+
+def test_folder_when_stopped_by_the_programs_end_then_goes_on_and_is_forgotten_whole(
+    place: Place,
+) -> None:
+    index = {"_class_name": "FluxPipeline", "vae": ["diffusers", "AutoencoderKL"]}
+    given = {"model_index.json": json.dumps(index).encode(), "vae/w.safetensors": weights(0.5)}
+    parts = tuple(
+        FolderPart(path, (place.give(f"/{path}", data=data, pause=0.05),), size_bytes=len(data))
+        for path, data in given.items()
+    )
+    offer = Offer("Tiny", Wanted((), "checkpoint", "Tiny", size_bytes=600_000, parts=parts))
+    number = place.downloads.add(offer)
+    until(lambda: (state := place.downloads.get(number).state) and state.done_bytes > 50_000)
+    place.downloads.close()
+    place.open()
+    found = place.downloads.get(number)
+    assert found.stage == "interrupted" and found.kept_bytes > 0 and found.wanted == offer.wanted
+    place.downloads.resume(number)
+    place.wait(number, "done", "failed")
+    path = place.folders.own_models / "Stable-diffusion" / "Tiny"
+    assert place.downloads.get(number).path == str(path)
+    assert (path / "vae/w.safetensors").read_bytes() == given["vae/w.safetensors"]
 
 
 def test_download_when_its_kind_is_said_at_the_second_attempt_then_is_one(place: Place) -> None:

@@ -74,6 +74,13 @@ def test_gallery_when_pictures_are_painted_then_knows_their_history(running: Stu
     of_picture = running.gallery.paint_again(varied.id, "ann")
     assert isinstance(of_picture, ImageToImage) and of_picture.seed == int(varied.seed)
 
+    def why(picture: Any) -> list[str]:
+        return [one["key"] for one in deeds.everything(picture.id, "ann")["replay"]["reasons"]]
+
+    assert "lacks_picture" not in why(varied)
+    running.inputs.path(of_picture.init_images[0]).unlink()
+    assert why(varied)[0] == "lacks_picture" and "lacks_picture" not in why(second)
+
 
 def test_gallery_when_index_and_jobs_are_gone_then_stars_boards_and_owners_stay(
     running: Studio, tmp_path: Path
@@ -194,6 +201,31 @@ def test_folders_when_unfit_then_are_refused_and_when_removed_files_stay(
         deeds.do("add-folder", {"folder": str(tmp_path)}, "")
     deeds.do("remove-folder", {"folder": str(tmp_path / "wall")}, "")
     assert not ids(wall) and len(list((tmp_path / "wall").glob("*.png"))) == 6
+
+
+def test_folder_when_it_comes_back_then_stars_and_boards_do_too(
+    wall: Studio, tmp_path: Path
+) -> None:
+    deeds, folder = wall.gallery.deeds, {"folder": str(tmp_path / "wall")}
+    a, b, c, *_ = sorted(ids(wall))
+    names = {n: wall.gallery.pictures.get(n).path.name for n in (a, b, c)}
+    deeds.do("star", {"ids": [a, c], "stars": 3}, "")
+    deeds.do("make-board", {"name": "coast", "ids": [b]}, "")
+
+    def found(text: str) -> list[str]:
+        return [wall.gallery.pictures.get(n).path.name for n in sorted(ids(wall, text))]
+
+    def away_and_back() -> None:
+        deeds.do("remove-folder", folder, "")
+        assert not ids(wall)
+        deeds.do("add-folder", folder, "")
+        wall.gallery.watch.look_now()
+
+    away_and_back()
+    assert found("stars:3") == [names[a], names[c]] and found("board:coast") == [names[b]]
+    deeds.do("star", {"ids": sorted(ids(wall, "stars:3"))[:1], "stars": 0}, "")
+    away_and_back()
+    assert found("stars:3") == [names[c]], "what was taken away does not come back"
 
 
 def test_look_when_asked_for_then_goes_on_in_the_background_and_can_be_stopped(

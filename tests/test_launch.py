@@ -340,7 +340,7 @@ def test_fetch_page_when_host_is_silent_then_gives_up_in_time() -> None:
 def spoken_templates() -> set[str]:
     """Every literal given to tell, say, LaunchError and the tables of templates."""
     found = {text for _, *texts in pip.TROUBLES for text in texts} | {*pip.UNKNOWN_TROUBLE}
-    programs = [ROOT / "webui" / name for name in ("doctor.py", "models_command.py")]
+    programs = [ROOT / "webui" / name for name in ("doctor.py", "models_command.py", "../app.py")]
     for file in [*programs, *sorted((ROOT / "webui" / "launcher").glob("*.py"))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

@@ -68,7 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "ui": STUDIO_ROOMS | {"studio"},
     "doctor": {"words", "checkpoints", "prompts", "launcher"},
     "models_command": {"words", "checkpoints", "launcher"},
-    "app": {"words", "studio", "api", "ui"},
+    "app": {"words", "studio", "api", "ui", "launcher"},
     "launcher": {"command_line"},
     "launch": {"launcher"},
 }

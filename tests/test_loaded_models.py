@@ -196,7 +196,7 @@ def test_checkpoint_whose_own_weights_are_lost_is_loaded_anew_and_harms_no_other
     def gone(*_: Any) -> Any:  # a drive that was unplugged: what the file was, it still is
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    monkeypatch.setattr(rereading._Pieces, "_fill", gone)
+    monkeypatch.setattr(rereading, "read_into", gone)
     with pytest.raises(CheckpointError, match=os.strerror(errno.ESTALE)):
         set_changes(unet, [])
     assert is_lost(unet) and not NetworkPart(unet, CPU).slim()

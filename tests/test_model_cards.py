@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from tests.checkpoints.model_files import SomeFolders, write_raw
+from webui.built_in_extensions.dynamic_prompts.templates import is_template
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.embeddings import EmbeddingFacts
 from webui.checkpoints.sidecars import Beside, Notes
 from webui.errors import CheckpointError, CheckpointNotFoundError
 from webui.prompts.comments import cut_comments
 from webui.prompts.networks import cut_networks
-from webui.prompts.templates import is_template
 from webui.services import model_cards
 from webui.services.model_cards import Card, ModelCards, Wanted, root_names
 

@@ -129,6 +129,19 @@ def test_models_when_listed_then_the_starter_is_among_them(
     assert "starter-emoji.safetensors" in capsys.readouterr().out
 
 
+def test_models_when_other_programs_have_some_then_listed_and_damaged_ones_are_told(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a1111" / "models" / "Lora"
+    folder.mkdir(parents=True)
+    (folder / "ink.safetensors").write_bytes(weights(0.1)[:-1])
+    flags = ["--data-dir", str(data_dir), "--models-from", str(tmp_path / "a1111")]
+    assert main(["list", *flags]) == 0
+    assert "ink.safetensors" in capsys.readouterr().out
+    assert main(["check", "ink.safetensors", *flags]) == 1
+    assert "is damaged: it was cut" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("argv", "own", "flags"),
     [

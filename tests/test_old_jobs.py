@@ -13,7 +13,6 @@ from webui.errors import JobNotFoundError
 from webui.jobs.store import JobStore
 from webui.library.gallery.thumbs import Thumbs
 from webui.services.old_jobs import LASTING_KINDS
-from webui.services.plots.scripts import AxisWish, XyzPlot
 from webui.services.resolve import TextToImageRequest
 from webui.studio import Studio
 
@@ -42,7 +41,7 @@ def is_known(studio: Studio, job_id: int) -> bool:
 
 def test_old_jobs_when_their_pictures_are_gone_then_only_they_go(running: Studio) -> None:
     there, deleted, trashed, away, newest = (painted_job(running) for _ in range(5))
-    script = XyzPlot(x=AxisWish(axis="Steps", values="1,2"))
+    script = {"kind": "xyz", "x": {"axis": "Steps", "values": "1,2"}}
     plot = running.wait(running.plots.submit(WISH, script).id, 60)
     cells = [part.id for part in running.jobs.parts(plot.id)]
     last = painted_job(running)

@@ -15,23 +15,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints.stripped import read_stripped
+from tests.describing.small_describers import write_tagger
 from tests.heard import Heard
 from webui import PROGRAM_VERSION
 from webui.checkpoints.rules import VAE
-from webui.errors import UnknownArchitectureError
+from webui.errors import ModelTooLargeError, UnknownArchitectureError
 from webui.torch_setup import prepare_torch
 
 prepare_torch()
 
 from tests.restoration.test_faces import Found, Inverted, face_at  # noqa: E402
 from webui.checkpoints.memory import Machine  # noqa: E402
+from webui.model_process import loaded_models  # noqa: E402
+from webui.model_process.loaded_models import LoadedModels, ModelPlan  # noqa: E402
 from webui.model_process.painter import Painter  # noqa: E402
 from webui.model_process.restorer import JobWeights  # noqa: E402
-from webui.params import FaceRestoration, Output, Refiner, TextToImage  # noqa: E402
+from webui.params import FaceRestoration, Output, Refiner, TextToImage, build  # noqa: E402
 from webui.pictures import read_infotext  # noqa: E402
 
 SETTINGS = {"device": "cpu"}
@@ -118,6 +122,28 @@ def test_pictures_when_done_carry_their_recipe_and_the_job_its_facts(
     assert again["facts"] == picture["facts"]  # the pixels before compression, and what made them
     with Image.open(io.BytesIO(again["image"])) as image:
         assert hashlib.sha256(image.tobytes()).hexdigest() == again["facts"]["pixels"]
+
+
+def test_loops_when_they_ask_a_tagger_are_painted_and_told_with_its_words(
+    painter: Painter, heard: Heard, starter_checkpoint: Path, tmp_path: Path
+) -> None:
+    heard.messages.clear()
+    key, red = "a" * 64, tmp_path / "red.png"
+    Image.new("RGB", (64, 64), "red").save(red)
+    loops = {"loops": 1, "interrogation": "DeepBooru"}
+    size = {"width": 64, "height": 64, "steps": 2, "seed": 5}
+    params = build("img2img", {**size, "prompt": "a cat", "init_images": (key,), "loopback": loops})
+    message = {
+        "job": 8, "params": params.to_json(), "vae": None, "inputs": {key: str(red)},
+        "checkpoint": facts(starter_checkpoint, "ab" * 32), "preview": {"enabled": False},
+    }  # fmt: skip
+    tagger = {"kind": "tagger", "folder": str(write_tagger(tmp_path / "tagger"))}
+
+    painter.run({**message, "describer": tagger})
+    painter.run(message)
+
+    told, plain = (m["infotext"].splitlines()[0] for m in heard.of("image"))
+    assert told == "a cat, red coat, ^_^" and plain == "a cat"
 
 
 def test_model_when_used_again_is_the_one_in_memory(
@@ -234,6 +260,31 @@ def test_refiner_when_it_is_of_another_kind_is_refused_before_anything_is_loaded
     with pytest.raises(UnknownArchitectureError, match=r"with big: .*SDXL"):
         run_two(painter, heard, starter_checkpoint, big)
     assert heard.of("progress") == []
+
+
+def test_model_when_the_device_cannot_hold_it_whole_is_told_of_beside_the_first_picture(
+    painter: Painter, heard: Heard, starter_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loaded_models.load_checkpoint
+
+    def load(path: Path, **options: Any) -> Any:
+        if options["home"] is None:
+            raise ModelTooLargeError("It does not fit.")
+        return real(path, **options)
+
+    monkeypatch.setattr(loaded_models, "load_checkpoint", load)
+    heard.messages.clear()
+    wanted = {"checkpoint": {"path": str(starter_checkpoint)}, "vae": None}
+    for is_low, jobs in ((True, ()), (False, (1, 2))):
+        plan = ModelPlan(torch.device("meta"), torch.float16, torch.float16, lowvram=is_low)
+        monkeypatch.setattr(painter, "models", LoadedModels(plan))
+        painter.models.begin([wanted], {})
+        painter.models.get(wanted)  # chosen before a job asks for it
+        for job in jobs:
+            painter.model(job, wanted)
+
+    (told,) = heard.of("warning")  # nothing of what was asked for by a flag
+    assert told["job"] == 1 and "take turns" in told["message"]
 
 
 def test_preview_when_its_network_is_missing_is_told_in_the_first_job_only(

@@ -19,7 +19,6 @@ from webui.jobs.store import Job
 from webui.params import Painting, Plot, TextToImage
 from webui.pictures import read_infotext
 from webui.services.plots.plots import fair_share, quick_order
-from webui.services.plots.scripts import script_from
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
@@ -90,7 +89,7 @@ def until(is_true: Callable[[], bool]) -> None:
 def test_a_plot_when_its_cells_are_done_then_is_a_sheet_with_the_recipe_a1111_writes(
     studio: Studio,
 ) -> None:
-    script = script_from(xyz(x=("Steps", "2-4 (+2)"), y=("CFG Scale", "5, 7.5")))
+    script = xyz(x=("Steps", "2-4 (+2)"), y=("CFG Scale", "5, 7.5"))
 
     job = ended(studio, studio.plots.submit(wish(), script))
 
@@ -112,7 +111,7 @@ def test_a_plot_when_its_cells_are_done_then_is_a_sheet_with_the_recipe_a1111_wr
 def test_a_plot_when_a_cell_fails_then_the_rest_is_painted_and_the_hole_is_told(
     studio: Studio,
 ) -> None:
-    script = script_from(xyz(x=("Prompt S/R", "cat, fail, dog")))
+    script = xyz(x=("Prompt S/R", "cat, fail, dog"))
 
     job = ended(studio, studio.plots.submit(wish(), script))
 
@@ -122,7 +121,7 @@ def test_a_plot_when_a_cell_fails_then_the_rest_is_painted_and_the_hole_is_told(
 
 
 def test_a_plot_when_every_cell_fails_then_it_fails_with_their_reason(studio: Studio) -> None:
-    script = script_from(xyz(x=("Seed", "1, 2")))
+    script = xyz(x=("Seed", "1, 2"))
 
     job = ended(studio, studio.plots.submit(wish(prompt="fail"), script))
 
@@ -132,7 +131,7 @@ def test_a_plot_when_every_cell_fails_then_it_fails_with_their_reason(studio: St
 def test_interrupt_when_a_cell_is_painted_then_ends_the_group_and_keeps_what_there_is(
     studio: Studio,
 ) -> None:
-    script = script_from(xyz(x=("Prompt S/R", "cat, stuck"), y=("Seed", "1-3")))
+    script = xyz(x=("Prompt S/R", "cat, stuck"), y=("Seed", "1-3"))
     job = studio.plots.submit(wish(), script)
     until(lambda: studio.jobs.part_states(job.id).get("done") == 1)
     until(lambda: bool(studio.live.running()) and studio.live.running()[0].preview_id > 0)
@@ -146,7 +145,7 @@ def test_interrupt_when_a_cell_is_painted_then_ends_the_group_and_keeps_what_the
 
 def test_cancel_when_no_cell_was_begun_then_nothing_is_painted_at_all(studio: Studio) -> None:
     studio.supervisor.pause()
-    job = studio.plots.submit(wish(), script_from(xyz(x=("Seed", "1-3"))))
+    job = studio.plots.submit(wish(), xyz(x=("Seed", "1-3")))
 
     studio.control.cancel(job.id)
     studio.supervisor.resume()
@@ -159,7 +158,7 @@ def test_a_plot_when_the_program_ends_in_the_middle_then_goes_on_after_the_start
     make_studio: Callable[..., Studio], tmp_path: Path
 ) -> None:
     first = make_studio(tmp_path)
-    script = script_from(xyz(x=("Prompt S/R", "cat, slow cat"), y=("Seed", "1-3")))
+    script = xyz(x=("Prompt S/R", "cat, slow cat"), y=("Seed", "1-3"))
     job = first.plots.submit(wish(steps=20), script)
     until(lambda: first.jobs.part_states(job.id).get("done", 0) >= 2)
     first.stop()
@@ -172,7 +171,7 @@ def test_a_plot_when_the_program_ends_in_the_middle_then_goes_on_after_the_start
 
 
 def test_repeat_when_it_is_a_plot_then_asks_for_the_same_cells(studio: Studio) -> None:
-    job = ended(studio, studio.plots.submit(wish(), script_from(xyz(x=("Seed", "-1, 5")))))
+    job = ended(studio, studio.plots.submit(wish(), xyz(x=("Seed", "-1, 5"))))
 
     again = ended(studio, studio.control.repeat(job.id))
 
@@ -185,9 +184,7 @@ def test_repeat_when_it_is_a_plot_then_asks_for_the_same_cells(studio: Studio) -
 def test_sub_grids_when_wanted_then_each_is_kept_without_the_third_axis(studio: Studio) -> None:
     values = xyz(x=("Seed", "1, 2"), z=("Steps", "2, 3"))
 
-    job = ended(
-        studio, studio.plots.submit(wish(), script_from({**values, "include_sub_grids": True}))
-    )
+    job = ended(studio, studio.plots.submit(wish(), {**values, "include_sub_grids": True}))
 
     texts = [picture.infotext for picture in studio.library.images_of(job.id)]
     assert ["Z Type" in text for text in texts] == [True, False, False]
@@ -208,7 +205,7 @@ def test_cells_when_checkpoints_differ_then_are_painted_group_by_group() -> None
 
 def test_foretell_when_asked_then_counts_and_submits_nothing(studio: Studio) -> None:
     before = studio.jobs.counts()
-    script = script_from(xyz(x=("Seed", "1-4"), y=("Size", "64x128, 128x64")))
+    script = xyz(x=("Seed", "1-4"), y=("Size", "64x128, 128x64"))
 
     size = studio.plots.foretell(wish(batch_count=2), script)
 
@@ -238,7 +235,7 @@ def test_foretell_when_an_axis_cannot_be_used_then_says_which(studio: Studio) ->
         (xyz(x=("Steps", "1-100"), y=("Seed", "1-100")), "10000 cells"),
     ):
         with pytest.raises(ParamsError, match=told):
-            studio.plots.foretell(wish(), script_from(axes))
+            studio.plots.foretell(wish(), axes)
 
 
 def test_replace_when_a_waiting_job_is_edited_then_keeps_its_place_until_it_is_let_go(

@@ -12,7 +12,7 @@ from webui.samplers.names import SAMPLERS_BY_NAME, SCHEDULES
 from webui.services.forms import history as form_history
 from webui.services.forms.history import FormHistory
 from webui.services.forms.presets import Presets
-from webui.services.forms.speeds import SPEEDS, values_for
+from webui.services.forms.speeds import SPEEDS, speeds_of, values_for
 from webui.services.forms.start_values import keep_start_values, start_values
 
 
@@ -45,8 +45,10 @@ def test_presets_that_come_along_can_be_used_and_replaced_but_not_deleted(file: 
         presets.delete(name)
     presets.save(name, {"steps": 1})
     assert presets.get(name) == {"steps": 1}
-    presets.delete(name)
+    held = presets.delete(name)
     assert presets.get(name)["steps"] > 1
+    assert presets.bring_in(json.dumps({"presets": {name: held}})) == [name]
+    assert presets.get(name) == {"steps": 1}, "a deleted one comes back as it was"
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81])
@@ -125,6 +127,28 @@ def test_speed_when_a_model_is_distilled_fits_it(
     assert steps == sorted(steps, reverse=True)
     assert all(v["sampler"] in SAMPLERS_BY_NAME for v, _ in found)
     assert ("cfg_scale" in found[0][0]) == bool(kind)
+
+
+@pytest.mark.parametrize(
+    ("changed", "checkpoint", "speeds"),
+    [
+        ({}, "foo", ("speed",)),  # a fresh page: "Automatic" is Karras with this sampler
+        ({"schedule": "Karras", "steps": 10, "cfg_scale": 3.5}, "foo", ("draft",)),
+        ({"steps": 21}, "foo", ()),
+        ({"sampler": "Euler"}, "foo", ()),
+        ({"sampler": "of an extension"}, "foo", ()),
+        ({"steps": 10}, "x_turbo", ()),
+        (
+            {"sampler": "Euler", "schedule": "SGM Uniform", "steps": 8, "cfg_scale": 1.0},
+            "sdxl_lightning_8step", SPEEDS,
+        ),
+    ],
+)  # fmt: skip
+def test_speeds_of_a_form_are_those_with_its_values(
+    changed: dict[str, object], checkpoint: str, speeds: tuple[str, ...]
+) -> None:
+    fresh = {"sampler": "DPM++ 2M", "schedule": "Automatic", "steps": 20, "cfg_scale": 7.0}
+    assert speeds_of({**fresh, **changed}, checkpoint, []) == speeds
 
 
 def test_start_values_when_a1111_wrote_them_are_read(tmp_path: Path) -> None:

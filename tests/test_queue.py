@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from webui.built_in_extensions.prompt_matrix.web import split_parts
+from webui.built_in_extensions.xyz_plot.axis_values import numbers, split_values
+from webui.extension_forms import join_values
 from webui.jobs.live import LiveJobs
 from webui.jobs.store import Job, JobStore
 from webui.options import OPTION_DEFAULTS
@@ -20,8 +23,6 @@ from webui.services.costs.job_work import work_of
 from webui.services.costs.queue_times import queue_times
 from webui.services.costs.robust_fit import fit
 from webui.services.forever import reason_to_end
-from webui.services.plots.axis_values import join_values, numbers, split_values
-from webui.services.plots.scripts import split_parts
 
 
 @pytest.fixture

@@ -12,27 +12,36 @@ from webui import PROGRAM_VERSION
 from webui.checkpoints.catalog import Catalog
 from webui.infotext import parse_infotext
 from webui.library.library import Library
+from webui.services.gallery.made_with import MadeWith
 from webui.services.gallery.replay import Replays, Verdict, judge
+from webui.services.named_weights import NamedWeights
 
 HERE = {"device": "cpu", "device_name": "cpu", "dtype": "float32", "torch": "2.13.0"}
 MADE_ON = {**HERE, "program": PROGRAM_VERSION}
 
 
+UPSCALER = "starter-2x-flat"
+
+
 @pytest.fixture
 def catalog(tmp_path: Path, starter_checkpoint: Path):
     models = tmp_path / "models"
-    for folder in ("Stable-diffusion", "Lora", "VAE"):
+    for folder in ("Stable-diffusion", "Lora", "VAE", "ESRGAN"):
         (models / folder).mkdir(parents=True)
     (models / "Stable-diffusion" / "starter.safetensors").symlink_to(starter_checkpoint)
     project = starter_checkpoint.parent.parent
     (models / "Lora" / "ink.safetensors").symlink_to(next((project / "Lora").glob("*.safetensors")))
+    upscaler = project / "ESRGAN" / f"{UPSCALER}.safetensors"
+    (models / "ESRGAN" / upscaler.name).symlink_to(upscaler)
     made = Catalog(SomeFolders((models,)), tmp_path / "facts.sqlite3")
     made.refresh()
     yield made
     made.close()
 
 
-def verdict(catalog: Catalog, prompt: str = "a cat", made_on=None, here=None, **more: str):
+def verdict(
+    catalog: Catalog, prompt: str = "a cat", made_on=None, here=None, extensions=None, **more: str
+):
     checkpoint = catalog.hash_now(catalog.checkpoints()[0])
     pairs = {"Steps": "3", "Seed": "5", "Model": "starter", "RNG": "CPU"}
     pairs |= {"Model hash": (checkpoint.sha256 or "")[:10]}
@@ -40,8 +49,9 @@ def verdict(catalog: Catalog, prompt: str = "a cat", made_on=None, here=None, **
     line = ", ".join(f'{key}: "{v}"' if ":" in v else f"{key}: {v}" for key, v in pairs.items())
     read = parse_infotext(f"{prompt}\n{line}")
     return judge(
-        read, MADE_ON if made_on is None else made_on, catalog, HERE if here is None else here
-    )
+        read, MADE_ON if made_on is None else made_on, catalog, HERE if here is None else here,
+        extensions=extensions or {},
+    )  # fmt: skip
 
 
 def keys(found: Verdict) -> list[str]:
@@ -82,9 +92,61 @@ def test_recipe_that_names_no_checkpoint_is_not_said_to_lack_one(catalog) -> Non
 def test_picture_whose_record_is_gone_is_judged_as_one_from_elsewhere(
     catalog, tmp_path: Path
 ) -> None:
-    replays = Replays(Library(tmp_path, tmp_path / "library.sqlite3"), catalog, lambda: HERE)
-    found, same = replays.of("a cat\nSteps: 3, Seed: 5, Model: starter, RNG: CPU", 77)
+    library = Library(tmp_path, tmp_path / "library.sqlite3")
+    replays = Replays(library, made_with(catalog), lambda: HERE)
+    text = "a cat\nSteps: 3, Seed: 5, Model: starter, RNG: CPU"
+    found, same = replays.of(text, 77)
     assert found is not None and keys(found) == ["unhashed", "unrecorded"] and same == []
+    found, _ = replays.of(text, 77, lacks_picture=True)
+    assert found is not None and (found.level, keys(found)[0]) == ("cannot", "lacks_picture")
+
+
+def made_with(catalog: Catalog) -> MadeWith:
+    return MadeWith(catalog, NamedWeights(catalog), lambda acting: dict.fromkeys(acting or (), "1"))
+
+
+@pytest.mark.parametrize("key", ["Refiner", "Hires checkpoint"])
+def test_further_checkpoints_must_be_there_too(catalog, key: str) -> None:
+    known = catalog.hash_now(catalog.checkpoints()[0])
+    assert verdict(catalog, **{key: f"starter [{known.hash10}]"}).level == "exact"
+    assert keys(verdict(catalog, **{key: "starter"})) == ["unhashed"]
+    gone = verdict(catalog, **{key: "beauty v2 [0123456789]"})
+    assert (gone.level, keys(gone)) == ("cannot", ["lacks_checkpoint"])
+    assert gone.reasons[0].name == "beauty v2 [0123456789]"
+
+
+def test_upscalers_and_face_restorers_are_compared_with_what_was_kept(catalog) -> None:
+    recipe = {"Hires upscale": "2", "Hires upscaler": UPSCALER}
+    text = ", ".join(f"{key}: {value}" for key, value in (("Steps", "3"), *recipe.items()))
+    kept = made_with(catalog).of(f"a cat\n{text}", ())
+    assert verdict(catalog, made_on={**MADE_ON, **kept}, **recipe) == Verdict("exact")
+    assert keys(verdict(catalog, **recipe)) == ["unhashed"]
+    other = verdict(catalog, made_on={**MADE_ON, "files": {UPSCALER: "0123456789"}}, **recipe)
+    assert (other.level, keys(other)) == ("close", ["other_file"])
+    assert verdict(catalog, **{**recipe, "Hires upscaler": "Latent (bicubic)"}).level == "exact"
+    gone = verdict(catalog, **{"SD upscale upscaler": "4x-Sharp", "Face restoration": "GFPGAN"})
+    assert (gone.level, keys(gone)) == ("cannot", ["lacks_upscaler", "lacks_face"])
+
+
+def test_hypernetworks_loras_of_the_second_pass_and_samplers_must_be_there(catalog) -> None:
+    gone = verdict(
+        catalog, "a cat <hypernet:mood:1>", Sampler="Wave", **{"Hires prompt": "<lora:wash:1>"}
+    )
+    assert gone.level == "cannot"
+    assert sorted(keys(gone)) == ["lacks_hypernetwork", "lacks_lora", "lacks_sampler"]
+    assert verdict(catalog, Sampler="DPM++ 2M Karras").level == "exact"
+
+
+def test_extension_that_acted_is_compared(catalog) -> None:
+    kept = made_with(catalog).of("a cat", ["waves"])
+    assert kept == {"extensions": {"waves": "1"}} and made_with(catalog).of("a cat", []) == {}
+    made_on = {**MADE_ON, **kept}
+    assert (
+        verdict(catalog, made_on=made_on, extensions={"waves": "1", "more": "2"}).level == "exact"
+    )
+    for now in ({"waves": "2"}, {}):
+        found = verdict(catalog, made_on=made_on, extensions=now)
+        assert (found.level, keys(found)) == ("close", ["other_extension"])
 
 
 def test_word_that_was_an_embedding_is_told_of(catalog) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from webui.errors import ParamsError
-from webui.options import OPTION_DEFAULTS
+from webui.options import OPTION_DEFAULTS, Options
 from webui.params import DrawnTexts, Hires, Refiner, TextToImage, from_json
 from webui.prompts.chinese.dictionary import our_words
 from webui.prompts.chinese.translate import Translated, translate
-from webui.prompts.drawing import Values
 from webui.prompts.styles import Style
+from webui.services.extensions.room import ExtensionRoom
 from webui.services.follow_ups import again
-from webui.services.forms import drawn_texts
 from webui.services.resolve import (
     MAX_RANDOM_SEED,
     Known,
@@ -23,6 +23,7 @@ from webui.services.resolve import (
     draw_seed,
     resolve,
 )
+from webui.studio import BUILT_IN_EXTENSIONS
 
 OIL = Style("oil", "oil painting of {prompt}", "photo")
 
@@ -187,19 +188,41 @@ def test_other_checkpoints_when_named_are_looked_up() -> None:
     )
 
 
-HELD = {"colour": Values(("red", "green", "blue"), (1.0, 1.0, 1.0))}
+Drawn = Callable[..., TextToImage]
 
 
-def drawn(warnings: list[str] | None = None, **wish: Any) -> TextToImage:
-    return resolve(
-        TextToImageRequest(**{"seed": 7, **wish}),
-        OPTION_DEFAULTS,
-        Known(lambda alias: f"found-{alias}", {"oil": OIL}, find_wildcard=HELD.get),
-        warn=(warnings if warnings is not None else []).append,
-    )
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExtensionRoom]:
+    """The extensions that come with the program, and a wildcard file."""
+    data = tmp_path_factory.mktemp("data")
+    (data / "wildcards").mkdir()
+    (data / "wildcards" / "colour.txt").write_text("red\ngreen\nblue\n", encoding="utf-8")
+    room = ExtensionRoom(
+        built_in=BUILT_IN_EXTENSIONS, folders=(), options=Options(data / "config.json"),
+        notes=data / "notes", models=(), data=data,
+    )  # fmt: skip
+    yield room
+    room.close()
 
 
-def test_wildcards_when_there_are_several_pictures_are_drawn_by_the_seed_of_each() -> None:
+@pytest.fixture
+def drawn(room: ExtensionRoom) -> Drawn:
+    def make(
+        warnings: list[str] | None = None, options: dict[str, Any] | None = None, **wish: Any
+    ) -> TextToImage:
+        warn = (warnings if warnings is not None else []).append
+        return resolve(
+            TextToImageRequest(**{"seed": 7, **wish}),
+            {**OPTION_DEFAULTS, **(options or {})},
+            Known(lambda alias: f"found-{alias}", {"oil": OIL}, draw=room.drawing({}, warn)),
+        )  # type: ignore[return-value]
+
+    return make
+
+
+def test_wildcards_when_there_are_several_pictures_are_drawn_by_the_seed_of_each(
+    drawn: Drawn,
+) -> None:
     together = drawn(
         prompt="{a|b} __colour__", styles=("oil",), negative_prompt="x", batch_count=3, batch_size=2
     )
@@ -215,7 +238,9 @@ def test_wildcards_when_there_are_several_pictures_are_drawn_by_the_seed_of_each
     assert from_json(together.to_json()) == together
 
 
-def test_wildcards_when_a_second_pass_has_the_same_template_become_the_same_text() -> None:
+def test_wildcards_when_a_second_pass_has_the_same_template_become_the_same_text(
+    drawn: Drawn,
+) -> None:
     wish = {"prompt": "{a|b|c|d}", "negative_prompt": "{e|f}", "batch_count": 4}
     params = drawn(**wish, hires=Hires(prompt="{a|b|c|d}", negative_prompt="{e|f}!"))
 
@@ -226,7 +251,7 @@ def test_wildcards_when_a_second_pass_has_the_same_template_become_the_same_text
     assert set("abcd") >= set(params.prompts)
 
 
-def test_wildcards_when_all_combinations_are_wanted_come_in_turn() -> None:
+def test_wildcards_when_all_combinations_are_wanted_come_in_turn(drawn: Drawn) -> None:
     params = drawn(prompt="{a|b} __colour__", combinatorial=True, batch_size=4, batch_count=9)
 
     assert (params.batch_size, params.batch_count) == (1, 6)
@@ -235,26 +260,42 @@ def test_wildcards_when_all_combinations_are_wanted_come_in_turn() -> None:
     ]  # fmt: skip
     with pytest.raises(ParamsError, match="1,024 combinations"):
         drawn(prompt="{a|b}" * 10, combinatorial=True)
+    plain = drawn(prompt="a", combinatorial=True, batch_size=4)
+    assert (plain.prompt, plain.drawn, plain.image_count) == ("a", None, 1)
+    twice = drawn(prompt="{a|b}", combinatorial=True, hires=Hires(prompt="{a|b}"))
+    assert [twice.of_picture(i).hires.prompt for i in (0, 1)] == ["a", "b"]  # type: ignore[union-attr]
 
 
-def test_wildcards_when_there_is_too_much_to_draw_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawn_texts, "MOST_DRAWS", 500)
+def test_wildcards_when_there_is_too_much_to_draw_say_so(
+    drawn: Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = sys.modules["danqing_extensions.dynamic_prompts.texts"]
+    monkeypatch.setattr(texts, "MOST_DRAWS", 500)
 
     assert drawn(prompt="{|}" * 40, batch_count=10).image_count == 10
     with pytest.raises(ParamsError, match="too many choices"):
         drawn(prompt="{|}" * 40, batch_count=20)
 
 
-def test_wildcards_when_unknown_or_switched_off_stay_as_typed() -> None:
+def test_wildcards_when_unknown_or_switched_off_stay_as_typed(
+    drawn: Drawn, room: ExtensionRoom
+) -> None:
     warnings: list[str] = []
 
     assert drawn(warnings, prompt="{a|a} __colours__").prompt == "a __colours__"
     assert len(warnings) == 1 and "__colours__" in warnings[0]
-    plain = resolved({"dynamic_prompts": False}, prompt="{a|b}")
+    plain = drawn(options={"dynamic_prompts": False}, prompt="{a|b}")
     assert plain.prompt == "{a|b}" and plain.drawn is None
+    room.enable("dynamic_prompts", False)
+    try:
+        plain = drawn(warnings, prompt="{a|b} __colour__", combinatorial=True, batch_count=3)
+    finally:
+        room.enable("dynamic_prompts", True)
+    assert (plain.prompt, plain.drawn, plain.image_count) == ("{a|b} __colour__", None, 3)
+    assert len(warnings) == 1
 
 
-def test_pictures_when_they_have_their_own_prompts_keep_them_alone() -> None:
+def test_pictures_when_they_have_their_own_prompts_keep_them_alone(drawn: Drawn) -> None:
     together = drawn(prompt="{a|b|c|d|e|f}", batch_count=5)
 
     alone = again(together, 3, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import threading
 from pathlib import Path
@@ -19,6 +20,9 @@ from webui.params import from_json as params_from_json
 from webui.passwords import is_right
 from webui.settings import is_loopback, read_settings
 from webui.wire import Sender, receive
+
+TLS = Path(__file__).parent / "data" / "tls"
+"""A key and a certificate for nothing but tests."""
 
 # Errors
 
@@ -271,14 +275,23 @@ def test_settings_when_half_of_tls_is_given_ask_for_the_other(given: str, tmp_pa
 
 
 def test_settings_when_a_tls_file_is_missing_name_it(tmp_path: Path) -> None:
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    key.write_text("x", encoding="utf-8")
+    key, cert = TLS / "key.pem", tmp_path / "cert.pem"
     flags = ["--tls-keyfile", str(key), "--tls-certfile", str(cert)]
     with pytest.raises(SettingsError, match="--tls-certfile, cannot be read"):
         read_settings(flags, {})
-    cert.write_text("x", encoding="utf-8")
+    shutil.copy(TLS / "cert.pem", cert)
 
     assert read_settings(flags, {}).tls_certfile == str(cert)
+
+
+@pytest.mark.parametrize("spoilt", ["key", "cert"])
+def test_settings_when_the_tls_files_are_no_pair_say_so(spoilt: str, tmp_path: Path) -> None:
+    files = {name: str(TLS / f"{name}.pem") for name in ("key", "cert")}
+    file = tmp_path / "x.pem"
+    file.write_text("x", encoding="utf-8")
+    files[spoilt] = str(file)
+    with pytest.raises(SettingsError, match="no certificate with its key"):
+        read_settings(["--tls-keyfile", files["key"], "--tls-certfile", files["cert"]], {})
 
 
 def test_settings_when_the_cors_pattern_is_broken_say_so() -> None:

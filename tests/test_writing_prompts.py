@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +15,14 @@ from fastapi.testclient import TestClient
 from webui.options import Options
 from webui.prompts.chinese.dictionary import Dictionary
 from webui.prompts.chunks import EmbeddingTable, count_tokens
-from webui.prompts.drawing import Drawer
 from webui.prompts.styles import Style
 from webui.prompts.token_view import look_at_tokens
 from webui.prompts.tokenizer import ClipTokenizer
-from webui.prompts.wildcards import WildcardFiles
+from webui.services.extensions.room import ExtensionRoom
 from webui.services.forms.completion import Completion
 from webui.services.forms.presets import Presets
 from webui.services.forms.tag_index import TagIndex
+from webui.studio import BUILT_IN_EXTENSIONS
 from webui.ui.presets_routes import make_presets_routes
 from webui.ui.words_routes import make_words_routes
 
@@ -79,16 +80,19 @@ def test_tags_when_many_fit_come_most_used_first_and_no_more_than_asked(tmp_path
 
 
 @pytest.fixture
-def studio(tags: TagIndex, tmp_path: Path) -> Any:
+def studio(tags: TagIndex, tmp_path: Path) -> Iterator[Any]:
     (tmp_path / "wildcards").mkdir()
     (tmp_path / "wildcards" / "colour.txt").write_text("red\ngreen\n")
     files = {"lora": ["inkwash", "more ink"], "embedding": ["EasyNegative"], "hypernetwork": []}
-    wildcards = WildcardFiles([tmp_path / "wildcards"])
     options = Options(tmp_path / "config.json")
+    extensions = ExtensionRoom(
+        built_in=BUILT_IN_EXTENSIONS, folders=(), options=options, notes=tmp_path / "notes",
+        models=(), data=tmp_path,
+    )  # fmt: skip
     styles = {"1girl portrait": Style("1girl portrait", "photo of {prompt}, 1girl")}
     tokenizer = ClipTokenizer.load()
-    return SimpleNamespace(
-        completion=Completion(tags), wildcards=wildcards, options=options,
+    yield SimpleNamespace(
+        completion=Completion(tags), extensions=extensions, options=options,
         chinese=Dictionary(tmp_path / "chinese"),
         styles=SimpleNamespace(by_name=lambda: styles),
         catalog=SimpleNamespace(
@@ -97,10 +101,11 @@ def studio(tags: TagIndex, tmp_path: Path) -> Any:
         presets=Presets(tmp_path / "presets.json"),
         current_checkpoint=lambda: SimpleNamespace(name="a/foo.safetensors", stem="foo"),
         tokens=SimpleNamespace(
-            example=lambda text, is_negative: Drawer(wildcards.find).draw(text, 0),
+            example=lambda text, is_negative: extensions.drawn_once(text, "prompt"),
             look=lambda text, **how: look_at_tokens(text, tokenizer, **how),
         ),
     )  # fmt: skip
+    extensions.close()
 
 
 @pytest.fixture
@@ -160,9 +165,24 @@ def test_prompt_when_looked_at_tells_combinations_and_what_is_wrong(
 
     assert look("a cat")["count"] == 1
     told = look("{a|b|c} __colour__ __nope__ # {d|e}")
-    assert (told["count"], told["missing"], told["problem"]) == (6, ["nope"], "")
+    assert (told["count"], told["problem"]) == (6, "")
+    assert told["notes"] == [{"en": "no wildcard file: __nope__", "zh": "没有通配符文件：__nope__"}]
     assert "__round__ → __round__" in look("__round__")["problem"]
     assert look("{a|b}" * 100)["is_more"]
+
+
+def test_wildcards_when_their_extension_is_off_are_plain_text(
+    client: TestClient, studio: Any
+) -> None:
+    assert client.get("/words/keys").json()["draws"]
+    studio.extensions.enable("dynamic_prompts", False)
+
+    assert not client.get("/words/keys").json()["draws"]
+    assert client.get("/words/complete", params={"q": "__col"}).json()["offers"] == []
+    told = client.post("/words/look", json={"text": "{a|b} __colour__"}).json()
+    assert (told["count"], told["notes"], told["problem"]) == (1, [], "")
+    tokens = client.post("/words/tokens", json={"text": "{red|blue}"}).json()
+    assert not tokens["drawn"] and len(tokens["texts"][0]["chunks"][0]) == 5
 
 
 def test_tokens_when_shown_are_the_words_with_their_weights(client: TestClient) -> None:

@@ -113,6 +113,10 @@ def answer_map(
         turned, data = image.rotate(180), io.BytesIO()
         chunks = PngImagePlugin.PngInfo()
         chunks.add_text("network", network)
+        if unit["module"] == "openpose":
+            people = [{"pose_keypoints_2d": [0.5, 0.25, 1.0]}]
+            told = {"people": people, "canvas_width": 64, "canvas_height": 48}
+            chunks.add_text("openpose", json.dumps(told))
         turned.save(data, "PNG", pnginfo=chunks)
     out.send({"type": "control-map", "job": job, "unit": number, "image": data.getvalue()})
 

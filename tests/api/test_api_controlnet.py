@@ -120,7 +120,7 @@ def test_unit_when_its_picture_was_sent_before_then_its_sha256_is_enough(
         ({"model": CANNY, "weight": "much"}, "args[0].weight"),
         ({"model": CANNY, "guidance_start": 0.9, "guidance_end": 0.2}, "begin before it ends"),
         ({"model": CANNY, "resize_mode": "Somehow"}, "args[0].resize_mode"),
-        ({"model": CANNY, "module": "softedge_hed"}, "ControlNetHED.pth"),
+        ({"model": CANNY, "module": "mlsd"}, "mlsd_large_512_fp32.pth"),
         ({"model": CANNY, "image": [picture(), picture(), picture()]}, "3 pictures"),
         ({"model": CANNY, "module": "magic"}, "No preprocessor is called"),
         ({"model": CANNY, "advanced_weighting": [1.0]}, "advanced_weighting"),
@@ -217,6 +217,9 @@ def test_network_when_its_file_is_missing_then_it_is_named_and_once_there_it_mak
         missing = client.post(path, json=body)
         assert missing.status_code == 404, missing.text
         assert "body_pose_model.pth" in missing.text and "ControlNetPreprocessor" in missing.text
+    whole = client.post("/controlnet/detect", json={**asked, "controlnet_module": "openpose_full"})
+    files = ("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth")
+    assert all(file in whole.json()["errors"] for file in files)
     types = client.get("/controlnet/control_types").json()["control_types"]
     assert types["OpenPose"]["default_option"] == "none"
 
@@ -230,5 +233,28 @@ def test_network_when_its_file_is_missing_then_it_is_named_and_once_there_it_mak
     maps = [Image.open(io.BytesIO(base64.b64decode(one))) for one in found["images"]]
     assert [one.size for one in maps] == [(64, 48), (32, 64)]
     assert maps[0].info["network"] == str(folder / "body_pose_model.pth")
+    assert [pose["people"][0]["pose_keypoints_2d"] for pose in found["poses"]] == [
+        [0.5, 0.25, 1]
+    ] * 2
     assert len(client.post(TXT2IMG, json=painted).json()["images"]) == 2
     assert not nets.control_maps.take(nets.jobs.list(limit=1)[0].id)  # they were handed over
+
+
+def test_poses_when_told_as_json_then_are_drawn(client: TestClient) -> None:
+    address = "/controlnet/render_openpose_json"
+    arm = [0.0] * 6 + [16, 8, 1, 16, 40, 1] + [0.0] * 42
+    body = {"people": [{"pose_keypoints_2d": arm, "face_keypoints_2d": None, "more": 1}],
+            "canvas_width": 32, "canvas_height": 48}  # fmt: skip
+    answer = client.post(address, json=[body, {**body, "people": []}]).json()
+    drawn, empty = (Image.open(io.BytesIO(base64.b64decode(one))) for one in answer["images"])
+    assert answer["info"] == "Success" and drawn.size == (32, 48) == empty.size
+    assert drawn.getpixel((16, 24)) == (153, 102, 0)  # 0.6 of the colour of the third limb
+    assert drawn.getpixel((16, 40)) == (255, 255, 0) and not empty.getbbox()
+    assert client.post(address, json=[]).json() == {"info": "No pose data detected."}
+    for changed, told in (
+        ({"people": [{"pose_keypoints_2d": [1, 2]}]}, "whole number of joints"),
+        ({"people": [{"pose_keypoints_2d": [1e9, 2, 1]}]}, "farther than"),
+        ({"canvas_width": 100_000}, "canvas_width"),
+    ):
+        refused = client.post(address, json=[{**body, **changed}])
+        assert refused.status_code == 422 and told in refused.text

@@ -80,6 +80,11 @@ def test_wishes_when_they_cannot_be_fulfilled_are_refused_before_they_are_queued
     assert studio.jobs.counts() == before
 
 
+def test_wish_that_lacks_a_field_is_told_which(client: TestClient) -> None:
+    answer = client.post(f"{TOOLS}/merge-checkpoints", json={"secondary": "x"}).json()
+    assert answer["detail"] == "primary is missing. Give it a value."
+
+
 def test_jobs_of_other_kinds_are_not_shown(client: TestClient, studio: Studio) -> None:
     painted = studio.submit(studio.resolve(_request()), origin="api")
     assert client.get(f"{TOOLS}/jobs/{painted.id}").status_code == 404

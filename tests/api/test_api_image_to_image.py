@@ -335,10 +335,17 @@ def test_loopback_when_named_counts_every_loop(client: TestClient, studio: Studi
     assert params.batch_size == 1 and params.image_count == 3
 
 
-def test_loopback_when_interrogating_is_asked_for_says_that_it_cannot(client: TestClient) -> None:
-    info = info_of(paint(client, script_name="loopback", script_args=[2, 0.5, "Linear", "CLIP"]))
+def test_loopback_when_interrogating_is_asked_for_without_weights_names_the_files(
+    client: TestClient, studio: Studio
+) -> None:
+    wish = {"script_name": "loopback", "script_args": [2, 0.5, "Linear", "CLIP"]}
+    info = info_of(paint(client, **wish))
 
-    assert any("interrogator" in note for note in info["warnings"])
+    (told,) = (note for note in info["warnings"] if "interrogator" in note)
+    assert "No captioner" in told and "blip" in told.lower()
+    (job,) = studio.jobs.list(limit=1)
+    params: Any = studio.params_of(job)
+    assert params.loopback.interrogation == "CLIP"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from webui.services.plots.axes import axes_of
+from webui.built_in_extensions.xyz_plot.axes import KINDS
 from webui.studio import Studio
 
 SMALL: dict[str, Any] = {"prompt": "a cat", "width": 64, "height": 64, "steps": 2, "seed": 7}
@@ -33,7 +33,7 @@ def _size(text: str) -> tuple[int, int]:
 def test_xyz_when_axes_are_given_by_number_then_paints_them_and_answers_the_sheet_first(
     client: TestClient,
 ) -> None:
-    steps = [axis.label for axis in axes_of("txt2img")].index("Steps")
+    steps = [kind.label for kind in KINDS if "txt2img" in kind.tabs].index("Steps")
     sampler = ["Sampler", "", ["Euler", "euler a"]]
     options = [True, True, False, False, True, False, False, 0, False]
 
@@ -126,6 +126,19 @@ def test_dynamic_prompts_when_combinatorial_then_paints_every_combination_once(
     told = painted_prompts(client, [True, True])
 
     assert sorted(told["all_prompts"]) == ["a blue cat", "a blue dog", "a red cat", "a red dog"]
+
+
+def test_dynamic_prompts_when_the_extension_is_off_then_paints_what_is_written_and_says_so(
+    client: TestClient, studio: Studio
+) -> None:
+    studio.extensions.enable("dynamic_prompts", False)
+    try:
+        told = painted_prompts(client, [True, True])
+    finally:
+        studio.extensions.enable("dynamic_prompts", True)
+
+    assert told["all_prompts"] == ["a {red|blue} {cat|dog}"]
+    assert [line for line in told["warnings"] if "switched off" in line]
 
 
 def test_dynamic_prompts_when_off_or_unknown_parts_are_asked_for_then_says_so(

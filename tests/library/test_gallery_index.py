@@ -245,6 +245,24 @@ def test_recipes_when_other_programs_wrote_them_then_are_read(tmp_path: Path) ->
     assert (recipe.sampler, recipe.seed, recipe.model) == ("Euler", "7", "night")
 
 
+def test_kind_when_a_recipe_tells_it_is_known(tmp_path: Path) -> None:
+    strength = {"Denoising strength": 0.5}
+    for number, (pairs, kind) in enumerate(
+        (
+            ({}, "txt2img"),
+            ({**strength, "Hires upscale": 2}, "txt2img"),
+            ({**strength, "Hires resize": "128x96"}, "txt2img"),
+            ({**strength, "First pass size": "0x0"}, "txt2img"),
+            (strength, "img2img"),
+            ({**strength, "Mask blur": 4}, "inpaint"),
+            ({**strength, "SD upscale overlap": 64}, "upscale"),
+            ({"Postprocess upscale by": 4}, "upscale"),
+        )
+    ):
+        path = painted(tmp_path / f"{number}.png", "a hill", **pairs)  # type: ignore[arg-type]
+        assert read_picture(path).recipe.kind == kind, pairs
+
+
 def test_recipes_when_a_text_stands_behind_the_pixels_then_no_pixel_is_decoded(
     tmp_path: Path,
 ) -> None:

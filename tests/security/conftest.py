@@ -18,6 +18,7 @@ from webui.roles import guest_name
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui import guest_page, page
+from webui.ui.owners_page import OwnersPage
 
 URL = "http://127.0.0.1:7860"
 SHARED_PORT = 7999
@@ -42,8 +43,11 @@ class Open:
     def gradio(self) -> Any:
         """Gradio's own application for owners, beneath our layers."""
         found: Any = self.app.router.routes[-1].app  # type: ignore[union-attr]
-        while not hasattr(found, "routes"):
-            found = getattr(found, "_owners", None) or found._app
+        while not isinstance(found, FastAPI):
+            if isinstance(found, OwnersPage):
+                found = found._present.app
+            else:
+                found = getattr(found, "_owners", None) or found._app
         return found
 
     def client(self, user: str = "", **more: Any) -> TestClient:
@@ -83,9 +87,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     assert ended == [], "somebody could stop the server"
 
 
-def _kept(build: Callable[[Studio], Any], made: dict[str, Any], name: str) -> Callable[..., Any]:
-    def kept(studio: Studio) -> Any:
-        made[name] = build(studio)
+def _kept(build: Callable[..., Any], made: dict[str, Any], name: str) -> Callable[..., Any]:
+    def kept(studio: Studio, *more: Any) -> Any:
+        made[name] = build(studio, *more)
         return made[name]
 
     return kept

@@ -27,7 +27,6 @@ from webui.errors import LibraryError, ParamsError, WebUIError
 from webui.params import Interrogate, TextToImage, build
 from webui.roles import is_for_guests, is_guest, may_see
 from webui.services.guests import private_folders, without_folders
-from webui.services.plots.scripts import script_from
 from webui.services.resolve import ImageToImageRequest, TextToImageRequest
 from webui.ui import queue_tab, wiring
 from webui.ui.session import Visitor
@@ -47,7 +46,7 @@ PAGE_FOR_GUESTS = {
     ("GET", "/ui/ping"), ("GET", "/ui/preview/{job_id}/{preview_id}"),
     ("GET", "/ui/picture/{picture_id}"), ("GET", "/ui/thumb/{picture_id}"),
     ("GET", "/ui/before/{job_id}/{index}"), ("GET", "/ui/zip/{job_id}"), ("POST", "/ui/input"),
-    ("POST", "/ui/recipe"), ("GET", "/ui/input/{key}"), ("GET", "/ui/plots/axes/{tab}"),
+    ("POST", "/ui/recipe"), ("GET", "/ui/input/{key}"), ("GET", "/ui/plots/{tab}"),
     ("GET", "/ui/words/keys"), ("GET", "/ui/words/complete"), ("POST", "/ui/words/look"),
     ("POST", "/ui/words/tokens"), ("POST", "/ui/words/chinese"),
     ("GET", "/ui/gallery/find"), ("GET", "/ui/gallery/ids"),
@@ -268,7 +267,7 @@ def test_jobs_when_a_guest_has_enough_waiting_must_wait(opened: Open) -> None:
         with pytest.raises(ParamsError, match="At most 8 jobs"):
             studio.submit(wish)
         with pytest.raises(ParamsError, match="At most 8 jobs"):
-            studio.plots.submit(wish, script_from({"kind": "list", "text": "a\nb\nc"}))
+            studio.plots.submit(wish, {"kind": "list", "text": "a\nb\nc"})
         local = studio.submit(TextToImageRequest(prompt="x", **SMALL))
         studio.control.cancel(local.id)
     finally:
