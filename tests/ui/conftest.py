@@ -110,6 +110,10 @@ def browser(chromium: str) -> Iterator[Any]:
         started.close()
 
 
+LEAVING = "This page is being left."
+"""Said by a page on ``beforeunload``: Gradio then aborts its own stream, and calls that an error."""
+
+
 @dataclass
 class Watched:
     """What went wrong in a browser window, and where it asked for things."""
@@ -125,13 +129,27 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
     contexts: list[Any] = []
     watched = Watched()
 
-    def hear(message: Any) -> None:
-        if message.type == "error":
-            watched.errors.append(f"{message.text} {message.location}")
-
     def watch(page: Any, url: str) -> None:
+        leaving = False
+
+        def hear(message: Any) -> None:
+            nonlocal leaving
+            leaving = leaving or message.text == LEAVING
+            if message.type == "error":
+                note(f"{message.text} {message.location}")
+
+        def note(error: str) -> None:
+            if not leaving:
+                watched.errors.append(error)
+
+        def arrive(_: Any) -> None:
+            nonlocal leaving
+            leaving = False
+
+        page.add_init_script(f"addEventListener('beforeunload', () => console.debug('{LEAVING}'))")
         page.on("console", hear)
-        page.on("pageerror", lambda err: watched.errors.append(str(err)))
+        page.on("framenavigated", arrive)
+        page.on("pageerror", lambda error: note(str(error)))
         own = (url, "data:", "blob:")
         page.on(
             "request",
@@ -155,11 +173,10 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
 
     open_one.watched = watched  # type: ignore[attr-defined]
     yield open_one
-    errors = list(watched.errors)  # closing, Gradio aborts its own stream (``beforeunload``)
     for context in contexts:
         context.close()
     if not watched.is_outage_expected:
-        assert errors == []
+        assert watched.errors == []
     assert watched.foreign == []
 
 
