@@ -10,7 +10,7 @@ import torch
 
 from tests.checkpoints.model_files import write_safetensors
 from webui.checkpoints.pickles import PAGE_BYTES, read_pickle
-from webui.checkpoints.weights import open_weights
+from webui.checkpoints.weights import CONVERTED_AT_ONCE, open_weights
 from webui.errors import CheckpointError
 
 
@@ -68,6 +68,26 @@ def test_tensors_stay_what_they_are_when_others_are_read_and_the_file_is_closed(
         second.zero_()
     path.unlink()
     assert torch.equal(first, _tensors()["b"])
+
+
+def test_tensors_of_every_layout_are_read_as_another_format_like_torch_converts_them(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    numbers = torch.randn(3, CONVERTED_AT_ONCE // 2)  # the last piece is a half
+    tensors = {"rows": numbers, "columns": numbers.T, "part": numbers[:, 1:5], "none": numbers[:0]}
+    path = tmp_path / "model.pt"
+    torch.save(tensors, path)
+    with open_weights(path) as weights:
+        for name, tensor in tensors.items():
+            for dtype in (torch.float16, torch.bfloat16, torch.float64):
+                read = weights.read(name, dtype)
+                assert read.dtype == dtype
+                assert read.is_contiguous()
+                assert torch.equal(read, tensor.to(dtype))
+        os.truncate(path, 70_000)
+        with pytest.raises(CheckpointError, match="cut or written to while it was read"):
+            weights.read("rows", torch.float16)
 
 
 def test_stream_whose_description_is_longer_than_a_page_is_read(tmp_path: Path) -> None:

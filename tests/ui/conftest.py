@@ -111,7 +111,7 @@ def browser(chromium: str) -> Iterator[Any]:
 
 
 LEAVING = "This page is being left."
-"""Said by a page on ``beforeunload``: Gradio then aborts its own stream, and calls that an error."""
+"""Said by a page on ``beforeunload``: Gradio then aborts its stream, and calls it an error."""
 
 
 @dataclass

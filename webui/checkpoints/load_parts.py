@@ -116,7 +116,7 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
     small = small_weights(module)
     state = {}
     for name, empty in expected.items():
-        stored = reshaped(source.read(name), empty.shape)
+        stored = reshaped(source.read(name, None if name in small else at.dtype), empty.shape)
         if stored is None:
             raise CheckpointError(
                 f"{source.sources[name].name!r} in {weights.header.path.name} has the shape "
@@ -128,7 +128,7 @@ def filled(module: nn.Module, weights: Weights, sources: Mapping[str, Source], a
             kept = first_stored(small[name], stored, keeps_half=at.keeps_half)
             state[name] = kept.to(at.device)
         else:
-            state[name] = stored.to(device=at.device, dtype=at.dtype)
+            state[name] = stored.to(at.device)
     module.load_state_dict(state, strict=True, assign=True)
     _fill_constants(module, at.device)
     originals = StoredWeights(weights.header, source.sources)

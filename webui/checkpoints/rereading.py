@@ -63,7 +63,7 @@ class _Pieces:
         self._file = file
         self._memory = bytearray()
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """See ``Weights``; good until the next is read."""
         info = self.header.tensors[name]
         length = info.size_bytes
@@ -82,7 +82,7 @@ class _Pieces:
             reason = f"they cannot be read: {err.strerror or err}"
             raise self._lost(reason) from err
         data = torch.frombuffer(self._memory, dtype=torch.uint8, count=length)
-        return data.view(DTYPES[info.dtype]).reshape(info.shape)
+        return data.view(DTYPES[info.dtype]).reshape(info.shape).to(dtype or DTYPES[info.dtype])
 
     def _lost(self, reason: str) -> CheckpointError:
         path = self.header.path

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 
@@ -35,6 +35,8 @@ DTYPES: Mapping[str, torch.dtype] = {
     "C64": torch.complex64,
 }  # fmt: skip
 """safetensors' words for number formats, in torch's."""
+CONVERTED_AT_ONCE: Final = 2**19
+"""Numbers that are read and converted before the next ones: what is read stays in the caches."""
 
 
 class Weights(Protocol):
@@ -46,9 +48,11 @@ class Weights(Protocol):
 
     header: Header
 
-    def read(self, name: str) -> torch.Tensor:
-        """One tensor on the CPU at its stored dtype, in memory of its own.
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """One tensor on the CPU, in memory of its own.
 
+        Args:
+            dtype: What its numbers become; as stored if None.
         Raises:
             KeyError: No tensor has that name.
             CheckpointError: Its data cannot be read.
@@ -107,15 +111,27 @@ class FileWeights:
         self.header = header
         self._file, self._state, self._pickled = file, state, pickled
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """See ``Weights``."""
         info = self.header.tensors[name]
-        if self.is_in_order(name):
+        stored = dtype_of(self.header.path, info)
+        dtype = dtype or stored
+        if not self.is_in_order(name):
+            assert self._pickled is not None
+            stride = self._pickled.tensors[name].stride
+            last = sum((n - 1) * s for n, s in zip(info.shape, stride, strict=True))
+            found = self.numbers(name, 0, last + 1).as_strided(info.shape, stride)
+            return found.to(dtype, copy=True, memory_format=torch.contiguous_format)
+        if dtype == stored:
             return self.numbers(name, 0, info.count).reshape(info.shape)
-        assert self._pickled is not None
-        stride = self._pickled.tensors[name].stride
-        last = sum((n - 1) * s for n, s in zip(info.shape, stride, strict=True))
-        return self.numbers(name, 0, last + 1).as_strided(info.shape, stride).clone()
+        converted = torch.empty(info.count, dtype=dtype)
+        piece = torch.empty(min(info.count, CONVERTED_AT_ONCE), dtype=stored)
+        for start in range(0, info.count, CONVERTED_AT_ONCE):
+            wanted = converted[start : start + CONVERTED_AT_ONCE]
+            read = piece[: len(wanted)]
+            self._read_into(read, name, start)
+            wanted.copy_(read)
+        return converted.reshape(info.shape)
 
     def is_in_order(self, name: str) -> bool:
         """Whether a tensor's numbers follow each other in the file."""
@@ -138,19 +154,22 @@ class FileWeights:
             KeyError: No tensor has that name.
             CheckpointError: They cannot be read.
         """
-        path, info = self.header.path, self.header.tensors[name]
-        dtype = dtype_of(path, info)
+        dtype = dtype_of(self.header.path, self.header.tensors[name])
         data = torch.empty(count, dtype=dtype)
-        if not count:
-            return data
-        place = self._begin(name, dtype) + start * dtype.itemsize
+        if count:
+            self._read_into(data, name, start)
+        return data
+
+    def _read_into(self, data: torch.Tensor, name: str, start: int) -> None:
+        """Fill a row of the stored dtype with a tensor's numbers from ``start`` on."""
+        path = self.header.path
+        place = self._begin(name, data.dtype) + start * data.dtype.itemsize
         try:
             read_into(data.view(torch.uint8).numpy().data, self._file, place, self._state)
         except FileChangedError as err:
             raise _changed(path) from err
         except OSError as err:
             raise unreadable(path, err) from err
-        return data
 
     def _begin(self, name: str, dtype: torch.dtype) -> int:
         """Offset of a tensor's first byte in the file."""
@@ -211,10 +230,10 @@ class RenamedWeights:
         """dtype and shape as stored."""
         return self.header.tensors[self.sources[name].name]
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """As ``Weights.read``; of a tensor that holds more, the part that is wanted."""
         where = self.sources[name]
-        stored = self._source.read(where.name)
+        stored = self._source.read(where.name, dtype)
         if where.third is not None:  # by itself, or all three stay in memory
             stored = stored.tensor_split(3)[where.third].clone()
         return stored.T.contiguous() if where.is_transposed else stored
