@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.clients import MakeStudio, client_of
+from tests.api.clients import MakeStudio, client_of, wait_until
 from webui.studio import Studio
 
 LITTLE = Path(__file__).parents[1] / "extensions" / "little" / "words_kept"
@@ -30,7 +31,21 @@ def studio(make_studio: MakeStudio) -> Studio:
         "from webui.hookspecs import hook\n@hook\ndef routes(router):\n"
         "    @router.get('/number')\n    def number(n: int): return n\n"
     )
-    assert studio.refresh_extensions().new == ("later", "typed", "words_kept")
+    (folder / "leaver.py").write_text(
+        "import os, sys, threading\n"
+        "from fastapi import Depends\nfrom webui.hookspecs import hook\n"
+        "threads = []\n"
+        "def leave(): sys.exit(4)\n"
+        "def loop():\n    threads.append(threading.current_thread())\n"
+        "    while True: pass\n"
+        "@hook\ndef routes(router):\n"
+        "    for path, deed in (\n"
+        "        ('/softly', leave), ('/hard', lambda: os._exit(5)), ('/loop', loop),\n"
+        "        ('/here', lambda: 'here'), ('/ended', lambda: not threads[0].is_alive()),\n"
+        "    ): router.get(path)(deed)\n"
+        "    @router.get('/before')\n    def before(one=Depends(leave)): return one\n"
+    )
+    assert studio.refresh_extensions().new == ("later", "leaver", "typed", "words_kept")
     return studio
 
 
@@ -120,6 +135,31 @@ def test_routes_when_a_handler_fails_or_is_async_then_it_is_recorded_under_the_e
     assert "write it as a plain def" in listed["later"]["troubles"][-1]["message"]
     assert listed["words_kept"]["troubles"][-1]["moment"] == "routes"
     assert listed["words_kept"]["state"] == "on" and listed["words_kept"]["seconds"] > 0
+
+
+@pytest.mark.parametrize("path", ["softly", "hard", "before"])
+def test_routes_when_a_handler_wants_to_end_the_program_then_its_request_alone_fails(
+    studio: Studio, client: TestClient, path: str
+) -> None:
+    studio.extensions.fence.forget("leaver")
+    answer = client.get(f"/extensions/leaver/{path}")
+    assert answer.status_code == 500 and "it tried to end the program" in answer.text
+    assert client.get("/extensions/leaver/here").json() == "here"
+    (trouble,) = studio.extensions.fence.troubles("leaver")
+    assert trouble.moment == "routes"
+
+
+def test_routes_when_a_handler_loops_for_ever_then_its_thread_is_ended(
+    studio: Studio, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.api import extensions
+
+    monkeypatch.setattr(extensions, "MOMENT", replace(extensions.MOMENT, seconds=0.2))
+    studio.extensions.fence.forget("leaver")
+    answer = client.get("/extensions/leaver/loop")
+    assert answer.status_code == 504 and "longer than 0.2 s" in answer.text
+    monkeypatch.undo()
+    wait_until(lambda: client.get("/extensions/leaver/ended").json())
 
 
 def test_routes_when_asked_wrongly_then_422_and_it_is_no_failure_of_the_extension(

@@ -7,8 +7,10 @@ raise is theirs, and no more than their request fails.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Body, FastAPI, Request
@@ -21,7 +23,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webui.api.errors import ApiError, answer_error
 from webui.api.file_tools import PREFIX
 from webui.errors import ExtensionError
+from webui.extensions.exits import exits_refused, refusing_exits
 from webui.extensions.fence import describe
+from webui.extensions.time_limit import TimeIsUp, within
 from webui.hookspecs import MOMENTS
 from webui.services.extensions.known import Known
 from webui.services.extensions.listing import list_extensions
@@ -119,21 +123,22 @@ class ExtensionDoors:
                         f"The handler of {path} is an async def; write it as a plain def, so that "
                         "it cannot hold up the whole server.", plugin=name,
                     )  # fmt: skip
-                super().__init__(path, endpoint, **options)
+                super().__init__(path, _limited(endpoint), **options)
 
             def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
                 handle = super().get_route_handler()
 
                 async def fenced(request: Request) -> Response:
                     try:
-                        return await asyncio.wait_for(handle(request), MOMENT.seconds)
+                        return await asyncio.wait_for(_staying(handle(request)), MOMENT.seconds)
                     except (HTTPException, RequestValidationError):  # it is whoever asks
                         raise
-                    except asyncio.TimeoutError:
+                    except (asyncio.TimeoutError, TimeIsUp):
                         told = f"{self.path} took longer than {MOMENT.seconds:g} s"
                         fence.record(name, MOMENT.name, told)
                         return answer_error(ApiError(504, f"The extension {name}: {told}."))
                     except Exception as err:  # fence: it is the extension's
+                        err = err.err if isinstance(err, _WantedToEnd) else err
                         trouble = fence.record(name, MOMENT.name, err)
                         told = f"The extension {name} failed ({trouble.id}): {describe(err)}"
                         return answer_error(ApiError(500, told))
@@ -141,6 +146,43 @@ class ExtensionDoors:
                 return fenced
 
         return ExtensionRoute
+
+
+class _WantedToEnd(Exception):
+    """A handler wanted to end the program; carried where SystemExit would end it.
+
+    Attributes:
+        err: What it raised.
+    """
+
+    def __init__(self, err: BaseException) -> None:
+        super().__init__(str(err))
+        self.err = err
+
+
+def _limited(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler that is told to end when its time is up: else its thread would loop on."""
+    if inspect.isgeneratorfunction(endpoint):
+        return endpoint
+
+    @functools.wraps(endpoint)
+    def handler(*args: Any, **kwargs: Any) -> Any:
+        return within(MOMENT.seconds, partial(refusing_exits, partial(endpoint, *args, **kwargs)))
+
+    return handler
+
+
+async def _staying(answer: Coroutine[Any, Any, Response]) -> Response:
+    """The answer; what would end the task it runs in, and the server with that, does not.
+
+    Raises:
+        _WantedToEnd: It wanted that. Exception: As the answer.
+    """
+    try:
+        with exits_refused():
+            return await answer
+    except (SystemExit, KeyboardInterrupt) as err:
+        raise _WantedToEnd(err) from err
 
 
 def _page(known: Known, path: str) -> Response:

@@ -6,28 +6,36 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
-_inside = threading.local()
+_inside: ContextVar[bool] = ContextVar("_inside", default=False)
+"""Goes along with a call into the threads and tasks that servers make for it."""
 _PROCESS = os.getpid()
 
 
-def refusing_exits(call: Callable[[], Any]) -> Any:
-    """The call's answer; where it wants to end this process, SystemExit is raised instead. Other
+@contextmanager
+def exits_refused() -> Iterator[None]:
+    """Where something wants to end this process meanwhile, SystemExit is raised instead. Other
     processes that it starts may end."""
-    before = getattr(_inside, "depth", 0)
-    _inside.depth = before + 1
+    before = _inside.set(True)
     try:
-        return call()
+        yield
     finally:
-        _inside.depth = before
+        _inside.reset(before)
+
+
+def refusing_exits(call: Callable[[], Any]) -> Any:
+    """The call's answer; see ``exits_refused``."""
+    with exits_refused():
+        return call()
 
 
 def _guarded(end: Callable[..., NoReturn], name: str) -> Callable[..., NoReturn]:
     def ends(*args: Any) -> NoReturn:
-        if getattr(_inside, "depth", 0) and os.getpid() == _PROCESS:
+        if _inside.get() and os.getpid() == _PROCESS:
             raise SystemExit(f"os.{name}")
         end(*args)
 

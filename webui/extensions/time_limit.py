@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
@@ -19,7 +20,7 @@ class _GiveUp(BaseException):
 
 
 def within(seconds: float, call: Callable[[], Answer]) -> Answer:
-    """Call something in a thread of its own, and wait for it so long.
+    """Call something in a thread of its own, in the caller's context, and wait for it so long.
 
     A call that takes longer is told to end; one that does not listen (it waits in native code)
     goes on in the background, and its answer is thrown away.
@@ -39,7 +40,7 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
         except BaseException as err:  # handed to the one who waits
             failure.append(err)
 
-    thread = threading.Thread(target=run, name="extension", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="extension", daemon=True)
     thread.start()
     thread.join(seconds)
     if answer:
