@@ -23,6 +23,9 @@ class Builds:
 
     def __init__(self) -> None:
         self.app = FastAPI()
+        self.app.state.script_app = SimpleNamespace(
+            open=lambda blocks: None, has=lambda scope: False
+        )
         self.heard: list[str] = []
         self.is_broken = False
         studio: Any = SimpleNamespace(

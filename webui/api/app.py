@@ -31,6 +31,7 @@ from webui.api.options_routes import options_routes
 from webui.api.plots import plot_routes
 from webui.api.png_info import png_info_routes
 from webui.api.progress import progress_routes, task_routes
+from webui.api.script_app import ScriptApp, script_routes
 from webui.api.server import internal_routes, open_routes, server_routes
 from webui.api.subpath import Subpath
 from webui.api.text_to_image import text_to_image_routes
@@ -101,6 +102,11 @@ def _add_routes(app: FastAPI, studio: Studio) -> None:
     app.include_router(internal_routes(studio, fenced))
     app.include_router(open_routes(make_fenced_route()))
     app.include_router(_unknown_routes(app, make_fenced_route()))
+    scripts = app.state.script_app = ScriptApp(studio)  # for the page, behind its own login
+    if not settings.page:
+        studio.extensions.renew_page = scripts.open_without_page
+        scripts.open_without_page()
+        app.include_router(script_routes(scripts, fenced))
 
 
 def _schema_routes(app: FastAPI, route_class: type[APIRoute]) -> APIRouter:

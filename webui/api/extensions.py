@@ -93,7 +93,7 @@ class ExtensionDoors:
                  "root_path": ""}  # fmt: skip
         for used in ("endpoint", "path_params", "route", "router", "app"):
             scope.pop(used, None)
-        return _Passed(app, scope, request.receive)
+        return Passed(app, scope, request.receive)
 
     def _app(self, known: Known) -> ASGIApp:
         prints, app = self._made.get(known.name, ("", None))
@@ -198,7 +198,7 @@ async def _told(request: Request, err: Exception) -> Response:
     return answer_error(err)
 
 
-class _Passed(Response):
+class Passed(Response):
     """An answer that another application sends."""
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import mimetypes
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
@@ -20,7 +20,6 @@ from webui.ui.login import Visitors
 from webui.ui.tab_ids import elem_id
 
 if TYPE_CHECKING:
-    from webui.services.extensions.scripts import ScriptRoom
     from webui.studio import Studio
 
 SCRIPT = Path(__file__).parent / "assets" / "a1111.js"
@@ -91,41 +90,26 @@ def make_a1111_routes(studio: Studio) -> APIRouter:
     return router
 
 
-def app_started(blocks: gr.Blocks, studio: Studio) -> FastAPI | None:
-    """What extensions add to the server (``on_app_started``); None where none is loaded."""
-    scripts: ScriptRoom | None = studio.extensions.scripts
-    host = scripts.host if scripts else None
-    if host is None or not host.callbacks.has("app_started"):
-        return None
-    inner = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    host.callbacks.call("app_started", blocks, inner)
-    return inner
-
-
 class ScriptRoutes(BaseRoute):
     """The routes of extensions as one of the application's: behind the page's login, for owners,
     and never in the place of ours, which stand before it.
 
-    Attributes:
-        inner: The application that extensions added them to; None = there is none.
+    Args:
+        scripts: What extensions have added to the server (``webui.api.script_app``).
     """
 
-    def __init__(self, visitors: Visitors) -> None:
-        self.inner: FastAPI | None = None
-        self._visitors = visitors
+    def __init__(self, visitors: Visitors, scripts: Any) -> None:
+        self._visitors, self._scripts = visitors, scripts
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """See ``BaseRoute``."""
-        if self.inner is None or scope["type"] not in ("http", "websocket"):
-            return Match.NONE, {}
-        found = (route.matches(scope)[0] for route in self.inner.router.routes)
-        return (Match.FULL if Match.FULL in found else Match.NONE), {}
+        return (Match.FULL if self._scripts.has(scope) else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ``BaseRoute``."""
-        person, inner = self._visitors.of(HTTPConnection(scope)), self.inner
-        if person is not None and not person.is_guest and inner is not None:
-            await inner(scope, receive, send)
+        person = self._visitors.of(HTTPConnection(scope))
+        if person is not None and not person.is_guest:
+            await self._scripts(scope, receive, send)
             return
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})

@@ -66,7 +66,7 @@ class OwnersPage:
 
     Attributes:
         tabs: The painting tabs of the present build.
-        routes: What extensions have added to the server.
+        routes: What extensions have added to the server, behind the page's login.
         number: Of the present build; open pages compare theirs.
     """
 
@@ -79,7 +79,7 @@ class OwnersPage:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.number = 0
         self.tabs: list[PaintingTab] = []
-        self.routes = a1111_page.ScriptRoutes(visitors)
+        self.routes = a1111_page.ScriptRoutes(visitors, app.state.script_app)
         self._before: Build | None = None
         self._present = self._build(0)
 
@@ -109,7 +109,7 @@ class OwnersPage:
 
     def open_routes(self) -> None:
         """Let extensions add their routes, in the place of those before."""
-        self.routes.inner = a1111_page.app_started(self._present.blocks, self._studio)
+        self._app.state.script_app.open(self._present.blocks)
 
     # Life
 
