@@ -28,8 +28,13 @@ DAMAGES = ("_damaged", "Foreign")
 """All they are given is told: what is wrong with a file, and what to do."""
 PROBLEMS = ("Problem",)
 """Of a training that has not begun: the field at fault, and what is wrong with it."""
-TELLERS = ("unread_packages",)
+TELLERS = ("unread_packages", "nearest")
 """Functions that answer with a sentence about what is wrong."""
+LISTS = ("notices", "bad", "told", "said")
+"""Lists of sentences, by their names."""
+APPENDS = tuple(f"{name}.append" for name in LISTS)
+REASONS = ("WITHOUT_EFFECT", "NOT_USED")
+"""Tables of the reasons that training tells inside of a sentence."""
 Known = dict[str, list[ast.expr]]
 SLOT = "\0"
 
@@ -51,6 +56,8 @@ def raised_texts() -> set[str]:
             for expression in _said(tree, errors):
                 found |= {_numbered(text) for text in _read(expression, known)}
                 found |= {_numbered(text) for text in _parts(expression, known) if " " in text}
+            found |= {_numbered(text) for text in _appended(tree, known)}
+    found |= set(_reasons(trees[ROOT / "training" / "config.py"]))
     return {
         text
         for text in found
@@ -97,6 +104,23 @@ def _said(tree: ast.Module, errors: set[str]) -> Iterator[ast.expr]:
             yield from node.args
         elif name in PROBLEMS:
             yield from node.args[1:2]
+
+
+def _appended(tree: ast.Module, known: Known) -> Iterator[str]:
+    """What becomes an entry of a list of sentences: words of one end otherwise."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(APPENDS):
+            read = _read(node.args[0], known)
+            yield from (text for text in read if text.rstrip(SLOT).endswith("."))
+
+
+def _reasons(tree: ast.Module) -> Iterator[str]:
+    """The sentences of the tables of reasons."""
+    for node in tree.body:
+        name = getattr(getattr(node, "target", None), "id", "")
+        if isinstance(node, ast.AnnAssign) and node.value and name in REASONS:
+            values = (part for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+            yield from (str(part.value) for part in values if " " in str(part.value))
 
 
 def _parts(node: ast.expr, known: Known) -> Iterator[str]:

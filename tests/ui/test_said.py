@@ -64,6 +64,18 @@ def test_sentence_of_every_template_is_told_by_its_own_chinese() -> None:
             "没有来源提供该文件。无法连接 a.org（x）。b.org 没有这个文件（HTTP 404）。",
         ),
         ("[Errno 13] Permission denied: '/x'", "[Errno 13] Permission denied: '/x'"),
+        ("a.png: There is no board a: b.", "a.png：没有画板 a: b。"),
+        ("a.png: Choose another picture. Own words.", "a.png: Choose another picture. Own words."),
+        (
+            "ddp_timeout is not used here: processes average their gradients in one piece and wait "
+            "for each other for a day.",
+            "这里不使用 ddp_timeout：各进程一次性平均全部梯度，最多互相等待一天。",
+        ),
+        (
+            '"netwrk_dim" is unknown and was left out. Did you mean "network_dim"?',
+            "不认识“netwrk_dim”，已忽略。您是指“network_dim”吗？",
+        ),
+        ('"zzz" is unknown and was left out.', "不认识“zzz”，已忽略。"),
     ],
 )
 def test_sentence_when_known_is_said_in_chinese_with_its_own_values(

@@ -41,7 +41,7 @@ from webui.training.presets import MEMORIES, SUBJECTS, Wish, preset
 from webui.training.steps import STATE_FACTS
 from webui.ui import queue_tab, said, train_faces, train_stage, train_use, train_view, train_words
 from webui.ui.session import Visitor
-from webui.ui.train_foretell import class_field
+from webui.ui.train_foretell import class_field, plan_html
 from webui.ui.train_form import (
     DEFAULTS,
     changes_from,
@@ -93,6 +93,21 @@ def test_notice_when_the_worker_said_it_then_chinese_pages_have_it_in_chinese(co
     assert said.in_language(str(notice), "en") == str(notice)
     assert said.in_language(str(notice), "zh") == train_view.notice_text(notice, "zh")
     assert said.in_language(f"{notice} And more.", "zh") == f"{notice} And more."
+
+
+def test_plan_when_values_are_taken_another_way_then_chinese_pages_say_so_in_chinese(
+    studio: Studio, tmp_path: Path
+) -> None:
+    changes = json.dumps(
+        {"xformers": True, "min_bucket_reso": 100, "num_cpu_threads_per_process": 2}
+    )
+    form = _form(studio, tmp_path, changes=changes)
+    chosen = choice(form, studio, sets_of(studio, ""))
+    html = plan_html(studio, form, chosen, "zh")
+    assert "这里不使用 xformers：使用 torch 自带的注意力实现，速度相同。" in html
+    assert "这里不使用 num_cpu_threads_per_process：CPU 核心会自动分配。" in html
+    assert "min_bucket_reso：100 不是 64 的倍数，改用 64。" in html
+    assert " is " not in html
 
 
 def test_texts_when_made_then_are_all_used() -> None:
@@ -188,6 +203,9 @@ def test_card_when_the_model_process_tells_of_itself_then_how_much_memory_it_has
 ) -> None:
     import torch
 
+    from webui.torch_setup import mend_torchvision
+
+    mend_torchvision()
     from webui.model_process.painter import Painter
 
     painter = Painter.__new__(Painter)

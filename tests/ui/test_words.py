@@ -163,6 +163,22 @@ def test_fence_when_handler_fails_shows_it_and_changes_nothing(
     assert "secret detail" in caplog.text
 
 
+def test_warning_when_the_program_said_it_comes_in_the_language_of_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda text, **_: shown.append(text))
+    wiring.show_warning("<a>.png: Choose another picture.")
+    monkeypatch.setattr(wiring, "language_of", lambda _request: "zh")
+    wiring.show_warning("<a>.png: Choose another picture.")
+    wiring.show_warning("请先填写样式名称。")
+    assert shown == [
+        "&lt;a&gt;.png: Choose another picture.",
+        "&lt;a&gt;.png：请选择另一张图片。",
+        "请先填写样式名称。",
+    ]
+
+
 def test_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
     first = load_secret(tmp_path)
     assert len(first) >= 40

@@ -50,7 +50,7 @@ def adjusted(rule: Bucketing) -> tuple[Bucketing, list[str]]:
              ("max_bucket_reso", rule.max_bucket_reso, high))  # fmt: skip
     for name, before, after in pairs:
         if before != after:
-            said.append(f"{name} {before} is no multiple of {step}; {after} is used.")
+            said.append(f"{name}: {before} is no multiple of {step}; {after} is used.")
     return rule.model_copy(update={"min_bucket_reso": low, "max_bucket_reso": high}), said
 
 

@@ -16,6 +16,7 @@ from webui.recipes import read_picture
 from webui.services.resolve import ImageToImageRequest
 from webui.ui import pasting
 from webui.ui.img2img_form import FOLDER, Source, make_request
+from webui.ui.said import in_language
 from webui.ui.texts import say
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def make_batch(
             mask_key = studio.inputs.keep(mask.read_bytes()) if mask else None
             size = studio.inputs.image(file.key).size
         except (LibraryError, OSError) as err:
-            batch.skipped.append(f"{mask.name if mask else file.stem}: {err}")
+            said = f"{mask.name if mask else file.stem}: {err}"
+            batch.skipped.append(in_language(said, language))
             continue
         filled = _filled(form, _recipe(file, recipes), studio)
         wish = make_request(
@@ -187,7 +189,7 @@ def files_of(
         try:
             yield _kept(studio, path)
         except (LibraryError, OSError) as err:
-            skipped.append(f"{path.name}: {err}")
+            skipped.append(in_language(f"{path.name}: {err}", language))
 
 
 def pictures_in(folder: Path) -> list[Path]:

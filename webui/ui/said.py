@@ -82,7 +82,7 @@ def _chinese(sentence: str, depth: int) -> str:
         return known
     found = _template_of(sentence)
     if found is None:
-        return sentence
+        return _of_a_name(sentence, depth)
     template, values = found
     told = {n: _value(text, depth) for n, text in values.items()}
     return _GAP.sub(lambda gap: told[gap[1]], template.chinese)
@@ -100,6 +100,13 @@ def _template_of(sentence: str) -> tuple[_Template, dict[str, str]] | None:
             return template, values
         last = last or (template, values)
     return last
+
+
+def _of_a_name(sentence: str, depth: int) -> str:
+    """What is said of a name that stands before it, as of one file among several: ``a.png: …``."""
+    name, colon, rest = sentence.partition(": ")
+    told = _value(rest, depth) if colon else rest
+    return sentence if told == rest else f"{name}：{told}"
 
 
 def _value(text: str, depth: int) -> str:
@@ -158,6 +165,6 @@ def _templates() -> tuple[_Template, ...]:
     found: list[_Template] = []
     for english, chinese in chinese_templates().items():
         parts = _GAP.split(english)
-        if len(parts) > 1:
+        if len(parts) > 1 and any(parts[::2]):  # one of a value alone says nothing itself
             found.append(_Template(tuple(parts[::2]), tuple(parts[1::2]), chinese))
     return tuple(sorted(found, key=lambda one: -sum(map(len, one.texts))))

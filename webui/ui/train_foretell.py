@@ -44,21 +44,20 @@ def foretell(
     text = toml_of(chosen)
     link = train_view.toml_link(text, chosen.options.output_name, language)
     return {
-        parts.plan: _plan(studio, form, chosen, language),
+        parts.plan: plan_html(studio, form, chosen, language),
         parts.toml: text,
         parts.toml_link: link,
     }
 
 
-def _plan(studio: Studio, form: Mapping[str, Any], chosen: Choice, language: str) -> str:
+def plan_html(studio: Studio, form: Mapping[str, Any], chosen: Choice, language: str) -> str:
+    """What a training will come to, and what is taken another way than it was written."""
     options = chosen.options
     family = family_of(studio, checkpoint_of(form, studio))
     found = find_problems(options, family=family, device=device_of(studio))
     errors = [in_language(problem.message, language) for problem in found if problem.is_error]
-    warnings = [
-        *chosen.notices,
-        *(in_language(p.message, language) for p in found if not p.is_error),
-    ]
+    told = [*chosen.notices, *(problem.message for problem in found if not problem.is_error)]
+    warnings = [in_language(sentence, language) for sentence in told]
     if not (options.train_data_dir or options.in_json or options.dataset_config):
         return train_view.problem_view(errors, language) if errors else ""
     try:

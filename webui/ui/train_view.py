@@ -62,7 +62,8 @@ def _notices(notices: Iterable[Notice], language: str) -> list[str]:
 def notice_text(notice: Notice, language: str) -> str:
     """A notice in a language."""
     if language == CHINESE:
-        return NOTICES_ZH[notice.code].format_map(notice.values)
+        told = NOTICES_ZH[notice.code].format_map(notice.values)
+        return in_language(told, language)  # one that hands a sentence on
     return str(notice)
 
 

@@ -25,7 +25,7 @@ from gradio.context import LocalContext
 from webui.errors import WebUIError
 from webui.roles import for_guests as mark_for_guests
 from webui.roles import is_for_guests, is_guest
-from webui.ui.said import error_in_language
+from webui.ui.said import error_in_language, in_language
 from webui.ui.session import user_of
 from webui.ui.texts import language_of, say
 
@@ -153,8 +153,10 @@ def _user_here() -> str:
 
 
 def show_warning(text: str) -> None:
-    """A message in the page's corner; the text is shown as it is, never as HTML."""
-    gr.Warning(html.escape(text), duration=10)
+    """A message in the page's corner, in the browser's language where the program has said it; the
+    text is never HTML."""
+    said = in_language(text, language_of(LocalContext.request.get(None)))
+    gr.Warning(html.escape(said), duration=10)
 
 
 def show_error(err: WebUIError) -> None:
