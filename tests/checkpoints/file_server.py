@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import re
 import struct
 import threading
@@ -11,10 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
+
+FORGET = "/forget"
 
 
 def weights(megabytes: float = 1.0, seed: int = 0) -> bytes:
@@ -67,11 +72,19 @@ class Asked:
 
 @dataclass
 class FileServer:
-    """The files by path, and what was asked for."""
+    """The files by path, and what was asked for on connections from the ``first`` on."""
 
     files: dict[str, File] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     port: int = 0
+    first: int = 0
+
+    def forget(self) -> None:
+        """Nothing was asked so far; nor by connections that are there but were not heard yet."""
+        connection = HTTPConnection("127.0.0.1", self.port)
+        connection.request("GET", FORGET)
+        connection.getresponse().read()
+        connection.close()
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}{path}"
@@ -95,8 +108,13 @@ def serving(server: FileServer) -> Iterator[FileServer]:
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            given = Asked(self.path, self.headers.get("Range", ""), self._key())
-            server.asked.append(given)
+            number = http.numbers[self.client_address]
+            if path == FORGET:
+                server.first = number
+                server.asked.clear()
+            elif number >= server.first:
+                given = Asked(self.path, self.headers.get("Range", ""), self._key())
+                server.asked.append(given)
             file = server.files.get(path)
             if file is None:
                 self._plain(404, {})
@@ -163,6 +181,15 @@ def serving(server: FileServer) -> Iterator[FileServer]:
 
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.numbers: dict[Any, int] = {}
+            self._count = itertools.count(1)
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            self.numbers[client_address] = next(self._count)  # in the order they were made
+            super().process_request(request, client_address)
 
         def handle_error(self, request: object, client_address: object) -> None:
             return None

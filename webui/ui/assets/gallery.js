@@ -56,6 +56,7 @@
       const main = make('section', 'dq-gal-main');
       this.scroll = make('div', 'dq-gal-scroll');
       this.space = make('div', 'dq-gal-space');
+      this.space.setAttribute('role', 'group');
       this.space.setAttribute('aria-label', say('gal_pictures'));
       this.scroll.append(this.space);
       this.scroll.addEventListener('scroll', () => this.show(), {passive: true});
