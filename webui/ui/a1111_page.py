@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from webui.ui.blocks import PageBlocks
 from webui.ui.cards import esc
 from webui.ui.form_ids import A1111_IDS
 from webui.ui.login import Visitors
+from webui.ui.script_handlers import call_fenced
 from webui.ui.tab_ids import elem_id
 
 if TYPE_CHECKING:
@@ -118,8 +121,9 @@ class ScriptRoutes(BaseRoute):
         await PlainTextResponse("Not authenticated", status)(scope, receive, send)
 
 
-def connect(blocks: gr.Blocks, studio: Studio) -> None:
-    """The page is ready: ``onUiLoaded``."""
+def connect(blocks: PageBlocks, studio: Studio) -> None:
+    """The page is ready: ``onUiLoaded``; what scripts have connected is called within a fence."""
     scripts = studio.extensions.scripts
     if scripts is not None and scripts.host is not None:
+        blocks.fence = partial(call_fenced, scripts.host)
         blocks.load(None, None, None, js="() => window.a1111Loaded?.()")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from webui.extensions.a1111.fences import REASON_OF_TIER_4
+
 EXTENSION_TEXTS: dict[str, tuple[str, str]] = {
     "ext_unread": ("The extensions could not be read.", "无法读取扩展。"),
     "ext_refresh": ("Refresh extensions", "刷新扩展"),
@@ -196,5 +198,20 @@ PROBLEMS_ZH: dict[str, str] = {
     "{0} has the same name, capitals aside, and was left out.": (
         "{0} 与它同名（不分大小写），已略过。"
     ),
+    "It tried to end the program, which was not done.": "它试图结束程序，已被阻止。",
+    "it tried to end the program (SystemExit)": "它试图结束程序（SystemExit）",
+    "It needs {0}. {1}.": "它需要 {0}。{1}。",
+    REASON_OF_TIER_4: (
+        "它要更改 A1111 采样器或 U-Net 的内部，而本程序的内部不同；这类扩展的主要用途"
+        "（ControlNet、分块、分区）已内置"
+    ),
+    "It needs {0} of A1111's web UI, which is not here.": "它需要 A1111 WebUI 的 {0}，这里没有。",
+    "It needs something of A1111 that is not here: {0}.": "它需要这里没有的 A1111 内容：{0}。",
+    "It needs the Python package {0}, which is not installed. Its install.py may bring it; it runs "
+    "only when you say so, on the Extensions tab.": (
+        "它需要 Python 包 {0}，但未安装。它的 install.py 也许能安装；只有您在“扩展”标签页中"
+        "同意后才会运行。"
+    ),
+    "It waits for on_{0}, which never comes here.": "它在等待 on_{0}，而这里从不调用。",
 }
 """What is told of extensions without an error being raised; part of what ``said`` knows."""

@@ -10,6 +10,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -344,7 +345,10 @@ class Host:
 
     def owner_of(self, deed: Callable[..., Any]) -> str:
         """Whose function it is; ``NOBODY``'s where no file of an extension holds it."""
-        code = getattr(inspect.unwrap(deed), "__code__", None)
+        while isinstance(deed, partial):
+            deed = deed.func
+        deed = inspect.unwrap(deed)
+        code = getattr(deed, "__code__", None) or getattr(type(deed).__call__, "__code__", None)
         return self._owner_of_file(code.co_filename) or NOBODY if code else NOBODY
 
     def _owner_of_file(self, file: str) -> str:
