@@ -1,7 +1,8 @@
 """A model process without a model, for looking at the page: paints soft gradients by seed.
 
 A step takes 30 ms. Words in the prompt change that: ``slow`` makes it 200 ms, ``stuck`` waits at
-the first step until it is stopped, ``fail`` ends the job as lack of memory does.
+the first step until it is stopped, ``held`` in the middle of the first batch, ``fail`` ends the job
+as lack of memory does.
 """
 
 from __future__ import annotations
@@ -173,7 +174,8 @@ def sample(out: wire.Sender, asked: Asked, job: int, params: dict[str, Any], bat
     clean = gradient(96, 96 * params["height"] // params["width"], params["seed"] + batch)
     for step in range(1, steps + 1):
         time.sleep(seconds)
-        while "stuck" in params["prompt"] and not asked.should_stop:
+        is_held = "held" in params["prompt"] and batch == 0 and step > steps // 2
+        while (is_held or "stuck" in params["prompt"]) and not asked.should_stop:
             time.sleep(0.02)
         if asked.should_stop:
             return

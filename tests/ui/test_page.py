@@ -113,7 +113,7 @@ def test_first_visit_with_starter_checkpoint_has_its_size_and_examples(page: Any
 
 
 def test_interrupt_when_running_ends_the_job_soon(page: Any) -> None:
-    generate(page, "a slow tower")
+    generate(page, "a held tower")
     page.wait_for_selector("#dq-preview")
     page.click("#dq-interrupt")
     wait_for_state(page, "cancelled")
@@ -139,7 +139,7 @@ def test_interrupt_when_the_next_look_is_slow_still_ends_with_the_picture(
         return found
 
     page.fill("#dq-steps input[type=number]", "100")
-    generate(page, "a slow lighthouse")
+    generate(page, "a held lighthouse")
     page.wait_for_selector("#dq-preview")
     monkeypatch.setattr(JobControl, "stop_current", stop_current)
     monkeypatch.setattr(results, "look", slow_once)
@@ -174,7 +174,7 @@ def test_tab_when_left_and_opened_again_at_once_is_still_followed(
 def test_keys_generate_and_interrupt(page: Any) -> None:
     page.fill("#dq-steps input[type=number]", "100")
     page.click("#dq-prompt textarea")
-    page.keyboard.type("a slow bridge")
+    page.keyboard.type("a held bridge")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#dq-preview")
     page.keyboard.press("Escape")
@@ -183,7 +183,7 @@ def test_keys_generate_and_interrupt(page: Any) -> None:
 
 def test_skip_key_when_two_batches_goes_on_with_the_next(page: Any, served: Served) -> None:
     page.fill("#dq-batch-count input[type=number]", "2")
-    generate(page, "a slow mill")
+    generate(page, "a held mill")
     page.wait_for_selector("#dq-preview")
     page.keyboard.press("Alt+Enter")
     page.wait_for_selector("text=Batch 2/2")
@@ -570,7 +570,7 @@ def test_no_checkpoint_tells_where_to_put_one(
 
 def test_forever_when_page_reloads_says_so_and_interrupt_ends_it(page: Any, served: Served) -> None:
     page.click("#dq-forever input")
-    generate(page, "a slow chain")
+    generate(page, "a held chain")
     page.wait_for_selector('.dq-progress:has-text("repeats until stopped")')
     page.reload()
     page.wait_for_selector("#dq-forever input:checked")
@@ -591,7 +591,7 @@ def test_forever_when_unticked_finishes_the_picture_and_ends(page: Any, served: 
 
 
 def test_escape_when_a_list_was_passed_by_tab_still_interrupts(page: Any) -> None:
-    generate(page, "a slow tab")
+    generate(page, "a held tab")
     page.wait_for_selector("#dq-preview")
     for field in ("#dq-styles input", "#dq-sampler input"):
         page.focus(field)
