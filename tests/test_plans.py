@@ -190,6 +190,22 @@ def test_cells_when_parts_of_fields_differ_then_the_others_stay(walking: Studio)
     assert (more.cells[0].hires.scale, more.cells[0].hires.steps) == (1.5, 4)
 
 
+def test_cells_when_a_field_of_an_extension_differs_then_its_others_stay(walking: Studio) -> None:
+    chosen = {
+        "detailer": {"prompt": "a face", "denoising_strength": 0.5},
+        "cfg_rescale": {"strength": 0.7},
+    }
+    cells = [
+        {"extensions": {"detailer": {"denoising_strength": 0.3}}},
+        {"extensions": {"other": {"x": 1}}},
+    ]
+    planned = answered(walking, Sheet(cells=cells), wish(extensions=chosen))
+    assert [cell.extensions for cell in planned.cells] == [
+        {**chosen, "detailer": {"prompt": "a face", "denoising_strength": 0.3}},
+        {**chosen, "other": {"x": 1}},
+    ]
+
+
 @pytest.mark.parametrize(
     ("sheet", "error", "told"),
     [

@@ -348,8 +348,9 @@ class Sheet:
 
     Attributes:
         cells: For each picture of the sheet the fields that differ, such as ``{"steps": 30}``;
-            of fields with parts only these parts: ``{"hires": {"scale": 2}}``. Sheet by sheet, row
-            by row. They are taken only as long as they fit: a generator may be given.
+            of fields with parts only these parts: ``{"hires": {"scale": 2}}``, and so on downwards.
+            Sheet by sheet, row by row. They are taken only as long as they fit: a generator may be
+            given.
         columns, rows, sheets: Labels; without those of columns and rows the sheet is as square as
             can be.
         pairs: What the sheet's recipe says beside the fields of the plan.

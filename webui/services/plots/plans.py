@@ -272,12 +272,13 @@ def _cell(request: AnyRequest, changes: Mapping[str, Any]) -> AnyRequest:
 
 
 def _merged(now: Any, change: Any) -> Any:
-    """A field's new value; of one that has parts only those change that are named."""
-    if not isinstance(change, Mapping) or now is None:
+    """A field's new value; of one that has parts only those change that are named, and of a part
+    that has parts likewise."""
+    if not isinstance(change, Mapping) or not isinstance(now, BaseModel | Mapping):
         return change
-    if isinstance(now, BaseModel):
-        return type(now).model_validate({**dict(now), **change})
-    return {**now, **change}
+    parts = dict(now)
+    both = {**parts, **{name: _merged(parts.get(name), one) for name, one in change.items()}}
+    return type(now).model_validate(both) if isinstance(now, BaseModel) else both
 
 
 def _labels(given: Sequence[SheetLabel]) -> Labels:
