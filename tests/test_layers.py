@@ -11,7 +11,7 @@ from tests.source_tree import chain, imports, modules, reachable
 WORDS = frozenset(
     {
         "access", "brake", "content_disposition", "database", "database_rescue", "errors",
-        "extension_forms", "file_lock", "hookspecs", "infotext",
+        "extension_forms", "file_lock", "hook_types", "hookspecs", "infotext",
         "lenient", "option_values", "options", "params", "passwords", "pictures", "progress",
         "roles", "settings", "video", "wire",
     }

@@ -17,7 +17,7 @@ from webui.errors import WebUIError
 ROOT = Path(webui.__file__).parent
 ELSEWHERE = ("api", "launcher", "extensions/a1111/site", "train_command.py",
              "models_command.py", "doctor.py", "command_line.py",
-             "hookspecs.py")  # fmt: skip
+             "hookspecs.py", "hook_types.py")  # fmt: skip
 """What speaks to terminals and programs, in English."""
 WARNERS = ("warn", "_warn", "add_warning", "_with_warning")
 ENDINGS = ("Ending",)
