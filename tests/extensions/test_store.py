@@ -29,7 +29,20 @@ from webui.services.extensions.archives import unpack
 from webui.services.extensions.git import Git, read_origin
 from webui.services.extensions.index import plain_address, read_index, zip_address
 from webui.services.extensions.listing import list_repositories
+from webui.services.extensions.store import _name_in
 from webui.services.extensions.turn import AccessOffError, BusyError
+
+
+@pytest.mark.parametrize("more", ["", "/", "/.git", "/.git/"])
+def test_address_when_it_ends_in_git_then_the_folder_is_called_as_what_stands_before(
+    make_store: MakeStore, repository: Path, more: str
+) -> None:
+    assert make_store().prepare_url(address(repository) + more).goal.name == "waves"
+
+
+def test_address_when_it_asks_for_a_zip_with_arguments_then_these_are_no_part_of_the_name() -> None:
+    assert _name_in("https://a.org/b/Ripples.ZIP?raw=1#x") == "Ripples"
+    assert _name_in("https://a.org/b/waves.git") == "waves"
 
 
 def test_repository_when_fetched_then_looked_at_first_and_in_place_after_the_word(

@@ -12,6 +12,10 @@ import pytest
 from tests.ui.conftest import Served
 
 pytestmark = pytest.mark.browser
+FORMS = """from webui.hookspecs import Form, hook
+@hook
+def forms(): return [Form()]
+"""
 
 
 def test_zip_when_chosen_then_shown_first_and_comes_goes_and_comes_back(
@@ -20,7 +24,7 @@ def test_zip_when_chosen_then_shown_first_and_comes_goes_and_comes_back(
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as made:
         made.writestr("extension.toml", "api = 1\n[title]\nen = 'Ripples <b>'")
-        made.writestr("web.py", "from webui.hookspecs import hook\n@hook\ndef tabs(): return []\n")
+        made.writestr("web.py", FORMS)
     page = open_page()
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("tab", name="Extensions").click()
@@ -34,8 +38,15 @@ def test_zip_when_chosen_then_shown_first_and_comes_goes_and_comes_back(
     part.locator(".dq-xt-offer").get_by_role("button", name="Install", exact=True).click()
     card = part.locator("[data-name=ripple]")
     card.get_by_text("on", exact=True).wait_for()
+    block = page.locator(".dq-exts[data-tab=txt2img] .dq-ext[data-name=ripple]")
+    block.wait_for(state="attached")
+    card.get_by_role("switch").uncheck()
+    block.wait_for(state="detached")
+    card.get_by_role("switch").check()
+    block.wait_for(state="attached")
     card.get_by_role("button", name="Remove").click()
     card.wait_for(state="detached")
+    block.wait_for(state="detached")
 
     part.get_by_role("tab", name="Backups").click()
     row = part.locator(".dq-xt-row", has_text="ripple")

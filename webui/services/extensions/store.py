@@ -158,7 +158,7 @@ class Store:
             JobCancelled: It was stopped.
         """
         url = url.strip()
-        name = name.strip() or re.sub(r"\.(git|zip)$", "", url.rstrip("/").rpartition("/")[2])
+        name = name.strip() or _name_in(url)
         with self.turn.taken(url) as cancel:
             self._check_new(name, url)
             with self._incoming(self._folder, name) as box:
@@ -428,6 +428,12 @@ class Store:
         self.turn.cancel()
         for token in list(self._prepared):
             self.discard(token)
+
+
+def _name_in(url: str) -> str:
+    """What the folder of an extension is called that comes from an address."""
+    path = re.split(r"[?#]", url)[0].rstrip("/")
+    return re.sub(r"/?\.git$|\.zip$", "", path, flags=re.IGNORECASE).rpartition("/")[2]
 
 
 def _disk_error(place: Path, err: OSError) -> InstallError:

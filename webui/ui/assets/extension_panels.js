@@ -56,8 +56,7 @@
       try {
         const answer = await fetch('ui/extensions/refresh', {method: 'POST'});
         if (!answer.ok) throw new Error(answer.status);
-        for (const panel of panels) await panel.load();
-        window.danqingPlansChanged();
+        await window.danqingFormsChanged();
       } catch { this.root.append(make('p', 'dq-soft', {role: 'status'}, say('ext_unread'))); }
       button.disabled = false;
     }
@@ -112,5 +111,11 @@
     const panel = new Panels(element, props);
     panels.add(panel);
     watch('value', () => panel.follow());
+  };
+
+  // Extensions came, went or were changed: what they show on the tabs is asked for anew.
+  window.danqingFormsChanged = async () => {
+    window.danqingPlansChanged();
+    for (const panel of panels) await panel.load();
   };
 })();

@@ -73,8 +73,8 @@
       if (waiting && !this.offer.firstChild) this.show(waiting);
       if (this.state.busy && !this.line.textContent) this.working(this.state.busy);
       this.draw();
-      const here = JSON.stringify(this.state.extensions.map((one) => [one.name, one.state]));
-      if (this.here && this.here !== here) window.danqingPlansChanged();
+      const here = JSON.stringify(this.state.extensions.map((one) => [one.name, one.state, one.version, one.origin?.commit]));
+      if (this.here && this.here !== here) window.danqingFormsChanged();
       this.here = here;
     }
 
@@ -128,7 +128,7 @@
       search.addEventListener('input', fill);
       const again = button(say('ext_refresh'), () => this.run(say('ext_refresh'), async () => {
         await send('ui/extensions/refresh');
-        window.danqingPlansChanged();
+        window.danqingFormsChanged();
         this.tell('');
         await this.load();
       }));
