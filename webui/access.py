@@ -104,6 +104,7 @@ class Access:
         self.cookie = f"danqing-{hashlib.sha256(folder).hexdigest()[:8]}"
         self._asks_here = settings.asks_here
         self._asks_api_here = bool(settings.api_logins) or settings.asks_here
+        self._page_opens_api = not settings.api_logins
         self._clock = clock
         self._sessions: dict[bytes, _Session] = {}
         self._secret = secrets.token_bytes(32)
@@ -149,10 +150,22 @@ class Access:
 
     def person(self, token: str | None, server_port: int | None) -> Person | None:
         """Who opens the page; None for who has to log in first."""
+        person = self._person_in_session(token)
+        if person is None and not self.asks(server_port):
+            return LOCAL
+        return person
+
+    def _person_in_session(self, token: str | None) -> Person | None:
         session = self._sessions.get(_digest(token)) if token else None
-        if session is not None and session.ends_at > self._clock():
-            return session.person
-        return None if self.asks(server_port) else LOCAL
+        if session is None or session.ends_at <= self._clock():
+            return None
+        return session.person
+
+    def page_person_at_api(self, cookies: Mapping[str, str]) -> Person | None:
+        """Who asks the API from within the page, by the page's session: extensions' scripts do.
+        None where the API has owners of its own."""
+        token = cookies.get(self.cookie)
+        return self._person_in_session(token) if self._page_opens_api else None
 
     def end_session(self, token: str | None) -> None:
         """Forget a session; what the browser kept is worth nothing any more."""

@@ -74,6 +74,31 @@ def test_login_when_tried_is_answered_in_a1111s_words(
         assert answer.headers["WWW-Authenticate"].startswith("Basic")
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_challenged"),
+    [
+        ({}, True),
+        ({"Accept": "text/html"}, True),
+        ({"Sec-Fetch-Mode": "navigate", "Cookie": "a=b"}, True),
+        ({"Accept": "text/html", "Cookie": "a=b"}, True),
+        ({"Sec-Fetch-Mode": "cors"}, False),
+        ({"Sec-Fetch-Mode": "no-cors"}, False),
+        ({"Sec-Fetch-Mode": "same-origin"}, False),
+        ({"X-Requested-With": "XMLHttpRequest"}, False),
+        ({"Cookie": "a=b"}, False),
+    ],
+)
+def test_stranger_when_it_is_a_pages_script_is_not_asked_by_the_browsers_own_dialog(
+    locked: Studio, headers: dict[str, str], is_challenged: bool
+) -> None:
+    """A script that gets a challenge waits until somebody has answered the dialog."""
+    with client_of(locked) as client:
+        answer = client.get(SAMPLERS, headers=headers)
+
+    assert answer.status_code == 401
+    assert ("www-authenticate" in answer.headers) is is_challenged
+
+
 @pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Bearer abc", "Basic YW5u", "basic \x00"])
 def test_login_when_malformed_is_401(locked: Studio, header: str) -> None:
     with client_of(locked) as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.security.conftest import OWNER, SHARED_PORT, Open
+from tests.security.conftest import GUEST, OWNER, SHARED_PORT, Open
 from tests.security.routes import all_routes, api_routes, filled
 from webui import access as access_module
 from webui import brake as brake_module
@@ -16,6 +16,7 @@ from webui.errors import SettingsError
 from webui.passwords import hash_password, is_hashed, is_right, make_password
 from webui.settings import read_settings
 
+EVIL = "https://evil.example"
 API_OPEN = {("GET", "/internal/ping")}
 PAGE_OPEN = {
     ("GET", "/ui/ping"), ("GET", "/login"), ("GET", "/login/"), ("POST", "/login"),
@@ -122,6 +123,34 @@ def test_session_when_begun_anew_ends_the_one_before(opened: Open) -> None:
 
     assert ann.cookies[opened.studio.access.cookie] != first
     assert opened.studio.access.person(first, None) is None
+
+
+def test_api_when_the_page_asks_it_knows_the_session_and_its_rights(opened: Open) -> None:
+    """Scripts of extensions ask the API from within the page."""
+    owner, guest = opened.client(OWNER), opened.client(GUEST)
+    asked = {
+        "owner": owner.get("/sdapi/v1/options").status_code,
+        "guest": guest.get("/sdapi/v1/options").status_code,
+        "guest, theirs": guest.get("/sdapi/v1/samplers").status_code,
+        "wrong login": owner.get("/sdapi/v1/options", auth=("ann", "two")).status_code,
+        "foreign page": owner.post("/sdapi/v1/interrupt", headers={"Origin": EVIL}).status_code,
+    }
+    owner.post("/logout")
+    asked["left"] = owner.get("/sdapi/v1/options").status_code
+
+    assert asked == {
+        "owner": 200, "guest": 403, "guest, theirs": 200, "wrong login": 401, "foreign page": 403,
+        "left": 401,
+    }  # fmt: skip
+
+
+def test_api_when_it_has_owners_of_its_own_knows_no_session_of_the_page(tmp_path) -> None:
+    flags = ("--gradio-auth", "ann:one", "--api-auth", "bob:two", "--data-dir", str(tmp_path))
+    access = Access(read_settings(flags, {}))
+    cookies = {access.cookie: access.begin_session("ann")}
+
+    assert access.person(cookies[access.cookie], None) is not None
+    assert access.page_person_at_api(cookies) is None
 
 
 # Guessing

@@ -72,9 +72,23 @@ def _look_around_as_a_guest(browser: Any, served: Served, url: str) -> None:
     page.wait_for_selector("#dq-gallery .dq-gal-item img")
     for owners in ("#dq-folder", "#dq-save", "#dq-refresh", ".dq-kit-open"):
         assert page.locator(owners).count() == 0, owners
+    assert errors == []
+    _ask_the_api_by_script(page, context)
+    errors.clear()
     page.click("#dq-logout")
     page.wait_for_selector("input[name=password]")
     context.close()
 
     assert errors == []
     assert [address for address in asked if not address.startswith(url)] == []
+
+
+def _ask_the_api_by_script(page: Any, context: Any) -> None:
+    """What the page's scripts may not have is refused at once, by no dialog of the browser's own,
+    for which they would wait; also when the session has ended while the page was open."""
+    ask = "async () => (await fetch('sdapi/v1/options')).status"
+    session = context.cookies()
+    assert page.evaluate(ask) == 403
+    context.clear_cookies()
+    assert page.evaluate(ask) == 401
+    context.add_cookies(session)

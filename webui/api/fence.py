@@ -59,7 +59,8 @@ def make_fenced_route(access: Access | None = None, told: Told | None = None) ->
                     return await handle(request)
                 except _Unauthorized as err:
                     response = answer_error(err)
-                    response.headers["WWW-Authenticate"] = CHALLENGE
+                    if not _is_by_script(request):
+                        response.headers["WWW-Authenticate"] = CHALLENGE
                     return response
                 except _TooManyGuesses as err:
                     response = answer_error(err)
@@ -89,8 +90,23 @@ class _TooManyGuesses(ApiError):
         self.wait_seconds = wait_seconds
 
 
+def _is_by_script(request: Request) -> bool:
+    """True for what a page's script asks: to a challenge a browser would open a dialog of its own,
+    and the script would wait until somebody has answered it.
+
+    Browsers say what they ask for where they trust the connection (Fetch Metadata); elsewhere what
+    is asked for by script, or with the page's session, is no look at an address.
+    """
+    mode = request.headers.get("sec-fetch-mode")
+    if mode is not None:
+        return mode != "navigate"
+    is_look = "text/html" in request.headers.get("accept", "")
+    return not is_look and ("x-requested-with" in request.headers or "cookie" in request.headers)
+
+
 async def _check_peer(request: Request, access: Access) -> Person:
-    """Who asks, by the login that the request carries, unless its sender has guessed too often.
+    """Who asks, by the login that the request carries, unless its sender has guessed too often; by
+    the page's session where it carries none.
 
     Even the right password is not looked at while the brake holds: the answer would tell a
     guesser that it is right. A request without a login is no guess.
@@ -101,6 +117,8 @@ async def _check_peer(request: Request, access: Access) -> Person:
     if not access.asks_api(server_port(request.scope)):
         return LOCAL
     header = request.headers.get("authorization")
+    if header is None and (person := access.page_person_at_api(request.cookies)) is not None:
+        return person
     peer = access.peer(request.scope)
     wait = access.brake.wait_seconds(peer) if header else 0
     if wait:
