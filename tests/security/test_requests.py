@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import socket
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import safehttpx
 from gradio import processing_utils
 from PIL import Image
 
-from tests.security.conftest import GUEST, OTHER_GUEST, OWNER, Open
+from tests.security.conftest import GUEST, OTHER_GUEST, OWNER, URL, Open
 from tests.security.routes import all_routes, api_routes, filled
 from webui.access import Access
 from webui.api.errors import ApiError
@@ -42,19 +45,28 @@ def test_routes_when_a_foreign_page_posts_are_all_refused(opened: Open) -> None:
         assert answer.status_code == 403, (method, path)
 
 
-@pytest.mark.parametrize("path", ["/gradio_api/queue/data?session_hash=x", "/ui/gallery/find"])
-def test_streams_when_a_foreign_page_reads_get_no_permission(opened: Open, path: str) -> None:
-    browser = opened.client(OWNER, raise_server_exceptions=False)
-    answer = browser.get(path, headers={"Origin": EVIL})
-    assert answer.headers.get("access-control-allow-origin") not in (EVIL, "*", "null")
+FOREIGN = (EVIL, "null", "http://127.0.0.1:9999", "http://localhost:7860")
+"""The page of another port of this machine, too: cookies are sent to all of its ports."""
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+@pytest.mark.parametrize("user", [OWNER, GUEST])
+def test_streams_when_a_foreign_page_reads_get_no_permission(
+    opened: Open, origin: str, user: str
+) -> None:
+    browser = opened.client(user, raise_server_exceptions=False)
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    for path in ("/gradio_api/queue/data?session_hash=x", "/ui/gallery/find", "/config", "/"):
+        for method in ("GET", "OPTIONS"):
+            answer = browser.request(method, path, headers=asked)
+            told = [name for name in answer.headers if name.startswith("access-control")]
+            assert told == [], (path, method)
 
 
 @pytest.mark.parametrize("headers", [[(b"origin", EVIL.encode())], [(b"origin", b"null")]])
 def test_websocket_when_a_foreign_page_opens_it_is_closed(
     opened: Open, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    import asyncio
-
     sent: list[dict[str, Any]] = []
 
     async def application(_scope: Any, _receive: Any, _send: Any) -> None:
@@ -301,6 +313,36 @@ def test_length_when_it_is_no_number_or_endless_crashes_nothing(opened: Open, sa
     headers = [("content-length", said.encode("latin-1"))]
     answer = opened.program(OWNER).post("/sdapi/v1/interrupt", headers=headers)
     assert answer.status_code == (413 if said.startswith("9") else 200)
+
+
+def test_uploads_when_guests_send_many_keep_nobody_else_waiting(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture of half a megabyte may take seconds to unpack; others look at theirs meanwhile."""
+    from tests.security.test_guests import paint
+    from webui.ui import input_routes
+
+    looked = threading.Event()
+    monkeypatch.setattr(input_routes, "_keep", lambda *_: {"key": str(looked.wait(60))})
+    _, picture = paint(opened, "")
+    cookies = {user: dict(opened.client(user).cookies) for user in (OWNER, GUEST)}
+
+    async def at_once() -> tuple[int, list[int]]:
+        transport = httpx.ASGITransport(opened.app)
+        async with (
+            httpx.AsyncClient(transport=transport, base_url=URL, cookies=cookies[GUEST]) as guest,
+            httpx.AsyncClient(transport=transport, base_url=URL, cookies=cookies[OWNER]) as owner,
+        ):
+            many = [asyncio.create_task(guest.post("/ui/input", content=b"x")) for _ in range(40)]
+            await asyncio.sleep(0.5)
+            try:
+                wish = owner.get(f"/ui/picture/{picture.id}")
+                seen = (await asyncio.wait_for(wish, 30)).status_code
+            finally:
+                looked.set()
+            return seen, [answer.status_code for answer in await asyncio.gather(*many)]
+
+    assert asyncio.run(at_once()) == (200, [200] * 40)
 
 
 @pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "..\\evil.png", "a\x00b.png"])

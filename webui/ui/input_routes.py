@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from PIL import Image
 
+from webui.access import person_of
 from webui.errors import LibraryError
 from webui.pictures import open_image
 from webui.recipes import Recipe, read_picture, read_text
@@ -24,6 +27,9 @@ MAX_TEXT_BYTES = 4_000_000
 THUMB_PIXELS = 160
 SHOWN_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """Formats every browser draws; anything else is handed out as PNG."""
+OWNERS_THREADS, GUESTS_THREADS = 2, 1
+"""So many pictures are unpacked at once. They have threads of their own: a small file may be a
+large picture, and many of them would keep everybody's other requests waiting."""
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -31,13 +37,14 @@ def make_input_routes(studio: Studio) -> APIRouter:
     """``POST /input`` keeps the picture in its body, ``GET /input/{key}`` gives one back,
     ``POST /recipe`` reads what stands in its body, a picture or a text."""
     router = APIRouter(include_in_schema=False)
+    threads = UploadThreads()
 
     @router.post("/input")
     @for_guests
     async def keep(request: Request) -> JSONResponse:
         data = await read_upload(request)
         try:
-            return JSONResponse(await asyncio.to_thread(_keep, studio, data))
+            return JSONResponse(await threads.run(request, lambda: _keep(studio, data)))
         except LibraryError as err:
             raise HTTPException(422, str(err)) from err
 
@@ -45,7 +52,7 @@ def make_input_routes(studio: Studio) -> APIRouter:
     @for_guests
     async def recipe(request: Request) -> JSONResponse:
         data = await read_upload(request)
-        found = await asyncio.to_thread(_recipe, data)
+        found = await threads.run(request, lambda: _recipe(data))
         keys = studio.extensions.recipe_keys()
         keys |= plots.sheet_keys(found.infotext.params, studio.plots.plans) if found else set()
         return JSONResponse(
@@ -56,14 +63,30 @@ def make_input_routes(studio: Studio) -> APIRouter:
 
     @router.get("/input/{key}")
     @for_guests
-    async def show(key: str, small: bool = False) -> Response:
+    async def show(request: Request, key: str, small: bool = False) -> Response:
         try:
-            data, mime = await asyncio.to_thread(_read, studio, key, small)
+            data, mime = await threads.run(request, lambda: _read(studio, key, small))
         except LibraryError as err:
             raise HTTPException(404, str(err)) from err
         return Response(data, media_type=mime, headers=FOR_EVER)
 
     return router
+
+
+_Found = TypeVar("_Found")
+
+
+class UploadThreads:
+    """Where pictures that people send are unpacked; guests wait for guests alone."""
+
+    def __init__(self) -> None:
+        self._owners = ThreadPoolExecutor(OWNERS_THREADS, "uploads")
+        self._guests = ThreadPoolExecutor(GUESTS_THREADS, "guests-uploads")
+
+    async def run(self, request: Request, work: Callable[[], _Found]) -> _Found:
+        """Do it for who asks; raises what it raises."""
+        pool = self._guests if person_of(request.scope).is_guest else self._owners
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def _recipe(data: bytes) -> Recipe | None:

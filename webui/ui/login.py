@@ -16,8 +16,9 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from gradio_client.utils import is_http_url_like
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from webui.access import SESSION_SECONDS, Access, Person, server_port
 from webui.ui.first_script import ICON
@@ -118,9 +119,9 @@ class PageDoor:
         if person is not None and not is_needed(scope):
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
         elif person is not None and not person.is_guest:
-            await self._owners(scope, receive, send)
+            await self._owners(scope, receive, without_permission(send))
         elif person is not None and self._guests is not None:
-            await self._guests(scope, receive, send)
+            await self._guests(scope, receive, without_permission(send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -131,6 +132,21 @@ class PageDoor:
         if is_look:
             return RedirectResponse(f"{self._root}login", 303, NEVER_KEPT)
         return JSONResponse({"detail": "Not authenticated"}, 401, NEVER_KEPT)
+
+
+def without_permission(send: Send) -> Send:
+    """Leaves out what Gradio permits pages of other origins: on this machine it lets the page of
+    any other port read everything. Whom to permit is our flags' affair (``--cors-allow-origins``).
+    """
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name in {name for name in headers if name.startswith("access-control-")}:
+                del headers[name]
+        await send(message)
+
+    return send_on
 
 
 def is_needed(scope: Scope) -> bool:
