@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -73,6 +76,38 @@ def _stop_what_it_started(data: Path) -> None:
     for process in psutil.process_iter(["cmdline"]):
         if str(data) in (process.info["cmdline"] or ()):
             process.terminate()
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder", "nested", "git"])
+def test_install_when_run_again_finds_the_program_it_has_fetched(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells are run more than once; a second fetch into the same folder would fail."""
+    there = tmp_path / "made" / ("danqing-main" if kind == "nested" else "")
+    there.mkdir(parents=True)
+    (there / "launch.py").touch()
+    source = str(tmp_path / "made")
+    if kind == "zip":
+        source = shutil.make_archive(str(tmp_path / "packed"), "zip", source)
+    if kind == "git":
+        author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+        for words in (("init", "-q"), ("add", "."), (*author, "commit", "-q", "-m", "a")):
+            subprocess.run(["git", *words], cwd=source, check=True, timeout=60)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("DANQING_NOTEBOOK_TEST", "1")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    code = next(cell.source for cell in notebook.cells if cell.id == "install")
+
+    places: list[Path] = []
+    for _ in range(2):
+        names: dict[str, Any] = {}
+        exec(code.replace('SOURCE = ""', f"SOURCE = {source!r}"), names)
+        places.append(names["ROOT"])
+
+    assert places[0] == places[1] and (places[0] / "launch.py").is_file()
+    assert places[0].is_relative_to(work)
 
 
 def test_notebook_when_read_has_five_cells_in_order_each_told_in_both_languages() -> None:
