@@ -634,6 +634,12 @@ if "--wait" in sys.argv:
         sys.exit(7)
 sys.exit(int(sys.argv[-1]) if "--code" in sys.argv else 0)
 """
+TINY_PYTEST = """
+import sys
+print("keeps bytecode", not sys.dont_write_bytecode)
+print("tests", *sys.argv[1:])
+sys.exit(3)
+"""
 
 
 def write_wheel(folder: Path, name: str, version: str, source: str) -> None:
@@ -696,7 +702,7 @@ def make_tiny_project(folder: Path, wheels: Path) -> TinyProject:
         ("torchvision", "0.28.0", ""),
         ("painter", "1.0", "colour = 'red'\n"),
         ("painter", "2.0", "colour = 'blue'\n"),
-        ("pytest", "9.0", "import sys; print('tests', *sys.argv[1:]); sys.exit(3)\n"),
+        ("pytest", "9.0", TINY_PYTEST),
         ("judge", "1.0", ""),
     ]:
         write_wheel(wheels, name, version, source)
@@ -765,9 +771,13 @@ def test_launch_when_app_fails_then_keeps_its_exit_code(tiny: TinyProject) -> No
     assert tiny.launch("--code", "42").returncode == 42
 
 
-def test_launch_when_test_after_serve_then_adds_only_the_test_packages(tiny: TinyProject) -> None:
+def test_launch_when_test_after_serve_then_adds_only_the_test_packages(
+    tiny: TinyProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     done = tiny.launch("test", "-q", "tests/x.py")
-    assert done.stdout.splitlines()[-1] == f"tests {' '.join(SIDE_BY_SIDE)} -q tests/x.py"
+    words = f"tests {' '.join(SIDE_BY_SIDE)} -q tests/x.py"
+    assert done.stdout.splitlines()[-2:] == ["keeps bytecode True", words]
     assert done.returncode == 3
     installed = re.findall(r"Successfully installed (.*)", tiny.venv.log.read_text())
     assert installed == ["pytest-9.0", "judge-1.0"]

@@ -177,7 +177,10 @@ def run_tests(wish: Wish, venv: Venv) -> int:
     """Set up with the test packages, then run pytest in the project folder."""
     python = ensure_environment(wish, venv, needs_dev=True)
     os.chdir(ROOT)
-    return become([str(python), "-m", "pytest", *SIDE_BY_SIDE, *wish.rest], program_environment())
+    env = program_environment()
+    # The tests start hundreds of processes: without kept bytecode each compiles everything anew.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    return become([str(python), "-m", "pytest", *SIDE_BY_SIDE, *wish.rest], env)
 
 
 def only_install(wish: Wish, venv: Venv) -> int:
