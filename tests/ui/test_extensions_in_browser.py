@@ -56,3 +56,16 @@ def test_zip_when_chosen_then_shown_first_and_comes_goes_and_comes_back(
     part.get_by_role("tab", name="Installed").click()
     card.get_by_role("button", name="Remove").click()
     card.wait_for(state="detached")
+
+
+def test_page_when_loaded_anew_on_a_phone_then_the_tab_out_of_the_menu_is_open_again(
+    open_page: Callable[..., Any],
+) -> None:
+    page = open_page(width=390, height=844)
+    menu = page.locator("#dq-tabs .overflow-dropdown").get_by_text("Extensions", exact=True)
+    page.locator("#dq-tabs .overflow-menu > button").click()
+    menu.click()
+    page.locator(".dq-xt-card").first.wait_for()
+    page.evaluate("window.stays = true; window.danqingComeBack('page_renewed')")
+    page.wait_for_function("!window.stays")
+    page.locator(".dq-xt-card").first.wait_for()

@@ -191,11 +191,17 @@
   let isOffline = false;
   const banner = (message) => announce('dq-banner', message);
   const BOXES = PREFIXES.flatMap((prefix) => [`${prefix}prompt`, `${prefix}negative`]);
-  const tabs = () => [...document.querySelectorAll('#dq-tabs > .tab-wrapper [role="tab"]')];
+  /* All tabs are in one row out of sight, by which Gradio measures; those that have no room are in a
+     menu, and the open one takes the place of another. */
+  const TABS = '#dq-tabs > .tab-wrapper';
+  const nameOf = (tab) => tab.textContent.trim();
+  const tabNames = () => [...document.querySelectorAll(`${TABS} .visually-hidden button`)].map(nameOf);
+  const openTab = () => document.querySelector(`${TABS} [role="tab"][aria-selected="true"]`);
   const unsaved = () => {
     const box = (id) => { const area = document.querySelector(`#${id} textarea`); return area ? area.value : ''; };
     sessionStorage.setItem('danqing-unsaved', JSON.stringify(BOXES.map((id) => [id, box(id)])));
-    sessionStorage.setItem('danqing-open', tabs().findIndex((tab) => tab.ariaSelected === 'true'));
+    const open = openTab();
+    sessionStorage.setItem('danqing-open', open ? tabNames().indexOf(nameOf(open)) : -1);
   };
   const setOffline = (state) => {
     isOffline = state;
@@ -244,8 +250,10 @@
     const kept = sessionStorage.getItem('danqing-unsaved');
     if (!kept) return;
     sessionStorage.removeItem('danqing-unsaved');
-    const open = tabs()[Number(sessionStorage.getItem('danqing-open'))];
-    if (open && open.ariaSelected !== 'true') open.click();
+    const name = tabNames()[Number(sessionStorage.getItem('danqing-open'))];
+    const inSight = document.querySelectorAll(`${TABS} [role="tab"], ${TABS} .overflow-dropdown button`);
+    const open = [...inSight].find((tab) => nameOf(tab) === name);
+    if (open && open !== openTab()) open.click();
     for (const [id, value] of JSON.parse(kept)) {
       const area = document.querySelector(`#${id} textarea`);
       if (area && value && area.value !== value) {
