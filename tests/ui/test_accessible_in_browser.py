@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.ui.test_page import assert_fits
 
 pytestmark = pytest.mark.browser
+PICTURE = Path(__file__).parents[2] / "docs/images/starter-sheet.png"
 AXE = files("axe_playwright_python") / "axe.min.js"
 FINDINGS = """async (rules) => {
     const wanted = rules ? {runOnly: {type: 'rule', values: rules}} : {};
@@ -72,3 +74,62 @@ def test_every_tab_fits_phones_laptops_and_wide_screens_in_its_language(
     assert page.evaluate("document.body.classList.contains('dark')") is (scheme == "dark")
     if locale == "zh-CN":
         assert {name: found for name, found in foreign.items() if found} == {}
+
+
+NAMED = """() => ['title', 'aria-label', 'placeholder'].flatMap((name) =>
+    [...document.querySelectorAll(`[${name}]`)]
+        .filter((part) => part.checkVisibility() && !part.closest('.visually-hidden'))
+        .map((part) => part.getAttribute(name))
+        .filter((text) => /[A-Za-z]{3}/.test(text) && !/[\\u4e00-\\u9fff]/.test(text)))"""
+SIGNS = re.compile(r"Danqing|English|starter-|SD VAE|Lora|ControlNet")
+"""Names in what is read aloud or shown beside the pointer."""
+
+
+def test_page_when_chinese_then_names_of_buttons_and_values_of_menus_are_too(
+    open_page: Callable[..., Any],
+) -> None:
+    page = open_page(width=390, height=844, locale="zh-CN")
+    page.click("#dq-kit .dq-kit-open")
+    page.get_by_role("button", name="动漫 · SDXL", exact=True).wait_for()
+    page.keyboard.press("Escape")
+    named = {"txt2img": page.evaluate(NAMED)}
+
+    open_tab(page, "png_info")
+    page.set_input_files("[id^=dq-png] input[type=file]", str(PICTURE))
+    page.wait_for_selector("[id^=dq-png] [aria-label='移除图片'][title='移除图片']")
+    page.wait_for_selector("[id^=dq-png] [aria-label='全屏']")
+    named["png_info"] = page.evaluate(NAMED)
+
+    open_tab(page, "models")
+    page.click("#dq-models-tabs [data-tab-id=models_merge]")
+    page.wait_for_selector("[aria-label='恢复默认值']")
+    named["models"] = page.evaluate(NAMED)
+
+    open_tab(page, "gallery")
+    page.click(".dq-gal-help summary")
+    assert page.evaluate(LEFT_AND_RIGHT, ".dq-gal-helpbox") == [True, True]
+    found = {
+        tab: [text for text in texts if not SIGNS.search(text)] for tab, texts in named.items()
+    }
+    assert {tab: texts for tab, texts in found.items() if texts} == {}
+
+
+LEFT_AND_RIGHT = """(part) => {
+    const box = document.querySelector(part).getBoundingClientRect();
+    return [box.left >= 0, box.right <= innerWidth];
+}"""
+
+
+def open_tab(page: Any, name: str) -> None:
+    """Open a tab by its id, wherever a narrow page has put it."""
+    page.evaluate(
+        """(name) => {
+            const way = document.createElement('button');
+            way.dataset.go = name;
+            document.body.append(way);
+            way.click();
+            way.remove();
+        }""",
+        name,
+    )
+    page.wait_for_timeout(400)

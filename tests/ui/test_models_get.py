@@ -50,6 +50,9 @@ def test_list_when_a_file_is_there_then_says_so_in_place_of_the_button(studio: S
     folder = studio.settings.folders.own_models / "Stable-diffusion"
     folder.mkdir(parents=True)
     (folder / known.file).write_bytes(b"x")
+    everything = models_cards.catalog(studio, "", "", "zh")
+    assert "另有作者的附加条件" in everything and "author" not in everything
+    assert "not stated" not in everything
     shown = models_cards.catalog(studio, "v1-5-pruned", "", "zh")
     assert "已有" in shown and "data-act" not in shown
 

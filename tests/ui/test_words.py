@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import string
 from pathlib import Path
@@ -14,7 +15,9 @@ from webui.errors import ParamsError
 from webui.option_values import checked
 from webui.options import OPTIONS, Option
 from webui.params import LATENT_UPSCALE_MODES, PLAIN_UPSCALERS
+from webui.preprocessors import names
 from webui.samplers.names import SCHEDULES
+from webui.services.forms.presets import SHIPPED_FILE
 from webui.ui import cards, settings_tab, wiring
 from webui.ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from webui.ui.quicksettings import NO_FILE
@@ -61,7 +64,8 @@ def test_values_of_menus_when_they_are_words_have_chinese_names() -> None:
     of_options = {choice for option in OPTIONS if option.is_live for choice in option.choices}
     of_menus = {
         *(schedule.label for schedule in SCHEDULES), *LATENT_UPSCALE_MODES, *PLAIN_UPSCALERS,
-        *NO_FILE, SAME_SAMPLER, SAME_SCHEDULE, SAME_CHECKPOINT,
+        *NO_FILE, SAME_SAMPLER, SAME_SCHEDULE, SAME_CHECKPOINT, names.NONE,
+        *json.loads(SHIPPED_FILE.read_text("utf-8"))["presets"],
     }  # fmt: skip
     assert set(VALUES_ZH) == (of_options | of_menus) - NAMES
     assert value_name("Automatic", "zh").startswith("自动")

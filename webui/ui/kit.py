@@ -21,7 +21,7 @@ from webui.ui.quicksettings import Quicksettings
 from webui.ui.session import client_name, user_of
 from webui.ui.start_fields import fitting
 from webui.ui.tab_ids import elem_id
-from webui.ui.texts import language_of, say
+from webui.ui.texts import language_of, say, value_name
 from webui.ui.wiring import Values, draws_for_guests, show_error, tell, wire_then_press
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def draw(tab: str) -> gr.HTML:
     )  # fmt: skip
 
 
+def _called(name: Any, studio: Studio, request: gr.Request) -> str:
+    """What a preset is called: one that comes along has a name in every language."""
+    is_own = (str(name), True) in studio.presets.names()
+    return str(name) if is_own else value_name(name, language_of(request))
+
+
 def connect(
     parts: PaintingTab, studio: Studio, browser: gr.BrowserState, quick: Quicksettings
 ) -> None:
@@ -55,7 +61,7 @@ def connect(
 
     def use_preset(data: dict[str, Any], values: Values, request: gr.Request) -> dict:
         preset = studio.presets.get(str(data["name"]))
-        tell("kit_applied", request, name=data["name"])
+        tell("kit_applied", request, name=_called(data["name"], studio, request))
         return put(preset)
 
     def save_preset(data: dict[str, Any], values: Values, request: gr.Request) -> dict:

@@ -16,7 +16,7 @@ from webui.services.downloads import Download
 from webui.ui import cards
 from webui.ui.cards import action, esc
 from webui.ui.said import failure_in_language
-from webui.ui.texts import say
+from webui.ui.texts import ENGLISH, say
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -57,11 +57,19 @@ def _text(known: KnownWeights) -> str:
     return f"{known.name} {known.file} {known.licence} {known.family}".casefold()
 
 
+def _licence(known: KnownWeights, language: str) -> str:
+    """A licence by its name; what is only described is described in the page's language."""
+    told = known.licence
+    for key in ("licence_not_stated", "licence_conditions"):
+        told = told.replace(say(key, ENGLISH), say(key, language))
+    return told
+
+
 def _known_row(known: KnownWeights, studio: Studio, active: Collection[str], language: str) -> str:
     facts = [
         say(f"weights_{known.kind}", language),
         in_bytes(known.size_bytes) if known.size_bytes else say("get_size_unknown", language),
-        known.licence,
+        _licence(known, language),
     ]
     sure = (
         say("get_hash_known", language, digits=known.sha256[:10])

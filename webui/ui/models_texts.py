@@ -5,11 +5,13 @@ from __future__ import annotations
 MODELS_TEXTS: dict[str, tuple[str, str]] = {
     "tab_models": ("Models", "模型"),
     "models_get": ("Get", "获取"),
-    "get_link": ("Paste a link", "粘贴链接"),
-    "get_link_hint": (
-        "Hugging Face, ModelScope, Civitai, or the address of a file",
-        "Hugging Face、ModelScope（魔搭）、Civitai 的链接，或文件地址",
+    "get_link": (
+        "Paste a link: Hugging Face, ModelScope, Civitai, or the address of a file",
+        "粘贴链接：Hugging Face、ModelScope（魔搭）、Civitai，或文件地址",
     ),
+    "get_link_hint": ("https://…", "https://…"),
+    "licence_not_stated": ("not stated", "未注明许可"),
+    "licence_conditions": (", with its author's conditions", "，另有作者的附加条件"),
     "get_kind": ("Kind", "类型"),
     "get_kind_auto": ("Find out", "自动判断"),
     "get_go": ("Get", "获取"),

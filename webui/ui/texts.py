@@ -64,7 +64,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # Prompt
     "prompt": ("Prompt", "提示词"),
     "prompt_hint": (
-        "What should be in the picture? (Ctrl+Enter generates)",
+        "What do you want to see? (Ctrl+Enter)",
         "想画什么？（Ctrl+Enter 开始生成）",
     ),
     "negative_prompt": ("Negative prompt", "反向提示词"),

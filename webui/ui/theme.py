@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from webui.ui.texts import TEXTS
+from webui.ui.value_texts import VALUE_PREFIX
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -53,7 +54,7 @@ SCRIPTS = (
 """In the order in which they build upon each other."""
 _OF_SCRIPTS = (
     "canvas_", "net_", "gal_", "send_to_", "plot_", "ext_", "ctl_", "words_", "kit_", "settings_",
-    "simple_", "tour_", "notify_", "tab_", "gradio_",
+    "simple_", "tour_", "notify_", "tab_", "gradio_", VALUE_PREFIX,
 )  # fmt: skip
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(_OF_SCRIPTS))
 
@@ -108,6 +109,8 @@ def make_theme() -> gr.themes.Base:
         button_secondary_border_color_dark="*neutral_700",
         button_border_width="1px",
         slider_color="*primary_500",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_500",
         checkbox_background_color_selected="*primary_600",
         checkbox_background_color_selected_dark="*primary_500",
     )

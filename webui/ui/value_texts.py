@@ -31,6 +31,9 @@ VALUES_ZH: dict[str, str] = {
     "Full": "完整 (Full)", "Approx NN": "近似网络 (Approx NN)",
     "Approx cheap": "快速近似 (Approx cheap)",
     "Apply": "应用 (Apply)", "Discard": "丢弃 (Discard)", "Apply if any": "有则应用 (Apply if any)",
+    # Presets that come along, and no preprocessor
+    "Anime · SD 1.5": "动漫 · SD 1.5", "Anime · SDXL": "动漫 · SDXL",
+    "Photo · SD 1.5": "照片 · SD 1.5", "Photo · SDXL": "照片 · SDXL", "none": "无",
     "time_uniform": "时间均匀 (time_uniform)", "time_quadratic": "时间二次 (time_quadratic)",
 }  # fmt: skip
 """Chinese names by value; English pages show the value."""

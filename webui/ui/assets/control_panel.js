@@ -4,7 +4,7 @@
    is opened for the first time, and its lists are asked for then. */
 (() => {
   'use strict';
-  const {isChinese, say, make} = window.danqingTexts;
+  const {isChinese, say, nameOf, make} = window.danqingTexts;
   const USUAL = {
     on: false, type: 'All', image: '', mask: '', module: 'none', model: '', weight: 1, guidance_start: 0,
     guidance_end: 1, control_mode: 'Balanced', resize_mode: 'Crop and Resize', processor_res: -1,
@@ -294,7 +294,7 @@
       return this.row(
         this.menu('type', kinds, () => this.useType()),
         this.menu('module', [
-          ...modules.map((one) => option(one.name, one.name)),
+          ...modules.map((one) => option(one.name, nameOf(one.name))),
           ...lacking.map((one) => option(one.name, say('ctl_needs', {name: one.name, file: one.files.map((file) => file.file).join(', ')}), {disabled: ''})),
         ], () => this.useModule()),
         this.menu('model', [

@@ -2,6 +2,7 @@
 (() => {
   'use strict';
   const {say, make, ask} = window.danqingCards;
+  const {nameOf} = window.danqingTexts;
   const button = (className, text, title = '') => {
     const made = make('button', className, text);
     made.type = 'button';
@@ -95,7 +96,7 @@
 
     row(name, isOwn) {
       const item = make('li');
-      const use = button('dq-kit-use', name);
+      const use = button('dq-kit-use', isOwn ? name : nameOf(name));
       use.addEventListener('click', () => { this.act({act: 'preset', name}); this.close(); });
       item.append(use);
       if (!isOwn) {

@@ -353,7 +353,9 @@
       }
     }
     for (const [key, [english]] of isChinese ? GRADIOS : []) {
-      for (const part of document.querySelectorAll(`[aria-label="${english}"]`)) part.setAttribute('aria-label', text(key));
+      for (const name of ['aria-label', 'title']) {
+        for (const part of document.querySelectorAll(`[${name}="${english}"]`)) part.setAttribute(name, text(key));
+      }
     }
   };
   const begin = () => {

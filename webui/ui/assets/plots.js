@@ -4,7 +4,7 @@
    usual are left out. */
 (() => {
   'use strict';
-  const {say, make} = window.danqingTexts;
+  const {say, make, nameOf} = window.danqingTexts;
   const {words} = window.danqingFields;
   const panels = new Set();
   const plansOf = {};           // by tab: a promise of the list
@@ -162,7 +162,7 @@
       if (!choices) return [text];
       const add = make('select', 'dq-plot-add', {'aria-label': say('plot_add'), title: say('plot_add')});
       add.append(make('option', '', {value: ''}, '+'));
-      for (const value of choices) add.append(make('option', '', {value}, value));
+      for (const value of choices) add.append(make('option', '', {value}, nameOf(value)));
       add.addEventListener('change', () => {
         if (add.value) text.value = [text.value.trim().replace(/,$/, ''), quoted(add.value)].filter(Boolean).join(', ');
         add.value = '';

@@ -19,6 +19,9 @@
   const say = (key, values = {}) =>
     facts.texts[key][isChinese ? 1 : 0].replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 
+  /* What a value of a menu is called; itself where it has no name (value_texts.py). */
+  const nameOf = (value) => (facts.texts[`value_${value}`] ? say(`value_${value}`) : value);
+
   /* One line above the page, by its element's id; no message takes it away. */
   const announce = (id, message) => {
     let line = document.getElementById(id);
@@ -41,5 +44,5 @@
     return made;
   };
 
-  window.danqingTexts = {isChinese, say, choose, announce, make};
+  window.danqingTexts = {isChinese, say, nameOf, choose, announce, make};
 })();
