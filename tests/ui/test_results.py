@@ -265,3 +265,7 @@ def test_queue_when_a_picture_is_upscaled_says_so(paused: Studio, key: str) -> N
     params = paused.resolve(TextToImageRequest(prompt="x", hires=Hires(), **SMALL))
     paused.submit(params.model_copy(update={"first_pass_image": key}), client="me")
     assert "Upscale · 64×64" in queue_tab.render(paused, Visitor("me"), "en")
+    paused.submit(TextToImageRequest(prompt="x", **SMALL), client="me")
+    chinese = queue_tab.render(paused, Visitor("me"), "zh")
+    assert "放大 · 64×64" in chinese and "文生图 · 64×64" in chinese
+    assert "txt2img" not in chinese

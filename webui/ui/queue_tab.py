@@ -355,12 +355,13 @@ def _repairs(params: Repairs, language: str) -> list[str]:
 def _way(params: TextToImage | ImageToImage, language: str) -> list[str]:
     """What is done, and at what size where the request alone says it."""
     size = f"{params.width}×{params.height}"
+    plain = say(f"tab_{params.kind}", language)
     if isinstance(params, TextToImage):
-        return [say("upscale", language) if params.first_pass_image else params.kind, size]
+        return [say("upscale", language) if params.first_pass_image else plain, size]
     if params.sd_upscale:
         return [say("script_sd_upscale", language)]
     if params.outpaint:
         return [say("script_outpainting", language)]
     if params.inpaint:
         return [say("mode_inpaint", language), size]
-    return [say("script_loopback", language) if params.loopback else params.kind, size]
+    return [say("script_loopback", language) if params.loopback else plain, size]

@@ -480,7 +480,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "state_cancelled": ("cancelled", "已取消"),
     "who_page": ("other", "他人"),
     "who_api": ("API", "API"),
-    "who_you": ("you", "你"),
+    "who_you": ("you", "我"),
     "job_of_another": ("Another person's job", "其他人的任务"),
     "job_of_api": ("A job over the API", "通过 API 提交的任务"),
     "repeats": ("repeats until cancelled", "不断重复直到取消"),
