@@ -48,6 +48,7 @@ from webui.extension_forms import (
     Picture,
     PlanField,
     Switch,
+    TabName,
     Text,
     Values,
     Whole,
@@ -91,8 +92,8 @@ __all__ = [
     "AxisChoice", "Choice", "Condition", "Drawable", "Estimates", "FaceRestorer", "Form", "Hooks",
     "Job", "JobKind", "ModelFile", "Moment", "NameKind", "Names", "Number", "Offer", "ParamsError",
     "Pass", "Picture", "Plan", "PlanField", "Sampler", "SavedPicture", "Schedule", "Sheet",
-    "SheetLabel", "Step", "Switch", "Tab", "Tagger", "Text", "Texts", "Upscaler", "Values", "Whole",
-    "Words", "hook", "under_labels",
+    "SheetLabel", "Step", "Switch", "Tab", "TabName", "Tagger", "Text", "Texts", "Upscaler",
+    "Values", "Whole", "Words", "hook", "under_labels",
 ]  # fmt: skip
 
 API_VERSION = 1
