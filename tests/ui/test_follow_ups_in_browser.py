@@ -43,31 +43,14 @@ def cut_of(page: Any, place: str) -> str:
     )
 
 
-@pytest.fixture
-def pair(page: Any) -> Any:
-    """A page whose stage compares a variation with its parent."""
-    generate(page, "a fox")
-    page.wait_for_selector(f"{STAGE} .dq-next")
-    page.click(f"{STAGE} [data-how=strong]")
-    page.wait_for_selector(f"{STAGE} .dq-pair .dq-before img")
-    return page
-
-
-def test_two_by_two_when_checked_paints_four_and_follows_the_sliders(page: Any) -> None:
+def test_two_by_two_when_checked_paints_four_walked_by_arrow_keys_and_follows_the_sliders(
+    page: Any,
+) -> None:
     page.check("#dq-four input")
     page.wait_for_function("document.querySelector('#dq-batch-size input').value === '4'")
     generate(page, "four")
-    page.wait_for_selector(f"{STAGE} .dq-cell >> nth=3")
+    page.wait_for_selector(f"{STAGE} .dq-four .dq-cell >> nth=3")
     assert page.locator(f"{STAGE} .dq-cell").count() == 4
-
-    page.fill("#dq-batch-size input[type=number]", "3")
-    page.keyboard.press("Tab")
-    page.wait_for_function("!document.querySelector('#dq-four input').checked")
-
-
-def test_arrow_keys_when_four_are_shown_go_through_rows_and_columns(page: Any) -> None:
-    generate(page, "four", batch_size=4)
-    page.wait_for_selector(f"{STAGE} .dq-four")
     page.focus(f"{STAGE} .dq-pick >> nth=0")
 
     def picked() -> int:
@@ -81,35 +64,41 @@ def test_arrow_keys_when_four_are_shown_go_through_rows_and_columns(page: Any) -
         wait_until(lambda expected=expected: picked() == expected, f"{key} did not pick {expected}")
     page.wait_for_function("document.activeElement.matches('.dq-pick')")
 
-
-def test_comparison_when_the_slider_is_moved_by_keys_and_by_mouse_is_cut_there(pair: Any) -> None:
-    assert cut_of(pair, STAGE) == "50%"
-    pair.focus(f"{STAGE} .dq-cut")
-    pair.keyboard.press("Home")
-    assert cut_of(pair, STAGE) == "0%"
-    pair.keyboard.press("ArrowRight")
-    assert cut_of(pair, STAGE) == "0.5%"
-    box = pair.locator(f"{STAGE} .dq-pair").bounding_box()
-    pair.mouse.click(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
-    assert abs(float(cut_of(pair, STAGE).rstrip("%")) - 80) < 2
+    page.fill("#dq-batch-size input[type=number]", "3")
+    page.keyboard.press("Tab")
+    page.wait_for_function("!document.querySelector('#dq-four input').checked")
 
 
-def test_comparison_when_shown_large_can_be_moved_and_escape_closes_it(pair: Any) -> None:
-    pair.click(f"{STAGE} .dq-corner [data-zoom]")
-    box = pair.locator(".dq-large .dq-pair").bounding_box()
-    pair.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 40)
-    assert abs(float(cut_of(pair, ".dq-large").rstrip("%")) - 25) < 2
-    pair.keyboard.press("Escape")
-    assert pair.locator(".dq-large").count() == 0
+def test_comparison_is_cut_by_keys_mouse_and_in_large_and_stays_off_after_a_reload(
+    page: Any,
+) -> None:
+    generate(page, "a fox")
+    page.wait_for_selector(f"{STAGE} .dq-next")
+    page.click(f"{STAGE} [data-how=strong]")
+    page.wait_for_selector(f"{STAGE} .dq-pair .dq-before img")
+    assert cut_of(page, STAGE) == "50%"
+    page.focus(f"{STAGE} .dq-cut")
+    page.keyboard.press("Home")
+    assert cut_of(page, STAGE) == "0%"
+    page.keyboard.press("ArrowRight")
+    assert cut_of(page, STAGE) == "0.5%"
+    box = page.locator(f"{STAGE} .dq-pair").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    assert abs(float(cut_of(page, STAGE).rstrip("%")) - 80) < 2
 
+    page.click(f"{STAGE} .dq-corner [data-zoom]")
+    box = page.locator(".dq-large .dq-pair").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 40)
+    assert abs(float(cut_of(page, ".dq-large").rstrip("%")) - 25) < 2
+    page.keyboard.press("Escape")
+    assert page.locator(".dq-large").count() == 0
 
-def test_comparison_when_switched_off_stays_off_after_a_reload(pair: Any) -> None:
-    pair.click(f"{STAGE} [data-compare]")
-    assert not pair.is_visible(f"{STAGE} .dq-before")
-    pair.reload()
-    pair.wait_for_selector(f"{STAGE} .dq-pair")
-    pair.wait_for_selector(f"{STAGE} [data-compare][aria-pressed=false]")
-    assert not pair.is_visible(f"{STAGE} .dq-before")
+    page.click(f"{STAGE} [data-compare]")
+    assert not page.is_visible(f"{STAGE} .dq-before")
+    page.reload()
+    page.wait_for_selector(f"{STAGE} .dq-pair")
+    page.wait_for_selector(f"{STAGE} [data-compare][aria-pressed=false]")
+    assert not page.is_visible(f"{STAGE} .dq-before")
 
 
 def test_comparison_on_a_phone_fits(open_page: Callable[..., Any]) -> None:

@@ -215,16 +215,15 @@ def test_picture_when_copied_goes_to_the_other_canvas(
     assert page.is_checked("#dq-i2i-mode input[value=inpaint]")
 
 
-@pytest.mark.parametrize("width", [390, 1024])
-def test_width_when_narrow_never_scrolls_sideways(
-    open_page: Callable[..., Any], tmp_path: Path, width: int
-) -> None:
-    page = open_page(width=width, height=844)
+def test_width_when_narrow_never_scrolls_sideways(open_page: Callable[..., Any]) -> None:
+    page = open_page(width=390, height=844)
+    page.locator(TAB, has_text="img2img").first.click()
     for mode in ("inpaint_sketch", "batch"):
-        page.locator(TAB, has_text="img2img").first.click()
         page.locator(f"#dq-i2i-mode label:has(input[value={mode}])").click()
-        page.wait_for_timeout(400)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for width in (1024, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.wait_for_timeout(400)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def pictures_in(data: Path) -> list[Path]:
