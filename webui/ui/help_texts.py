@@ -21,7 +21,7 @@ HELP_TEXTS: dict[str, tuple[str, str]] = {
     ),
     "help_free": ("Free on this disk: {free}.", "此磁盘剩余空间：{free}。"),
     "help_take_out": ("Take it out of the prompt", "从提示词中移除"),
-    "notify_short": ("Notify me", "通知我"),
+    "notify_short": ("Notify", "通知我"),
     "notify_switch": (
         "Tell me when a job ends while I look elsewhere",
         "离开页面时，任务结束后通知我",

@@ -16,7 +16,7 @@ TRAIN_LABELS: dict[str, tuple[str, str]] = {
         "Photographs, with .txt files of words if you have them, or all in a .zip",
         "照片（可连同 .txt 标签），也可放入 .zip 压缩包",
     ),
-    "train_word": ("Name – the word that will call it up", "名称（触发词）"),
+    "train_word": ("Name (the trigger word)", "名称（触发词）"),
     "train_word_hint": ("for example: xiaoming", "例如：xiaoming"),
     "train_subject": ("What shall be learnt?", "训练什么？"),
     "train_character": ("A person or character", "人物 / 角色"),
