@@ -122,14 +122,8 @@ class Watched:
     foreign: list[str] = field(default_factory=list)
     is_outage_expected: bool = False
 
-
-@pytest.fixture
-def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
-    """Opens pages in fresh browser profiles; afterwards no error and no foreign host is allowed."""
-    contexts: list[Any] = []
-    watched = Watched()
-
-    def watch(page: Any, url: str) -> None:
+    def watch(self, page: Any, url: str) -> None:
+        """Hear what this page says from now on."""
         leaving = False
 
         def hear(message: Any) -> None:
@@ -140,7 +134,7 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
 
         def note(error: str) -> None:
             if not leaving:
-                watched.errors.append(error)
+                self.errors.append(error)
 
         def arrive(_: Any) -> None:
             nonlocal leaving
@@ -151,10 +145,20 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
         page.on("framenavigated", arrive)
         page.on("pageerror", lambda error: note(str(error)))
         own = (url, "data:", "blob:")
-        page.on(
-            "request",
-            lambda r: None if r.url.startswith(own) else watched.foreign.append(r.url),
-        )
+        page.on("request", lambda r: None if r.url.startswith(own) else self.foreign.append(r.url))
+
+    def judge(self) -> None:
+        """No error is allowed but in an outage, and never a foreign host."""
+        if not self.is_outage_expected:
+            assert self.errors == []
+        assert self.foreign == []
+
+
+@contextmanager
+def _opening(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
+    """A function that opens pages in fresh browser profiles; they are closed at the end."""
+    contexts: list[Any] = []
+    watched = Watched()
 
     def open_one(
         width: int = 1280, height: int = 900, context: Any = None, url: str = "", **options: Any
@@ -166,7 +170,7 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
             context.set_default_timeout(60_000)
             contexts.append(context)
         page = context.new_page()
-        watch(page, url)
+        watched.watch(page, url)
         page.goto(url)
         page.wait_for_selector(READY)
         return page
@@ -175,12 +179,45 @@ def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
     yield open_one
     for context in contexts:
         context.close()
-    if not watched.is_outage_expected:
-        assert watched.errors == []
-    assert watched.foreign == []
+
+
+@pytest.fixture
+def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
+    """Opens pages in fresh browser profiles; afterwards no error and no foreign host is allowed."""
+    with _opening(browser, served) as open_one:
+        yield open_one
+    open_one.watched.judge()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def page(open_page: Callable[..., Any]) -> Any:
     """One page in a fresh browser profile."""
     return open_page()
+
+
+@pytest.fixture(scope="module")
+def _kept(browser: Any, served: Served) -> Iterator[tuple[Callable[..., Any], list[Any]]]:
+    """What opens the page that a file's tests share, and that page once it is open."""
+    with _opening(browser, served) as open_one:
+        yield open_one, []
+
+
+@pytest.fixture
+def kept_page(
+    _kept: tuple[Callable[..., Any], list[Any]], request: pytest.FixtureRequest
+) -> Iterator[Any]:
+    """The page that a file's tests share, as the test before left it; a new one after a failure.
+
+    Opening a page costs more than most of what is looked at on it."""
+    open_one, opened = _kept
+    watched, failed = open_one.watched, request.session.testsfailed  # type: ignore[attr-defined]
+    if not opened:
+        opened.append(open_one())
+    yield opened[0]
+    try:
+        if request.session.testsfailed > failed:
+            opened.pop().context.close()
+        watched.judge()
+    finally:
+        watched.errors.clear()
+        watched.foreign.clear()
