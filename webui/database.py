@@ -15,6 +15,8 @@ from webui.errors import SettingsError, WebUIError
 
 BUSY_TIMEOUT_SECONDS = 15.0
 MIN_SQLITE = (3, 35, 0)  # UPDATE … RETURNING
+FULL = "disk is full"
+"""SQLite's words; Python 3.10 tells no code."""
 
 Migration = tuple[str, str]
 """A name, kept in the database once applied, and the SQL statements it stands for."""
@@ -119,6 +121,12 @@ class Database:
                 f"The database {self.path} is damaged: {err}.",
                 "Stop the program and start it again: what can be read is then copied into a new "
                 "one. Pictures and models are not in it.",
+            )
+        if FULL in str(err):
+            return self._error(
+                f"The disk is full: nothing can be written into {self.path.parent}.",
+                "Free some disk space: empty the trash of the gallery, or delete what you need no "
+                "more.",
             )
         return self._error(
             f"The database {self.path} could not be used: {err}.",

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.library.painting import FLAT, facts, painted
-from webui.errors import LibraryError
+from webui.database import Database
+from webui.errors import JobError, LibraryError
 from webui.library import files
 from webui.library.library import Library, SmallCopyRule
 from webui.params import Output
@@ -254,3 +255,19 @@ def test_a_write_the_system_really_refuses_leaves_no_half_picture(tmp_path: Path
     assert saved == "00000-41.png None"
     assert left_in(tmp_path / "data" / "outputs") == ["00000-41.png"]
     assert left_in(tmp_path / "data" / "recovered") == []
+
+
+def test_database_when_the_disk_is_full_says_that_and_what_makes_room(tmp_path: Path) -> None:
+    """As SQLite tells it when there is not a single page left."""
+    db = Database(tmp_path / "data" / "a.sqlite3", JobError)
+    with db.write() as rows:
+        rows.execute("CREATE TABLE things (text TEXT)")
+        rows.execute(f"PRAGMA max_page_count={rows.execute('PRAGMA page_count').fetchone()[0]}")
+
+    with pytest.raises(JobError) as caught, db.write() as rows:
+        rows.executemany("INSERT INTO things VALUES (?)", [("x" * 2000,)] * 9)
+
+    told = caught.value
+    assert told.message.startswith("The disk is full") and str(tmp_path / "data") in told.message
+    assert "trash" in told.hint
+    db.close()

@@ -19,16 +19,17 @@ ELSEWHERE = ("api", "launcher", "extensions/a1111/site", "train_command.py",
              "models_command.py", "doctor.py", "command_line.py",
              "hookspecs.py", "hook_types.py")  # fmt: skip
 """What speaks to terminals and programs, in English."""
-WARNERS = ("warn", "_warn", "add_warning", "_with_warning")
-ENDINGS = ("Ending",)
-"""Say why the model process ended, as errors do."""
+WARNERS = ("warn", "_warn", "add_warning", "_with_warning", "_tell", "_say")
+ENDINGS = ("Ending", "_error")
+"""Take message and hint as errors do: why the model process ended, a kind of error that is chosen
+elsewhere."""
 PARTS = ("Rung", "PickleError")
 """What they are given first is told inside of sentences."""
 DAMAGES = ("_damaged", "Foreign")
 """All they are given is told: what is wrong with a file, and what to do."""
 PROBLEMS = ("Problem",)
 """Of a training that has not begun: the field at fault, and what is wrong with it."""
-TELLERS = ("unread_packages", "nearest")
+TELLERS = ("unread_packages", "nearest", "misfit", "_network_or_reason")
 """Functions that answer with a sentence about what is wrong."""
 LISTS = ("notices", "bad", "told", "said")
 """Lists of sentences, by their names."""
@@ -61,7 +62,8 @@ def raised_texts() -> set[str]:
     return {
         text
         for text in found
-        if any(len(word) > 2 and word.isalpha() for word in re.split(r"[\s.,:;()]+", text))
+        if " " in text
+        and any(len(word) > 2 and word.isalpha() for word in re.split(r"[\s.,:;()]+", text))
     }
 
 

@@ -76,6 +76,16 @@ def test_sentence_of_every_template_is_told_by_its_own_chinese() -> None:
             "不认识“netwrk_dim”，已忽略。您是指“network_dim”吗？",
         ),
         ('"zzz" is unknown and was left out.', "不认识“zzz”，已忽略。"),
+        (
+            "<lora:big> was not applied: 0 of its 18 layers fit starter (SD 1.x). It was made for "
+            "SDXL; choose a LoRA or a checkpoint of the same family.",
+            "<lora:big> 未被应用：它的 18 层中只有 0 层适合 starter (SD 1.x)。它是为 SDXL 制作的；"
+            "请选择同一系列的 LoRA 或模型。",
+        ),
+        (
+            "<lora:x:1:a> was left out. There is no board a. Choose another picture.",
+            "已忽略 <lora:x:1:a>。没有画板 a。请选择另一张图片。",
+        ),
     ],
 )
 def test_sentence_when_known_is_said_in_chinese_with_its_own_values(

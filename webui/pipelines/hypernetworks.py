@@ -87,7 +87,7 @@ class JobHypernetworks:
         try:
             return hypernet_strength(mention)
         except PromptSyntaxError as err:
-            self._tell(f"{mention} was left out. {err.message} {err.hint}")
+            self._tell(f"{mention} was left out. {err}")
             return None
 
     def _fits(self, file: Hypernetwork, model: LoadedModel) -> bool:

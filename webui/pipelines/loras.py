@@ -149,7 +149,7 @@ class JobLoras:
                 read_blocks(found.lbw)
             return found
         except PromptSyntaxError as err:
-            self._tell(f"{mention} was left out. {err.message} {err.hint}")
+            self._tell(f"{mention} was left out. {err}")
             return None
 
     def _changes(
@@ -181,10 +181,14 @@ class JobLoras:
         here = f"{model.path.stem} ({model.family.title})"
         if is_left_out:
             family = title_of(file.family)
-            made_for = f"It was made for {family}; c" if family else "C"
+            advice = "Choose a LoRA or a checkpoint of the same family."
+            if family:
+                advice = (
+                    f"It was made for {family}; choose a LoRA or a checkpoint of the same family."
+                )
             self._tell(
-                f"{name} was not applied: {match.applied} of its {match.total} layers fit "
-                f"{here}. {made_for}hoose a LoRA or a checkpoint of the same family."
+                f"{name} was not applied: {match.applied} of its {match.total} layers fit {here}. "
+                f"{advice}"
             )
         elif places or file.unknown:
             self._tell(

@@ -45,5 +45,5 @@ class NamedFiles(Generic[File]):
             try:
                 self._files[name] = self._shelf(name)
             except CheckpointError as err:
-                self._tell(f"<{self._tag}:{name}> was left out. {err.message} {err.hint}".rstrip())
+                self._tell(f"<{self._tag}:{name}> was left out. {err}")
         return self._files[name]
