@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, PlainTextResponse
+from gradio.context import Context
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
@@ -43,7 +44,13 @@ def draw_tabs(studio: Studio) -> list[Tab]:
 
 
 def place_tabs(tabs: list[Tab]) -> None:
-    """Put them behind the page's own tabs."""
+    """Put them behind the page's own tabs.
+
+    Trap: Gradio numbers a tab's handlers, and all that come after, from those of the page that are
+    there; where there are none yet, from 0, whatever the page's were to begin with.
+    """
+    if tabs and (page := Context.root_block) is not None:
+        page.load(None, None, None, js="() => {}")
     for blocks, title, name in tabs:
         with gr.Tab(title, id=f"a1111-{name}", elem_id=f"tab_{name}"):
             blocks.render()

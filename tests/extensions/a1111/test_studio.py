@@ -18,6 +18,8 @@ from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui import script_fields
+from webui.ui.owners_page import IDS_APART
+from webui.ui.page import build_page
 from webui.ui.script_fields import ScriptFields
 
 
@@ -260,3 +262,32 @@ def test_folder_when_switched_off_then_nothing_of_it_acts(studio: Studio) -> Non
     assert "a1111" not in studio.resolve(TextToImageRequest(prompt="a")).extensions
     studio.extensions.enable("recorder", True)
     assert "a1111" in studio.resolve(TextToImageRequest(prompt="a")).extensions
+
+
+TAB = """
+import gradio as gr
+from modules import script_callbacks
+def tabs():
+    with gr.Blocks() as page:
+        gr.Button("Greet").click(lambda: "hello", [], gr.Textbox())
+    return [(page, "Greeter", "greeter")]
+script_callbacks.on_ui_tabs(tabs)
+"""
+
+
+def test_page_when_only_a_tab_comes_then_its_handlers_have_numbers_of_that_build(
+    tmp_path: Path, script: MakeFolder
+) -> None:
+    script(TAB, "tabber")
+    settings = read_settings(["--data-dir", str(tmp_path), "--use-cpu", "all"])
+    studio = Studio(settings, worker_command=["true"])
+    try:
+        for build in (1, 2):
+            blocks, _ = build_page(studio, build * IDS_APART)
+            ages = {number // IDS_APART for number in blocks.fns}
+            assert ages == {build} and len(blocks.fns) > 100
+            assert any(
+                event.fn and event.fn.__name__ == "<lambda>" for event in blocks.fns.values()
+            )
+    finally:
+        studio.stop()
