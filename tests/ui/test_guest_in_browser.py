@@ -72,6 +72,10 @@ def _look_around_as_a_guest(browser: Any, served: Served, url: str) -> None:
     page.wait_for_selector("#dq-gallery .dq-gal-item img")
     for owners in ("#dq-folder", "#dq-save", "#dq-refresh", ".dq-kit-open"):
         assert page.locator(owners).count() == 0, owners
+    page.get_by_role("tab", name="Queue").click()
+    page.wait_for_selector("#dq-queue .dq-job")
+    for owners in ("#dq-queue-pause", "#dq-queue-resume"):
+        assert page.locator(owners).count() == 0, owners
     assert errors == []
     _ask_the_api_by_script(page, context)
     errors.clear()

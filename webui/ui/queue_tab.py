@@ -187,12 +187,12 @@ def refresh(
     html = studio.guests.told(visitor.user, render(studio, visitor, language_of(request)))
     if html == values[parts.html]:
         return {parts.html: gr.skip()}
-    is_paused = studio.supervisor.is_paused
+    is_paused, may_pause = studio.supervisor.is_paused, not is_guest(visitor.user)
     return {
         parts.html: html,
         parts.jobs: gr.update(value=html),
-        parts.pause: gr.update(visible=not is_paused),
-        parts.resume: gr.update(visible=is_paused),
+        parts.pause: gr.update(visible=may_pause and not is_paused),
+        parts.resume: gr.update(visible=may_pause and is_paused),
     }
 
 
