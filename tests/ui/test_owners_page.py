@@ -43,7 +43,10 @@ class Builds:
         number = first_id // IDS_APART
         if number:
             self.heard.append(f"{number} is drawn while {self.page.number} is told")
-        queue = SimpleNamespace(close=lambda: self.heard.append(f"queue {number} closed"))
+        queue = SimpleNamespace(
+            close=lambda: self.heard.append(f"queue {number} closed"),
+            pending_messages_per_session={},
+        )
         return SimpleNamespace(number=number, _queue=queue), [f"tab {number}"]
 
     def mount(self, blocks: Any, more_head: str) -> Any:
@@ -61,7 +64,13 @@ class Builds:
 
         @made.post("/queue/join")
         async def join(request: Request) -> dict[str, Any]:
-            return {"build": blocks.number, "asked": (await request.body()).decode()}
+            body = await request.body()
+            blocks._queue.pending_messages_per_session[f"of {blocks.number}"] = body
+            return {"build": blocks.number, "asked": body.decode()}
+
+        @made.get("/queue/data")
+        def hear() -> int:
+            return blocks.number
 
         @made.get("/head")
         def head() -> str:
@@ -89,6 +98,10 @@ def test_page_when_built_anew_then_serves_at_once_and_pages_of_the_one_before_ca
         assert asked(client, old) == (0, old), "the page saves what stands in it"
         new = {**old, "fn_index": IDS_APART + 7}
         assert asked(client, new) == (1, new)
+        for number in (0, 1):  # what was asked is heard from who was asked
+            heard = client.get("/queue/data", params={"session_hash": f"of {number}"})
+            assert heard.json() == number
+        assert client.get("/queue/data").json() == 1
         assert client.post("/queue/join", content=b"{").json() == {"build": 1, "asked": "{"}
         page.renew()
         assert client.post("/queue/join", json=old).status_code == 409

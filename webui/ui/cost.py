@@ -107,7 +107,7 @@ def _plot_parts(studio: Studio, size: PlotSize, language: str) -> list[str]:
     if size.sheets * size.columns * size.rows > 1 and size.megapixels:
         shape = "×".join(str(n) for n in (size.columns, size.rows, size.sheets) if n > 1)
         parts.append(esc(shape))
-        megapixels = f"{size.megapixels:.1f}" if size.megapixels < 10 else f"{size.megapixels:.0f}"
+        megapixels = f"{size.megapixels:.2g}" if size.megapixels < 10 else f"{size.megapixels:.0f}"
         parts.append(esc(say("cost_sheet", language, megapixels=megapixels)))
     if size.megapixels > SHEET_LIMIT_MEGAPIXELS:
         parts.append(f'<span class="dq-bad">{esc(say("cost_shrunk", language))}</span>')

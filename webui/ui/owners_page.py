@@ -35,6 +35,8 @@ load the next."""
 START_SECONDS = 60.0
 ASKS = ("/queue/join", "/run/predict")
 """Where pages of Gradio ask for handlers."""
+HEARS = "/queue/data"
+"""Where they hear what came of it."""
 Life = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 Draw = Callable[[int], tuple[gr.Blocks, list[PaintingTab]]]
 """From the number that handlers begin with to a page, and its painting tabs."""
@@ -85,16 +87,26 @@ class OwnersPage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         build: Build | None = self._present
-        if self.number and scope["type"] == "http" and scope["path"].endswith(ASKS):
+        if self.number and scope["type"] == "http":
             request = Request(scope, receive)
-            age = self.number - await _number_asked(request, self.number)
-            build = {0: self._present, 1: self._before}.get(age)
-            receive = _again(await request.body(), receive)
+            if scope["path"].endswith(ASKS):
+                age = self.number - await _number_asked(request, self.number)
+                build = {0: self._present, 1: self._before}.get(age)
+                receive = _again(await request.body(), receive)
+            elif scope["path"].endswith(HEARS):
+                build = self._build_that_answers(request.query_params.get("session_hash"))
         if build is None:
             refusal = JSONResponse({"detail": "This page is an old one."}, 409)
             await refusal(scope, receive, send)
             return
         await build.app(scope, receive, send)
+
+    def _build_that_answers(self, session: str | None) -> Build:
+        """The one that was asked in a session of Gradio's, if there is something to tell."""
+        before = self._before
+        if before is not None and session in before.blocks._queue.pending_messages_per_session:
+            return before
+        return self._present
 
     def _build(self, number: int) -> Build:
         blocks, self.tabs[:] = self._draw(number * IDS_APART)
