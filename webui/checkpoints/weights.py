@@ -35,11 +35,9 @@ DTYPES: Mapping[str, torch.dtype] = {
     "C64": torch.complex64,
 }  # fmt: skip
 """safetensors' words for number formats, in torch's."""
-CONVERTED_AT_ONCE: Final = 2**19
-"""Numbers that are read and converted before the next ones: what is read stays in the caches."""
-BY_ONE_CORE: Final = 3 * 2**13
-"""Of longer rows (32,768 on) torch converts the parts on all cores, which wait for each other: on a
-busy machine that costs many times what it saves."""
+CONVERTED_AT_ONCE: Final = 2**21
+"""Numbers that are read and converted before the next ones: what is read stays in the caches. Torch
+converts them on all cores, which wait for each other: smaller pieces cost a busy machine much."""
 
 
 class Weights(Protocol):
@@ -133,8 +131,7 @@ class FileWeights:
             wanted = converted[start : start + CONVERTED_AT_ONCE]
             read = piece[: len(wanted)]
             self._read_into(read, name, start)
-            for to, part in zip(wanted.split(BY_ONE_CORE), read.split(BY_ONE_CORE), strict=True):
-                to.copy_(part)
+            wanted.copy_(read)
         return converted.reshape(info.shape)
 
     def is_in_order(self, name: str) -> bool:
