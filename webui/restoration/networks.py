@@ -115,7 +115,7 @@ def _registry() -> Any:
     registry = ArchRegistry()
     registry.add(*MAIN_REGISTRY.architectures(order="detection"))
     if importlib.util.find_spec(EXTRA_ARCHITECTURES) is not None:
-        from spandrel_extra_arches import EXTRA_REGISTRY
+        from spandrel_extra_arches import EXTRA_REGISTRY  # pyright: ignore[reportMissingImports]
 
         registry.add(*EXTRA_REGISTRY.architectures(order="detection"))
     return registry
