@@ -37,7 +37,6 @@ BEFORE, BLUR = 0.8, 3.0
 """Of a hand's picture, and of its maps; sigma."""
 SMALLEST: Final = 20
 """Pixels of a square that is looked into."""
-CELL: Final = 8
 ARMS: Final = {"right": (2, 3, 4), "left": (5, 6, 7)}
 """Shoulder, elbow and wrist."""
 NOSE: Final = 0
