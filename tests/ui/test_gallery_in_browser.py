@@ -74,3 +74,72 @@ def test_gallery_when_used_finds_stars_deletes_restores_and_paints_again(
     page.wait_for_selector("#dq-prompt textarea", state="visible")
     prompt = page.locator("#dq-prompt textarea")
     wait_until(lambda: "tower" in prompt.input_value(), "the form was not filled", 60)
+
+
+@pytest.fixture
+def opened(
+    make_served: Callable[..., Served], open_page: Callable[..., Any], tmp_path: Path
+) -> tuple[Any, Any]:
+    """A page with the first of three pictures open, and the server's side of its gallery."""
+    for number in range(3):
+        painted(tmp_path / f"{number}.png", f"stone {number}", size=(16, 16), Seed=number)
+    served = make_served()
+    deeds = served.studio.gallery.deeds
+    deeds.do("add-folder", {"folder": str(tmp_path)}, "")
+    wait_until(lambda: deeds.find("")["total"] == 3, "the folder was not read", 60)
+    page = open_page(url=served.url)
+    page.get_by_role("tab", name="Gallery").click()
+    wait_until(lambda: page.locator(ITEMS).count() == 3, "the pictures are not drawn", 60)
+    page.locator(ITEMS).first.click()
+    page.wait_for_selector(".dq-gal-view .dq-gal-text")
+    return page, deeds
+
+
+def held(page: Any, address: str) -> list[Any]:
+    """The requests to an address from now on, which wait until a test lets them go on."""
+    waiting: list[Any] = []
+    page.route(address, lambda route: waiting.append(route))
+    return waiting
+
+
+def until_held(page: Any, waiting: list[Any], count: int) -> None:
+    """Wait in the page's own time: what waits is told of only while the page is asked something."""
+    for _ in range(600):
+        if len(waiting) >= count:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{len(waiting)} requests came, not {count}")
+
+
+def test_undo_when_facts_come_while_it_is_pressed_still_hears_the_click(
+    opened: tuple[Any, Any],
+) -> None:
+    page, deeds = opened
+    facts = held(page, "**/ui/gallery/one/*")
+    page.keyboard.press("Delete")
+    undo = page.locator(".dq-gal-view").get_by_role("button", name="Undo")
+    undo.hover()
+    until_held(page, facts, 1)
+    page.mouse.down()
+    assert page.locator(".dq-gal-view .dq-gal-text").count() == 0
+    for one in facts:
+        one.continue_()
+    page.unroute("**/ui/gallery/one/*")
+    page.wait_for_selector(".dq-gal-view .dq-gal-text")
+    page.mouse.up()
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
+
+
+def test_picture_when_deleted_amid_a_look_for_new_ones_leaves_the_next_one_in_sight(
+    opened: tuple[Any, Any],
+) -> None:
+    page, deeds = opened
+    lists = held(page, "**/ui/gallery/find*")
+    page.keyboard.press("Delete")
+    until_held(page, lists, 2)  # one of the deletion, one of the look a few seconds later
+    for one in lists:
+        one.continue_()
+    page.unroute("**/ui/gallery/find*")
+    page.locator(".dq-gal-view").get_by_role("button", name="Undo").click()
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
+    wait_until(lambda: page.locator(ITEMS).count() == 3, "the list is as before", 60)

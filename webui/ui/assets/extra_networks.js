@@ -155,6 +155,9 @@
 
     drawFolders(folders) {
       const here = this.wish.folder;
+      const key = JSON.stringify([here, folders]);
+      if (key === this.folders.dataset.key) return; // a chip drawn anew under a finger hears no click
+      this.folders.dataset.key = key;
       const parts = here ? here.split('/') : [];
       const row = [];
       const chip = (text, folder, isOn) => {

@@ -33,13 +33,12 @@
       this.cell = Number(recall('cell')) || 168;
       this.picked = new Set();
       this.focused = 0;
-      this.begin();
+      Object.assign(this, {pictures: [], total: null, asked: new Map(), turn: 0, takenTurn: 0});
       this.draw();
       new IntersectionObserver((seen) => { if (seen[0].isIntersecting) this.open(); }).observe(host);
       setInterval(() => this.look(), LOOK_EVERY);
     }
 
-    begin() { this.pictures = []; this.total = null; this.asked = new Set(); this.turn = (this.turn || 0) + 1; }
 
     open() {
       if (this.isOpen) { this.look(); return; }
@@ -135,6 +134,9 @@
 
     drawPlaces() {
       const {places} = this;
+      const key = JSON.stringify([places, this.wish.place, this.isStarred()]);
+      if (key === this.placesKey) return; // a button that is drawn anew under a finger hears no click
+      this.placesKey = key;
       const rows = [
         this.placeRow(say('gal_all'), 'all', places.all), this.placeRow(`★ ${say('gal_starred')}`, 'starred', null),
         this.head('gal_boards', 'gal_new_board', () => this.newBoard()),
@@ -270,34 +272,43 @@
 
     query(more) { return new URLSearchParams({...this.wish, ...more}); }
 
+    // The list anew. What is there stays until the first answer comes.
     reload(keepsPlace = false) {
-      this.begin();
+      this.turn += 1;
+      this.asked = new Map();
       if (!keepsPlace) { this.scroll.scrollTop = 0; this.focused = 0; }
-      return this.ask(keepsPlace ? this.first || 0 : 0, keepsPlace);
+      this.reloading = this.ask(keepsPlace ? this.first || 0 : 0, keepsPlace);
+      return this.reloading;
     }
 
-    async ask(index, isSilent = false) {
+    // Resolves when the block of this picture is there, or could not be had
+    ask(index, isSilent = false) {
       const start = index - (index % BLOCK);
-      if (this.asked.has(start)) return;
-      this.asked.add(start);
+      if (!this.asked.has(start)) this.asked.set(start, this.askBlock(start, isSilent));
+      return this.asked.get(start);
+    }
+
+    async askBlock(start, isSilent) {
       const {turn} = this;
       try {
         const told = await ask(`ui/gallery/find?${this.query({start, count: BLOCK})}`);
-        if (turn === this.turn) this.take(told, isSilent);
+        if (turn === this.turn) { this.take(told, isSilent); return; }
       } catch (problem) {
-        if (turn !== this.turn) return;
-        this.asked.delete(start);
-        this.tell(problem.message);
+        if (turn === this.turn) { this.asked.delete(start); this.tell(problem.message); return; }
       }
+      await this.reloading; // the list was asked for anew meanwhile: that answer counts
     }
 
     take(told, isSilent) {
-      const isFirst = this.total === null;
+      const isFirst = this.takenTurn !== this.turn;
+      if (isFirst) this.pictures = [];
+      this.takenTurn = this.turn;
       this.total = told.total;
       this.generation = told.generation;
       told.pictures.forEach((picture, place) => { this.pictures[told.start + place] = picture; });
       if (isFirst && !isSilent) this.tell(say(this.wish.text ? 'gal_found' : 'gal_count', {count: number(told.total)}));
       this.show(true);
+      if (isFirst) window.danqingGalleryView.listed();
     }
 
     // A few seconds have passed: are there new pictures, does a look go on?

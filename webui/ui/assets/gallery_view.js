@@ -50,8 +50,12 @@
       on.addEventListener('click', () => this.go(1));
       this.stage.append(this.image, back, on, make('p', 'dq-gal-lostword', say('gal_gone')));
       this.side = make('aside', 'dq-gal-facts');
+      this.head = make('header');
+      this.deeds = make('div', 'dq-gal-deeds');
       this.status = make('p', 'dq-gal-note');
       this.status.setAttribute('role', 'status');
+      this.facts = make('div', 'dq-gal-told');
+      this.side.append(this.head, this.deeds, this.status, this.facts);
       this.dialog.append(this.stage, this.side, this.closer());
       this.swipes();
       this.dialog.showModal();
@@ -88,34 +92,34 @@
         this.image.alt = labelOf(picture);
         this.dialog.setAttribute('aria-label', labelOf(picture));
         this.status.textContent = '';
-        this.everything = null;
+        this.facts.replaceChildren();
       }
-      this.drawSide();
+      this.drawHead();
+      this.drawDeeds();
       if (isOther) this.read(picture);
     }
 
     async read(picture) {
       try {
         const told = await ask(`ui/gallery/one/${picture.id}`);
-        if (this.picture.id !== picture.id) return;
-        this.everything = told;
-        this.drawSide();
+        if (this.picture.id === picture.id) this.facts.replaceChildren(...this.drawFacts(told));
       } catch (problem) { this.status.textContent = problem.message; }
     }
 
     go(by) { this.show(this.index + by); }
 
-    // The side
+    /* The side. Each of its parts is drawn when it has changed and no other with it: a button that is
+       taken out while a finger is on it hears no click. */
 
-    drawSide() {
-      const {picture, everything} = this;
+    drawHead() {
+      const {picture, gallery} = this;
       const isTrashed = picture.state === 'trash';
-      const head = make('header');
-      head.append(make('span', 'dq-gal-place', `${number(this.index + 1)} / ${number(this.gallery.total)}`));
-      head.append(isTrashed ? make('span', '', say('gal_trash')) : this.gallery.starRow(picture.stars, (stars) => this.star(stars)));
-      this.side.replaceChildren(head, this.drawButtons(isTrashed), this.status, ...(everything ? this.drawFacts(everything) : []));
-      this.dialog.classList.toggle('dq-gal-chosen', this.gallery.picked.has(picture.id));
+      const place = make('span', 'dq-gal-place', `${number(this.index + 1)} / ${number(gallery.total)}`);
+      this.head.replaceChildren(place, isTrashed ? make('span', '', say('gal_trash')) : gallery.starRow(picture.stars, (stars) => this.star(stars)));
+      this.drawChosen();
     }
+
+    drawChosen() { this.dialog.classList.toggle('dq-gal-chosen', this.gallery.picked.has(this.picture.id)); }
 
     press(key, deed, className = '') {
       const made = button(`dq-btn ${className}`, key);
@@ -127,10 +131,15 @@
       try { await deed(); } catch (problem) { this.status.textContent = problem.message; }
     }
 
-    drawButtons(isTrashed) {
+    drawDeeds() {
       const {picture, gallery} = this;
-      const row = make('div', 'dq-gal-deeds');
-      if (isTrashed) { row.append(this.press('gal_restore', () => this.leaveOut(() => gallery.restore([picture.id])))); return row; }
+      const of = `${picture.id} ${picture.state}`;
+      if (this.deeds.dataset.of === of) return;
+      this.deeds.dataset.of = of;
+      if (picture.state === 'trash') {
+        this.deeds.replaceChildren(this.press('gal_restore', () => this.leaveOut(() => gallery.restore([picture.id]))));
+        return;
+      }
       const again = this.press('gal_again', () => { gallery.events.again({id: picture.id}); }, 'dq-gal-main-deed');
       again.title = say('gal_again_long');
       const send = make('select', 'dq-gal-send');
@@ -140,8 +149,7 @@
       send.addEventListener('change', () => { if (send.value) { this.dialog.close(); gallery.events[`to_${send.value}`]({id: picture.id}); } });
       const download = make('a', 'dq-btn', say('gal_download'));
       Object.assign(download, {href: `ui/gallery/file/${picture.id}?download=true`, download: picture.name});
-      row.append(again, send, download, this.press('gal_delete', () => this.remove(), 'dq-gal-danger'));
-      return row;
+      this.deeds.replaceChildren(again, send, download, this.press('gal_delete', () => this.remove(), 'dq-gal-danger'));
     }
 
     drawFacts(told) {
@@ -239,8 +247,8 @@
       await act('star', {ids: [this.picture.id], stars});
       this.picture.stars = stars;
       this.status.textContent = say('gal_star_n', {count: stars});
-      this.drawSide();
-      this.gallery.reload(true).then(() => this.keepPlace());
+      this.drawHead();
+      this.gallery.reload(true);
     }
 
     remove() { return this.leaveOut(() => this.gallery.remove([this.picture.id])); }
@@ -259,9 +267,12 @@
       }
     }
 
+    // The list has come anew: the picture may stand elsewhere in it
     keepPlace() {
-      const index = this.gallery.pictures.findIndex((one) => one && one.id === this.picture.id);
-      if (index >= 0) this.index = this.gallery.focused = index;
+      const index = this.gallery.pictures.findIndex((one) => one && this.picture && one.id === this.picture.id);
+      if (index < 0) return;
+      this.index = this.gallery.focused = index;
+      this.head.querySelector('.dq-gal-place').textContent = `${number(index + 1)} / ${number(this.gallery.total)}`;
     }
 
     zoom() { this.stage.classList.toggle('dq-gal-zoomed'); }
@@ -274,7 +285,7 @@
       if (by) this.go(by);
       else if (/^[0-5]$/.test(event.key)) this.run(() => this.star(Number(event.key)));
       else if (event.key === 'Delete') this.run(() => (this.picture.state === 'trash' ? null : this.remove()));
-      else if (event.key === ' ' && !isButton) { this.gallery.pick(this.index); this.drawSide(); }
+      else if (event.key === ' ' && !isButton) { this.gallery.pick(this.index); this.drawChosen(); }
       else return;
       event.preventDefault();
     }
@@ -345,5 +356,5 @@
   }
   const compare = async (gallery, [a, b]) => new Compare(gallery, await ask(`ui/gallery/compare/${a}/${b}`));
 
-  window.danqingGalleryView = {open: (gallery, index) => new View(gallery, index), compare};
+  window.danqingGalleryView = {open: (gallery, index) => new View(gallery, index), listed: () => shown && shown.keepPlace && shown.keepPlace(), compare};
 })();
