@@ -57,6 +57,11 @@ def test_sentence_of_every_template_is_told_by_its_own_chinese() -> None:
             "8x8 的图片即使单独绘制也放不进 cpu 的显存。"
             "已试过但无效：分块运行 VAE、把未在工作的网络放到内存。",
         ),
+        (
+            "The extension a was left out: process: It tried to end the program, which was not "
+            "done.",
+            "扩展 a 已被排除：process：它试图结束程序，已被阻止。",
+        ),
         ("There is no board none yet, or.", "没有画板 none yet, or。"),
         (
             "No source gives the file. a.org cannot be reached (x). b.org does not have this file "

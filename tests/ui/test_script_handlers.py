@@ -130,10 +130,10 @@ def test_handler_when_it_works_then_is_handed_what_gradio_hands_out(page: PageBl
 
 
 def test_handler_when_the_extension_is_left_out_then_says_why(host: Host, page: PageBlocks) -> None:
-    host.fence.core.record("mine", "process", "too slow", is_fatal=True)
+    host.fence.core.record("mine", "process", "It was too slow.", is_fatal=True)
     with pytest.raises(gr.Error) as caught:
         asked(page, "asks", "leaf")
-    assert caught.value.message == "The extension mine was left out: process: too slow."
+    assert caught.value.message == "The extension mine was left out: process: It was too slow."
 
 
 def test_handler_when_it_is_ours_then_is_called_as_ever(page: PageBlocks) -> None:

@@ -7,10 +7,8 @@ raise is theirs, and no more than their request fails.
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Body, FastAPI, Request
@@ -23,9 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webui.api.errors import ApiError, answer_error
 from webui.api.file_tools import PREFIX
 from webui.errors import ExtensionError
-from webui.extensions.exits import exits_refused, refusing_exits
+from webui.extensions.exits import exits_refused
 from webui.extensions.fence import describe
-from webui.extensions.time_limit import TimeIsUp, within
+from webui.extensions.time_limit import TimeIsUp, limited
 from webui.hookspecs import MOMENTS
 from webui.services.extensions.known import Known
 from webui.services.extensions.listing import list_extensions
@@ -123,7 +121,7 @@ class ExtensionDoors:
                         f"The handler of {path} is an async def; write it as a plain def, so that "
                         "it cannot hold up the whole server.", plugin=name,
                     )  # fmt: skip
-                super().__init__(path, _limited(endpoint), **options)
+                super().__init__(path, limited(endpoint, MOMENT.seconds), **options)
 
             def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
                 handle = super().get_route_handler()
@@ -158,18 +156,6 @@ class _WantedToEnd(Exception):
     def __init__(self, err: BaseException) -> None:
         super().__init__(str(err))
         self.err = err
-
-
-def _limited(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler that is told to end when its time is up: else its thread would loop on."""
-    if inspect.isgeneratorfunction(endpoint):
-        return endpoint
-
-    @functools.wraps(endpoint)
-    def handler(*args: Any, **kwargs: Any) -> Any:
-        return within(MOMENT.seconds, partial(refusing_exits, partial(endpoint, *args, **kwargs)))
-
-    return handler
 
 
 async def _staying(answer: Coroutine[Any, Any, Response]) -> Response:

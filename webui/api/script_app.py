@@ -6,11 +6,8 @@ else behind the API's. What a handler does is its own: no more than its request 
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -23,7 +20,7 @@ from webui.api.extensions import Passed
 from webui.extensions.a1111.fences import sentence
 from webui.extensions.a1111.host import Host
 from webui.extensions.exits import exits_refused
-from webui.extensions.time_limit import within
+from webui.extensions.time_limit import limited
 from webui.hookspecs import LONG_SECONDS
 from webui.studio import Studio
 
@@ -130,23 +127,7 @@ class _LimitedRoute(APIRoute):
     """A route whose handler is told to end when its time is up: else its thread would loop on."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        is_plain = inspect.isfunction(endpoint) or inspect.ismethod(endpoint)
-        if is_plain and not _is_suspended(endpoint):
-            endpoint = _limited(endpoint)
-        super().__init__(path, endpoint, **options)
-
-
-def _is_suspended(endpoint: Callable[..., Any]) -> bool:
-    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    return any(is_one(endpoint) for is_one in kinds)
-
-
-def _limited(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(endpoint)
-    def handler(*args: Any, **kwargs: Any) -> Any:
-        return within(LONG_SECONDS, partial(endpoint, *args, **kwargs))
-
-    return handler
+        super().__init__(path, limited(endpoint, LONG_SECONDS), **options)
 
 
 def script_routes(scripts: ScriptApp, route_class: type[APIRoute]) -> APIRouter:

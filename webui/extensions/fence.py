@@ -161,8 +161,8 @@ class Fence:
             return [one for one in self._troubles if one.plugin == plugin][-KEPT_TROUBLES:]
 
     def left_out(self, plugin: str) -> str:
-        """Why an extension is left out; '' while it is not."""
-        return self._out.get(plugin, "")
+        """Why an extension is left out, without a full stop; '' while it is not."""
+        return self._out.get(plugin, "").removesuffix(".")
 
     def forget(self, plugin: str) -> None:
         """It was changed, or a person wants it tried again."""

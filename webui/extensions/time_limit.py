@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import inspect
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
@@ -49,6 +52,25 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
         raise failure[0]
     _end(thread)
     raise TimeIsUp(f"it took longer than {seconds:g} s")
+
+
+def limited(call: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """The same for servers: a handler that is told to end when its time is up, since the thread
+    of one that loops would never be free again.
+
+    One that gives way by itself (``async``, a generator) stays as it is.
+    """
+    is_named = inspect.isroutine(call) or isinstance(call, partial)
+    body = call if is_named else type(call).__call__
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_one(body) for is_one in kinds):
+        return call
+
+    @functools.wraps(call)
+    def handler(*args: Any, **kwargs: Any) -> Any:
+        return within(seconds, partial(call, *args, **kwargs))
+
+    return handler
 
 
 def _end(thread: threading.Thread) -> None:

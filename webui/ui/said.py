@@ -123,7 +123,9 @@ def _value(text: str, depth: int) -> str:
     if len(each) > 1 and not set(each) & set(sentences):
         return "".join(each)
     told = _chinese(own, depth - 1)
-    return text if told == own else told
+    if told == own:  # a sentence whose full stop the one around it has taken
+        told = _chinese(f"{own}.", depth - 1).removesuffix("。")
+    return text if told == f"{own}." else told
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,8 @@ threads, which an endless loop would keep for good.
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -22,7 +19,7 @@ from webui.errors import ExtensionError
 from webui.extensions.a1111.fences import sentence
 from webui.extensions.a1111.host import NOBODY, Host
 from webui.extensions.exits import exits_refused
-from webui.extensions.time_limit import TimeIsUp, within
+from webui.extensions.time_limit import TimeIsUp, limited
 from webui.hookspecs import LONG_SECONDS
 from webui.ui.said import error_in_language
 from webui.ui.texts import language_of
@@ -65,17 +62,10 @@ def _owner(host: Host, event: BlockFunction) -> str:
 
 def _limited(event: BlockFunction) -> BlockFunction:
     """The event with a handler that is told to end when its time is up."""
-    handler = event.fn
-    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    if handler is None or any(is_one(handler) for is_one in kinds):
+    if event.fn is None:
         return event
-
-    @functools.wraps(handler)
-    def limited(*args: Any, **kwargs: Any) -> Any:
-        return within(LONG_SECONDS, partial(handler, *args, **kwargs))
-
     made = copy.copy(event)
-    made.fn = limited
+    made.fn = limited(event.fn, LONG_SECONDS)
     return made
 
 

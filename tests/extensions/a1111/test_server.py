@@ -66,11 +66,15 @@ def studio(tmp_path: Path, script: MakeFolder) -> Iterator[Studio]:
     made.stop()
 
 
-@pytest.fixture
-def client(studio: Studio) -> TestClient:
+def _client(studio: Studio) -> TestClient:
     made = TestClient(build_api(studio), base_url="http://127.0.0.1:7860")
     made.auth = LOGIN
     return made
+
+
+@pytest.fixture
+def client(studio: Studio) -> TestClient:
+    return _client(studio)
 
 
 def test_routes_when_there_is_no_page_then_folders_add_them_behind_the_apis_password(
@@ -125,10 +129,10 @@ def test_routes_when_the_folder_is_left_out_then_says_why(
 
 
 def test_routes_when_a_handler_loops_for_ever_then_its_thread_is_ended(
-    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script_app, "LONG_SECONDS", 0.2)
-    answer = client.get("/mine/loop")
+    answer = _client(studio).get("/mine/loop")
     assert answer.status_code == 500 and "longer than 0.2 s" in answer.text
     scripts = studio.extensions.scripts
     assert scripts is not None and scripts.host is not None
