@@ -156,6 +156,14 @@ class ScriptMoments(Moments):
         noise = p.modified_noise
         return start if noise is None else replace(start, noise=noise.to(start.noise))
 
+    def extra_noise(self, noise: Tensor, latents: Tensor, noised: Tensor) -> tuple[Tensor, Tensor]:
+        noise, noised = self._inner.extra_noise(noise, latents, noised)
+        if not self._host.callbacks.has("extra_noise"):
+            return noise, noised
+        told = _classes().ExtraNoiseParams(noise, latents, noised)
+        self._host.callbacks.call("extra_noise", told)
+        return _like(noise, told.noise), _like(noised, told.xi)
+
     def before_step(self, latents: Tensor, call: Call) -> Tensor:
         latents = self._inner.before_step(latents, call)
         if not self._host.callbacks.has("cfg_denoiser"):

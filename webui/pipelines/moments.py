@@ -52,6 +52,10 @@ class Moments:
     def before_pass(self, start: Pass) -> Pass:
         return start
 
+    def extra_noise(self, noise: Tensor, latents: Tensor, noised: Tensor) -> tuple[Tensor, Tensor]:
+        """More noise than the usual is put on a picture; see ``samplers.protocol.OnExtraNoise``."""
+        return noise, noised
+
     def before_step(self, latents: Tensor, call: Call) -> Tensor:
         return latents
 

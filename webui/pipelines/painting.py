@@ -544,6 +544,7 @@ class PaintingRun(ABC, Generic[SomeParams]):
                 init_latents=start.init_latents,
                 t_enc=t_enc,
                 extra_noise=extra_noise,
+                on_extra_noise=self.moments.extra_noise,
                 is_sdxl=self.model.family.latents == "sdxl",
             )
         return self.moments.after_pass(latents, stage)

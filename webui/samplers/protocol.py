@@ -96,6 +96,24 @@ def ignore_step(info: StepInfo) -> None:
     """Nobody listens: for tests and scripts."""
 
 
+class OnExtraNoise(Protocol):
+    """Asked before more noise than the usual is put on a picture's latents."""
+
+    def __call__(self, noise: Tensor, latents: Tensor, noised: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Answer with ``noise`` and ``noised``, or what shall take their places.
+
+        Args:
+            noise: (B, C, H/8, W/8) unit noise, of which a share will be added to ``noised``.
+            latents: The picture's clean latents. noised: With the usual noise on them.
+        """
+        ...
+
+
+def keep_extra_noise(noise: Tensor, latents: Tensor, noised: Tensor) -> tuple[Tensor, Tensor]:
+    """Nobody changes it."""
+    return noise, noised
+
+
 def denoise(denoiser: Denoiser, latents: Tensor, sigma: float, cond: Cond) -> Tensor:
     """Call the denoiser with one noise level for the whole batch."""
     return denoiser(latents, latents.new_full((latents.shape[0],), sigma), cond)

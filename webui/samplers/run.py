@@ -18,7 +18,15 @@ from webui.errors import ParamsError
 from webui.samplers.names import AUTOMATIC, SAMPLERS_BY_NAME, SamplerInfo
 from webui.samplers.noise import ImageNoise
 from webui.samplers.options import SamplerOptions
-from webui.samplers.protocol import Cond, Denoiser, OnStep, StepNoise, ignore_step
+from webui.samplers.protocol import (
+    Cond,
+    Denoiser,
+    OnExtraNoise,
+    OnStep,
+    StepNoise,
+    ignore_step,
+    keep_extra_noise,
+)
 from webui.samplers.rules import RULES, Rule
 from webui.samplers.schedules import (
     LCM_STRIDE,
@@ -49,6 +57,7 @@ def sample(
     init_latents: Tensor | None = None,
     t_enc: int | None = None,
     extra_noise: float = 0.0,
+    on_extra_noise: OnExtraNoise = keep_extra_noise,
     is_sdxl: bool = False,
 ) -> Tensor:
     """Paint: walk from noise to clean latents with one of the 20 samplers.
@@ -71,6 +80,7 @@ def sample(
         t_enc: With ``init_latents``: steps to run, less one; None = all.
         extra_noise: With ``init_latents``: share of ``first_noise`` put on top of the usual
             noise (option ``img2img_extra_noise``).
+        on_extra_noise: Asked before that share is put on top, where there is one.
         is_sdxl: Chooses the Align Your Steps table.
 
     Returns:
@@ -95,7 +105,14 @@ def sample(
         path = _sigma_path(sampler, schedule_label, table, steps, kept_steps, options, is_sdxl)
     walk = _Walk(info, denoiser, cond, table, noise, options, on_step)
     with torch.no_grad():
-        latents = _first_latents(info, path, first_noise, init_latents, extra_noise, options)
+        if init_latents is None:
+            latents = _from_noise(info, path, first_noise, options)
+        else:
+            latents = init_latents + first_noise * path.noised_to
+            if extra_noise:
+                added, latents = on_extra_noise(first_noise, init_latents, latents)
+                latents = latents + added * extra_noise
+            latents = latents * _scale_to_walk(info, path)
         return walk.run(latents, path)
 
 
@@ -157,25 +174,22 @@ def _without_repeats(sigmas: Sequence[float]) -> list[float]:
     return [s for i, s in enumerate(sigmas) if i == 0 or s != sigmas[i - 1]]
 
 
-def _first_latents(
-    info: SamplerInfo,
-    path: _Path,
-    first_noise: Tensor,
-    init_latents: Tensor | None,
-    extra_noise: float,
-    options: SamplerOptions,
+def _from_noise(
+    info: SamplerInfo, path: _Path, first_noise: Tensor, options: SamplerOptions
 ) -> Tensor:
-    """Latents of spread ``path.noised_to``; for timestep samplers scaled to the first walked."""
-    if init_latents is not None:
-        latents = init_latents + first_noise * (path.noised_to + extra_noise)
-        if info.kind != "timestep" or not path.walked:
-            return latents
-        return latents * (_variance_kept(path.noised_to) / _variance_kept(path.walked[0]))
+    """First latents where there is no picture; for timestep samplers of unit variance."""
     if info.kind == "timestep":
         return first_noise / _variance_kept(path.walked[0])
     if options.sgm_noise_multiplier:
         return first_noise * math.sqrt(1 + path.noised_to**2)
     return first_noise * path.noised_to
+
+
+def _scale_to_walk(info: SamplerInfo, path: _Path) -> float:
+    """From latents of spread ``path.noised_to`` to what a timestep sampler walks from."""
+    if info.kind != "timestep" or not path.walked:
+        return 1.0
+    return _variance_kept(path.noised_to) / _variance_kept(path.walked[0])
 
 
 def _variance_kept(sigma: float) -> float:

@@ -590,3 +590,53 @@ def test_mask_overlay_when_a_script_changes_it_then_the_picture_is_pasted_so(
     assert kept == (0, 128, 0) and painted != kept
     assert corners["red"] == ((255, 0, 0), (0, 128, 0))
     assert corners["none"][0] == painted and corners["none"][1] != kept
+
+
+NOISES = """
+from modules import script_callbacks
+TOLD, HOW = [], ["look"]
+def noisy(params):
+    TOLD.append((HOW[0], tuple(params.xi.shape), bool((params.xi - params.x).std() > 0)))
+    if HOW[0] == "in place":
+        params.noise.zero_()
+    elif HOW[0] == "anew":
+        params.noise = params.noise * 0
+    elif HOW[0] == "by hand":
+        params.xi = params.xi + params.noise * 0.5
+        params.noise = params.noise * 0
+    elif HOW[0] == "odd":
+        params.noise = params.xi = "no noise"
+script_callbacks.on_extra_noise(noisy)
+"""
+
+
+def test_extra_noise_when_a_script_changes_it_then_the_picture_is_painted_so(
+    worker: Worker, script: MakeFolder, tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64), "green").save(tmp_path / "in.png")
+    key, folder = "ab" * 32, script(NOISES)
+
+    def painted(how: str, extra_noise: float = 0.5) -> bytes:
+        if how != "look":
+            worker.module("small/main.py").HOW[0] = how
+        worker.paint(
+            folder, kind="img2img", inputs={key: str(tmp_path / "in.png")}, init_images=(key,),
+            extra_noise=extra_noise, denoising_strength=0.9,
+        )  # fmt: skip
+        return worker.pictures[0].tobytes()
+
+    without, noisy = painted("look", 0.0), painted("look")
+    assert without != noisy
+    assert painted("in place") == painted("anew") == without
+    assert painted("by hand") == painted("odd") == noisy
+    hows = ("look", "in place", "anew", "by hand", "odd")
+    assert worker.told("small/main.py") == [(how, (1, 4, 8, 8), True) for how in hows]
+    assert worker.troubles == [] and worker.recipes[0]["Extra noise"] == "0.5"
+
+
+def test_extra_noise_when_it_is_of_the_second_pass_then_is_told_of_that_alone(
+    worker: Worker, script: MakeFolder
+) -> None:
+    hires = {"scale": 1.25, "upscaler": "Latent", "steps": 1, "extra_noise": 0.2}
+    worker.paint(script(NOISES), hires=hires)
+    assert worker.told("small/main.py") == [("look", (1, 4, 10, 10), True)]

@@ -19,9 +19,7 @@ CATEGORIES = (
     "cfg_after_cfg", "before_component", "after_component", "image_grid", "infotext_pasted",
     "script_unloaded", "before_ui", "list_optimizers", "list_unets", "before_token_counter",
 )  # fmt: skip
-NEVER_CALLED = frozenset(
-    {"ui_train_tabs", "extra_noise", "list_optimizers", "list_unets", "before_token_counter"}
-)
+NEVER_CALLED = frozenset({"ui_train_tabs", "list_optimizers", "list_unets"})
 """Moments that do not exist here; to wait for one of them is told among a folder's notes."""
 REVERSED = frozenset({"script_unloaded", "before_ui"})
 """Called in the reverse of the order in which they were registered."""

@@ -24,7 +24,8 @@ class ImageSaveParams:
 
 @dataclass
 class ExtraNoiseParams:
-    """Noise that is put on top of a picture's own."""
+    """More noise than the usual: unit noise, a picture's latents, and these with the usual noise on
+    them, to which a share of ``noise`` will be added."""
 
     noise: Any
     x: Any
