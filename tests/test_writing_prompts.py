@@ -102,6 +102,7 @@ def studio(tags: TagIndex, tmp_path: Path) -> Iterator[Any]:
         current_checkpoint=lambda: SimpleNamespace(name="a/foo.safetensors", stem="foo"),
         tokens=SimpleNamespace(
             example=lambda text, is_negative: extensions.drawn_once(text, "prompt"),
+            as_counted=lambda text, *told: text,
             look=lambda text, **how: look_at_tokens(text, tokenizer, **how),
         ),
     )  # fmt: skip

@@ -172,6 +172,7 @@ class Studio:
         self.tokens = PromptTokens(
             self.options,
             lambda text, which: self.extensions.drawn_once(text, which),  # opened later
+            lambda *told: self.extensions.counted_text(*told),
             self.catalog,
             self.current_checkpoint,
         )

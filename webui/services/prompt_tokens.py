@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from webui.checkpoints.catalog import Catalog, EmbeddingFacts, Record
@@ -21,11 +21,14 @@ class PromptTokens:
 
     Attributes:
         draw: A prompt and its field's name, to the text of a picture with seed 0.
+        as_counted: What stands in a prompt box, the steps, the chosen styles and whether it is the
+            positive prompt, to the text whose tokens are counted.
         checkpoint: The chosen one; None = there is none.
     """
 
     options: Options
     draw: Callable[[str, str], str]
+    as_counted: Callable[[str, int, Sequence[str], bool], str]
     catalog: Catalog
     checkpoint: Callable[[], Record | None]
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -42,6 +45,13 @@ class PromptTokens:
             is_positive=is_positive,
             embeddings=self._embedding_table(),
         )
+
+    def count_written(
+        self, text: str, *, steps: int, styles: Sequence[str], is_positive: bool
+    ) -> tuple[int, int]:
+        """As ``count``, of what a person has written; extensions may want another text counted."""
+        meant = self.as_counted(text, steps, styles, is_positive)
+        return self.count(meant, steps=steps, is_positive=is_positive)
 
     def example(self, text: str, *, is_negative: bool = False) -> str:
         """One of the texts that a prompt may become; itself where it holds no choices or cannot be

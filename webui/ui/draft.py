@@ -78,11 +78,17 @@ def save_after_changes(fields: Sequence[Any], autosave: gr.Button) -> None:
 def count_prompts(parts: PaintingTab, studio: Studio, draft: dict[str, Any]) -> dict:
     """Both token counters."""
     prompts = parts.prompts
+    facts = {"steps": int(draft.get("steps") or 20), "styles": draft.get("styles") or ()}
+
+    def counted(name: str) -> str:
+        is_positive = name == "prompt"
+        text = draft[name] or ""
+        found = studio.tokens.count_written(text, is_positive=is_positive, **facts)
+        return prompt_box.counter(*found)
+
     return {
-        prompts.prompt_tokens: prompt_box.counter(*studio.tokens.count(draft["prompt"] or "")),
-        prompts.negative_tokens: prompt_box.counter(
-            *studio.tokens.count(draft["negative_prompt"] or "")
-        ),
+        prompts.prompt_tokens: counted("prompt"),
+        prompts.negative_tokens: counted("negative_prompt"),
     }
 
 

@@ -84,9 +84,11 @@ def make_words_routes(studio: Studio) -> APIRouter:
     @for_guests
     def tokens(written: Written) -> JSONResponse:
         """Which text became which token; of a prompt with choices, for one of its texts."""
-        text = studio.tokens.example(written.text, is_negative=written.negative)
+        is_positive = not written.negative
+        meant = studio.tokens.as_counted(written.text, written.steps, (), is_positive)
+        text = studio.tokens.example(meant, is_negative=written.negative)
         try:
-            seen = studio.tokens.look(text, steps=written.steps, is_positive=not written.negative)
+            seen = studio.tokens.look(text, steps=written.steps, is_positive=is_positive)
         except WebUIError as err:
             raise HTTPException(422, str(err)) from err
         answer = {"texts": _rows(seen), "drawn": bool(studio.extensions.choices(written.text))}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.extensions.a1111.conftest import Drop, MakeFolder
@@ -18,9 +21,11 @@ from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
 from webui.ui import script_fields
+from webui.ui.draft import count_prompts
 from webui.ui.owners_page import IDS_APART
 from webui.ui.page import build_page
 from webui.ui.script_fields import ScriptFields
+from webui.ui.words_routes import make_words_routes
 
 
 @pytest.fixture
@@ -140,6 +145,44 @@ def test_folder_when_another_is_switched_off_then_keeps_its_arguments(studio: St
     before = studio.resolve(TextToImageRequest(prompt="a")).extensions
     studio.extensions.enable("redoer", False)
     assert studio.resolve(TextToImageRequest(prompt="a")).extensions == before
+
+
+COUNTS = """
+from modules import script_callbacks, sd_hijack
+TOLD = []
+def counted(params):
+    TOLD.append((params.prompt, params.steps, params.styles, params.is_positive))
+    if params.prompt == "odd":
+        params.prompt = None
+    else:
+        params.prompt = params.prompt.replace("MACRO", "one two three four")
+    assert sd_hijack.model_hijack.get_prompt_lengths(params.prompt or "")[1] == 75
+script_callbacks.on_before_token_counter(counted)
+"""
+
+
+def test_tokens_when_a_script_wants_another_prompt_counted_then_the_page_counts_that(
+    studio: Studio, script: MakeFolder
+) -> None:
+    script(COUNTS, "late")
+    studio.refresh_extensions()
+    parts: Any = SimpleNamespace(prompts=SimpleNamespace(prompt_tokens=1, negative_tokens=2))
+    written = {"prompt": "a MACRO", "negative_prompt": "MACRO", "steps": 9, "styles": ["ink"]}
+    shown = count_prompts(parts, studio, written)
+    assert ">5/75<" in shown[1] and ">4/75<" in shown[2]
+    assert ">1/75<" in count_prompts(parts, studio, {"prompt": "odd", "negative_prompt": ""})[1]
+    app = FastAPI()
+    app.include_router(make_words_routes(studio))
+    said = {"text": "MACRO", "negative": True, "steps": 7}
+    (text,) = TestClient(app).post("/words/tokens", json=said).json()["texts"]
+    assert [row[0] for row in text["chunks"][0]] == ["one", "two", "three", "four"]
+    scripts = studio.extensions.scripts
+    assert scripts is not None and scripts.host is not None
+    assert scripts.host.modules["late/main.py"].TOLD == [
+        ("a MACRO", 9, ["ink"], True), ("MACRO", 9, ["ink"], False), ("odd", 20, [], True),
+        ("", 20, [], False), ("MACRO", 7, [], False),
+    ]  # fmt: skip
+    assert scripts.notes("late") == [] and not studio.extensions.fence.troubles("late")
 
 
 LATE = """

@@ -141,6 +141,12 @@ class ExtensionRoom(Shelf):
         """
         return self.drawing({}, lambda told: None)((text,), which, (0,), 0)[0]
 
+    def counted_text(self, text: str, steps: int, styles: Sequence[str], is_positive: bool) -> str:
+        """The text whose tokens are counted where a person has written ``text``."""
+        if self.scripts is None:
+            return text
+        return self.scripts.counted_text(text, steps, styles, is_positive)
+
     def choices(self, text: str) -> list[Drawable]:
         """What would be made of a prompt, as the options are now; empty where nobody draws it."""
         if not text or not self._options["dynamic_prompts"]:

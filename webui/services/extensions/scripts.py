@@ -10,7 +10,7 @@ import re
 import shlex
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,7 +32,7 @@ from webui.extensions.a1111.reading import (
 from webui.extensions.a1111.runner import A1111, ScriptRunner
 from webui.extensions.fence import Fence
 from webui.extensions.folders import Extension
-from webui.hookspecs import SavedPicture
+from webui.hookspecs import WEB_SECONDS, SavedPicture
 from webui.infotext import write_infotext
 from webui.options import OPTION_BY_KEY, Options
 from webui.params import AnyParams, ExtensionValues, Painting
@@ -380,6 +380,15 @@ class ScriptRoom:
                 },
             }
         }  # fmt: skip
+
+    def counted_text(self, text: str, steps: int, styles: Sequence[str], is_positive: bool) -> str:
+        """A prompt as ``on_before_token_counter`` wants it."""
+        if self.host is None or not self.host.callbacks.has("before_token_counter"):
+            return text
+        classes = importlib.import_module("modules.script_callbacks")
+        told = classes.BeforeTokenCounterParams(text, steps, list(styles), is_positive)
+        self.host.callbacks.call("before_token_counter", told, seconds=WEB_SECONDS)
+        return told.prompt if isinstance(told.prompt, str) else text
 
     # What becomes of them
 
