@@ -120,6 +120,18 @@ def test_the_recipe_is_written_beside_the_picture_when_asked(
     assert text == "a cat\nSteps: 1, Seed: 41\n"
 
 
+@pytest.mark.parametrize("how", [{}, {"save_text": True}], ids=str)
+def test_a_caption_is_written_beside_the_picture_in_the_place_of_the_recipe(
+    library: Library, outputs: Path, how: dict[str, object]
+) -> None:
+    said = facts(caption="ein Frosch, 青蛙")
+    saved = library.save_image(1, 0, painted(), said, replace_output(**how), outputs)
+    text = saved.path.with_suffix(".txt").read_text(encoding="utf-8")
+    assert text == "ein Frosch, 青蛙\n"
+    kept = library.save_image(2, 0, painted(), said, replace_output(save=False), outputs)
+    assert not kept.path.with_suffix(".txt").exists()
+
+
 def test_params_txt_holds_the_first_recipe_of_the_last_job(
     library: Library, outputs: Path, tmp_path: Path
 ) -> None:

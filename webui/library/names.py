@@ -66,6 +66,7 @@ class PictureFacts:
         image_hash: SHA-256 of the raw pixels, hex; worked out when a pattern asks for it.
         basename: Stem of the input file, for upscaled pictures.
         infotext: The recipe.
+        caption: Words for training, written beside the picture.
         pixels: SHA-256 of the picture as it was painted, hex: ``Image.tobytes()`` before any
             compression; "" where that was not recorded.
         made_on: What painted it: device, device_name, dtype, torch, threads, program, files and
@@ -99,6 +100,7 @@ class PictureFacts:
     image_hash: str = ""
     basename: str | None = None
     infotext: str = ""
+    caption: str = ""
     pixels: str = ""
     made_on: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

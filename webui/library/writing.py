@@ -131,7 +131,8 @@ class PictureWriter:
                 failures.append((place, err))
                 continue
             warning = _moved_warning(failures[0], saved.path) if failures else None
-            note = self._write_text(saved) if output.save_text and output.save else None
+            wants_text = output.save and (output.save_text or facts.caption)
+            note = self._write_text(saved, facts.caption) if wants_text else None
             return replace(saved, warning=_joined(warning, note))
         self._put_back(new, shown_before)
         raise _nowhere(failures)
@@ -249,13 +250,13 @@ class PictureWriter:
         except LibraryError as err:
             logger.warning("A row without a picture is left: %s", err)
 
-    def _write_text(self, saved: SavedPicture) -> str | None:
-        """Write the recipe beside the picture; failing is worth a warning only."""
+    def _write_text(self, saved: SavedPicture, caption: str) -> str | None:
+        """Write the caption, or the recipe, beside the picture; failing is worth a warning only."""
         path = saved.path.with_suffix(".txt")
         try:
-            files.write_whole(path, f"{saved.infotext}\n".encode("utf-8", "replace"))
+            files.write_whole(path, f"{caption or saved.infotext}\n".encode("utf-8", "replace"))
         except OSError as err:
-            return f"The recipe could not be written to {path}: {files.explain(err)[0]}."
+            return f"The text could not be written to {path}: {files.explain(err)[0]}."
         return None
 
 
@@ -288,7 +289,8 @@ def _pixel_hash(data: bytes) -> str:
 
 
 def _for_row(facts: PictureFacts) -> dict[str, object]:
-    return {name: value for name, value in asdict(facts).items() if name != "infotext"}
+    elsewhere = ("infotext", "caption")
+    return {name: value for name, value in asdict(facts).items() if name not in elsewhere}
 
 
 def _joined(*notes: str | None) -> str | None:

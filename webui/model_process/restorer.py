@@ -240,12 +240,13 @@ class Stepped:
     """A picture that extensions have worked over.
 
     Attributes:
-        pairs: What its recipe says of that. suffix: Of its file's name.
+        pairs: What its recipe says of that. suffix: Of its file's name. caption: Written beside it.
     """
 
     image: Image.Image
     pairs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     suffix: str = ""
+    caption: str = ""
 
 
 LastStep = Callable[[Image.Image], Sequence[Stepped]]
@@ -295,13 +296,12 @@ class ExtrasRun(RestoringRun):
                 restored, source, stepped = self._restore(image, key)
                 usual = extras_pairs(self._params, image, self._weights.gfpgan)
                 self._send_faces(image, restored.faces)
-                pairs, suffix = usual, ""
-                if stepped:
-                    pairs, suffix = usual | dict(stepped[0].pairs), stepped[0].suffix
-                self._send_picture(image, source, restored.pixels, pairs, suffix)
+                first = stepped[0] if stepped else None
+                pairs = usual | dict(first.pairs) if first else usual
+                self._send_picture(image, source, restored.pixels, pairs, first)
                 for one in stepped[1:]:
                     made = usual | dict(one.pairs)
-                    self._send_picture(self._next, source, from_image(one.image), made, one.suffix)
+                    self._send_picture(self._next, source, from_image(one.image), made, one)
                     self._next += 1
             except Interrupted:
                 continue
@@ -379,10 +379,19 @@ class ExtrasRun(RestoringRun):
         return Path(self._params.names[image]).stem if self._params.names else ""
 
     def _send_picture(
-        self, index: int, source: Path, pixels: Pixels, pairs: dict[str, Any], suffix: str
+        self,
+        index: int,
+        source: Path,
+        pixels: Pixels,
+        pairs: dict[str, Any],
+        stepped: Stepped | None,
     ) -> None:
         existing, texts = read_infotext(source)
-        name = self._name(self._image)
+        name, facts = self._name(self._image), dict[str, str]()
+        if name:
+            facts["basename"] = name + (stepped.suffix if stepped else "")
+        if stepped and stepped.caption:
+            facts["caption"] = stepped.caption
         infotext = extras_infotext(existing, pairs)
         kept = infotext if self._params.output.embed_infotext else None
         self._send(
@@ -395,7 +404,7 @@ class ExtrasRun(RestoringRun):
                 "infotext": infotext,
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
-                "facts": {"basename": f"{name}{suffix}"} if name else {},
+                "facts": facts,
             }
         )
 

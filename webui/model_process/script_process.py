@@ -132,7 +132,8 @@ def extras_step(
 
 def _stepped(one: PostprocessedImage, used: dict[str, int]) -> Stepped:
     pairs = {str(key): str(value) for key, value in one.info.items() if value is not None}
-    return Stepped(one.image.convert("RGB"), pairs, one.get_suffix(used))
+    caption = str(one.caption or "").strip()
+    return Stepped(one.image.convert("RGB"), pairs, one.get_suffix(used), caption)
 
 
 def _family_of(filename: str) -> str:

@@ -302,11 +302,14 @@ class Split(scripts_postprocessing.ScriptPostprocessing):
         return {}
     def process(self, pp):
         half = pp.image.width // 2
+        pp.caption = " a frog "
         right = pp.create_copy(pp.image.crop((half, 0, 2 * half, pp.image.height)),
                                nametags=["half"], disable_processing=True)
         pp.image = pp.image.crop((0, 0, half, pp.image.height))
         pp.nametags.append("half")
         pp.info["Split"] = "yes"
+        right.caption += " right"
+        pp.caption = None
         pp.extra_images = [right, pp.image.copy()]
 """
 
@@ -328,6 +331,8 @@ def test_steps_when_one_adds_pictures_then_they_go_on_and_are_kept_under_their_n
     assert {picture.size for picture in worker.pictures} == {(8, 16)}
     tops = [picture.convert("RGB").getpixel((3, 3)) for picture in worker.pictures]
     assert tops == [(255, 0, 0), (0, 128, 0), (255, 0, 0)] * 2
+    captions = [event["facts"].get("caption") for event in worker.events]
+    assert captions == [None, "a frog  right", None] * 2
     texts = [event["infotext"] for event in worker.events]
     assert texts == ["Split: yes, Tint: 0.5", "", "Split: yes, Tint: 0.5"] * 2
 

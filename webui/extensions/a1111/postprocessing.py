@@ -64,6 +64,7 @@ class PostprocessedImage:
         image: PIL. info: What the recipe says of it, by key.
         extra_images: Further pictures, or objects of this class, that go on to the next steps.
         nametags: Put behind the file's name.
+        caption: Words for training, written beside the saved picture; None or '' = none.
     """
 
     image: Any
@@ -97,6 +98,7 @@ class PostprocessedImage:
             shared=self.shared,
             nametags=[*self.nametags, *(nametags or [])],
             disable_processing=disable_processing,
+            caption=self.caption,
         )
 
 
