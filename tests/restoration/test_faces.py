@@ -377,7 +377,7 @@ def test_find_when_landmarks_are_a_heap_then_it_is_no_face() -> None:
 def test_detector_when_none_is_there_then_says_where_to_get_one() -> None:
     with pytest.raises(CheckpointError, match="no face detector") as caught:
         open_detector({})
-    assert "Restore tab" in caught.value.hint
+    assert "Models tab" in caught.value.hint
 
 
 def test_detector_when_the_file_is_damaged_then_says_so(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from tests.ui.conftest import Served, wait_until
 from webui import errors
-from webui.errors import JobError, WebUIError
+from webui.errors import CheckpointError, JobError, WebUIError
 from webui.params import AnyParams, Extras, Hires, ImageToImage, TextToImage, build
 from webui.params.painting import DrawnTexts
+from webui.restoration.detect import open_detector
 from webui.services import remedies
 from webui.services.remedies import Ground
 from webui.services.resolve import TextToImageRequest
@@ -206,3 +207,14 @@ def test_the_note_of_a_lora_that_was_left_out_has_a_button() -> None:
     assert f'"{{name}}{sentence}' in SAID_BY.read_text(encoding="utf-8")
     assert 'data-take-out="a style"' in warnings_list([f"<lora:a style>{sentence}0 of 3"], "en")
     assert "data-take-out" not in warnings_list(["<lora:x> was left out."], "en")
+
+
+def test_the_note_of_a_face_detector_that_is_missing_leads_to_it_but_not_for_guests() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        open_detector({})
+    told = [f"Faces were not repainted. {caught.value}"]
+    shown = warnings_list(told, "zh")
+    assert 'data-go="models" data-find="CenterFace">打开“模型”页<' in shown
+    assert "人脸检测模型" in shown and "Faces" not in shown
+    assert "data-go" not in warnings_list(told, "en", for_guest=True)
+    assert "data-go" not in warnings_list(["<lora:x> was left out."], "en")

@@ -182,8 +182,7 @@ def open_detector(files: dict[str, str]) -> Detector:
         return CenterFace(Path(files["CenterFace"]))
     raise CheckpointError(
         "Faces are to be found, but no face detector is in models/facedetection.",
-        "Fetch CenterFace (7 MB) from the Restore tab, or put "
-        "face_detection_yunet_2023mar.onnx there.",
+        "Get CenterFace (7 MB) in the Models tab, or put face_detection_yunet_2023mar.onnx there.",
         wanted="CenterFace",
     )
 

@@ -29,6 +29,9 @@ CALM_CFG = 7.0
 BY_ITSELF = "None"
 """The VAE that lies in the checkpoint."""
 _NOT_APPLIED = re.compile(r"<lora:([^>]*)> was not applied: ")
+_NO_DETECTOR = "no face detector is in models/facedetection"
+DETECTOR = "CenterFace"
+"""The face detector that can be had by name."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,11 @@ def left_out_lora(warning: str) -> str | None:
     """Name of the LoRA that a job tells it left out, being of another family; None for others."""
     found = _NOT_APPLIED.match(warning)
     return found[1] if found else None
+
+
+def missing_weights(warning: str) -> str | None:
+    """Name of the well-known weights that a job tells it went on without; None for others."""
+    return DETECTOR if _NO_DETECTOR in warning else None
 
 
 def _changed(params: Painting, way: str) -> AnyParams | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from webui.errors import ParamsError, PromptSyntaxError
 from webui.jobs.live import LiveJob
-from webui.services.remedies import left_out_lora
+from webui.services.remedies import left_out_lora, missing_weights
 from webui.ui.said import failure_in_language, in_language
 from webui.ui.texts import CHINESE, say
 
@@ -221,10 +221,15 @@ def stopped_card(language: str) -> str:
     )
 
 
-def warnings_list(warnings: Iterable[str], language: str) -> str:
-    """Sentences a job has for the person."""
+def warnings_list(warnings: Iterable[str], language: str, *, for_guest: bool = False) -> str:
+    """Sentences a job has for the person, with buttons that do what they say.
+
+    Args:
+        for_guest: Without those that lead to tabs guests do not have.
+    """
     items = "".join(
-        f"<li>{esc(in_language(text, language))}{_take_out(text, language)}</li>"
+        f"<li>{esc(in_language(text, language))}{_take_out(text, language)}"
+        f"{'' if for_guest else _get(text, language)}</li>"
         for text in warnings
     )
     return (
@@ -241,6 +246,21 @@ def _take_out(warning: str, language: str) -> str:
         return ""
     text = esc(say("help_take_out", language))
     return f' <button type="button" class="dq-btn" data-take-out="{esc(name)}">{text}</button>'
+
+
+def _get(warning: str, language: str) -> str:
+    """The button that leads to weights which a job went on without."""
+    name = missing_weights(warning)
+    return " " + open_tab("models", name, language) if name else ""
+
+
+def open_tab(tab: str, wanted: str, language: str) -> str:
+    """The button that opens a tab, and looks there for what is wanted (help.js)."""
+    text = esc(say(f"help_to_{tab}", language))
+    return (
+        f'<button type="button" class="dq-btn" data-go="{tab}" data-find="{esc(wanted)}">{text}'
+        "</button>"
+    )
 
 
 def picture_view(shot: Shot, language: str) -> str:

@@ -58,16 +58,11 @@ def _help(studio: Studio, job: Job, error: dict[str, Any], language: str) -> str
 
 
 def _place(code: str, error: dict[str, Any], language: str) -> str:
-    """The button that opens a tab, and looks there for what is wanted (page.js)."""
+    """The button that opens the tab where something can be done."""
     place = PLACES.get(code)
     if place is None:
         return ""
-    wanted = cards.esc(error.get("details", {}).get("wanted", ""))
-    text = cards.esc(say(f"help_to_{place}", language))
-    return (
-        f'<button type="button" class="dq-btn" data-go="{place}" data-find="{wanted}">{text}'
-        "</button>"
-    )
+    return cards.open_tab(place, str(error.get("details", {}).get("wanted", "")), language)
 
 
 def _empty_trash(studio: Studio, job: Job, language: str) -> str:

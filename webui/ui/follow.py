@@ -11,6 +11,7 @@ from webui.checkpoints.catalog import repertoire
 from webui.errors import WebUIError
 from webui.params import Extras, ImageToImage, Outpaint, Plot, TextToImage, WithoutPainting
 from webui.prompts.chinese.dictionary import in_chinese
+from webui.roles import is_guest
 from webui.services.follow_ups import input_of
 from webui.settings import Folders
 from webui.ui import cards, failures, restore_cards, restore_videos
@@ -93,7 +94,7 @@ def look(
     has_strip = len(thumbs) > 1 or (thumbs and (shown is None or together))
     picked_now, first = shown.id if shown else None, len(together) + 1
     strip = cards.strip(thumbs, picked_now, language, first) if has_strip else ""
-    notes = cards.warnings_list(view.job.warnings, language)
+    notes = cards.warnings_list(view.job.warnings, language, for_guest=is_guest(view.job.user))
     faces = _faces(studio, shown, language) if shown and _is_over(view, shown) else ""
     return Look(
         html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'

@@ -15,6 +15,7 @@ from webui.checkpoints.known_weights import (
 )
 from webui.errors import CheckpointNotFoundError, ParamsError
 from webui.params import Extras, FetchWeights, RestoreVideo, build
+from webui.services.remedies import DETECTOR
 from webui.services.resolve import output_of_extras
 from webui.ui import canvas, extension_panels
 from webui.ui.batch import BatchFile, files_of, output_folder, read_uploads
@@ -36,7 +37,6 @@ BEST = (
 """What enlarges photographs best comes first; drawings have weights of their own."""
 FOR_DRAWINGS = "starter-"
 """The starter's own upscaler knows flat drawings only."""
-DETECTOR = "CenterFace"
 MOST_IN_ONE_JOB = 500
 
 DEFAULTS: dict[str, Any] = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from webui.services.remedies import DETECTOR
 from webui.training.dataset_doctor import examine
 from webui.training.dataset_plan import make_plan
 from webui.ui import cards, train_faces, train_view, train_words
@@ -134,7 +135,9 @@ def _connect_faces(parts: Train, studio: Studio, browser: gr.BrowserState) -> No
     def look(values: Values, request: gr.Request) -> dict:
         visitor = visitor_of(values[browser], request)
         if not studio.weights.face_detectors():
-            return {faces.shown: cards.note(say("faces_missing", language_of(request)))}
+            language = language_of(request)
+            button = cards.open_tab("models", DETECTOR, language)
+            return {faces.shown: cards.note(say("faces_missing", language)) + button}
         sets, name = sets_of(studio, visitor.user), values[form.set_name]
         job = train_faces.ask(studio, sets, name, client=visitor.client, user=visitor.user)
         return {faces.job: job.id, **show({**values, faces.job: job.id}, request)}

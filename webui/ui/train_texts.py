@@ -218,9 +218,9 @@ TRAIN_TEXTS: dict[str, tuple[str, str]] = {
         "将这 {count} 张副本裁剪到最大的人脸",
     ),
     "faces_missing": (
-        "Looking for faces needs a face detector. Get CenterFace (7 MB) on the Restore tab, or put "
+        "Looking for faces needs a face detector. Get CenterFace (7 MB) in the Models tab, or put "
         "face_detection_yunet_2023mar.onnx into models/facedetection.",
-        "查找人脸需要人脸检测模型。可在“修复”页获取 CenterFace（7 MB），或将 "
+        "查找人脸需要人脸检测模型。可在“模型”页获取 CenterFace（7 MB），或将 "
         "face_detection_yunet_2023mar.onnx 放入 models/facedetection。",
     ),
     # Options
