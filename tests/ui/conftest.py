@@ -69,6 +69,22 @@ def wait_until(is_true: Callable[[], Any], message: str, seconds: float = 60.0) 
     raise AssertionError(message)
 
 
+def held(page: Any, address: str) -> list[Any]:
+    """The requests to an address from now on, which wait until a test lets them go on."""
+    waiting: list[Any] = []
+    page.route(address, lambda route: waiting.append(route))
+    return waiting
+
+
+def until_held(page: Any, waiting: list[Any], count: int) -> None:
+    """Wait in the page's own time: what waits is told of only while the page is asked something."""
+    for _ in range(600):
+        if len(waiting) >= count:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{len(waiting)} requests came, not {count}")
+
+
 @contextmanager
 def _serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
     made: list[Served] = []

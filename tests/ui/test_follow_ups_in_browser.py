@@ -130,6 +130,25 @@ def test_upscale_when_pressed_uses_the_second_pass_of_the_form(page: Any, served
     assert page.locator(f"{STAGE} .dq-pair").count() == 1
 
 
+def test_buttons_of_a_picture_when_a_job_ends_stay_where_they_are_and_the_same(page: Any) -> None:
+    for prompt in ("a fox", "a boat", "a held tree"):
+        job = shown_job(page) if page.locator(f"{STAGE} .dq-stagebox").count() else 0
+        generate(page, prompt)
+        if "held" not in prompt:
+            wait_for_job(page, job)
+    page.click(f"{STAGE} .dq-thumb >> nth=-1")
+    page.wait_for_selector(f"{STAGE} .dq-next")
+    assert page.locator(f"{STAGE} .dq-progress").count() == 1
+    where = "all => { all[0].isMarked = true; return all[0].getBoundingClientRect().top; }"
+    before = page.locator(f"{STAGE} .dq-next").evaluate_all(where)
+    job = shown_job(page)
+    page.keyboard.press("Alt+Enter")  # it is held until it is skipped
+    page.wait_for_selector(f'{STAGE} .dq-stagebox[data-state="done"][data-job="{job}"]')
+    told = "next => [next.isMarked, next.getBoundingClientRect().top]"
+    assert page.eval_on_selector(f"{STAGE} .dq-next", told) == [True, before]
+    assert "Done in" in page.inner_text(f"{STAGE} .dq-ended")
+
+
 def test_send_when_pressed_puts_picture_and_recipe_into_img2img(page: Any) -> None:
     generate(page, "a fox to send", steps=3)
     page.wait_for_selector(f"{STAGE} .dq-next")

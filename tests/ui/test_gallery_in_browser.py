@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.library.gallery_files import painted
-from tests.ui.conftest import Served, wait_until
+from tests.ui.conftest import Served, held, until_held, wait_until
 
 pytestmark = pytest.mark.browser
 ITEMS = ".dq-gal-item"
@@ -93,22 +93,6 @@ def opened(
     page.locator(ITEMS).first.click()
     page.wait_for_selector(".dq-gal-view .dq-gal-text")
     return page, deeds
-
-
-def held(page: Any, address: str) -> list[Any]:
-    """The requests to an address from now on, which wait until a test lets them go on."""
-    waiting: list[Any] = []
-    page.route(address, lambda route: waiting.append(route))
-    return waiting
-
-
-def until_held(page: Any, waiting: list[Any], count: int) -> None:
-    """Wait in the page's own time: what waits is told of only while the page is asked something."""
-    for _ in range(600):
-        if len(waiting) >= count:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"{len(waiting)} requests came, not {count}")
 
 
 def test_undo_when_facts_come_while_it_is_pressed_still_hears_the_click(

@@ -263,6 +263,20 @@ def open_tab(tab: str, wanted: str, language: str) -> str:
     )
 
 
+def slot(part: str) -> str:
+    """A part of the stage in a place of its own, which is there also while it holds nothing.
+
+    ``gr.HTML`` compares old and new by their places: without it, a part that goes would have all
+    behind it drawn anew, and a press on one of their buttons would be lost.
+    """
+    return f'<div class="dq-slot">{part}</div>'
+
+
+def ended_line(text: str) -> str:
+    """How a job ended, as high as its progress was: nothing moves when it ends."""
+    return f'<p class="dq-soft dq-ended">{esc(text)}</p>'
+
+
 def picture_view(shot: Shot, language: str) -> str:
     """The chosen picture, large, over its parent where it has one; what can be made of it."""
     if shot.before:

@@ -84,10 +84,10 @@ def look(
     shown = chosen or (_newest(view) if _shows_result(view) else None)
     is_repeating = _is_repeating(studio, client, job)
     together = _four_of(pictures, shown) if shown and _is_over(view, shown) else []
-    body = _stage(studio, view, together, chosen, shown, is_repeating, language)
+    above, body = _stage(studio, view, together, chosen, shown, is_repeating, language)
     film = studio.videos.of(job.id) if kinds == RESTORING_KINDS and _shows_result(view) else None
     if film and not chosen:
-        body = _film(studio, view, film, language)
+        above, body = _film(studio, view, film, language)
     films = _other_films(studio, client, film, language) if kinds == RESTORING_KINDS else ""
     told = shown or film
     thumbs = [_thumb(p, p.job_id != job.id) for p in pictures if p not in together]
@@ -98,7 +98,7 @@ def look(
     faces = _faces(studio, shown, language) if shown and _is_over(view, shown) else ""
     return Look(
         html=f'<div class="dq-stagebox" data-state="{job.state}" data-job="{job.id}">'
-        f"{body}{notes}{strip}{faces}{films}</div>",
+        f"{''.join(map(cards.slot, (above, body, notes, strip, faces, films)))}</div>",
         infotext=cards.infotext_view(told.infotext, language) if told else "",
         is_busy=is_repeating or not _shows_result(view),
         is_running=view.live is not None,
@@ -116,13 +116,11 @@ def _job_to_show(studio: Studio, client: str, kinds: tuple[str, ...]) -> Job | N
     return job
 
 
-def _film(studio: Studio, view: JobView, film: SavedVideo, language: str) -> str:
-    """The video a job made, below what went wrong with it."""
-    job, card = view.job, restore_videos.gone_card
-    failure = failures.card(studio, job, language) if job.state == "failed" else ""
-    if film.is_there:
-        card = restore_videos.video_view
-    return failure + card(film, language)
+def _film(studio: Studio, view: JobView, film: SavedVideo, language: str) -> tuple[str, str]:
+    """What went wrong with a video, and the video."""
+    card = restore_videos.video_view if film.is_there else restore_videos.gone_card
+    failure = failures.card(studio, view.job, language) if view.job.state == "failed" else ""
+    return failure, card(film, language)
 
 
 def _other_films(studio: Studio, client: str, film: SavedVideo | None, language: str) -> str:
@@ -170,8 +168,9 @@ def checkpoint_folder(folders: Folders) -> str:
 def _stage(
     studio: Studio, view: JobView, together: list[SavedPicture], chosen: SavedPicture | None,
     shown: SavedPicture | None, is_repeating: bool, language: str,
-) -> str:  # fmt: skip
-    """The large part: preview and progress, a waiting card, a picture, or what went wrong."""
+) -> tuple[str, str]:  # fmt: skip
+    """The large part, and what is told above it: how far it is, what it waits for, what went wrong
+    or how long it took."""
     job = view.job
     if view.live is not None or job.state == "running":
         return _running(studio, view, together, chosen, is_repeating, language)
@@ -179,13 +178,24 @@ def _stage(
         card = cards.waiting_card(
             view.position or 1, job.id, _why_waiting(studio, language), language
         )
-        return card + (_together(studio, chosen, together, language) if chosen else "")
-    if chosen:
-        return _together(studio, chosen, together, language)
-    failure = failures.card(studio, job, language) if job.state == "failed" else ""
+        return card, _together(studio, chosen, together, language) if chosen else ""
+    failure = failures.card(studio, job, language) if job.state == "failed" and not chosen else ""
     if shown:
-        return failure + _together(studio, shown, together, language)
-    return failure or cards.stopped_card(language)
+        above = failure or _took(studio, shown, language)
+        return above, _together(studio, shown, together, language)
+    return failure, "" if failure else cards.stopped_card(language)
+
+
+def _took(studio: Studio, picture: SavedPicture, language: str) -> str:
+    """How long a picture's job took; nothing when it is gone, or failed."""
+    try:
+        job = studio.jobs.get(picture.job_id)
+    except WebUIError:
+        return ""
+    if job.state not in ("done", "cancelled") or None in (job.started_at, job.finished_at):
+        return ""
+    took = cards.duration((job.finished_at or 0) - (job.started_at or 0), language)
+    return cards.ended_line(say(f"ended_{job.state}", language, time=took))
 
 
 def _why_waiting(studio: Studio, language: str) -> str:
@@ -204,18 +214,19 @@ def _why_waiting(studio: Studio, language: str) -> str:
 def _running(
     studio: Studio, view: JobView, together: list[SavedPicture], chosen: SavedPicture | None,
     is_repeating: bool, language: str,
-) -> str:  # fmt: skip
+) -> tuple[str, str]:  # fmt: skip
     live = view.live
     bar = cards.progress_bar(live, time.time(), language, is_repeating) if live else ""
-    bar = plot_line(studio, view.job, language) + bar
+    above = plot_line(studio, view.job, language) + bar
     if chosen:
-        return bar + _together(studio, chosen, together, language)
+        return above, _together(studio, chosen, together, language)
     if live and live.preview_id:
         url = f"ui/preview/{view.job.id}/{live.preview_id}"
-        return bar + cards.preview_view(url, language)
+        return above, cards.preview_view(url, language)
     newest = _newest(view)
-    picture = _picture(studio, newest, language) if newest else cards.preview_view("", language)
-    return bar + picture
+    if newest is None:
+        return above, cards.preview_view("", language)
+    return above, _picture(studio, newest, language)
 
 
 def plot_line(studio: Studio, job: Job, language: str) -> str:

@@ -392,6 +392,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "picture_alt": ("Picture {number}", "第 {number} 张图"),
     "enlarge": ("Show large", "放大查看"),
     "earlier": ("Earlier pictures", "之前的图片"),
+    "ended_done": ("Done in {time}", "用时 {time}"),
+    "ended_cancelled": ("Stopped after {time}", "{time}后停止"),
     "stopped": ("Stopped", "已停止"),
     "stopped_hint": (
         "The job ended before a picture was finished.",

@@ -168,7 +168,12 @@
     await window.danqingCanvas.flush();
     setTimeout(() => { isPressedAgain = true; button.click(); isPressedAgain = false; }, 60);
   }, true);
-  const wake = () => { for (const prefix of PREFIXES) press(`${prefix}wake`); };
+  let isWaking = false;
+  const wake = () => {
+    isWaking = true;
+    for (const prefix of PREFIXES) press(`${prefix}wake`);
+    isWaking = false;
+  };
   const keepAll = async () => {
     Object.keys(draftTimers).forEach(keepDraft);
     if (!window.danqingCanvas.isUnsaved()) return;
@@ -177,12 +182,12 @@
   };
   document.addEventListener('visibilitychange', () => { if (document.hidden) keepAll(); else wake(); });
 
-  // Two tabs of one browser: when one asks for a picture, the other looks too
+  // Two tabs of one browser: when one was told to look, since its jobs have changed, the other looks
   const others = 'BroadcastChannel' in window ? new BroadcastChannel('danqing') : null;
   if (others) {
-    others.onmessage = () => setTimeout(wake, 400);
+    others.onmessage = wake;
     document.addEventListener('click', (event) => {
-      if (event.target.closest && event.target.closest('#dq-generate, #dq-i2i-generate, #dq-rst-generate, #dq-rst-get, [data-act]')) others.postMessage('asked');
+      if (!isWaking && event.target.closest && event.target.closest('[id^="dq-"][id$="wake"]')) others.postMessage('asked');
     });
   }
 
