@@ -172,7 +172,7 @@ def test_img2img_when_extra_noise_adds_it_on_top() -> None:
     watch, init = Watch(), torch.full((1, *SHAPE), 0.5)
     paint("Euler", [3], on_step=watch, init_latents=init, t_enc=9, extra_noise=0.2)
     first = ImageNoise(SHAPE, [3]).first()
-    expected = init + first * (watch.sigmas[0] + 0.2)
+    expected = init + first * watch.sigmas[0] + first * 0.2
     assert torch.allclose(watch.steps[0].latents, expected)
 
 
