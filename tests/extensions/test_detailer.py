@@ -23,6 +23,7 @@ pytest.importorskip("cv2")
 
 from webui.built_in_extensions.detailer import masks, model, web
 
+NO_FACE = "The Detailer found no face in 2 of 2 pictures."
 FIELDS = unique_fields(web.forms()[0].fields)
 
 
@@ -160,6 +161,28 @@ def test_detector_when_its_file_is_missing_then_says_where_it_goes_once() -> Non
     assert finished(job) is None and finished(job) is None
     (told,) = job.warnings
     assert "models/facedetection" in told and "not repainted" in told
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen", "told"),
+    [
+        ([], {}, [NO_FACE]),
+        ([], {"model": "none"}, []),
+        ([face(60, 10, 30)], {}, []),
+        ([face(60, 10, 30)], {"confidence": 0.95}, [NO_FACE]),
+        ([face(60, 10, 30, 0.5)], {"confidence": 0.95, "model_2": "face", "confidence_2": 0.4}, []),
+    ],
+)  # fmt: skip
+def test_pictures_without_a_face_that_counts_are_told_of_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, found: list[Face], chosen: dict[str, Any], told: list[str]
+) -> None:
+    monkeypatch.setattr(model, "find_faces", lambda *_, **__: found)
+    job = FakeJob(**chosen)
+    for index in range(2):
+        model.picture_finished(Image.new("RGB", (128, 96)), index, 40, job)  # type: ignore[arg-type]
+    assert job.warnings == []
+    model.after_job(job)  # type: ignore[arg-type]
+    assert job.warnings == told
 
 
 def test_recipe_when_written_and_read_then_speaks_adetailers_words() -> None:

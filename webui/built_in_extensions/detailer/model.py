@@ -18,6 +18,8 @@ from .fields import ALWAYS_TOLD, FACE, KNOWN, UNITS, VERSION_KEY, recipe_key, un
 from .masks import chosen_boxes, masks_of, prompt_of
 
 VERSION = "danqing 1.0"
+_COUNTS, _WITH_FACES = "counts", "with faces"
+"""Of a job's state: pictures looked at and those without a face; numbers of those with one."""
 
 
 @hook
@@ -30,7 +32,17 @@ def picture_finished(image: Image.Image, index: int, seed: int, job: Job) -> Ima
         return None
     for unit in units:
         image = _detailed(image, unit, detector, index, seed, job)
+    looked, faceless = job.state.get(_COUNTS, (0, 0))
+    job.state[_COUNTS] = looked + 1, faceless + (index not in job.state.get(_WITH_FACES, ()))
     return image
+
+
+@hook
+def after_job(job: Job) -> None:
+    """Say where there was nothing to do: without it, nobody knows why a picture is as it was."""
+    looked, faceless = job.state.get(_COUNTS, (0, 0))
+    if faceless:
+        job.warn(f"The Detailer found no face in {faceless} of {looked} pictures.")
 
 
 def _detector(job: Job) -> Detector | None:
@@ -59,6 +71,8 @@ def _detailed(
     except Interrupted:
         return image
     boxes = chosen_boxes(faces, unit, image.width, image.height)
+    if boxes:
+        job.state.setdefault(_WITH_FACES, set()).add(index)
     own = job.params.of_picture(index)
     for number, mask in enumerate(masks_of(boxes, unit, image.width, image.height)):
         prompt = prompt_of(unit["prompt"], number, own.prompt)
