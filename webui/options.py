@@ -312,6 +312,13 @@ OPTIONS: tuple[Option, ...] = (
         minimum=0,
         maximum=10,
     ),
+    Option(
+        "postprocessing_enable_in_main_ui",
+        [],
+        "Steps of extensions that painted pictures go through, too",
+    ),
+    Option("postprocessing_disable_in_extras", [], "Steps of extensions that Restore leaves out"),
+    Option("postprocessing_operation_order", [], "Order of the steps of extensions"),
     Option("sdxl_crop_top", 0, "SDXL crop top", minimum=0, maximum=8192),
     Option("sdxl_crop_left", 0, "SDXL crop left", minimum=0, maximum=8192),
     Option("sdxl_clip_l_skip", False, "Clip skip acts on SDXL's first text encoder"),

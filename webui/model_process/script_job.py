@@ -36,6 +36,7 @@ from webui.model_process.job_listener import JobListener
 from webui.model_process.job_supplies import JobSupplies
 from webui.model_process.script_models import ScriptModels
 from webui.model_process.script_moments import ScriptMoments
+from webui.model_process.script_process import job_steps
 from webui.params import ImageToImage, Painting, TextToImage
 from webui.pipelines.runs import run_class
 from webui.pipelines.supplies import Picture
@@ -81,6 +82,7 @@ class ScriptJob:
 
     def __post_init__(self) -> None:
         self.checkpoint = self.params.checkpoint
+        self._steps = job_steps(self.host, self.message[A1111], self.params)
 
     def paint(self, have: Collection[int] = ()) -> None:
         """Do the job.
@@ -210,6 +212,7 @@ class ScriptJob:
         self._tell_without_effect(p)
         is_top = self._depth == 1
         moments = ScriptMoments(self.host, p, runner, self.joined if is_top else None)
+        moments.steps = self._steps if is_top else None
         overrides = all_overrides(p, self.host.options.changed_in_job)
         params = params_of(p, self.params, self._put, resolve_sampler, overrides)
         self._paint(p, self._with_checkpoints(params, p), moments, results)

@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageChops
 from torch import Tensor
 
+from webui.extensions.a1111.postprocessing import PostprocessedImage, told_of_steps
 from webui.extensions.a1111.processing import told_pairs
 from webui.extensions.a1111.runner import ScriptRunner
 from webui.extensions.a1111.script import (
@@ -61,6 +62,9 @@ class ScriptMoments(Moments):
         self._group: Sequence[int] = ()
         self._is_second = False
         self._pasted: set[int] = set()
+        self.steps: Callable[[Image.Image], list[PostprocessedImage]] | None = None
+        """Steps of Extras that painted pictures go through, too."""
+        self._told_by_steps: dict[int, dict[str, str]] = {}
         self.more: list[tuple[Image.Image, int]] = []
         """Pictures that scripts added, with the number of the one that each goes with."""
         self.run: PaintingRun[Any]
@@ -252,15 +256,23 @@ class ScriptMoments(Moments):
 
     def after_faces(self, images: list[Image.Image]) -> list[Image.Image]:
         images = self._inner.after_faces(images)
-        if not self._runner.has("postprocess_image"):
+        if self.steps is None and not self._runner.has("postprocess_image"):
             return images
         done: list[Image.Image] = []
         for image, index in zip(images, self._group or range(len(images)), strict=False):
             self.p.batch_index = index % self._params.batch_size
             told = PostprocessImageArgs(image, index)
             self._call("postprocess_image", told)
-            done.append(_rgb(told.image, image))
+            done.append(self._through_steps(_rgb(told.image, image), index))
         return done
+
+    def _through_steps(self, image: Image.Image, index: int) -> Image.Image:
+        if self.steps is None:
+            return image
+        first, *more = self.steps(image)
+        self._told_by_steps[index] = told_of_steps(first)
+        self.more += [(one.image, index) for one in more]
+        return _rgb(first.image, image)
 
     def pasted(self, paste: Paste | None, index: int) -> Paste | None:
         paste = self._inner.pasted(paste, index)
@@ -296,7 +308,8 @@ class ScriptMoments(Moments):
             owner, moment = self._host.owner_of(deed), f"extra_generation_params {key}"
             return self._host.fence.call(owner, moment, deed, **facts)
 
-        return {**own, **told_pairs(p.extra_generation_params, index, ask)}
+        told = told_pairs(p.extra_generation_params, index, ask)
+        return {**own, **told, **self._told_by_steps.get(index, {})}
 
 
 def _overlay(paste: Paste) -> Image.Image:

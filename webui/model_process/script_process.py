@@ -16,7 +16,7 @@ from webui.checkpoints.identify import identify_file
 from webui.errors import CheckpointError
 from webui.extensions.a1111.folder import A1111Folder
 from webui.extensions.a1111.host import Host, Names, Places
-from webui.extensions.a1111.postprocessing import ExtrasSteps, PostprocessedImage
+from webui.extensions.a1111.postprocessing import ExtrasSteps, PostprocessedImage, told_of_steps
 from webui.extensions.fence import Fence
 from webui.model_process.restorer import Stepped
 from webui.prompts.attention import parse_attention
@@ -106,34 +106,53 @@ class ScriptProcess:
         self._host, self._loaded = None, []
 
 
+def job_steps(
+    host: Host, told: Mapping[str, Any], params: Any
+) -> Callable[[Image.Image], list[PostprocessedImage]] | None:
+    """What steps of A1111 folders make of a picture of a job; None where none acts on it.
+
+    Args:
+        told: As in ``ScriptProcess.host_for``; ``steps`` has by owner and step which of its
+            ``fields`` is which argument, the ``usual`` values of all others, and the choices of
+            those that are ``numbered``.
+    """
+    arguments = {
+        step: _arguments(facts, values)
+        for owner, steps in told["steps"].items()
+        for step, facts in steps.items()
+        if (values := params.extensions.get(owner)) is not None
+    }
+    if not arguments:
+        return None
+    wanted = tuple(host.options.data.get("postprocessing_operation_order") or ())
+    steps = ExtrasSteps(host.fence, host.extras_steps(), wanted)
+    return lambda image: steps.run(image, arguments)
+
+
+def _arguments(facts: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    given = {argument: values.get(name) for name, argument in facts["fields"].items()}
+    for argument, choices in facts["numbered"].items():
+        chosen = str(given[argument])
+        given[argument] = choices.index(chosen) if chosen in choices else None
+    return {**facts["usual"], **given}
+
+
 def extras_step(
     host: Host, told: Mapping[str, Any], params: Any
 ) -> Callable[[Image.Image], list[Stepped]]:
-    """What steps of A1111 folders make of a picture of the Extras tab.
-
-    Args:
-        told: As in ``ScriptProcess.host_for``; ``steps`` names the fields of each argument.
-    """
-    arguments = {
-        step: {argument: values.get(name) for name, argument in table.items()}
-        for owner, steps in told["steps"].items()
-        for step, table in steps.items()
-        if (values := params.extensions.get(owner)) is not None
-    }
-    wanted = tuple(host.options.data.get("postprocessing_operation_order") or ())
-    steps = ExtrasSteps(host.fence, host.extras_steps(), wanted)
+    """What they make of a picture of the Extras tab; see ``job_steps``."""
+    steps = job_steps(host, told, params)
 
     def run(image: Image.Image) -> list[Stepped]:
         used: dict[str, int] = {}
-        return [_stepped(one, used) for one in steps.run(image, arguments)]
+        return [_stepped(one, used) for one in steps(image)] if steps else [Stepped(image)]
 
     return run
 
 
 def _stepped(one: PostprocessedImage, used: dict[str, int]) -> Stepped:
-    pairs = {str(key): str(value) for key, value in one.info.items() if value is not None}
     caption = str(one.caption or "").strip()
-    return Stepped(one.image.convert("RGB"), pairs, one.get_suffix(used), caption)
+    return Stepped(one.image.convert("RGB"), told_of_steps(one), one.get_suffix(used), caption)
 
 
 def _family_of(filename: str) -> str:

@@ -50,6 +50,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "group_upscale": (
         "hires_fix_", "face_restoration", "code_former_weight", "ESRGAN_", "upscaling_",
+        "postprocessing_",
     ),
     "group_api": ("api_",),
     "group_system": (

@@ -71,6 +71,7 @@ class Worker:
         folders: Sequence[A1111Folder],
         inputs: dict[str, str],
         steps: dict[str, Any] | None = None,
+        **options: Any,
     ) -> dict[str, Any]:
         """Run a request."""
         self.sent.clear()
@@ -84,7 +85,8 @@ class Worker:
                 "extensions": {"wanted": [], "infotext": {}, "files": {}},
                 "a1111": {
                     "folders": [[str(folder.path), "1"] for folder in folders],
-                    "options": OPTION_DEFAULTS, "output": place, "steps": steps or {},
+                    "options": {**OPTION_DEFAULTS, **options},
+                    "output": place, "steps": steps or {},
                     "flags": Places(*[self.place] * 4).in_flags({}),
                     "places": dict.fromkeys(("program", "data", "models", "extensions"), place),
                     "names": {"checkpoints": [
@@ -279,6 +281,10 @@ class Again(scripts.Script):
     assert worker.recipes[0]["Sampler"] == "Euler" and worker.troubles == []
 
 
+TINT = {"fields": {"f0_strength": "strength"}, "usual": {}, "numbered": {}}
+NO_FIELDS: dict[str, Any] = {"fields": {}, "usual": {}, "numbered": {}}
+
+
 def test_steps_when_an_extras_job_wants_them_then_work_over_its_pictures(
     worker: Worker, example: Drop, tmp_path: Path
 ) -> None:
@@ -286,7 +292,7 @@ def test_steps_when_an_extras_job_wants_them_then_work_over_its_pictures(
     key = "cd" * 32
     values = {"callbacks": {"f0_strength": 0.5}}
     params = Extras(images=(key,), extensions=values)
-    steps = {"callbacks": {"Tint": {"f0_strength": "strength"}}}
+    steps = {"callbacks": {"Tint": TINT}}
     worker.run(params, [example("callbacks")], {key: str(tmp_path / "in.png")}, steps)
     (picture,) = worker.pictures
     assert picture.getpixel((3, 3)) == (255, 0, 0) and picture.getpixel((3, 12)) == (0, 128, 0)
@@ -321,7 +327,7 @@ def test_steps_when_one_adds_pictures_then_they_go_on_and_are_kept_under_their_n
     keys = ("cd" * 32, "ef" * 32)
     values = {"callbacks": {"f0_strength": 0.5}, "small": {}}
     params = Extras(images=keys, names=("one.png", "two.png"), extensions=values)
-    steps = {"callbacks": {"Tint": {"f0_strength": "strength"}}, "small": {"Split": {}}}
+    steps = {"callbacks": {"Tint": TINT}, "small": {"Split": NO_FIELDS}}
     inputs = dict.fromkeys(keys, str(tmp_path / "in.png"))
     worker.run(params, [example("callbacks"), script(SPLIT)], inputs, steps)
     assert [event["index"] for event in worker.events] == [0, 2, 3, 1, 4, 5]
@@ -335,6 +341,80 @@ def test_steps_when_one_adds_pictures_then_they_go_on_and_are_kept_under_their_n
     assert captions == [None, "a frog  right", None] * 2
     texts = [event["infotext"] for event in worker.events]
     assert texts == ["Split: yes, Tint: 0.5", "", "Split: yes, Tint: 0.5"] * 2
+
+
+WHOLE = """
+from modules import scripts_postprocessing
+TOLD = []
+class Whole(scripts_postprocessing.ScriptPostprocessing):
+    name = "Whole"
+    order = 100
+    def ui(self):
+        return {}
+    def process_firstpass(self, pp, amount, which, how):
+        TOLD.append("first")
+    def process(self, pp, amount, which, how):
+        TOLD.append((pp.image.getpixel((3, 3)) == (255, 0, 0), amount, which, how))
+        if len(TOLD) == 2:
+            pp.info["Whole"] = how
+        pp.caption, pp.nametags = "not here", ["not here"]
+        pp.extra_images = [pp.image.copy()]
+"""
+
+
+@pytest.mark.parametrize("first", ["Whole", "Tint"])
+def test_steps_when_wanted_in_painting_then_every_picture_goes_through_them(
+    worker: Worker, example: Drop, script: MakeFolder, first: str
+) -> None:
+    whole = {
+        "fields": {"f0_amount": "amount", "f1_which": "which"}, "usual": {"how": "well"},
+        "numbered": {"which": ["one", "two"]},
+    }  # fmt: skip
+    steps = {"callbacks": {"Tint": TINT}, "small": {"Whole": whole}, "absent": {"No": TINT}}
+    values = {
+        "callbacks": {"f0_strength": 0.5},
+        "small": {"f0_amount": 3, "f1_which": "two"},
+        "a1111": {},
+    }
+    params = build("txt2img", {**SMALL, "batch_size": 2, "extensions": values})
+    folders = [example("callbacks"), script(WHOLE)]
+    worker.run(params, folders, {}, steps, postprocessing_operation_order=[first])
+    tops = [picture.convert("RGB").getpixel((3, 3)) for picture in worker.pictures]
+    is_tinted = first == "Tint"
+    assert tops[:2] == [(255, 0, 0)] * 2 and len(tops) == 4
+    assert worker.told("small/main.py") == ["first", (is_tinted, 3, 1, "well")] * 2
+    told = [(recipe.get("Tint"), recipe.get("Whole")) for recipe in worker.recipes[:2]]
+    assert told == [("0.5", "well"), ("0.5", None)]
+    assert all("caption" not in event["facts"] for event in worker.events)
+    assert worker.troubles == [("callbacks", "on_model_loaded")]
+
+
+def test_steps_when_a_script_paints_inside_the_job_then_only_its_own_pictures_go_through_them(
+    worker: Worker, example: Drop, script: MakeFolder
+) -> None:
+    text = """
+from copy import copy
+from modules import scripts
+from modules.processing import process_images
+SEEN = []
+class Again(scripts.Script):
+    def title(self):
+        return "Again"
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+    def postprocess_image(self, p, pp, *args):
+        if not getattr(p, "is_inner", False):
+            inner = copy(p)
+            inner.is_inner = True
+            SEEN.append(process_images(inner).images[0].getpixel((3, 3)))
+"""
+    values = {"callbacks": {"f0_strength": 0.5}, "a1111": {}}
+    params = build("txt2img", {**SMALL, "extensions": values})
+    folders = [example("callbacks"), script(text)]
+    worker.run(params, folders, {}, {"callbacks": {"Tint": TINT}})
+    assert worker.pictures[0].getpixel((3, 3)) == (255, 0, 0)
+    (inner,) = worker.told("small/main.py", "SEEN")
+    assert inner != (255, 0, 0)
 
 
 def test_job_when_a_detailer_and_a_generator_act_then_every_picture_has_its_own(

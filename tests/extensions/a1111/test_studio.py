@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.extensions.a1111.conftest import Drop, MakeFolder
 from webui.errors import ExtensionError
+from webui.params import build
 from webui.services.extensions.listing import list_extensions
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
@@ -92,6 +93,74 @@ def test_extras_when_an_extension_has_steps_then_has_a_block_of_their_fields(
     assert (field.label.en, field.usual) == ("Tint strength", 0.5)
     acting = studio.extensions.acting("extras", {"callbacks": {}}, print)
     assert acting["callbacks"][field.name] == 0.5
+
+
+ODD_STEPS = """
+import gradio as gr
+from modules import scripts_postprocessing
+class Odd(scripts_postprocessing.ScriptPostprocessing):
+    name = "Odd"
+    def ui(self):
+        return {"picture": gr.Image(), "kinds": gr.CheckboxGroup(["a", "b"], value=["b"]),
+                "amount": gr.Slider(0, 9, 4, step=1, label="Amount"), "number": gr.Number(),
+                "state": gr.State("kept"), "text": gr.Textbox(label="Text"),
+                "which": gr.Radio(["one", "two"], value="two", type="index", label="Which")}
+class Bare(scripts_postprocessing.ScriptPostprocessing):
+    name = "Bare"
+"""
+SHOWN = ["Amount", "Text", "Which"]
+NO_FIELDS: dict[str, Any] = {"fields": {}, "usual": {}, "numbered": {}}
+
+
+def test_steps_when_options_name_them_then_have_fields_and_act_where_they_are_wanted(
+    studio: Studio, script: MakeFolder
+) -> None:
+    room, change = studio.extensions, studio.settings_changes.change
+    script(ODD_STEPS, "late")
+    studio.refresh_extensions()
+
+    def forms() -> dict[str, tuple[str, list[str], bool]]:
+        (known,) = [one for one in room.loaded() if one.name == "late"]
+        return {
+            tab: (form.title.en, [one.label.en for one in form.fields], form.has_switch)
+            for tab, form in known.forms.items()
+        }
+
+    def told(params: Any) -> Any:
+        return room.message_for(params, print)["a1111"]["steps"]["late"]
+
+    def asked() -> Any:
+        return studio.resolve(TextToImageRequest(prompt="a"))
+
+    on_restore = ("Odd, Bare", SHOWN, True)
+    before = asked()
+    assert forms() == {"extras": on_restore} and "late" not in before.extensions
+
+    change({"postprocessing_enable_in_main_ui": "Odd, Tint, nothing of ours"})
+    here = ("Odd", SHOWN, False)
+    assert forms() == {"txt2img": here, "img2img": here, "extras": on_restore}
+    params = asked()
+    assert list(params.extensions["late"].values()) == [4, "", "two"]
+    assert 0.5 in params.extensions["callbacks"].values()
+    odd = {
+        "fields": dict(zip(params.extensions["late"], ("amount", "text", "which"), strict=True)),
+        "usual": {"picture": None, "kinds": ["b"], "number": None, "state": "kept"},
+        "numbered": {"which": ["one", "two"]},
+    }
+    assert told(params) == {"Odd": odd}
+
+    change({"postprocessing_enable_in_main_ui": ["Bare"]})
+    assert told(params) == {"Odd": odd, "Bare": NO_FIELDS}, "the job keeps it"
+    assert told(asked()) == {"Bare": NO_FIELDS}
+
+    change({"postprocessing_enable_in_main_ui": None, "postprocessing_disable_in_extras": ["Odd"]})
+    assert forms() == {"extras": ("Bare", [], True)}
+    acting = room.acting("extras", {"late": {}}, print)
+    assert told(build("extras", {"images": ("ab" * 32,), "extensions": acting})) == {
+        "Bare": NO_FIELDS
+    }
+    room.enable("late", False)
+    assert "late" not in room.message_for(params, lambda text: None)["a1111"]["steps"]
 
 
 def test_fields_when_drawn_then_drafts_and_recipes_fill_them(studio: Studio) -> None:

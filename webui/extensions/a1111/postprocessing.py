@@ -102,6 +102,11 @@ class PostprocessedImage:
         )
 
 
+def told_of_steps(picture: PostprocessedImage) -> dict[str, str]:
+    """What steps want a picture's recipe to say."""
+    return {str(key): str(value) for key, value in picture.info.items() if value is not None}
+
+
 @dataclass
 class ExtrasSteps:
     """The steps of all extensions, in their order.

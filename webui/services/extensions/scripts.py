@@ -11,6 +11,7 @@ import shlex
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +48,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TABS: tuple[Literal["txt2img", "img2img"], ...] = ("txt2img", "img2img")
+EXTRAS: Literal["extras"] = "extras"
+IN_PAINTING, NOT_IN_EXTRAS = "postprocessing_enable_in_main_ui", "postprocessing_disable_in_extras"
+"""Options that name steps: those that painted pictures go through, those that Extras has not."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step of Extras, and its fields as we draw them.
+
+    Attributes:
+        fields: By name. arguments: Which of its arguments each of them is.
+        usual: Values of arguments that no field of ours can show.
+        numbered: Choices of arguments that are the number of a choice.
+    """
+
+    name: str
+    fields: dict[str, AnyField]
+    arguments: dict[str, str]
+    usual: dict[str, Any]
+    numbered: dict[str, list[str]]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the worker is told of it."""
+        return {"fields": self.arguments, "usual": self.usual, "numbered": self.numbered}
 
 
 class _Values:
@@ -92,7 +117,7 @@ class ScriptRoom:
         self._prints: dict[str, str] = {}
         self._extra: dict[str, Any] = {}
         self._consents = Consents(places.data / "data" / "a1111-installs.json")
-        self._steps: dict[str, dict[str, dict[str, str]]] = {}
+        self._steps: dict[str, list[_Step]] = {}
         self.lock = threading.RLock()
         self._drawn: dict[str, ScriptRunner | None] = {}
         self._shown: dict[str, str] = {}
@@ -116,6 +141,7 @@ class ScriptRoom:
             for name in [n for n, p in self._prints.items() if not _is_same(wanted.get(n), p)]:
                 host.unload(name)
                 del self._prints[name]
+                self._steps.pop(name, None)
             new = [e for name, e in wanted.items() if name not in self._prints]
             if not new:
                 return
@@ -163,26 +189,62 @@ class ScriptRoom:
             call(known.name, "ui", self._add_steps, known)
 
     def _add_steps(self, known: Known) -> None:
-        """A block of fields on the Extras tab for an extension that brings steps of it."""
+        """Blocks of fields for an extension that brings steps of Extras."""
         assert self.host is not None
         steps = [one for one in self.host.extras_steps() if one.extension == known.name]
         if not steps:
             return
         drawn = self.drawing().draw_steps(self.host, steps)
-        table: dict[str, dict[str, str]] = {}
-        fields: dict[str, AnyField] = {}
+        listed: list[_Step] = []
         for step, components in drawn.items():
+            made = _Step(step, {}, {}, {}, {})
             for argument, component in components.items():
-                facts = self.drawing().argument_facts(component)
-                name = f"f{len(fields)}_{re.sub('[^a-z0-9_]', '_', argument.lower())[:30]}"
-                made = field_of(name, facts["label"] or argument, facts["value"], facts)
-                if made is not None:
-                    fields[name] = made
-                    table.setdefault(step, {})[name] = argument
-        title = Words(en=", ".join(step.name for step in steps))
-        form = Form(tabs=("extras",), title=title, fields=tuple(fields.values()))
-        known.forms, known.fields = {"extras": form}, fields
-        self._steps[known.name] = {step.name: table.get(step.name, {}) for step in steps}
+                self._add_field(made, argument, component, sum(len(o.fields) for o in listed))
+            listed.append(made)
+        self._steps[known.name] = listed
+        self._offer_steps(known)
+
+    def _add_field(self, step: _Step, argument: str, component: Any, number: int) -> None:
+        """One of a step's arguments, as a field where there is one for it.
+
+        Args:
+            number: How many fields the steps before it have.
+        """
+        facts = self.drawing().step_facts(component)
+        if facts is None:
+            step.usual[argument] = self.drawing().value_of(component)
+            return
+        short = re.sub("[^a-z0-9_]", "_", argument.lower())[:30]
+        name = f"f{number + len(step.fields)}_{short}"
+        made = field_of(name, facts["label"] or argument, facts["value"], facts)
+        assert made is not None, "it holds one plain value"
+        step.fields[name], step.arguments[name] = made, argument
+        if facts["numbered"]:
+            step.numbered[argument] = [str(choice) for choice in facts["choices"] or ()]
+
+    def _offer_steps(self, known: Known) -> None:
+        """Their fields, on the tabs where people want the steps."""
+        forms: dict[str, Form] = {}
+        for tab in (*TABS, EXTRAS):
+            steps = self._steps_on(tab, known.name)
+            fields = tuple(one for step in steps for one in step.fields.values())
+            title = Words(en=", ".join(step.name for step in steps))
+            form = Form(tabs=(tab,), title=title, fields=fields, has_switch=tab == EXTRAS)
+            forms |= {tab: form} if steps else {}
+        known.forms = forms
+        known.fields = {n: f for step in self._steps[known.name] for n, f in step.fields.items()}
+
+    def _steps_on(self, tab: str, name: str) -> list[_Step]:
+        """The steps of an extension that work over the pictures of a tab."""
+        named = self._options[NOT_IN_EXTRAS if tab == EXTRAS else IN_PAINTING] or ()
+        return [s for s in self._steps.get(name, ()) if (s.name in named) is (tab != EXTRAS)]
+
+    def _steps_of(self, params: Any, name: str) -> list[_Step]:
+        """The steps of an extension that a job goes through: those whose fields it has, whatever
+        was chosen since; of steps without fields those that are wanted now."""
+        has = getattr(params, "extensions", {}).get(name, {}).keys()
+        now = self._steps_on(params.kind, name)
+        return [s for s in self._steps[name] if (s.fields.keys() <= has if s.fields else s in now)]
 
     def has_steps(self, names: Iterable[str]) -> bool:
         """True when one of these extensions brings steps of Extras."""
@@ -212,8 +274,12 @@ class ScriptRoom:
 
     def _option_changed(self, key: str) -> None:
         """A setting of ours, or of extensions, is another one: who waits for that is told."""
-        if self.host is not None:
-            self.host.options.look()
+        if self.host is None:
+            return
+        if key in (IN_PAINTING, NOT_IN_EXTRAS):
+            for known in [one for one in self._wanted() if one.name in self._steps]:
+                self._offer_steps(known)
+        self.host.options.look()
 
     def notes(self, name: str) -> list[str]:
         """What people should know of a folder beside its troubles."""
@@ -367,7 +433,10 @@ class ScriptRoom:
                     self.host.folders.items() if self.host else ()) if not one.problem],
                 "options": _Values(self._options, self._settings).as_dict(),
                 "flags": {k: v for k, v in self._flags.items() if _is_plain(v)},
-                "steps": self._steps,
+                "steps": {
+                    name: {step.name: step.to_json() for step in self._steps_of(params, name)}
+                    for name in self._steps
+                },
                 "output": str(self._places.data / folder),
                 "places": {k: str(v) for k, v in vars(self._places).items()},
                 "names": {

@@ -14,6 +14,10 @@ from webui.extensions.a1111.postprocessing import ScriptPostprocessing
 from webui.extensions.a1111.runner import ScriptRunner
 from webui.extensions.a1111.script import OnComponent, Script
 
+ONE_VALUE = (
+    gr.Checkbox, gr.ColorPicker, gr.Dropdown, gr.Number, gr.Radio, gr.Slider, gr.Textbox,
+)  # fmt: skip
+
 
 def draw_scripts(host: Host, runner: ScriptRunner) -> dict[str, gr.Column]:
     """Draw all scripts of a tab where the caller is in a page.
@@ -103,6 +107,19 @@ def argument_facts(component: Any) -> dict[str, Any]:
         "step": getattr(component, "step", None),
         "choices": [choice[1] for choice in choices] if choices else None,
     }
+
+
+def step_facts(component: Any) -> dict[str, Any] | None:
+    """A field of a step of Extras as ``argument_facts``; None where it holds other than one text,
+    number or choice. ``numbered`` says that the step reads the number of its choice."""
+    is_one = isinstance(component, ONE_VALUE) and not getattr(component, "multiselect", False)
+    if not is_one or (isinstance(component, gr.Number) and component.value is None):
+        return None
+    numbered = getattr(component, "type", "") == "index"
+    facts = argument_facts(component)
+    if numbered and facts["value"] is not None:
+        facts["value"] = facts["choices"][facts["value"]]
+    return {**facts, "numbered": numbered}
 
 
 def draw_headless(host: Host, runner: ScriptRunner) -> None:
