@@ -9,12 +9,12 @@ from webui.api.errors import ApiError
 from webui.api.schemas import ImageToImageBody, PaintingBody, SomeBody
 from webui.api.script_arguments import arguments_of
 from webui.extensions.a1111.runner import ScriptRunner
-from webui.services.extensions.scripts import A1111
+from webui.services.extensions.scripts import A1111, ScriptRoom
 from webui.studio import Studio
 
 
 def take_scripts(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[str, dict[str, Any]]]:
-    """A request without the A1111 scripts that it names, and what it says to them.
+    """A request without the A1111 scripts and settings that it names, and what it says to them.
 
     Returns:
         The request, and values as requests of ours carry them; empty where it names none.
@@ -23,7 +23,25 @@ def take_scripts(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[str, di
         ParamsError: Arguments that are no list.
     """
     tab = "img2img" if isinstance(body, ImageToImageBody) else "txt2img"
-    runner = studio.extensions.scripts.runner(tab) if studio.extensions.scripts else None
+    scripts = studio.extensions.scripts
+    if scripts is None:
+        return body, {}
+    body, settings = _settings(scripts, body)
+    body, said = _scripts(scripts.runner(tab), body)
+    said |= {"settings": json.dumps(settings)} if settings else {}
+    return body, {A1111: said} if said else {}
+
+
+def _settings(scripts: ScriptRoom, body: SomeBody) -> tuple[SomeBody, dict[str, Any]]:
+    """A request without overrides of folders' settings, and these."""
+    overrides = body.override_settings or {}
+    theirs = {key: value for key, value in overrides.items() if scripts.has_setting(key)}
+    left = {key: value for key, value in overrides.items() if key not in theirs}
+    return (body.model_copy(update={"override_settings": left}) if theirs else body), theirs
+
+
+def _scripts(runner: ScriptRunner | None, body: SomeBody) -> tuple[SomeBody, dict[str, Any]]:
+    """A request without the scripts that it names, and what it says to them."""
     if runner is None:
         return body, {}
     arguments: dict[str, list[Any]] = {}
@@ -48,7 +66,7 @@ def take_scripts(studio: Studio, body: SomeBody) -> tuple[SomeBody, dict[str, di
     if not selected and not arguments:
         return body, {}
     said = {"selected": selected, "arguments": json.dumps(arguments, ensure_ascii=False)}
-    return body.model_copy(update=changes), {A1111: said}
+    return body.model_copy(update=changes), said
 
 
 def _selected(runner: ScriptRunner, body: PaintingBody) -> str:

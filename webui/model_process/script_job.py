@@ -96,6 +96,7 @@ class ScriptJob:
         runner = host.runners[params.kind]
         p: Any = job_of(params, self.supplies.input)
         p.outpath_samples = p.outpath_grids = self.message[A1111]["output"]
+        p.override_settings |= settings_in(params)
         said = arguments_in(params)
         p.scripts, p.script_args = runner, [self._argument(v) for v in runner.list_of(said)]
         host.painting = self
@@ -296,7 +297,8 @@ class ScriptJob:
         return key
 
     def _tell_without_effect(self, p: Any) -> None:
-        for key in without_effect(p):
+        theirs = self.host.options.data_labels
+        for key in [key for key in without_effect(p) if key not in theirs]:
             self._warn(f"A script wanted to change the setting {key} for one job; it was left.")
 
     def _warn(self, text: str) -> None:
@@ -341,11 +343,20 @@ def _make_even(p: Any) -> None:
 def arguments_in(params: Painting) -> ScriptArguments:
     """What a request says to scripts."""
     own = params.extensions.get(A1111, {})
+    return ScriptArguments(str(own.get("selected") or ""), _table(own.get("arguments")))
+
+
+def settings_in(params: Painting) -> dict[str, Any]:
+    """Settings of A1111 folders that hold for a request alone, by A1111's keys."""
+    return _table(params.extensions.get(A1111, {}).get("settings"))
+
+
+def _table(text: Any) -> dict[str, Any]:
     try:
-        arguments = json.loads(str(own.get("arguments") or "{}"))
+        found = json.loads(str(text or "{}"))
     except ValueError:
-        arguments = {}
-    return ScriptArguments(str(own.get("selected") or ""), arguments)
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def saved_as_wished(host: Host, picture: Picture, text: str, p: Any) -> tuple[Picture, str]:

@@ -725,3 +725,27 @@ def test_extra_noise_when_it_is_of_the_second_pass_then_is_told_of_that_alone(
     hires = {"scale": 1.25, "upscaler": "Latent", "steps": 1, "extra_noise": 0.2}
     worker.paint(script(NOISES), hires=hires)
     assert worker.told("small/main.py") == [("look", (1, 4, 10, 10), True)]
+
+
+SETTING = """
+from modules import scripts, shared
+TOLD = []
+shared.opts.add_option("small_word", shared.OptionInfo("usual", "Word"))
+class Says(scripts.Script):
+    def title(self):
+        return "Says"
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+    def process(self, p):
+        TOLD.append((shared.opts.small_word, p.override_settings.get("small_word")))
+"""
+
+
+def test_settings_of_folders_when_a_job_has_its_own_then_hold_for_that_job_alone(
+    worker: Worker, script: MakeFolder
+) -> None:
+    folder, own = script(SETTING), {"settings": json.dumps({"small_word": "mine"})}
+    worker.run(build("txt2img", {**SMALL, "extensions": {"a1111": own}}), [folder], {})
+    assert not [event for event in worker.sent if event["type"] == "warning"]
+    worker.paint(folder)
+    assert worker.told("small/main.py") == [("mine", "mine"), ("usual", None)]

@@ -15,6 +15,10 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.extensions.a1111.conftest import Drop, MakeFolder
+from webui.api.a1111_scripts import take_scripts
+from webui.api.schemas import TextToImageBody
+from webui.api.text_to_image import read_request
+from webui.api.wishes import read_wish
 from webui.errors import ExtensionError
 from webui.params import build
 from webui.services.extensions.listing import list_extensions
@@ -79,6 +83,21 @@ def test_settings_when_changed_then_scripts_read_them(studio: Studio) -> None:
     assert scripts.host.options.recorder_suffix == "?"
     params = studio.resolve(TextToImageRequest(prompt="a"))
     assert scripts.message(params)["a1111"]["options"]["recorder_suffix"] == "?"
+
+
+def test_settings_when_a_request_overrides_them_then_the_job_carries_them(studio: Studio) -> None:
+    overrides = {"recorder_suffix": "?", "CLIP_stop_at_last_layers": 2}
+    body = TextToImageBody(prompt="a", override_settings=overrides)
+    left, said = take_scripts(studio, body)
+    assert left.override_settings == {"CLIP_stop_at_last_layers": 2}
+    wish = read_wish(studio, left, read_request, scripts=said)
+    own = wish.params.extensions["a1111"]
+    assert json.loads(str(own["settings"])) == {"recorder_suffix": "?"}
+    assert json.loads(str(own["arguments"])) == {"job recorder": [False, "tail", 1]}
+    plain, nothing = take_scripts(studio, TextToImageBody(prompt="a"))
+    assert nothing == {} and plain.override_settings is None
+    studio.extensions.enable("recorder", False)
+    assert take_scripts(studio, body) == (body, {})
 
 
 def test_recipe_when_read_then_on_infotext_pasted_may_change_it(studio: Studio) -> None:

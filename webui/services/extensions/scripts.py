@@ -261,6 +261,12 @@ class ScriptRoom:
                     found[keys[name]] = option_value(labels[keys[name]], value)
         return found
 
+    def has_setting(self, key: str) -> bool:
+        """True for a setting of a folder that one job may have otherwise."""
+        info = self.host.options.data_labels.get(key) if self.host else None
+        is_free = info is not None and not info.do_not_save and not info.restrict_api
+        return is_free and key not in OPTION_BY_KEY
+
     def _keep(self, key: str, value: Any) -> None:
         name = setting_name(key)
         for known in self._wanted():
@@ -373,8 +379,8 @@ class ScriptRoom:
         """What a job carries for scripts: the selected one, and the arguments of all.
 
         Args:
-            wished: ``selected`` and ``arguments`` (JSON) of a request; what it leaves out is as on
-                a fresh page.
+            wished: ``selected``, ``arguments`` and ``settings`` (JSON) of a request; what it leaves
+                out is as on a fresh page.
         """
         if tab not in TABS or not any(loaded.folder.scripts for loaded in self._fine()):
             return {}
@@ -392,6 +398,8 @@ class ScriptRoom:
         }
         pictures = {key: value for key, value in wished.items() if key.startswith("picture_")}
         own = {"selected": selected, "arguments": json.dumps(listed, ensure_ascii=False)}
+        if settings := wished.get("settings"):
+            own["settings"] = str(settings)
         return {A1111: {**own, **pictures}}
 
     def usual(self, tab: str) -> dict[str, list[Any]]:
