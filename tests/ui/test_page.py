@@ -250,6 +250,46 @@ def test_queue_reorders_and_cancels(page: Any, served: Served) -> None:
     wait_until(lambda: len(served.studio.jobs.waiting()) == 1, "it was not cancelled")
 
 
+@pytest.mark.parametrize("names", [("two", "three"), ("two", "three", "four")])
+def test_press_when_jobs_move_up_under_it_is_for_the_one_that_was_there(
+    page: Any, served: Served, names: tuple[str, ...]
+) -> None:
+    for name in ("stuck one", *names):
+        generate(page, f"a {name}")
+    wait_until(lambda: len(served.studio.jobs.waiting()) == len(names), "not all wait")
+    first, *others = sorted(job.id for job in served.studio.jobs.waiting())
+    page.get_by_role("tab", name="Queue").click()
+    page.hover('.dq-job:has-text("a two") [data-act=prefer]')
+    page.mouse.down()
+    served.studio.control.cancel(first)
+    page.wait_for_selector('.dq-jobs .dq-job:nth-child(2):has-text("a three")')
+    page.evaluate(
+        "document.getElementById('dq-queue-wake').addEventListener('click', "
+        "() => { document.body.dataset.answered = 'yes'; })"
+    )
+    page.mouse.up()
+    page.wait_for_selector("body[data-answered]")
+    assert [job.id for job in served.studio.jobs.waiting()] == others
+    assert {job.priority for job in served.studio.jobs.waiting()} == {0}
+
+
+def test_press_when_its_button_goes_before_the_finger_does_counts(
+    page: Any, served: Served
+) -> None:
+    for name in ("stuck one", "two", "three"):
+        generate(page, f"a {name}")
+    wait_until(lambda: len(served.studio.jobs.waiting()) == 2, "two should wait")
+    two, three = sorted(job.id for job in served.studio.jobs.waiting())
+    page.get_by_role("tab", name="Queue").click()
+    page.hover('.dq-job:has-text("a three") [data-act=cancel]')
+    page.mouse.down()
+    served.studio.control.cancel(two)
+    page.wait_for_selector('.dq-jobs .dq-job:nth-child(2):has-text("a three")')
+    page.mouse.up()
+    wait_until(lambda: not served.studio.jobs.waiting(), "the press was lost")
+    assert served.studio.jobs.get(three).state == "cancelled"
+
+
 def test_queue_paused_keeps_jobs_waiting_until_resumed(page: Any, served: Served) -> None:
     page.get_by_role("tab", name="Queue").click()
     page.click("#dq-queue-pause")
