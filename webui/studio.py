@@ -24,6 +24,7 @@ from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.other_programs import roots_of_all
 from webui.errors import (
     CheckpointNotFoundError,
+    DeviceMemoryError,
     JobError,
     JobNotFoundError,
     WebUIError,
@@ -649,12 +650,20 @@ class Studio:
             if kind == "done":
                 self._see_new_weights(job_id)  # before anyone can see that the job has ended
             self.live.end(job_id)
+            if kind == "failed":
+                self._free_memory(event["error"])
             if kind == "done":
                 self._forever.go_on(job_id)
             if kind in FINAL_STATES and self.extensions.all():
                 job = self.jobs.get(job_id)
                 self.extensions.job_ended(self.params_of(job), job_id, job.state)
             self._announce()
+
+    def _free_memory(self, error: dict[str, Any]) -> None:
+        """What extensions keep cannot be taken from them: only a process begun anew is without it,
+        and without it every job after this one would fail, too."""
+        if error["code"] == DeviceMemoryError.code and self.extensions.has_strangers_at_work:
+            self.supervisor.renew()
 
     def _see_new_weights(self, job_id: int) -> None:
         if isinstance(self.params_of(self.jobs.get(job_id)), FetchWeights | FileTool):

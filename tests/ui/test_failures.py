@@ -218,3 +218,26 @@ def test_the_note_of_a_face_detector_that_is_missing_leads_to_it_but_not_for_gue
     assert "人脸检测模型" in shown and "Faces" not in shown
     assert "data-go" not in warnings_list(told, "en", for_guest=True)
     assert "data-go" not in warnings_list(["<lora:x> was left out."], "en")
+
+
+HUNGRY = "from webui.hookspecs import hook\n@hook\ndef before_step(latents, step): ...\n"
+
+
+def test_a_job_without_memory_has_the_model_process_renewed_only_if_strangers_are_loaded(
+    make_served: Callable[..., Served],
+) -> None:
+    studio = make_served().studio
+
+    def starts_after(*prompts: str) -> int:
+        for prompt in prompts:
+            job = studio.submit(TextToImageRequest(prompt=prompt))
+            assert studio.wait(job.id, 60).state == ("failed" if prompt == "fail" else "done")
+        return studio.supervisor.worker_starts
+
+    assert starts_after("fail", "a fox") == 1
+    folder = studio.settings.folders.data / "extensions"
+    folder.mkdir(exist_ok=True)
+    (folder / "hungry.py").write_text(HUNGRY)
+    studio.refresh_extensions()
+    assert starts_after("a fox") == 1
+    assert starts_after("fail", "a fox", "a fox") == 2

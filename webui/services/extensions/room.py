@@ -225,6 +225,8 @@ class ExtensionRoom(Shelf):
         scripts = self.scripts
         acts = scripts is not None and (A1111 in acting or scripts.has_steps(acting))
         more = scripts.message(params) if scripts and acts else {}
+        if acts or any(not known.extension.is_built_in for known in wanted):
+            self.has_strangers_at_work = True
         return {"extensions": told, **more}
 
     def _files(self, known: Known, values: Mapping[str, Any]) -> dict[str, str]:
@@ -323,6 +325,7 @@ class ExtensionRoom(Shelf):
     def worker_began(self) -> None:
         """A fresh worker has no extension loaded."""
         self._sent.clear()
+        self.has_strangers_at_work = False
 
     def blame(self, why: str = "the model process ended in it") -> str:
         """Who was at work when the worker died, in a sentence; '' when nobody was. That extension

@@ -46,6 +46,7 @@ class Shelf:
     Attributes:
         folders: Where people drop theirs.
         scripts: The A1111 folders among them.
+        has_strangers_at_work: The model process has loaded some that did not come with the program.
         renew_page: Builds the page anew where it shows what these draw; None where there is none.
     """
 
@@ -72,6 +73,7 @@ class Shelf:
         self.plugins = Plugins("web", self.fence)
         self._known: dict[str, Known] = {}
         self._sent: dict[str, str] = {}
+        self.has_strangers_at_work = False
         self.scripts: ScriptRoom | None = None
         self.renew_page: Callable[[], None] | None = None
         for folder in folders:
