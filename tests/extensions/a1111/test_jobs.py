@@ -351,11 +351,13 @@ class Whole(scripts_postprocessing.ScriptPostprocessing):
     order = 100
     def ui(self):
         return {}
+    def image_changed(self):
+        TOLD.append("another")
     def process_firstpass(self, pp, amount, which, how):
         TOLD.append("first")
     def process(self, pp, amount, which, how):
         TOLD.append((pp.image.getpixel((3, 3)) == (255, 0, 0), amount, which, how))
-        if len(TOLD) == 2:
+        if len(TOLD) == 3:
             pp.info["Whole"] = how
         pp.caption, pp.nametags = "not here", ["not here"]
         pp.extra_images = [pp.image.copy()]
@@ -382,7 +384,7 @@ def test_steps_when_wanted_in_painting_then_every_picture_goes_through_them(
     tops = [picture.convert("RGB").getpixel((3, 3)) for picture in worker.pictures]
     is_tinted = first == "Tint"
     assert tops[:2] == [(255, 0, 0)] * 2 and len(tops) == 4
-    assert worker.told("small/main.py") == ["first", (is_tinted, 3, 1, "well")] * 2
+    assert worker.told("small/main.py") == ["another", "first", (is_tinted, 3, 1, "well")] * 2
     told = [(recipe.get("Tint"), recipe.get("Whole")) for recipe in worker.recipes[:2]]
     assert told == [("0.5", "well"), ("0.5", None)]
     assert all("caption" not in event["facts"] for event in worker.events)
@@ -725,6 +727,25 @@ def test_extra_noise_when_it_is_of_the_second_pass_then_is_told_of_that_alone(
     hires = {"scale": 1.25, "upscaler": "Latent", "steps": 1, "extra_noise": 0.2}
     worker.paint(script(NOISES), hires=hires)
     assert worker.told("small/main.py") == [("look", (1, 4, 10, 10), True)]
+
+
+def test_extra_noise_when_a_script_wants_it_in_the_second_pass_then_it_is_put_on(
+    worker: Worker, script: MakeFolder
+) -> None:
+    text = """
+from modules import scripts
+class Noisy(scripts.Script):
+    def title(self):
+        return "Noisy"
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+    def before_process(self, p):
+        p.override_settings["img2img_extra_noise"] = 0.4
+"""
+    hires = {"scale": 1.25, "upscaler": "Latent", "steps": 1}
+    worker.paint(script(NOISES + text), hires=hires)
+    assert len(worker.told("small/main.py")) == 1
+    assert worker.recipes[0]["Extra noise"] == "0.4"
 
 
 SETTING = """

@@ -20,6 +20,7 @@ from webui.api.schemas import TextToImageBody
 from webui.api.text_to_image import read_request
 from webui.api.wishes import read_wish
 from webui.errors import ExtensionError
+from webui.hookspecs import SavedPicture
 from webui.params import build
 from webui.services.extensions.listing import list_extensions
 from webui.services.resolve import TextToImageRequest
@@ -83,6 +84,20 @@ def test_settings_when_changed_then_scripts_read_them(studio: Studio) -> None:
     assert scripts.host.options.recorder_suffix == "?"
     params = studio.resolve(TextToImageRequest(prompt="a"))
     assert scripts.message(params)["a1111"]["options"]["recorder_suffix"] == "?"
+
+
+@pytest.mark.parametrize("kind", ["extras", "txt2img"])
+def test_pictures_when_they_are_saved_then_on_image_saved_is_told(
+    studio: Studio, tmp_path: Path, kind: str
+) -> None:
+    Image.new("RGB", (8, 8)).save(path := tmp_path / "made.png")
+    restored = build("extras", {"images": ("ab" * 32,)})
+    params = restored if kind == "extras" else studio.resolve(TextToImageRequest(prompt="a"))
+    studio.extensions.after_save(params, SavedPicture(1, 0, b"", "png", "Tint: 1", path=path))
+    scripts = studio.extensions.scripts
+    assert scripts is not None and scripts.host is not None
+    told = scripts.host.modules["callbacks/a_first.py"].TOLD
+    assert told == [f"saved {path}"]
 
 
 def test_settings_when_a_request_overrides_them_then_the_job_carries_them(studio: Studio) -> None:

@@ -43,6 +43,8 @@ SAME = {
 SAMPLING = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond")
 CHECKPOINT = "sd_model_checkpoint"
 """The setting that names the checkpoint; who paints knows what it means."""
+EXTRA_NOISE = "img2img_extra_noise"
+"""The setting that the second pass of txt2img heeds, too."""
 OPTIONS = {
     "sd_vae": "vae",
     "CLIP_stop_at_last_layers": "clip_skip",
@@ -54,7 +56,7 @@ OPTIONS = {
     "img2img_color_correction": "color_correction",
     "img2img_background_color": "background",
     "img2img_fix_steps": "fix_steps",
-    "img2img_extra_noise": "extra_noise",
+    EXTRA_NOISE: "extra_noise",
     "upscaler_for_img2img": "upscaler",
 }
 """Settings that ``override_settings`` may change, and our fields for them; those of samplers and
@@ -201,7 +203,7 @@ def params_of(
     if kind == "img2img":
         values |= _pictures(p, base, changed, put)
     else:
-        values |= _hires(p, base, changed, find_sampler)
+        values |= _hires(p, base, changed, find_sampler, overrides.get(EXTRA_NOISE))
     values |= _options(overrides, target, values["sampling"])
     return build(kind, values)  # type: ignore[return-value]
 
@@ -289,7 +291,11 @@ def _pictures(p: Any, base: Painting, changed: Callable[[str], bool], put: Put) 
 
 
 def _hires(
-    p: Any, base: Painting, changed: Callable[[str], bool], find_sampler: FindSampler
+    p: Any,
+    base: Painting,
+    changed: Callable[[str], bool],
+    find_sampler: FindSampler,
+    extra_noise: Any,
 ) -> dict[str, Any]:
     if not getattr(p, "enable_hr", False):
         return {"hires": None, "first_pass_image": None}
@@ -305,6 +311,7 @@ def _hires(
         "prompt": p.hr_prompt,
         "negative_prompt": p.hr_negative_prompt,
         "cfg_scale": p.hr_cfg,
+        "extra_noise": usual.extra_noise if extra_noise is None else extra_noise,
     }
     if changed("hr_sampler_name") or changed("hr_scheduler"):
         found = find_sampler(p.hr_sampler_name or p.sampler_name, p.hr_scheduler)

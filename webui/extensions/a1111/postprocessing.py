@@ -41,7 +41,7 @@ class ScriptPostprocessing:
         """Called for all steps before the first one works."""
 
     def image_changed(self) -> None:
-        """Another picture was chosen."""
+        """Another picture comes."""
 
 
 @dataclass
@@ -142,6 +142,8 @@ class ExtrasSteps:
         """
         first = PostprocessedImage(image.convert("RGB"), info=dict(info or {}))
         steps = [step for step in self.in_order() if step.name in arguments]
+        for step in steps:
+            self.fence.call(step.extension, "image_changed", step.image_changed)
         for step in steps:
             self._call(step, "process_firstpass", first, arguments[step.name])
         pictures = [first]

@@ -307,7 +307,8 @@ class ExtensionRoom(Shelf):
         values: ExtensionValues = getattr(params, "extensions", {})
         if values:
             self.plugins.tell("after_save", _own(values), picture=picture)
-        if self.scripts is not None and A1111 in values:
+        is_theirs = A1111 in values or not isinstance(params, Painting)
+        if self.scripts is not None and is_theirs:
             self.scripts.image_saved(params, picture)
 
     def job_ended(self, params: AnyParams, job_id: int, state: str) -> None:
