@@ -233,6 +233,7 @@
         const options = {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)};
         const told = await ask(address, options);
         this.present(told, sent);
+        window.danqingFormsChanged?.(); // some say on which tabs extensions have fields
         this.tell([told.said, ...told.problems].join(' '));
       });
     }
