@@ -147,6 +147,25 @@ def test_trash_when_two_browsers_press_at_once_then_each_file_moves_once(wall: S
     assert wall.gallery.pictures.get(chosen[1]).path.exists()
 
 
+def test_trash_when_the_disk_is_full_then_all_files_go_before_the_index_is_written(
+    wall: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deeds, pictures = wall.gallery.deeds, wall.gallery.pictures
+    chosen = sorted(ids(wall))[:3]
+    assert deeds.do("trash", {"ids": chosen}, "")["problems"] == []
+    files = [pictures.get(number).path for number in chosen]
+    forget = pictures._store.forget
+
+    def needs_room(numbers: list[int]) -> None:
+        if any(file.exists() for file in files):
+            raise LibraryError("The disk is full.")
+        forget(numbers)
+
+    monkeypatch.setattr(pictures._store, "forget", needs_room)
+    assert deeds.do("purge", {"ids": chosen}, "")["problems"] == []
+    assert ids(wall, place="trash") == set() and len(ids(wall)) == 3
+
+
 def test_pictures_when_deleted_under_us_then_it_is_said_and_the_rest_goes_on(
     wall: Studio,
 ) -> None:

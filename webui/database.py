@@ -127,6 +127,7 @@ class Database:
                 f"The disk is full: nothing can be written into {self.path.parent}.",
                 "Free some disk space: empty the trash of the gallery, or delete what you need no "
                 "more.",
+                is_full=True,
             )
         return self._error(
             f"The database {self.path} could not be used: {err}.",

@@ -15,7 +15,7 @@ import pytest
 
 from tests.library.painting import FLAT, facts, painted
 from webui.database import Database
-from webui.errors import JobError, LibraryError
+from webui.errors import DiskFullError, JobError, LibraryError
 from webui.library import files
 from webui.library.library import Library, SmallCopyRule
 from webui.params import Output
@@ -199,10 +199,12 @@ def test_a_picture_that_cannot_be_listed_is_kept_and_its_place_told(
     library: Library, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(values: Any) -> int:
-        raise LibraryError("The list could not be written: the disk is full.", "Free some.")
+        raise LibraryError(
+            "The list could not be written: the disk is full.", "Free some.", is_full=True
+        )
 
     monkeypatch.setattr(library._index, "reserve", full)
-    with pytest.raises(LibraryError) as caught:
+    with pytest.raises(DiskFullError) as caught:
         library.save_image(1, 0, painted(), facts(), FLAT, outputs)
     assert Path(caught.value.path).read_bytes() == painted()
     assert caught.value.path in caught.value.message and caught.value.hint == "Free some."
@@ -269,5 +271,5 @@ def test_database_when_the_disk_is_full_says_that_and_what_makes_room(tmp_path: 
 
     told = caught.value
     assert told.message.startswith("The disk is full") and str(tmp_path / "data") in told.message
-    assert "trash" in told.hint
+    assert "trash" in told.hint and told.details == {"is_full": True}
     db.close()

@@ -320,7 +320,8 @@ def _nowhere(failures: list[tuple[_Place, OSError]]) -> LibraryError:
 
 
 def _unlisted(path: Path, err: LibraryError) -> LibraryError:
-    return LibraryError(
+    kind = DiskFullError if err.details.get("is_full") else LibraryError
+    return kind(
         f"The picture is safe at {path}, but could not be listed. {err.message}",
         err.hint,
         path=str(path),

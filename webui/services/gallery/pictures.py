@@ -357,14 +357,21 @@ class Gallery:
         return self._each(picture_ids, user, TRASHED, move)
 
     def purge(self, picture_ids: Sequence[int], user: str = "") -> list[LibraryError]:
-        """Delete files of the trash for good. As ``trash``."""
+        """Delete files of the trash for good. As ``trash``. All files go before the index is
+        written: on a full disk they make the room that it takes."""
+        deleted: list[int] = []
 
         def delete(picture: Picture) -> None:
             trash.delete_for_good(picture.path, picture.root)
             self._thumbs.forget(picture.mark)
-            self._store.forget([picture.id])
+            deleted.append(picture.id)
 
-        return self._each(picture_ids, user, TRASHED, delete)
+        problems = self._each(picture_ids, user, TRASHED, delete)
+        try:
+            self._store.forget(deleted)
+        except LibraryError as err:
+            problems.append(err)
+        return problems
 
     def _each(
         self, picture_ids: Sequence[int], user: str, state: int, deed: Callable[[Picture], None]
