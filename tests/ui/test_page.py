@@ -739,6 +739,47 @@ def test_settings_search_knows_group_titles_and_says_when_nothing_matches(page: 
     page.wait_for_selector("#dq-settings-nothing", state="detached")
 
 
+LATE_END = """
+(() => {
+  const ask = window.fetch;
+  window.streams = 0;
+  window.fetch = async (...args) => {
+    const answer = await ask(...args);
+    if (!String(args[0].url || args[0]).includes('/queue/data')) return answer;
+    window.streams += 1;
+    const hold = async (chunk, out) => {
+      const isEnd = new TextDecoder().decode(chunk).includes('close_stream');
+      window.streams -= isEnd;
+      if (isEnd && window.holdsEnds) {
+        await new Promise((resolve) => { window.letGo = resolve; });
+      }
+      out.enqueue(chunk);
+    };
+    const held = answer.body.pipeThrough(new TransformStream({transform: hold}));
+    return new Response(held, {status: answer.status, headers: answer.headers});
+  };
+})()
+"""
+"""A slow line: while ``holdsEnds``, the end of a stream of answers comes when it is let go."""
+
+
+def test_press_when_the_stream_of_answers_is_just_ending_is_answered(
+    page: Any, open_page: Callable[..., Any]
+) -> None:
+    page.context.add_init_script(LATE_END)
+    other = open_page(context=page.context)
+    other.wait_for_function("window.streams === 0")
+    other.evaluate("window.holdsEnds = true")
+    other.click("#dq-style-edit")
+    other.wait_for_function("Boolean(window.letGo)")
+    write(other, "a hill\nSteps: 20, Seed: 5, Size: 64x64, Model hash: 0123456789, Model: farAway")
+    with other.expect_response("**/queue/join*"):
+        other.click("#dq-paste")
+    other.evaluate("() => { window.holdsEnds = false; window.letGo(); }")
+    other.wait_for_selector("text=Not here, so yours stays: farAway")
+    assert other.input_value("#dq-steps input[type=number]") == "20"
+
+
 def test_paste_when_there_is_nothing_says_so(page: Any, served: Served) -> None:
     (served.folder / "params.txt").unlink(missing_ok=True)
     write(page, "")

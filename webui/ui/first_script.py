@@ -1,4 +1,4 @@
-"""A script that runs before Gradio's: it stands in the page itself, as Gradio's ``head`` does not.
+"""Scripts that run before Gradio's: they stand in the page itself, as Gradio's ``head`` does not.
 
 Gradio hands ``head`` to its own program, which adds it when the page's language is already chosen.
 """
@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPT = (ASSETS / "first.js").read_text(encoding="utf-8")
+SCRIPTS = ("first.js", "answers.js")
 _DRAWN = quote((ASSETS / "icon.svg").read_text(encoding="utf-8").strip())
 ICON = f'<link rel="icon" href="data:image/svg+xml,{_DRAWN}">'
 """The page's sign. Without one a browser asks the host's root for it, which below a sub-path is
@@ -21,12 +21,14 @@ HEAD = b"<head>"
 
 
 class FirstScript:
-    """Puts icon and assets/first.js at the beginning of the page's head; other answers are left
+    """Puts icon and ``SCRIPTS`` at the beginning of the page's head; other answers are left
     alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._script = f"{ICON}<script>{SCRIPT}</script>".encode()
+        scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
+        drawn = "".join(f"<script>{script}</script>" for script in scripts)
+        self._script = f"{ICON}{drawn}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _is_page(scope):
