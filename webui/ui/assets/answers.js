@@ -9,6 +9,7 @@
   const ask = window.fetch;
   const MOST_KEPT = 200; // answers remembered that came before it was known whose they are
   const BETWEEN = '\n\n';
+  const ENDS = /^data: ?\{"msg": ?"(close_stream|process_completed)"/;
   let asking = 0; // requests on their way
   const awaited = new Set();
   const answered = new Set();
@@ -39,9 +40,9 @@
       const messages = (rest + decoder.decode(value, {stream: true})).split(BETWEEN);
       rest = messages.pop();
       for (const message of messages) {
-        const {msg, event_id: event} = JSON.parse(message.replace(/^data:/, ''));
-        if (msg === 'close_stream' && (asking || awaited.size)) { reader.cancel(); return true; }
-        if (msg === 'process_completed') note(event);
+        const [, end] = message.match(ENDS) || [];
+        if (end === 'close_stream' && (asking || awaited.size)) { reader.cancel(); return true; }
+        if (end === 'process_completed') note(JSON.parse(message.replace(/^data:/, '')).event_id);
         out.enqueue(encoder.encode(message + BETWEEN));
       }
     }
