@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from tests.checkpoints.model_files import STARTER, write_raw
 from webui.checkpoints.headers import read_header
-from webui.errors import CheckpointError
+from webui.errors import CheckpointError, CheckpointNotFoundError
 
 TENSOR = {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}
 
@@ -98,9 +98,11 @@ def test_foreign_file_is_named_for_what_it_is(content: bytes, tmp_path: Path) ->
         read_header(path)
 
 
-def test_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="not there"):
+def test_missing_file_is_said_to_be_missing_and_what_to_look_for(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFoundError, match="is not there") as caught:
         read_header(tmp_path / "gone.safetensors")
+    assert caught.value.details["wanted"] == "gone.safetensors"
+    assert "choose another one" in caught.value.hint
 
 
 @pytest.mark.parametrize("kept", [9, 100, 50_000, 5_000_000])

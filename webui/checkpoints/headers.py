@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from webui.checkpoints.foreign_text import spelt, storable
-from webui.errors import CheckpointError
+from webui.errors import CheckpointError, CheckpointNotFoundError
 
 MAX_HEADER_BYTES: Final = 100_000_000
 """The format's own limit; a larger number means the file is something else."""
@@ -176,8 +176,12 @@ def _first_bytes(path: Path, count: int) -> tuple[bytes, int]:
         with open(path, "rb") as file:
             return file.read(count), os.fstat(file.fileno()).st_size
     except FileNotFoundError as err:
-        raise CheckpointError(
-            f"{path} is not there (any more).", "Press Refresh.", path=str(path)
+        raise CheckpointNotFoundError(
+            f"{path} is not there (any more).",
+            "Put it back, or press the round arrow beside the checkpoint, so that the folders are "
+            "read anew, and choose another one.",
+            path=str(path),
+            wanted=path.name,
         ) from err
     except OSError as err:
         raise unreadable(path, err) from err

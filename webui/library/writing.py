@@ -320,9 +320,7 @@ def _nowhere(failures: list[tuple[_Place, OSError]]) -> LibraryError:
 
 
 def _unlisted(path: Path, err: LibraryError) -> LibraryError:
-    kind = DiskFullError if err.details.get("is_full") else LibraryError
-    return kind(
-        f"The picture is safe at {path}, but could not be listed. {err.message}",
-        err.hint,
-        path=str(path),
-    )
+    message = f"The picture is safe at {path}, but could not be listed. {err.message}"
+    if err.details.get("is_full"):
+        return DiskFullError(message, err.hint, path=str(path))
+    return LibraryError(message, err.hint, path=str(path))
