@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from webui.roles import is_for_guests, is_guest, may_see
 from webui.services.guests import private_folders, without_folders
 from webui.services.resolve import ImageToImageRequest, TextToImageRequest
 from webui.ui import queue_tab, wiring
+from webui.ui.said import in_language
 from webui.ui.session import Visitor
 
 GALLERY = "/danqing/v1/gallery"
@@ -247,8 +249,9 @@ def test_wish_when_a_guest_asks_for_too_much_is_refused(
     opened: Open, wish: dict[str, Any], told: str
 ) -> None:
     asked = {"prompt": "a fox", **SMALL, **wish}
-    with pytest.raises(ParamsError, match=told):
+    with pytest.raises(ParamsError, match=told) as caught:
         opened.studio.submit(TextToImageRequest(user=GUEST_NAME, **asked))
+    assert not re.search("megapixels|pictures|steps", in_language(caught.value.message, "zh"))
 
 
 def test_wish_when_a_guest_asks_for_something_else_than_pictures_is_refused(opened: Open) -> None:

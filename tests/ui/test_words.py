@@ -170,16 +170,19 @@ def test_fence_when_handler_fails_shows_it_and_changes_nothing(
 def test_warning_when_the_program_said_it_comes_in_the_language_of_the_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(gr, "Warning", lambda text, **_: shown.append(text))
+    shown: list[tuple[str, str]] = []
+    for kind in ("Warning", "Info"):
+        monkeypatch.setattr(gr, kind, lambda text, title, **_: shown.append((text, title)))
     wiring.show_warning("<a>.png: Choose another picture.")
     monkeypatch.setattr(wiring, "language_of", lambda _request: "zh")
     wiring.show_warning("<a>.png: Choose another picture.")
     wiring.show_warning("请先填写样式名称。")
+    wiring.show_info("已保存。")
     assert shown == [
-        "&lt;a&gt;.png: Choose another picture.",
-        "&lt;a&gt;.png：请选择另一张图片。",
-        "请先填写样式名称。",
+        ("&lt;a&gt;.png: Choose another picture.", "Warning"),
+        ("&lt;a&gt;.png：请选择另一张图片。", "警告"),
+        ("请先填写样式名称。", "警告"),
+        ("已保存。", "提示"),
     ]
 
 

@@ -80,18 +80,25 @@ class Guests:
                 f"Guests paint; {params.kind} is for the owner alone.", "Ask the owner."
             )
         width, height = painted_size(params)
-        for name, wish, field in (
-            ("pictures", params.image_count, "batch_count"),
-            ("megapixels", width * height / 1e6, "width"),
-            ("steps", steps_of(params), "steps"),
-        ):
-            most = self._options[f"guest_{name}"]
-            if wish > most:
-                raise ParamsError(
-                    f"{wish:g} {name} were asked for; a job of a guest may have {most:g}.",
-                    "Ask for less.",
-                    field=field,
-                )
+        pictures, megapixels, steps = params.image_count, width * height / 1e6, steps_of(params)
+        if pictures > (most := self._options["guest_pictures"]):
+            raise ParamsError(
+                f"{pictures} pictures were asked for; a job of a guest may have {most}.",
+                "Ask for less.",
+                field="batch_count",
+            )
+        if megapixels > (most := self._options["guest_megapixels"]):
+            raise ParamsError(
+                f"{megapixels:g} megapixels were asked for; a job of a guest may have {most:g}.",
+                "Ask for less.",
+                field="width",
+            )
+        if steps > (most := self._options["guest_steps"]):
+            raise ParamsError(
+                f"{steps} steps were asked for; a job of a guest may have {most}.",
+                "Ask for less.",
+                field="steps",
+            )
 
     def told(self, user: str, text: str) -> str:
         """A sentence as this user may read it: guests see files by their names within our folders,

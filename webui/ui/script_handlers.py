@@ -22,7 +22,7 @@ from webui.extensions.exits import exits_refused
 from webui.extensions.time_limit import TimeIsUp, limited
 from webui.hookspecs import LONG_SECONDS
 from webui.ui.said import error_in_language
-from webui.ui.texts import language_of
+from webui.ui.texts import language_of, say
 
 logger = logging.getLogger(__name__)
 MOMENT = "a handler of the page"
@@ -75,4 +75,5 @@ def _failure(owner: str, told: str) -> ExtensionError:
 
 def _shown(err: ExtensionError) -> gr.Error:
     language = language_of(LocalContext.request.get(None))
-    return gr.Error(error_in_language(err, language), print_exception=False)
+    told = error_in_language(err, language)
+    return gr.Error(told, print_exception=False, title=say("toast_error", language))

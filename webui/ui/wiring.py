@@ -155,8 +155,9 @@ def _user_here() -> str:
 def show_warning(text: str) -> None:
     """A message in the page's corner, in the browser's language where the program has said it; the
     text is never HTML."""
-    said = in_language(text, language_of(LocalContext.request.get(None)))
-    gr.Warning(html.escape(said), duration=10)
+    language = language_of(LocalContext.request.get(None))
+    said = html.escape(in_language(text, language))
+    gr.Warning(said, duration=10, title=say("toast_warning", language))
 
 
 def show_error(err: WebUIError) -> None:
@@ -166,7 +167,8 @@ def show_error(err: WebUIError) -> None:
 
 def show_info(text: str) -> None:
     """As ``show_warning``, for good news."""
-    gr.Info(html.escape(text), duration=4)
+    language = language_of(LocalContext.request.get(None))
+    gr.Info(html.escape(text), duration=4, title=say("toast_info", language))
 
 
 def tell(key: str, request: gr.Request, **values: object) -> None:
