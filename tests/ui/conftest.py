@@ -174,6 +174,7 @@ class Watched:
 def _opening(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
     """A function that opens pages in fresh browser profiles; they are closed at the end."""
     contexts: list[Any] = []
+    pages: list[Any] = []
     watched = Watched()
 
     def open_one(
@@ -186,12 +187,13 @@ def _opening(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
             context.set_default_timeout(60_000)
             contexts.append(context)
         page = context.new_page()
+        pages.append(page)
         watched.watch(page, url)
         page.goto(url)
         page.wait_for_selector(READY)
         return page
 
-    open_one.watched = watched  # type: ignore[attr-defined]
+    open_one.watched, open_one.pages = watched, pages  # type: ignore[attr-defined]
     yield open_one
     for context in contexts:
         context.close()
@@ -237,3 +239,29 @@ def kept_page(
     finally:
         watched.errors.clear()
         watched.foreign.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failed test of a page tells what stood on it, and what the server had done."""
+    report = yield
+    if report.when == "call" and report.failed:
+        given = list(getattr(item, "funcargs", {}).values())
+        opened = [page for one in given for page in getattr(one, "pages", ())]
+        told = [_told(one) for one in [*given, *opened]]
+        report.sections.append(("at the end", "\n".join(dict.fromkeys(told))))
+    return report
+
+
+def _told(value: Any) -> str:
+    """What a page shows, or a server has done; nothing of anything else."""
+    try:
+        if isinstance(value, Served):
+            rows = value.studio.jobs.list(limit=10)
+            return "\n".join(f"job {one.id} {one.state} {one.params_json[:120]}" for one in rows)
+        if hasattr(value, "inner_text") and not value.is_closed():
+            shown = value.inner_text("body", timeout=5000).split("\n")
+            return f"{value.url} {' | '.join(filter(str.strip, shown))[:3000]}"
+    except Exception as err:
+        return f"could not be asked: {err}"
+    return ""

@@ -136,6 +136,7 @@ def test_buttons_of_a_picture_when_a_job_ends_stay_where_they_are_and_the_same(p
         generate(page, prompt)
         if "held" not in prompt:
             wait_for_job(page, job)
+    page.wait_for_selector(f"{STAGE} .dq-progress")
     page.click(f"{STAGE} .dq-thumb >> nth=-1")
     page.wait_for_selector(f"{STAGE} .dq-next")
     assert page.locator(f"{STAGE} .dq-progress").count() == 1

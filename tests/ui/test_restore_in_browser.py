@@ -118,15 +118,22 @@ def drafts(served: Served, page: Any) -> str:
     return "\n".join(json.dumps(json.loads(row["form"])) for row in rows)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path / "data", any_free_port(), has_page=True) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("data"), any_free_port(), has_page=True) as server:
         yield server
+
+
+def made_files(server: Server) -> set[Path]:
+    """What was restored so far."""
+    folder = server.data / "outputs" / "extras-images"
+    return {file for file in folder.rglob("*") if file.suffix in (".png", ".mp4")}
 
 
 def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_reload(
     server: Server, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
+    before = made_files(server)
     page = open_page(url=server.base + "/")
     page.set_default_timeout(120_000)
     open_tab(page)
@@ -141,7 +148,7 @@ def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_rel
     open_tab(page)
     page.wait_for_selector(f"{DONE} .dq-cut", state="attached")
     assert "Postprocess upscaler: Lanczos" in page.inner_text("#dq-rst-infotext pre")
-    (file,) = (server.data / "outputs" / "extras-images").rglob("*.png")
+    (file,) = made_files(server) - before
     with Image.open(file) as made:
         assert made.size == (96, 64)
     infotext, _ = read_infotext(file)
@@ -151,6 +158,7 @@ def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_rel
 def test_scratch_drawn_over_the_photograph_is_repaired_there_alone_and_survives_a_reload(
     server: Server, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
+    before = made_files(server)
     whole = Image.linear_gradient("L").resize((160, 120)).convert("RGB")
     scratched = whole.copy()
     scratched.paste((255, 255, 255), (30, 58, 130, 62))
@@ -175,7 +183,7 @@ def test_scratch_drawn_over_the_photograph_is_repaired_there_alone_and_survives_
     page.click("#dq-rst-generate")
     page.wait_for_selector(f"{DONE} .dq-cut", state="attached")
     assert "Scratch repair: drawn" in page.inner_text("#dq-rst-infotext pre")
-    (file,) = (server.data / "outputs" / "extras-images").rglob("*.png")
+    (file,) = made_files(server) - before
     with Image.open(file) as made:
         assert abs(made.getpixel((80, 60))[0] - whole.getpixel((80, 60))[0]) < 12
         assert made.getpixel((80, 21)) == (255, 255, 255)

@@ -48,16 +48,23 @@ def test_video_when_ffmpeg_is_missing_then_page_says_how_to_get_it_until_it_is_t
     page.wait_for_function("!document.querySelector('#dq-rst-listed .dq-videos')")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path / "data", any_free_port(), has_page=True) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("data"), any_free_port(), has_page=True) as server:
         yield server
+
+
+def made_files(server: Server) -> set[Path]:
+    """What was restored so far."""
+    folder = server.data / "outputs" / "extras-images"
+    return {file for file in folder.rglob("*") if file.suffix in (".png", ".mp4")}
 
 
 @needs_ffmpeg
 def test_video_is_restored_by_the_real_worker_plays_and_can_be_downloaded_after_a_reload(
     server: Server, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
+    before = made_files(server)
     page = open_page(url=server.base + "/")
     page.set_default_timeout(120_000)
     open_tab(page)
@@ -77,7 +84,7 @@ def test_video_is_restored_by_the_real_worker_plays_and_can_be_downloaded_after_
     assert "Postprocess upscaler: Lanczos" in page.inner_text("#dq-rst-infotext pre")
     with page.expect_download() as download:
         page.click(f"{STAGE} .dq-film-line a")
-    (file,) = (server.data / "outputs" / "extras-images").rglob("*.mp4")
+    (file,) = made_files(server) - before
     assert download.value.suggested_filename == file.name
     assert Path(download.value.path()).read_bytes() == file.read_bytes()
     found = video.probe(file, video.find_programs())
@@ -89,6 +96,7 @@ def test_video_is_restored_by_the_real_worker_plays_and_can_be_downloaded_after_
 def test_video_when_interrupted_on_the_page_then_its_first_part_plays(
     server: Server, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
+    before = made_files(server)
     page = open_page(url=server.base + "/")
     page.set_default_timeout(120_000)
     open_tab(page)
@@ -100,7 +108,7 @@ def test_video_when_interrupted_on_the_page_then_its_first_part_plays(
     page.wait_for_selector(f"{STAGE} video")
     told = page.inner_text(STAGE)
     assert "first part" in told and "Stopped: the video holds the first" in told
-    (file,) = (server.data / "outputs" / "extras-images").rglob("*.mp4")
+    (file,) = made_files(server) - before
     assert 0 < video.probe(file, video.find_programs()).frames < 1000
 
 

@@ -91,7 +91,7 @@ def make_words_routes(studio: Studio) -> APIRouter:
             seen = studio.tokens.look(text, steps=written.steps, is_positive=is_positive)
         except WebUIError as err:
             raise HTTPException(422, str(err)) from err
-        answer = {"texts": _rows(seen), "drawn": bool(studio.extensions.choices(written.text))}
+        answer = {"texts": _rows(seen), "drawn": bool(studio.extensions.choices(meant))}
         return JSONResponse(answer, headers=NEVER_KEPT)
 
     return router

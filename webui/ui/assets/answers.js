@@ -30,31 +30,37 @@
     if (answered.size > MOST_KEPT) answered.delete(answered.values().next().value);
   };
 
-  /* Hand on one stream's messages; true at an end that comes too early. */
+  /* Hand on one stream's messages; true where it ended too early. It is read to its end: the server
+     takes a stream that is left for a page that is gone, and drops what that has asked. */
   const handOn = async (body, out) => {
     const [reader, decoder, encoder] = [body.getReader(), new TextDecoder(), new TextEncoder()];
-    let rest = '';
+    let [rest, isEarly] = ['', false];
     for (;;) {
       const {done, value} = await reader.read();
-      if (done) return false;
+      if (done) return isEarly;
       const messages = (rest + decoder.decode(value, {stream: true})).split(BETWEEN);
       rest = messages.pop();
       for (const message of messages) {
         const [, end] = message.match(ENDS) || [];
-        if (end === 'close_stream' && (asking || awaited.size)) { reader.cancel(); return true; }
         if (end === 'process_completed') note(JSON.parse(message.replace(/^data:/, '')).event_id);
-        out.enqueue(encoder.encode(message + BETWEEN));
+        isEarly = end === 'close_stream' && (asking > 0 || awaited.size > 0);
+        if (!isEarly) out.enqueue(encoder.encode(message + BETWEEN));
       }
     }
   };
 
-  const heard = async (args) => {
-    const answer = await ask(...args);
+  const heard = async ([address, options]) => {
+    const ever = () => ask(new Request(address, {...options, signal: null})); // see handOn
+    const answer = await ever();
     if (!answer.ok || !answer.body) return answer;
     const start = async (out) => {
       try {
         let {body} = answer;
-        while (await handOn(body, out)) ({body} = await ask(...args));
+        while (await handOn(body, out)) {
+          const next = await ever();
+          if (!next.ok) throw new Error(String(next.status));
+          ({body} = next);
+        }
         out.close();
       } catch (problem) { out.error(problem); }
     };
