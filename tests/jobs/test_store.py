@@ -388,3 +388,16 @@ def test_repeating_when_stopped_after_the_next_was_made_finds_it(store: JobStore
     store.stop_repeating_for("tab")
 
     assert store.get(successor.id).repeat_json is None
+
+
+def test_mark_is_another_one_whenever_a_job_of_the_login_changes(store: JobStore) -> None:
+    marks = [store.mark("me")]
+    job = submit(store, user="me")
+    marks.append(store.mark("me"))
+    claimed(store)
+    marks.append(store.mark("me"))
+    submit(store, user="other")
+    assert store.mark("me") == marks[-1]
+    store.finish(job.id, "me", "done")
+    marks.append(store.mark("me"))
+    assert len(set(marks)) == 4 and store.mark("me") == marks[-1]

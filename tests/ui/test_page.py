@@ -739,6 +739,16 @@ def test_settings_search_knows_group_titles_and_says_when_nothing_matches(page: 
     page.wait_for_selector("#dq-settings-nothing", state="detached")
 
 
+def test_stage_when_the_word_to_look_was_lost_shows_the_picture_nevertheless(page: Any) -> None:
+    page.evaluate(
+        "() => { const wake = document.getElementById('dq-wake');"
+        " wake.click = () => { delete wake.click; document.body.dataset.lost = 'yes'; }; }"
+    )
+    generate(page, "a quiet lake")
+    page.wait_for_selector("body[data-lost]")
+    wait_for_state(page, "done")
+
+
 LATE_END = """
 (() => {
   const ask = window.fetch;

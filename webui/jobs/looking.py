@@ -13,6 +13,10 @@ from webui.jobs.rows import STATES, Job, job_of
 ROWS_AT_ONCE = 500
 
 
+MARKED = 30
+"""Latest jobs of a login that ``mark`` heeds."""
+
+
 class JobLooks:
     """The jobs as of the last committed change.
 
@@ -196,6 +200,13 @@ class JobLooks:
             " AND repeat IS NOT NULL AND state = 'done'"
         )
         return tuple(job_of(row) for row in rows)
+
+    def mark(self, user: str) -> str:
+        """A text that is another one whenever one of a login's latest jobs came, began or ended."""
+        rows = self._db.read(
+            "SELECT id, state FROM jobs WHERE user = ? ORDER BY id DESC LIMIT ?", (user, MARKED)
+        )
+        return " ".join(f"{row['id']}{row['state'][0]}" for row in rows)
 
     # The line as a whole
 

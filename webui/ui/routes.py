@@ -7,6 +7,7 @@ same login here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 
 from webui.access import note_person
+from webui.errors import JobError
 from webui.pictures import load_upright
 from webui.roles import for_guests, is_for_guests
 from webui.ui.a1111_page import make_a1111_routes
@@ -82,11 +84,14 @@ def make_routes(
     @router.get("/ping")
     @for_guests
     def ping(request: Request) -> JSONResponse:
-        """Tells an open page that the program answers, whether it is still the same run, and
-        which build of the page it has."""
+        """Tells an open page that the program answers, whether it is still the same run, which
+        build of the page it has, and whether jobs of who looks have changed."""
         person = visitors.of(request)
         number = 0 if person is None or person.is_guest else page_number()
-        told = {"run": studio.started_at, "page": number}
+        told = {"run": studio.started_at, "page": number, "jobs": ""}
+        if person is not None:
+            with suppress(JobError):  # that the program answers is told in any case
+                told["jobs"] = studio.jobs.mark(person.name)
         return JSONResponse(told, headers={"Cache-Control": "no-store"})
 
     def painted(request: Request, picture_id: int) -> Image.Image:

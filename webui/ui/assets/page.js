@@ -192,7 +192,7 @@
   }
 
   // The connection: say when the program is gone, come back with it
-  let run = null;
+  let [run, jobs] = [null, null];
   let isOffline = false;
   const banner = (message) => announce('dq-banner', message);
   const BOXES = PREFIXES.flatMap((prefix) => [`${prefix}prompt`, `${prefix}negative`]);
@@ -226,14 +226,17 @@
     try {
       const answer = await fetch('ui/ping', {cache: 'no-store'});
       if (!answer.ok) throw new Error(String(answer.status));
-      const {run: now, page} = await answer.json();
+      const {run: now, page, jobs: mark} = await answer.json();
       const isOther = page !== (window.danqingPage || 0);
       if (isOther || (run !== null && now !== run)) {
         comeBack(isOther ? 'page_renewed' : 'restarted');
         return;
       }
       run = now;
-      if (isOffline) { setOffline(false); wake(); }
+      const isToLook = isOffline || (jobs !== null && jobs !== mark);
+      jobs = mark;
+      if (isOffline) setOffline(false);
+      if (isToLook) wake(); // whatever was lost on the way, the stages show how the jobs stand
     } catch (problem) {
       setOffline(true);
       wait = 1000;
