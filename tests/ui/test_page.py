@@ -27,6 +27,18 @@ def generate(page: Any, prompt: str) -> None:
     page.click("#dq-generate")
 
 
+def queue_up(page: Any, served: Served, *prompts: str) -> None:
+    """Press Generate for one after the other; of two quick presses either may come first."""
+    for prompt in prompts:
+        generate(page, prompt)
+        wait_until(
+            lambda text=f'"{prompt}"': [
+                job for job in served.studio.jobs.list(limit=1) if text in job.params_json
+            ],
+            "nothing was asked for",
+        )
+
+
 def wait_for_state(page: Any, state: str) -> None:
     """Until a job of this test is in that state on the stage."""
     before = page.evaluate("window.jobBefore ?? ''")
@@ -236,8 +248,7 @@ def test_failure_when_job_fails_shows_what_to_do_and_retries(page: Any, served: 
 
 
 def test_queue_reorders_and_cancels(page: Any, served: Served) -> None:
-    for name in ("stuck one", "two", "three"):
-        generate(page, f"a {name}")
+    queue_up(page, served, "a stuck one", "a two", "a three")
     wait_until(lambda: len(served.studio.jobs.waiting()) == 2, "two should wait")
     page.get_by_role("tab", name="Queue").click()
     page.wait_for_selector('.dq-job:has-text("a three") [data-act=up]')
@@ -254,8 +265,7 @@ def test_queue_reorders_and_cancels(page: Any, served: Served) -> None:
 def test_press_when_jobs_move_up_under_it_is_for_the_one_that_was_there(
     page: Any, served: Served, names: tuple[str, ...]
 ) -> None:
-    for name in ("stuck one", *names):
-        generate(page, f"a {name}")
+    queue_up(page, served, "a stuck one", *(f"a {name}" for name in names))
     wait_until(lambda: len(served.studio.jobs.waiting()) == len(names), "not all wait")
     first, *others = sorted(job.id for job in served.studio.jobs.waiting())
     page.get_by_role("tab", name="Queue").click()
@@ -276,8 +286,7 @@ def test_press_when_jobs_move_up_under_it_is_for_the_one_that_was_there(
 def test_press_when_its_button_goes_before_the_finger_does_counts(
     page: Any, served: Served
 ) -> None:
-    for name in ("stuck one", "two", "three"):
-        generate(page, f"a {name}")
+    queue_up(page, served, "a stuck one", "a two", "a three")
     wait_until(lambda: len(served.studio.jobs.waiting()) == 2, "two should wait")
     two, three = sorted(job.id for job in served.studio.jobs.waiting())
     page.get_by_role("tab", name="Queue").click()
