@@ -253,15 +253,23 @@
     setTimeout(() => window.location.reload(), SAVING_MS);
   };
 
+  // Gradio sorts its tabs into a row and a menu late, and at first opens the first one
+  const OPEN_TRIES = 100;
+  const openAgain = (index, tries) => {
+    const [name, now] = [tabNames()[index], openTab()];
+    if (index < 0 || !tries || (name && now && nameOf(now) === name)) return;
+    const inSight = document.querySelectorAll(`${TABS} [role="tab"], ${TABS} .overflow-dropdown button`);
+    const open = [...inSight].find((tab) => nameOf(tab) === name);
+    if (open) open.click();
+    setTimeout(openAgain, 150, index, tries - 1);
+  };
+
   // What was typed while the program was away is put back after the reload
   const putBack = () => {
     const kept = sessionStorage.getItem('danqing-unsaved');
     if (!kept) return;
     sessionStorage.removeItem('danqing-unsaved');
-    const name = tabNames()[Number(sessionStorage.getItem('danqing-open'))];
-    const inSight = document.querySelectorAll(`${TABS} [role="tab"], ${TABS} .overflow-dropdown button`);
-    const open = [...inSight].find((tab) => nameOf(tab) === name);
-    if (open && open !== openTab()) open.click();
+    openAgain(Number(sessionStorage.getItem('danqing-open')), OPEN_TRIES);
     for (const [id, value] of JSON.parse(kept)) {
       const area = document.querySelector(`#${id} textarea`);
       if (area && value && area.value !== value) {
