@@ -19,15 +19,15 @@ COMMANDS = ("test", "install", "doctor", "train", "models")
 TAKES_ALL = ("test", "train", "models")
 """Commands whose words, ``--help`` too, are their own."""
 SIDE_BY_SIDE = (
-    "-n", str(min(1 + (os.cpu_count() or 1), 4)), "--dist", "loadfile", "--no-loadscope-reorder",
+    "-n", str(min(2 * (os.cpu_count() or 1), 4)), "--dist", "loadfile", "--no-loadscope-reorder",
 )  # fmt: skip
-"""pytest-xdist's words. One process more than there are cores: a test of a page or of a process
-waits for it half of its time. Each takes whole files, in their order (tests/conftest.py)."""
+"""pytest-xdist's words. Two processes for a core: a test of a page or of a process waits for it half
+of its time. Each takes whole files, in their order (tests/conftest.py)."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
 HELP = """\
 python launch.py [flags]           set up .venv the first time, then serve the page
-python launch.py test [args]       the same with the test packages, then run pytest, in one
-                                   process more than there are cores, 4 at most (-n0: in one)
+python launch.py test [args]       the same with the test packages, then run pytest, in two
+                                   processes for each core, 4 at most (-n0: in one)
 python launch.py install           set up .venv and stop
 python launch.py doctor [--json]   say what is in order, what is not, and what to do
 python launch.py models COMMAND    weights: list, search, get, check, where, key (models --help)
