@@ -21,8 +21,8 @@ TAKES_ALL = ("test", "train", "models")
 SIDE_BY_SIDE = (
     "-n", str(min(2 * (os.cpu_count() or 1), 4)), "--dist", "loadfile", "--no-loadscope-reorder",
 )  # fmt: skip
-"""pytest-xdist's words. Two processes for a core: a test of a page or of a process waits for it half
-of its time. Each takes whole files, in their order (tests/conftest.py)."""
+"""pytest-xdist's words. Two processes for a core, since a test of a page or of a process waits for
+it half of its time. Each takes whole files, in their order (tests/conftest.py)."""
 SWITCHES = ("--skip-install", "--reinstall", "--reinstall-torch")
 HELP = """\
 python launch.py [flags]           set up .venv the first time, then serve the page
