@@ -372,6 +372,24 @@ def test_a_program_that_does_not_exist_is_reported(
     assert error is not None and "cannot be started" in error["message"]
 
 
+def test_the_next_start_waits_from_the_moment_in_which_the_worker_is_gone(
+    studio: SmallStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "FIRST_BACKOFF_SECONDS", 1000.0)
+    monkeypatch.setattr(supervisor_module, "MAX_BACKOFF_SECONDS", 1000.0)
+
+    def blame_slowly() -> str:
+        studio.supervisor.wake()
+        time.sleep(1)  # in which the next one could be started
+        return ""
+
+    studio.blame = blame_slowly
+    studio.command = (sys.executable, "-c", "raise SystemExit(3)")
+    studio.supervisor.start()
+    studio.wait_for_state("crashed")
+    assert studio.supervisor.worker_starts == 1
+
+
 def test_a_worker_never_ready_is_ended(
     studio: SmallStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -432,13 +432,14 @@ class Supervisor:
                 on_message=self._on_message, on_unsendable=self._on_unsendable, on_end=self._on_end,
             )  # fmt: skip
         except OSError as err:
-            self._note_crash(
+            with self._changed:
+                self._hold_back(lost_a_job=False)
+            self._tell_crash(
                 Ending(
                     f"The model process cannot be started: {err.strerror or err}.",
                     "Run launch.py again, so that it repairs the environment.",
                     {"command": list(self._command)},
-                ),
-                lost_a_job=False,
+                )
             )
             return
         with self._changed:
@@ -608,18 +609,21 @@ class Supervisor:
             if self._worker is worker:
                 self._worker = None
             run = self._run if self._run is not None and self._run.is_sent else None
+            is_planned = worker.is_ending_on_purpose or self._is_stopping
+            is_crash = not is_planned and not worker.is_killed_on_purpose
+            if is_crash:
+                self._hold_back(lost_a_job=run is not None)  # before anybody starts the next one
         self._questions.worker_ended(worker)
-        is_planned = worker.is_ending_on_purpose or self._is_stopping
-        if not is_planned and not worker.is_killed_on_purpose and (told := self._blame()):
+        if is_crash and (told := self._blame()):
             ending = replace(ending, reason=f"{ending.reason} {told}")
         if run is not None:
             self._give_back(run, ending, is_counted=not self._is_stopping)
-        if is_planned or worker.is_killed_on_purpose:
-            self._set_state("stopped" if is_planned else "starting")
-            with self._changed:
-                self._changed.notify_all()
-        else:
-            self._note_crash(ending, lost_a_job=run is not None)
+        if is_crash:
+            self._tell_crash(ending)
+            return
+        self._set_state("stopped" if is_planned else "starting")
+        with self._changed:
+            self._changed.notify_all()
 
     def _give_back(self, run: _Run, ending: Ending, is_counted: bool) -> None:
         if run.is_killed or run.failure is not None:
@@ -639,15 +643,18 @@ class Supervisor:
             self._run = None
             self._changed.notify_all()
 
-    def _note_crash(self, ending: Ending, *, lost_a_job: bool) -> None:
+    def _hold_back(self, *, lost_a_job: bool) -> None:
+        """After a crash: the next start waits a while, or for a job."""
+        self._crashes += 1
+        backoff = FIRST_BACKOFF_SECONDS * 2 ** min(self._crashes - 1, 10)
+        self._not_before = time.monotonic() + min(MAX_BACKOFF_SECONDS, backoff)
+        if self._crashes >= MAX_CRASHES_WITHOUT_A_JOB and not lost_a_job:
+            self._is_wanted = False
+
+    def _tell_crash(self, ending: Ending) -> None:
         error = JobError(ending.reason, ending.hint, **ending.details)
         logger.error("%s Last lines of its log: %s", error, ending.details.get("log"))
         with self._changed:
-            self._crashes += 1
-            backoff = FIRST_BACKOFF_SECONDS * 2 ** min(self._crashes - 1, 10)
-            self._not_before = time.monotonic() + min(MAX_BACKOFF_SECONDS, backoff)
-            if self._crashes >= MAX_CRASHES_WITHOUT_A_JOB and not lost_a_job:
-                self._is_wanted = False
             self._changed.notify_all()
         self._set_state("crashed", error.to_json())
 
