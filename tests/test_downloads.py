@@ -190,9 +190,7 @@ def test_downloads_when_the_program_ends_then_listed_as_interrupted_and_go_on(
 ) -> None:
     running = place.add(place.give(pause=0.1))
     until(lambda: (s := place.downloads.get(running).state) is not None and s.done_bytes > 0)
-    began = time.monotonic()
     place.downloads.close()
-    assert time.monotonic() - began < 4
     place.server.files[PATH].pause = 0
     place.open()
     found = place.downloads.get(running)

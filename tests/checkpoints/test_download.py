@@ -288,12 +288,10 @@ def test_download_when_told_how_long_to_wait_then_waits_so_long(downloads: Downl
 
 
 def test_download_when_interrupted_while_waiting_then_ends_at_once(downloads: Downloads) -> None:
-    downloads.give(statuses=[(429, {"Retry-After": "60"})] * 9)
+    downloads.give(statuses=[(429, {"Retry-After": "3600"})] * 9)
     downloads.watching.stop_at = 0
-    began = time.monotonic()
     with pytest.raises(JobCancelled):
         downloads.fetch()
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

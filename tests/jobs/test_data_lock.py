@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -66,15 +65,14 @@ def test_one_process_cannot_hold_a_folder_twice(tmp_path: Path) -> None:
 
 
 def test_a_child_that_outlives_the_server_does_not_keep_the_lock(tmp_path: Path) -> None:
-    script = HOLD.replace("time.sleep(60)", "import subprocess; subprocess.Popen(['sleep', '30'])")
+    script = HOLD.replace("time.sleep(60)", "import subprocess; subprocess.Popen(['sleep', '600'])")
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, timeout=20,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0
-    began = time.monotonic()
     with lock_data_folder(tmp_path):
-        assert time.monotonic() - began < 5
+        pass
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -64,18 +64,14 @@ def test_jobs_run_one_after_the_other_by_priority(studio: SmallStudio) -> None:
     assert studio.supervisor.worker_starts == 1
 
 
-def test_a_submitted_job_reaches_a_ready_worker_at_once(studio: SmallStudio) -> None:
+def test_a_submitted_job_is_begun_when_the_supervisor_is_woken_and_not_by_its_next_look(
+    studio: SmallStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "LONGEST_WAIT_SECONDS", 1000.0)
     studio.supervisor.start()
     studio.wait_for_state("ready")
-    delays = []
     for _ in range(10):
-        job = studio.store.submit("txt2img", "{}")
-        submitted = time.time()
-        studio.supervisor.wake()
-        delays.append(studio.wait_for(job, "started")["at"] - submitted)
-        studio.wait_for(job, "done")
-        time.sleep(0.02)
-    assert sorted(delays)[len(delays) // 2] < 0.005
+        studio.wait_for(studio.submit(), "done")
 
 
 def test_a_failure_the_worker_reports_is_kept(studio: SmallStudio) -> None:
@@ -113,7 +109,7 @@ def test_interrupt_ends_the_job_by_the_worker(studio: SmallStudio) -> None:
     job = studio.submit(steps=1000, step_seconds=0.02)
     studio.wait_for(job, "progress")
     assert studio.supervisor.interrupt(job.id)
-    studio.wait_for(job, "cancelled", timeout=3)
+    studio.wait_for(job, "cancelled")
     row = studio.store.get(job.id)
     assert row.state == "cancelled" and row.result is not None and row.result["steps"] < 1000
     assert studio.supervisor.worker_starts == 1
@@ -135,7 +131,7 @@ def test_skip_leaves_the_picture_and_the_job_goes_on(studio: SmallStudio) -> Non
     job = studio.submit(steps=1000, step_seconds=0.02)
     studio.wait_for(job, "progress")
     assert studio.supervisor.skip(job.id)
-    assert studio.wait_for(job, "done", timeout=3)["result"] == {"skipped": True}
+    assert studio.wait_for(job, "done")["result"] == {"skipped": True}
 
 
 def test_cancel_of_a_waiting_job_acts_at_once(studio: SmallStudio) -> None:
@@ -154,7 +150,7 @@ def test_cancel_of_a_running_job_interrupts_it(studio: SmallStudio) -> None:
     job = studio.submit(steps=1000, step_seconds=0.02)
     studio.wait_for(job, "progress")
     assert studio.supervisor.cancel(job.id)
-    studio.wait_for(job, "cancelled", timeout=3)
+    studio.wait_for(job, "cancelled")
 
 
 def test_a_job_interrupted_while_it_is_prepared_is_never_sent(studio: SmallStudio) -> None:
@@ -162,13 +158,13 @@ def test_a_job_interrupted_while_it_is_prepared_is_never_sent(studio: SmallStudi
 
     def prepare(job: object) -> dict[str, Any]:
         inside.set()
-        leave.wait(10)
+        leave.wait(60)
         return {}
 
     studio.prepare = prepare
     studio.supervisor.start()
     job = studio.submit()
-    assert inside.wait(10)
+    assert inside.wait(60)
     assert studio.supervisor.interrupt(job.id)
     leave.set()
     studio.wait_for(job, "cancelled")
@@ -185,7 +181,7 @@ def test_an_interrupt_that_is_not_obeyed_is_told_and_kills_nothing(
     studio.wait_for(job, "started")
     pid = studio.supervisor.worker_pid
     studio.supervisor.interrupt(job.id)
-    studio.wait_for(job, "slow_interrupt", timeout=3)
+    studio.wait_for(job, "slow_interrupt")
     time.sleep(0.4)
     assert studio.supervisor.worker_pid == pid and studio.store.get(job.id).state == "running"
     assert studio.kinds(job).count("slow_interrupt") == 1
@@ -224,10 +220,8 @@ def test_a_question_to_a_worker_that_dies_ends_at_once(studio: SmallStudio) -> N
     pid = studio.supervisor.worker_pid
     assert pid is not None
     threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
-    began = time.monotonic()
     with pytest.raises(JobError, match="ended"):
-        studio.supervisor.request({"type": "memory"}, timeout_seconds=30)
-    assert time.monotonic() - began < 5
+        studio.supervisor.request({"type": "memory"}, timeout_seconds=3600)
 
 
 def test_a_question_without_worker_is_refused(studio: SmallStudio) -> None:
@@ -548,12 +542,10 @@ def test_stop_lets_a_job_end_within_the_grace(studio: SmallStudio) -> None:
 
 def test_stop_gives_a_long_job_back_uncounted(studio: SmallStudio) -> None:
     studio.supervisor.start()
-    job = studio.submit(steps=1000, step_seconds=0.02)
+    job = studio.submit(steps=100_000, step_seconds=0.02)
     studio.wait_for(job, "progress")
     pid = studio.supervisor.worker_pid
-    began = time.monotonic()
     studio.supervisor.stop(grace_seconds=0.3)
-    assert time.monotonic() - began < 3
     row = studio.store.get(job.id)
     assert (row.state, row.attempts, row.warnings) == ("queued", 0, ())
     assert pid is not None and not is_alive(pid)

@@ -13,13 +13,15 @@
   let asking = 0; // requests on their way
   const awaited = new Set();
   const answered = new Set();
-  const pathOf = (input) => new URL(input.url || input, window.location.href).pathname;
+  const pathOf = (input) => {
+    try { return new URL(input.url || input, window.location.href).pathname; } catch { return ''; }
+  };
 
   const asked = async (args) => {
     asking += 1;
     try {
       const answer = await ask(...args);
-      const {event_id: event} = answer.ok ? await answer.clone().json() : {};
+      const {event_id: event} = answer.ok ? await answer.clone().json().catch(() => ({})) : {};
       if (event && !answered.delete(event)) awaited.add(event);
       return answer;
     } finally { asking -= 1; }
