@@ -11,10 +11,8 @@ from webui.jobs.line import NEXT_WAITING, PLACE_IN_LINE, WAITING_IN_ORDER
 from webui.jobs.rows import STATES, Job, job_of
 
 ROWS_AT_ONCE = 500
-
-
-MARKED = 30
-"""Latest jobs of a login that ``mark`` heeds."""
+MARKED = 100
+"""So many of the latest jobs ``mark`` heeds: open pages ask for it every few seconds."""
 
 
 class JobLooks:
@@ -204,7 +202,9 @@ class JobLooks:
     def mark(self, user: str) -> str:
         """A text that is another one whenever one of a login's latest jobs came, began or ended."""
         rows = self._db.read(
-            "SELECT id, state FROM jobs WHERE user = ? ORDER BY id DESC LIMIT ?", (user, MARKED)
+            "SELECT id, state FROM (SELECT id, state, user FROM jobs ORDER BY id DESC LIMIT ?)"
+            " WHERE user = ?",
+            (MARKED, user),
         )
         return " ".join(f"{row['id']}{row['state'][0]}" for row in rows)
 
