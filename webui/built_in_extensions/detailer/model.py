@@ -18,8 +18,8 @@ from .fields import ALWAYS_TOLD, FACE, KNOWN, UNITS, VERSION_KEY, recipe_key, un
 from .masks import chosen_boxes, masks_of, prompt_of
 
 VERSION = "danqing 1.0"
-_COUNTS, _WITH_FACES = "counts", "with faces"
-"""Of a job's state: pictures looked at and those without a face; numbers of those with one."""
+_HAS_FACE = "has face"
+"""Of a job's state: whether a face was found, by the number of a picture that was looked at."""
 
 
 @hook
@@ -32,15 +32,14 @@ def picture_finished(image: Image.Image, index: int, seed: int, job: Job) -> Ima
         return None
     for unit in units:
         image = _detailed(image, unit, detector, index, seed, job)
-    looked, faceless = job.state.get(_COUNTS, (0, 0))
-    job.state[_COUNTS] = looked + 1, faceless + (index not in job.state.get(_WITH_FACES, ()))
     return image
 
 
 @hook
 def after_job(job: Job) -> None:
     """Say where there was nothing to do: without it, nobody knows why a picture is as it was."""
-    looked, faceless = job.state.get(_COUNTS, (0, 0))
+    has_face = job.state.get(_HAS_FACE, {})
+    faceless, looked = list(has_face.values()).count(False), len(has_face)
     if faceless:
         job.warn(f"The Detailer found no face in {faceless} of {looked} pictures.")
 
@@ -71,8 +70,8 @@ def _detailed(
     except Interrupted:
         return image
     boxes = chosen_boxes(faces, unit, image.width, image.height)
-    if boxes:
-        job.state.setdefault(_WITH_FACES, set()).add(index)
+    has_face = job.state.setdefault(_HAS_FACE, {})
+    has_face[index] = has_face.get(index, False) or bool(boxes)
     own = job.params.of_picture(index)
     for number, mask in enumerate(masks_of(boxes, unit, image.width, image.height)):
         prompt = prompt_of(unit["prompt"], number, own.prompt)
