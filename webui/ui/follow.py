@@ -169,8 +169,8 @@ def _stage(
     studio: Studio, view: JobView, together: list[SavedPicture], chosen: SavedPicture | None,
     shown: SavedPicture | None, is_repeating: bool, language: str,
 ) -> tuple[str, str]:  # fmt: skip
-    """The large part, and what is told above it: how far it is, what it waits for, what went wrong
-    or how long it took."""
+    """What is told above the large part (how far it is, what it waits for, what went wrong or how
+    long it took), and the large part."""
     job = view.job
     if view.live is not None or job.state == "running":
         return _running(studio, view, together, chosen, is_repeating, language)
