@@ -76,6 +76,13 @@ def held(page: Any, address: str) -> list[Any]:
     return waiting
 
 
+def let_go(page: Any, address: str, waiting: list[Any]) -> None:
+    """Let them, and what comes after them, go on."""
+    for one in waiting:
+        one.continue_()
+    page.unroute(address)
+
+
 def until_held(page: Any, waiting: list[Any], count: int) -> None:
     """Wait in the page's own time: what waits is told of only while the page is asked something."""
     for _ in range(600):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.library.gallery_files import painted
-from tests.ui.conftest import Served, held, until_held, wait_until
+from tests.ui.conftest import Served, held, let_go, until_held, wait_until
 
 pytestmark = pytest.mark.browser
 ITEMS = ".dq-gal-item"
@@ -106,9 +106,7 @@ def test_undo_when_facts_come_while_it_is_pressed_still_hears_the_click(
     until_held(page, facts, 1)
     page.mouse.down()
     assert page.locator(".dq-gal-view .dq-gal-text").count() == 0
-    for one in facts:
-        one.continue_()
-    page.unroute("**/ui/gallery/one/*")
+    let_go(page, "**/ui/gallery/one/*", facts)
     page.wait_for_selector(".dq-gal-view .dq-gal-text")
     page.mouse.up()
     wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
@@ -121,9 +119,7 @@ def test_picture_when_deleted_amid_a_look_for_new_ones_leaves_the_next_one_in_si
     lists = held(page, "**/ui/gallery/find*")
     page.keyboard.press("Delete")
     until_held(page, lists, 2)  # one of the deletion, one of the look a few seconds later
-    for one in lists:
-        one.continue_()
-    page.unroute("**/ui/gallery/find*")
+    let_go(page, "**/ui/gallery/find*", lists)
     page.locator(".dq-gal-view").get_by_role("button", name="Undo").click()
     wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
     wait_until(lambda: page.locator(ITEMS).count() == 3, "the list is as before", 60)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.conftest import READY, Served, held, until_held, wait_until
+from tests.ui.conftest import READY, Served, held, let_go, until_held, wait_until
 from webui.services.job_control import JobControl
 from webui.ui import queue_tab, results
 from webui.ui.follow import Look, look
@@ -494,9 +494,7 @@ def test_two_tabs_of_one_browser_when_one_generates_both_show_it(
     generate(page, "a held twin")
     until_held(page, asking, 1)
     page.wait_for_timeout(1000)  # a slow machine: the other tab has to hear of it nevertheless
-    for one in asking:
-        one.continue_()
-    page.unroute("**/queue/join*")
+    let_go(page, "**/queue/join*", asking)
     second.wait_for_selector("#dq-preview")
     page.keyboard.press("Alt+Enter")  # it is held until it is skipped
     wait_for_state(page, "done")
