@@ -16,6 +16,7 @@ import pytest
 
 import app
 from tests import conftest
+from tests.patience import PATIENCE
 from tests.test_first_picture import PAINT, Server, any_free_port, running
 from webui.access import LOCAL, Access
 from webui.settings import PROJECT_DIR, read_settings
@@ -106,7 +107,7 @@ def test_start_when_tls_files_are_given_speaks_https(data_dir: Path) -> None:
             line = next(line for line in server.stdout if " is at " in line)
             assert f" is at https://127.0.0.1:{port}/ " in line
             address = f"https://127.0.0.1:{port}/internal/ping"
-            with urllib.request.urlopen(address, timeout=60, context=context) as answer:
+            with urllib.request.urlopen(address, timeout=PATIENCE, context=context) as answer:
                 assert answer.read() == b"{}"
         finally:
             server.terminate()

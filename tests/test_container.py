@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.patience import PATIENCE
 from webui.launcher.commands import read_wish
 from webui.launcher.torch_choice import CUDA_BUILDS
 from webui.settings import read_settings
@@ -41,7 +42,7 @@ def test_dockerfile_when_read_by_hadolint_is_clean() -> None:
         pytest.skip("there is no hadolint for this machine")
 
     done = subprocess.run(
-        [hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, timeout=60
+        [hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, timeout=PATIENCE
     )
 
     assert done.returncode == 0 and not done.stdout, done.stdout
@@ -65,7 +66,11 @@ def test_dockerfile_when_it_installs_then_what_it_copied_suffices(tmp_path: Path
     )
 
     done = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
 
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from webui import doctor
 from webui.doctor import Check, Patient
 from webui.launcher import words
@@ -209,7 +210,9 @@ def test_doctor_when_no_package_is_installed_then_still_answers(tmp_path: Path) 
     """As with a broken .venv: launch.py then uses a Python that has none of the packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
     command = [str(Venv(tmp_path).python), "-m", "webui.doctor", "--json"]
-    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 1, done.stderr
     states = {check["name"]: check["state"] for check in json.loads(done.stdout)["checks"]}
     assert states["torch"] == "problem" and states["python"] == "ok"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.checkpoints.file_server import File, FileServer, serving, weights
+from tests.patience import wait_until
 from webui.checkpoints.download.fetch import FolderPart, Wanted
 from webui.checkpoints.download.hubs import Offer
 from webui.checkpoints.known_weights import BY_NAME, KnownWeights
@@ -51,14 +51,7 @@ class Place:
         return self.downloads.get(download_id).stage
 
     def wait(self, download_id: int, *stages: str) -> None:
-        until(lambda: self.stage(download_id) in stages)
-
-
-def until(is_true: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+        wait_until(lambda: self.stage(download_id) in stages)
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ def test_folder_when_stopped_by_the_programs_end_then_goes_on_and_is_forgotten_w
     )
     offer = Offer("Tiny", Wanted((), "checkpoint", "Tiny", size_bytes=600_000, parts=parts))
     number = place.downloads.add(offer)
-    until(lambda: (state := place.downloads.get(number).state) and state.done_bytes > 50_000)
+    wait_until(lambda: (state := place.downloads.get(number).state) and state.done_bytes > 50_000)
     place.downloads.close()
     place.open()
     found = place.downloads.get(number)
@@ -146,7 +139,7 @@ def test_download_when_it_fails_then_says_why_and_may_be_tried_again(place: Plac
 
 def test_downloads_when_many_are_asked_for_then_two_run_and_the_rest_waits(place: Place) -> None:
     numbers = [place.add(place.give(f"/{n}.safetensors", pause=0.05)) for n in range(4)]
-    until(lambda: sum(place.stage(n) == "running" for n in numbers) == 2)
+    wait_until(lambda: sum(place.stage(n) == "running" for n in numbers) == 2)
     assert [place.stage(n) for n in numbers].count("waiting") == 2
     place.downloads.stop(numbers[3])
     assert place.stage(numbers[3]) == "stopped"
@@ -166,7 +159,7 @@ def test_download_when_asked_for_twice_then_is_one(place: Place) -> None:
 def test_download_when_stopped_then_goes_on_or_is_forgotten(place: Place) -> None:
     link = place.give(pause=0.1)
     number = place.add(link)
-    until(lambda: (s := place.downloads.get(number).state) is not None and s.done_bytes > 0)
+    wait_until(lambda: (s := place.downloads.get(number).state) is not None and s.done_bytes > 0)
     place.downloads.stop(number)
     place.wait(number, "stopped")
     kept = place.downloads.get(number).kept_bytes
@@ -177,7 +170,7 @@ def test_download_when_stopped_then_goes_on_or_is_forgotten(place: Place) -> Non
     place.wait(number, "done")
     place.give("/other.safetensors", pause=0.1)
     other = place.add(place.server.url("/other.safetensors"))
-    until(lambda: (s := place.downloads.get(other).state) is not None and s.done_bytes > 0)
+    wait_until(lambda: (s := place.downloads.get(other).state) is not None and s.done_bytes > 0)
     place.downloads.stop(other)
     place.wait(other, "stopped")
     place.downloads.forget(other)
@@ -189,7 +182,7 @@ def test_downloads_when_the_program_ends_then_listed_as_interrupted_and_go_on(
     place: Place,
 ) -> None:
     running = place.add(place.give(pause=0.1))
-    until(lambda: (s := place.downloads.get(running).state) is not None and s.done_bytes > 0)
+    wait_until(lambda: (s := place.downloads.get(running).state) is not None and s.done_bytes > 0)
     place.downloads.close()
     place.server.files[PATH].pause = 0
     place.open()

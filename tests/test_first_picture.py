@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from tests.patience import PATIENCE, wait_until
 from webui.pictures import read_infotext
 from webui.settings import PROJECT_DIR
 
@@ -49,14 +49,14 @@ class Server:
         self._wait_until_up()
 
     def _wait_until_up(self) -> None:
-        for _ in range(600):
-            assert self.process.poll() is None, "the server ended"
-            try:
-                urllib.request.urlopen(self.base + "/internal/ping", timeout=5).read()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise AssertionError("the server did not answer")
+        wait_until(self._is_up, "the server did not answer")
+
+    def _is_up(self) -> bool:
+        assert self.process.poll() is None, "the server ended"
+        try:
+            return bool(urllib.request.urlopen(self.base + "/internal/ping", timeout=5).read())
+        except OSError:
+            return False
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -77,10 +77,10 @@ class Server:
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
 
 
 def any_free_port() -> int:
@@ -129,7 +129,7 @@ def test_same_seed_when_worker_and_server_restart_gives_same_bytes(
     first = server.paint("a cat on a green background", 42)
     worker = server.worker()
     worker.kill()
-    worker.wait(60)
+    worker.wait(PATIENCE)
     second = server.paint("a cat on a green background", 42)
     with running(tmp_path, any_free_port()) as other:
         third = other.paint("a cat on a green background", 42)
@@ -186,16 +186,16 @@ def test_job_when_server_is_killed_is_painted_after_restart(
         )
         with pytest.raises(OSError):  # nobody waits for the answer
             urllib.request.urlopen(request, timeout=0.5)
-        _wait_for(lambda: len(pictures_in(tmp_path)) >= 2)
+        wait_until(lambda: len(pictures_in(tmp_path)) >= 2)
         worker = server.worker()
         server.process.send_signal(signal.SIGKILL)
-        server.process.wait(60)
-        psutil.wait_procs([worker], timeout=20)
+        server.process.wait(PATIENCE)
+        psutil.wait_procs([worker], timeout=PATIENCE)
         assert not worker.is_running()
     before = {file: file.read_bytes() for file in pictures_in(tmp_path)}
 
     with running(tmp_path, any_free_port()):
-        _wait_for(lambda: len(pictures_in(tmp_path)) == 6)
+        wait_until(lambda: len(pictures_in(tmp_path)) == 6)
 
     # the one in flight may be written anew, its recipe now naming the model's hash
     assert all(pixels_of(file.read_bytes()) == pixels_of(data) for file, data in before.items())
@@ -206,10 +206,3 @@ def test_job_when_server_is_killed_is_painted_after_restart(
 def pictures_in(data: Path) -> list[Path]:
     found = (data / "outputs/txt2img-images").rglob("*.png")
     return [file for file in found if "grid" not in file.name]
-
-
-def _wait_for(condition: Any, seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.library.gallery_files import painted
-from tests.ui.conftest import wait_until
+from tests.patience import wait_until
 from tests.ui.serve import FAKE_WORKER
 from webui.errors import LibraryError, ParamsError
 from webui.params import ImageToImage, TextToImage
@@ -254,12 +254,12 @@ def test_look_when_asked_for_then_goes_on_in_the_background_and_can_be_stopped(
         painted(tmp_path / "many" / f"{number}.png", f"{number}", size=(8, 8))
     studio.gallery.watch.start()
     studio.gallery.deeds.do("add-folder", {"folder": str(tmp_path / "many")}, "")
-    wait_until(lambda: len(ids(studio)) > 0, "nothing was found", 60)
+    wait_until(lambda: len(ids(studio)) > 0, "nothing was found")
     assert studio.gallery.deeds.find("", text="kind:txt2img")["pictures"], "the page is answered"
     studio.gallery.watch.interrupt()
-    wait_until(lambda: not studio.gallery.watch.is_looking, "it did not stop", 60)
+    wait_until(lambda: not studio.gallery.watch.is_looking, "it did not stop")
     studio.gallery.deeds.do("look", {}, "")
-    wait_until(lambda: len(ids(studio)) == 400, "the rest was not found", 60)
+    wait_until(lambda: len(ids(studio)) == 400, "the rest was not found")
 
 
 def test_find_when_asked_in_parts_then_gives_each_once(wall: Studio) -> None:

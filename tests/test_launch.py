@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import launch
+from tests.patience import PATIENCE
 from webui.launcher import environment, pip, torch_source, words
 from webui.launcher.chinese import CHINESE
 from webui.launcher.commands import SIDE_BY_SIDE, program_environment, read_wish, wait_for
@@ -912,7 +913,7 @@ def test_launch_when_signalled_then_the_app_gets_it(
         while process.stdout.readline() != "waiting\n":
             assert process.poll() is None, "the app ended"
         process.send_signal(sent)
-        assert process.wait(10) == code
+        assert process.wait(PATIENCE) == code
     finally:
         process.kill()
         process.communicate()
@@ -928,7 +929,7 @@ def test_wait_for_when_interrupted_then_waits_for_the_program_to_end_itself() ->
         "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
         "sys.exit(wait_for(child))\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 5
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=PATIENCE).returncode == 5
     assert wait_for(subprocess.Popen([sys.executable, "-c", "exit(4)"])) == 4
 
 

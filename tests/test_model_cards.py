@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.checkpoints.model_files import SomeFolders, write_raw
+from tests.patience import wait_until
 from webui.built_in_extensions.dynamic_prompts.templates import is_template
 from webui.checkpoints.catalog import Catalog, Record
 from webui.checkpoints.embeddings import EmbeddingFacts
@@ -64,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalog(folder: Path, tmp_path: Path) -> Iterator[Catalog]:
     catalog = Catalog(SomeFolders((tmp_path / "models",)), tmp_path / "facts.sqlite3")
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
     yield catalog
     catalog.close()
 
@@ -72,13 +73,6 @@ def catalog(folder: Path, tmp_path: Path) -> Iterator[Catalog]:
 @pytest.fixture
 def cards(catalog: Catalog, tmp_path: Path) -> ModelCards:
     return ModelCards(catalog, tmp_path / "cache")
-
-
-def wait_for(catalog: Catalog) -> None:
-    deadline = time.monotonic() + 20
-    while catalog.is_busy():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def stems(found: tuple[Card, ...]) -> str:
@@ -117,7 +111,7 @@ def test_cards_when_searched_by_hash_are_found(
     digest = "ab12" * 16
     lora(folder / "hashed.safetensors", sshs_model_hash=digest)
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
 
     assert stems(cards.find("lora", Wanted(digest[:12]))) == "hashed"
 
@@ -177,7 +171,7 @@ def test_words_when_written_name_that_file_alone(
 ) -> None:
     lora(folder / "z" / "b.safetensors", ss_output_name="none")
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
     words = {c.record.name: cards.words(c)[0] for c in cards.find("lora", Wanted())}
 
     assert words == {
@@ -205,7 +199,7 @@ def test_words_when_a_tag_cannot_hold_a_name_are_ones_that_it_can(
     hypernetwork.parent.mkdir()
     hypernetwork.write_bytes(b"x")
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
 
     for card in (c for c in cards.find("lora", Wanted()) if stem in c.record.stem):
         for word in cards.words(card):
@@ -237,7 +231,7 @@ def test_hypernetworks_when_for_another_text_do_not_fit(
     path.parent.mkdir()
     torch.save({2048: ({"linear.0.weight": torch.zeros(2, 2)},) * 2}, path)
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
     (card,) = cards.find("hypernetwork", Wanted())
     fits = [
         cards.fit(card, Record("checkpoint", "x", Path("x"), 1, 1, family=family)).is_fitting
@@ -259,7 +253,7 @@ def test_embeddings_when_for_another_width_do_not_fit(
     tensors = {"emb_params": {"dtype": "F32", "shape": [2, 1024], "data_offsets": [0, 8192]}}
     write_raw(tmp_path / "models" / "embeddings" / "easy.safetensors", tensors, b"\0" * 8192)
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
     (card,) = cards.find("embedding", Wanted())
     chosen = Record("checkpoint", "x", Path("x"), 1, 1, family="sd1")
     monkeypatch.setattr(catalog, "text_width", lambda record: 768)
@@ -319,7 +313,7 @@ def test_thumb_when_only_the_metadata_holds_a_picture_is_that(
     lora(folder / "t.safetensors", **{"modelspec.thumbnail": held})
     lora(folder / "u.safetensors", **{"modelspec.thumbnail": "data:image/svg+xml;base64,PHN2Zz4="})
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
 
     assert mean_colour(cards.thumb(one(cards, "t.safe"))) == (0, 256, 0)
     assert cards.has_picture(one(cards, "u.safe")) and cards.thumb(one(cards, "u.safe")) is None

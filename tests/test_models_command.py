@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.checkpoints.file_server import File, FileServer, serving, weights
+from tests.patience import PATIENCE, wait_until
 from webui import models_command
 from webui.checkpoints.known_weights import KNOWN, KnownWeights, closest_known, known_named
 from webui.launcher import words
@@ -98,12 +98,14 @@ def test_models_when_stopped_with_ctrl_c_then_says_so_and_keeps_what_came(
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     parts = data_dir / "models" / ".downloads"
-    deadline = time.monotonic() + 60
-    while not any(part.stat().st_size for part in parts.glob("*.part")):
-        assert child.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+
+    def has_begun() -> bool:
+        assert child.poll() is None
+        return any(part.stat().st_size for part in parts.glob("*.part"))
+
+    wait_until(has_begun)
     child.send_signal(signal.SIGINT)
-    said, _ = child.communicate(timeout=20)
+    said, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 130 and "goes on from here" in said
     assert "Traceback" not in said and "destroyed" not in said
     (state,) = parts.glob("*.json")

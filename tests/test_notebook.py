@@ -14,6 +14,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
+from tests.patience import PATIENCE
 from webui.settings import PROJECT_DIR
 
 NOTEBOOK = PROJECT_DIR / "notebooks" / "danqing.ipynb"
@@ -29,7 +30,7 @@ with urllib.request.urlopen(request, timeout=120) as answer:
 """
 STOP = """\
 program.terminate()
-print("ended with", program.wait(60))
+print("ended with", program.wait(150))
 """
 
 
@@ -92,7 +93,7 @@ def test_install_when_run_again_finds_the_program_it_has_fetched(
     if kind == "git":
         author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
         for words in (("init", "-q"), ("add", "."), (*author, "commit", "-q", "-m", "a")):
-            subprocess.run(["git", *words], cwd=source, check=True, timeout=60)
+            subprocess.run(["git", *words], cwd=source, check=True, timeout=PATIENCE)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.api.clients import FAKE_WORKER
+from tests.patience import PATIENCE, wait_until
 from webui.errors import ParamsError
 from webui.jobs.store import Job
 from webui.params import Painting, Plot, TextToImage
@@ -22,8 +22,6 @@ from webui.services.plots.plots import fair_share, quick_order
 from webui.services.resolve import TextToImageRequest
 from webui.settings import read_settings
 from webui.studio import Studio
-
-WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def xyz(**axes: tuple[str, Any]) -> dict[str, Any]:
 
 
 def ended(studio: Studio, job: Job) -> Job:
-    job = studio.wait(job.id, WAIT_SECONDS)
+    job = studio.wait(job.id, PATIENCE)
     assert job.is_finished
     return job
 
@@ -77,13 +75,6 @@ def cells_of(studio: Studio, job: Job) -> list[Painting]:
     parts = [studio.params_of(part) for part in studio.jobs.parts(job.id)]
     placed = dict(zip(whole.places, parts, strict=True))
     return [cell for _, cell in sorted(placed.items()) if isinstance(cell, Painting)]
-
-
-def until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_plot_when_its_cells_are_done_then_is_a_sheet_with_the_recipe_a1111_writes(
@@ -133,8 +124,8 @@ def test_interrupt_when_a_cell_is_painted_then_ends_the_group_and_keeps_what_the
 ) -> None:
     script = xyz(x=("Prompt S/R", "cat, stuck"), y=("Seed", "1-3"))
     job = studio.plots.submit(wish(), script)
-    until(lambda: studio.jobs.part_states(job.id).get("done") == 1)
-    until(lambda: bool(studio.live.running()) and studio.live.running()[0].preview_id > 0)
+    wait_until(lambda: studio.jobs.part_states(job.id).get("done") == 1)
+    wait_until(lambda: bool(studio.live.running()) and studio.live.running()[0].preview_id > 0)
 
     studio.control.interrupt()
 
@@ -160,7 +151,7 @@ def test_a_plot_when_the_program_ends_in_the_middle_then_goes_on_after_the_start
     first = make_studio(tmp_path)
     script = xyz(x=("Prompt S/R", "cat, slow cat"), y=("Seed", "1-3"))
     job = first.plots.submit(wish(steps=20), script)
-    until(lambda: first.jobs.part_states(job.id).get("done", 0) >= 2)
+    wait_until(lambda: first.jobs.part_states(job.id).get("done", 0) >= 2)
     first.stop()
 
     second = make_studio(tmp_path)

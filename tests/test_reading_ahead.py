@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import wait_until
 from webui.errors import CheckpointNotFoundError
 from webui.services import reading_ahead
 from webui.services.reading_ahead import CHUNK_BYTES, SPARED_BYTES, ReadingAhead
@@ -51,13 +52,6 @@ def follow() -> Iterator[Follow]:
     for ahead in made:
         ahead.stop()
         assert ahead._thread is not None and not ahead._thread.is_alive()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def big(path: Path, chunks: int = 3) -> Path:

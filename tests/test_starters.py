@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import launch
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 posix_only = pytest.mark.skipif(os.name == "nt", reason="runs a POSIX shell")
@@ -51,7 +52,7 @@ def click(starter: Path, pythons: dict[str, str], *flags: str, **env: str) -> tu
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -87,7 +88,7 @@ def test_starter_when_it_judges_this_python_agrees_with_launch_py(starter: Path)
     assert len(judge) == 2
     for words in judge:
         assert f"{launch.OLDEST_PYTHON} <= sys.version_info[:2] <= {launch.NEWEST_PYTHON}" in words
-        assert subprocess.run([sys.executable, "-c", words], timeout=60).returncode == 0
+        assert subprocess.run([sys.executable, "-c", words], timeout=PATIENCE).returncode == 0
 
 
 def test_starters_when_read_by_shellcheck_are_clean() -> None:
@@ -98,7 +99,7 @@ def test_starters_when_read_by_shellcheck_are_clean() -> None:
         pytest.skip("there is no shellcheck for this machine")
     files = [ROOT / "danqing.sh", ROOT / "danqing.command", ROOT / ".ci" / "run"]
 
-    done = subprocess.run([shellcheck, *files], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([shellcheck, *files], capture_output=True, text=True, timeout=PATIENCE)
 
     assert done.returncode == 0, done.stdout
     if os.name != "nt":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,17 +16,6 @@ FAKE_WORKER = "tests.api.fake_worker"
 QUICK = {"prompt": "a boat", "steps": 3, "width": 64, "height": 64, "seed": 7}
 
 MakeStudio = Callable[..., Studio]
-
-
-def wait_until(is_true: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """The first true value within the time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = is_true()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it did not become true in time")
 
 
 def free_port() -> int:

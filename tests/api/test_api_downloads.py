@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
 
 from tests.checkpoints.file_server import File, FileServer, serving, weights
+from tests.patience import wait_until
 from webui.api.app import build_api
 from webui.studio import Studio
 
@@ -21,13 +20,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     monkeypatch.setenv("NO_PROXY", "*")
     with serving(FileServer()) as made:
         yield made
-
-
-def until(look: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not look():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_download_when_begun_stopped_and_resumed_then_comes(
@@ -43,12 +35,12 @@ def test_download_when_begun_stopped_and_resumed_then_comes(
     def state() -> str:
         return client.get(DOWNLOADS).json()[0]["state"]
 
-    until(lambda: client.get(DOWNLOADS).json()[0]["done_bytes"] > 0)
+    wait_until(lambda: client.get(DOWNLOADS).json()[0]["done_bytes"] > 0)
     client.post(f"{DOWNLOADS}/{number}/stop")
-    until(lambda: state() == "stopped")
+    wait_until(lambda: state() == "stopped")
     file.pause = 0
     client.post(f"{DOWNLOADS}/{number}/resume")
-    until(lambda: state() == "done")
+    wait_until(lambda: state() == "done")
     path = studio.settings.folders.own_models / "Lora" / "a.safetensors"
     assert client.get(DOWNLOADS).json()[0]["path"] == str(path)
     assert path.read_bytes() == file.data

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.clients import MakeStudio, client_of, wait_until
+from tests.api.clients import MakeStudio, client_of
+from tests.patience import wait_until
 from webui.studio import Studio
 
 LITTLE = Path(__file__).parents[1] / "extensions" / "little" / "words_kept"

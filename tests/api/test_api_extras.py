@@ -18,7 +18,8 @@ from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
-from tests.api.clients import QUICK, client_of, wait_until
+from tests.api.clients import QUICK, client_of
+from tests.patience import PATIENCE, wait_until
 from webui.params import Extras, ImageToImage, TextToImage
 from webui.pictures import read_infotext
 from webui.studio import Studio
@@ -116,7 +117,7 @@ def test_batch_when_interrupted_hands_out_what_is_finished(
     wait_until(lambda: (live := studio.live.running()) and studio.library.images_of(live[0].job_id))
 
     client.post("/sdapi/v1/interrupt")
-    sender.join(20)
+    sender.join(PATIENCE)
 
     assert answers[0].status_code == 200, answers[0].text
     assert answers[0].json()["names"] == ["one.png"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from fastapi.testclient import TestClient
 from safetensors import safe_open
 
 from tests.api.clients import client_of
+from tests.patience import wait_until
 from webui.studio import Studio
 
 TOOLS = "/danqing/v1/file-tools"
@@ -18,11 +18,11 @@ END_STATES = ("done", "failed", "cancelled")
 
 
 def ended(client: TestClient, answer: dict[str, Any]) -> dict[str, Any]:
-    deadline = time.monotonic() + 120
-    while answer["state"] not in END_STATES and time.monotonic() < deadline:
-        time.sleep(0.1)
-        answer = client.get(f"{TOOLS}/jobs/{answer['job']}").json()
-    return answer
+    def now() -> dict[str, Any] | None:
+        found = client.get(f"{TOOLS}/jobs/{answer['job']}").json()
+        return found if found["state"] in END_STATES else None
+
+    return wait_until(now)
 
 
 def test_files_when_made_by_the_real_worker_are_in_the_catalog(real_studio: Studio) -> None:

@@ -12,7 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from tests.api.clients import QUICK, MakeStudio, client_of
+from tests.patience import wait_until
 from webui.services.model_cards import Wanted
 from webui.studio import Studio
 

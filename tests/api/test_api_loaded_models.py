@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.clients import wait_until
+from tests.patience import wait_until
 from webui.studio import Studio
 
 SDAPI = "/sdapi/v1"

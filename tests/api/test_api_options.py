@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from tests.api.clients import QUICK, MakeStudio, client_of
+from tests.patience import wait_until
 from webui.errors import ParamsError
 from webui.option_values import checked_value
 from webui.options import OPTIONS as DECLARED

@@ -17,7 +17,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.api.clients import QUICK, MakeStudio, client_of, wait_until
+from tests.api.clients import QUICK, MakeStudio, client_of
+from tests.patience import wait_until
 from webui.api.progress import running_state
 from webui.jobs.live import LiveJob
 from webui.studio import Studio
@@ -155,7 +156,7 @@ def test_lists_when_a_hundred_requests_wait_answer_at_once(
     client: TestClient, studio: Studio
 ) -> None:
     with painting(client, studio, count=100, prompt="stuck") as requests:
-        wait_until(lambda: studio.jobs.counts()["queued"] >= 99, seconds=60)
+        wait_until(lambda: studio.jobs.counts()["queued"] >= 99)
 
         statuses = [
             client.get("/sdapi/v1/progress").status_code,

@@ -19,12 +19,12 @@ import requests
 import webuiapi
 from PIL import Image
 
-from tests.api.clients import free_port, wait_until
+from tests.api.clients import free_port
+from tests.patience import PATIENCE, wait_until
 from webui.settings import PROJECT_DIR
 
 TINY = {"steps": 3, "width": 64, "height": 64}
 LOGIN = ("ann", "word")
-START_SECONDS = 120
 JOB_SECONDS = 240
 
 T = {
@@ -83,7 +83,7 @@ class Server:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._is_up, START_SECONDS)
+        wait_until(self._is_up, self.log.read_text)
 
     def _is_up(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -95,16 +95,16 @@ class Server:
     def ask(self, path: str, body: dict[str, Any] | None = None) -> requests.Response:
         url = f"{self.base}/sdapi/v1/{path}"
         if body is None:
-            return requests.get(url, timeout=60, auth=LOGIN)
+            return requests.get(url, timeout=PATIENCE, auth=LOGIN)
         return requests.post(url, json=body, timeout=JOB_SECONDS, auth=LOGIN)
 
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -325,10 +325,10 @@ def test_client_when_it_interrupts_gets_what_there_is(api: webuiapi.WebUIApi) ->
     long = {"width": 256, "height": 256, "steps": 150, "n_iter": 10}
     painting = threading.Thread(target=lambda: results.append(api.txt2img(prompt="a dog", **long)))
     painting.start()
-    wait_until(lambda: is_past_step(api.get_progress()["state"], 2), 60)
+    wait_until(lambda: is_past_step(api.get_progress()["state"], 2))
 
     assert api.interrupt() == {}
-    painting.join(60)
+    painting.join(PATIENCE)
 
     assert len(results[0].images) < 10 and not painting.is_alive()
 
@@ -358,10 +358,10 @@ def test_waiting_request_when_the_server_is_stopped_is_told_and_the_job_is_kept(
     painting = threading.Thread(target=lambda: answers.append(server.ask("txt2img", body)))
     try:
         painting.start()
-        wait_until(lambda: is_past_step(server.ask("progress").json()["state"], 1), 60)
+        wait_until(lambda: is_past_step(server.ask("progress").json()["state"], 1))
         server.process.send_signal(signal.SIGINT)
-        painting.join(60)
-        server.process.wait(60)
+        painting.join(PATIENCE)
+        server.process.wait(PATIENCE)
     finally:
         server.stop()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints.model_files import STARTER, TINY_HEADER, SomeFolders, write_raw
+from tests.patience import PATIENCE, wait_until
 from webui.checkpoints import catalog as catalog_module
 from webui.checkpoints import looking
 from webui.checkpoints.catalog import Catalog, repertoire
@@ -27,13 +28,6 @@ STARTER_SHA256 = hashlib.sha256(STARTER.read_bytes()).hexdigest()
 def tiny(path: Path, **metadata: str) -> Path:
     header = {**TINY_HEADER, **({"__metadata__": metadata} if metadata else {})}
     return write_raw(path, header, b"\0" * 8)
-
-
-def wait_until_idle(catalog: Catalog) -> None:
-    deadline = time.monotonic() + 20
-    while catalog.is_busy():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -268,7 +262,7 @@ def test_background_hash_arrives_and_is_remembered(
     monkeypatch.setattr(looking, "misplaced", lambda *_: "")
     catalog.inspect(catalog.checkpoints()[0])
     catalog.hash_in_background(catalog.checkpoints()[0])
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     wanted = hashlib.sha256(path.read_bytes()).hexdigest()
     assert catalog.find_checkpoint(wanted[:10]).sha256 == wanted
     catalog.close()
@@ -296,14 +290,14 @@ def test_moved_file_keeps_what_was_found_and_deleted_ones_are_forgotten(
     for file in (path, twin):
         os.utime(file, ns=(5, 5))
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     wanted = [catalog.hash_now(catalog.find_lora(stem)).sha256 for stem in ("a", "b")]
     monkeypatch.setattr(catalog_module, "lora_hash", None)
     monkeypatch.setattr(looking, "read_metadata", None)
     (models / "Lora" / "style").mkdir()
     path.rename(models / "Lora" / "style" / "a.safetensors")
     catalog.refresh()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     record = catalog.find_lora("ink")
     assert (record.name, record.sha256) == ("style/a.safetensors", wanted[0])
     catalog.close()
@@ -318,12 +312,12 @@ def test_moved_file_keeps_what_was_found_and_deleted_ones_are_forgotten(
 def test_copy_of_a_file_that_is_still_there_is_looked_into_itself(models: Path, make) -> None:
     path = tiny(models / "Lora" / "a.safetensors", ss_v2="False", ss_output_name="ink")
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     catalog.hash_now(catalog.find_lora("a"))
     other = tiny(models / "Lora" / "style" / "a.safetensors", ss_v2="False", ss_output_name="oil")
     os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
     catalog.refresh()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     assert sorted(r.alias for r in catalog.records("lora")) == ["ink", "oil"]
 
 
@@ -332,14 +326,14 @@ def test_file_on_a_drive_that_is_not_plugged_in_keeps_what_was_found(
 ) -> None:
     path = tiny(models / "Lora" / "drive" / "a.safetensors", ss_v2="False")
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     path.parent.rename(tmp_path / "unplugged")
     catalog.refresh()
     assert catalog.loras() == ()
     (tmp_path / "unplugged").rename(path.parent)
     monkeypatch.setattr(looking, "read_metadata", None)
     catalog.refresh()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     assert catalog.loras()[0].is_labelled
 
 
@@ -365,16 +359,16 @@ def test_file_that_comes_while_others_are_labelled_is_labelled_too(
 
     def wait_first(path: Path) -> dict[str, str]:
         has_begun.set()
-        assert may_go_on.wait(60)
+        assert may_go_on.wait(PATIENCE)
         return read_metadata(path)
 
     monkeypatch.setattr(looking, "read_metadata", wait_first)
     catalog = make()
-    assert has_begun.wait(60)
+    assert has_begun.wait(PATIENCE)
     tiny(models / "Lora" / "b.safetensors", ss_v2="False")
     catalog.refresh()
     may_go_on.set()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     assert [r.is_labelled for r in catalog.loras()] == [True, True]
 
 
@@ -388,10 +382,10 @@ def test_file_that_cannot_be_looked_into_keeps_no_other_waiting(
 
     monkeypatch.setattr(looking, "read_metadata", fail)
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     monkeypatch.undo()
     catalog.hash_in_background(catalog.loras()[0])
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     assert catalog.loras()[0].path == path and catalog.loras()[0].sha256
 
 
@@ -412,7 +406,7 @@ def test_folders_when_looked_at_by_two_show_what_the_later_saw(
     monkeypatch.setattr(catalog_module, "scan", scan_slowly)
     slow = threading.Thread(target=catalog.refresh)
     slow.start()
-    assert has_looked.wait(60)
+    assert has_looked.wait(PATIENCE)
     tiny(models / "Lora" / "b.safetensors")
     catalog.refresh()
     may_go_on.set()
@@ -436,7 +430,7 @@ def test_second_start_opens_no_file(models: Path, make, monkeypatch) -> None:
         tiny(models / "checkpoints" / f"{number}.safetensors")
         tiny(models / "Lora" / f"{number}.safetensors")
     first = make()
-    wait_until_idle(first)
+    wait_until(lambda: not first.is_busy())
     first.close()
 
     def fail(path: Path) -> None:
@@ -445,7 +439,7 @@ def test_second_start_opens_no_file(models: Path, make, monkeypatch) -> None:
     monkeypatch.setattr(looking, "read_header", fail)
     monkeypatch.setattr(looking, "read_metadata", fail)
     second = make()
-    wait_until_idle(second)
+    wait_until(lambda: not second.is_busy())
     assert all(r.is_inspected for r in second.checkpoints())
     assert all(r.is_labelled for r in second.loras())
 
@@ -462,7 +456,7 @@ def test_lora_that_states_its_family_is_read_by_its_metadata_alone(
 
     monkeypatch.setattr(looking, "read_header", fail)
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     (record,) = catalog.loras()
     assert (record.family, record.alias, record.short_hash) == ("sdxl", "ink", "abababababab")
     assert record.is_labelled and not record.is_inspected
@@ -481,7 +475,7 @@ def test_lora_that_was_cut_says_so_though_its_metadata_is_whole(models: Path, ma
     write_raw(models / "Lora" / "cut.safetensors", {**stated, **tensors}, bytes(198 * 20 - 1))
     write_raw(models / "Lora" / "whole.safetensors", {**stated, **tensors}, bytes(198 * 20))
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     cut, whole = catalog.loras()
     assert "cut.safetensors is damaged: it was cut: 3959 of 3960 bytes" in cut.problem
     assert (whole.problem, whole.family, whole.is_inspected) == ("", "sd1", False)
@@ -492,7 +486,7 @@ def test_lora_that_states_nothing_is_known_by_its_shapes(models: Path, make) -> 
     header = {name: {"dtype": "F16", "shape": [1, 2048], "data_offsets": [0, 4096]}}
     write_raw(models / "Lora" / "a.safetensors", header, b"\0" * 4096)
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     assert [r.family for r in catalog.loras()] == ["sdxl"]
 
 
@@ -514,7 +508,7 @@ def test_database_of_an_older_version_keeps_its_hashes_and_learns_the_rest(
         rest = ("lora", "", "a LoRA", "", "", "cd" * 32, "01234567")
         old.execute(f"INSERT INTO model_files VALUES ({', '.join('?' * 12)})", (*row, *rest))
     catalog = make()
-    wait_until_idle(catalog)
+    wait_until(lambda: not catalog.is_busy())
     (record,) = catalog.loras()
     assert (record.sha256, record.old_hash, record.family) == ("cd" * 32, "01234567", "sd1")
     assert record.contents == ("a LoRA" if version == FACTS_VERSION else "")
@@ -532,7 +526,7 @@ def test_thousands_of_files_are_found_again_without_opening_one(
     for number in range(200):
         tiny(models / "checkpoints" / f"{number}.safetensors")
     first = make()
-    wait_until_idle(first)
+    wait_until(lambda: not first.is_busy())
     first.close()
 
     def fail(path: Path) -> None:

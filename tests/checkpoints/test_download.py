@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.checkpoints.file_server import File, FileServer, evil_pickle, serving, weights
+from tests.patience import wait_until
 from webui.checkpoints.download import asking, client, fetch, transfer
 from webui.checkpoints.download.client import Rules
 from webui.checkpoints.download.fetch import Network, Wanted, discard_part, download
@@ -463,13 +464,12 @@ def test_download_when_killed_in_the_middle_then_goes_on(
     env = {**os.environ, "PYTHONPATH": os.getcwd()}
     child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], env=env)
     state = tmp_path / "models" / ".downloads"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and child.poll() is None:
-        kept = next(state.glob("*.json"), None)
-        if kept is not None and '"spans": [[' in kept.read_text():
-            break
-        time.sleep(0.02)
-    assert child.poll() is None, "it was to be killed in the middle"
+
+    def has_kept_some() -> bool:
+        assert child.poll() is None, "it was to be killed in the middle"
+        return any('"spans": [[' in kept.read_text() for kept in state.glob("*.json"))
+
+    wait_until(has_kept_some)
     child.send_signal(signal.SIGKILL)
     child.wait()
     file.pause = 0

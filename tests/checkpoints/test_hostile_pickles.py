@@ -29,6 +29,7 @@ from tests.checkpoints.pickle_writing import (
     touch,
     zipped,
 )
+from tests.patience import wait_until
 from webui.checkpoints import pickle_machine
 from webui.checkpoints.pickles import read_pickle
 from webui.checkpoints.weights import open_weights
@@ -233,11 +234,7 @@ def test_unsafe_pickle_when_read_is_refused_and_says_what_it_wanted(
 def test_the_attacks_themselves_work(name: str, tmp_path: Path) -> None:
     trace = tmp_path / "it-ran"
     pickle.loads(PROTOCOL + UNSAFE[name][0](trace) + b".")
-    for _ in range(100):
-        if trace.exists():
-            return
-        time.sleep(0.05)
-    pytest.fail("this pickle does nothing, so refusing it proves nothing")
+    wait_until(trace.exists, "this pickle does nothing, so refusing it proves nothing")
 
 
 @pytest.mark.parametrize("name", DAMAGED)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from webui.errors import JobCancelled
 from webui.extensions.fence import MOST_FAILURES, Fence, Noted, Trouble, within_time
 from webui.extensions.note import Note, Watch, label, read_note
@@ -94,7 +95,7 @@ def test_call_when_it_loops_for_ever_then_it_is_given_up_and_its_thread_ends() -
     fence = Fence(within_time)
     assert fence.call("one", "rewrite_prompt", 0.1, loop) is None
     assert "longer than 0.1 s" in fence.left_out("one")
-    threads[0].join(60)
+    threads[0].join(PATIENCE)
     assert not threads[0].is_alive()
 
 

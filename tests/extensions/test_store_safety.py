@@ -27,6 +27,7 @@ from tests.extensions.stores import (
     zipped,
 )
 from tests.package_index import PackageIndex, serving
+from tests.patience import PATIENCE
 from webui.checkpoints.download.client import Rules
 from webui.checkpoints.download.fetch import Network
 from webui.checkpoints.download.keys import Keys
@@ -433,7 +434,7 @@ def test_watch_when_it_fails_once_then_looks_again(
     monkeypatch.setattr("webui.services.extensions.watch.EVERY_SECONDS", 0.01)
     watch = WorkerWatch(tmp_path / "note", lambda why: "", lambda job, err: True, running)
     watch.begin()
-    assert asked.acquire(timeout=60) and asked.acquire(timeout=60)
+    assert asked.acquire(timeout=PATIENCE) and asked.acquire(timeout=PATIENCE)
     watch.stop()
 
 

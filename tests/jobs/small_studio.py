@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
 from webui.jobs.store import Job, JobStore
 from webui.jobs.supervisor import Supervisor
 
@@ -57,20 +58,20 @@ class SmallStudio:
         self.supervisor.wake()
         return job
 
-    def wait_for(self, job: Job, kind: str, timeout: float = 60) -> dict[str, Any]:
+    def wait_for(self, job: Job, kind: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """The first event of that kind about a job."""
         return self.wait_until(
             lambda e: e["type"] == kind and e.get("job") == job.id, f"{kind} of {job.id}", timeout
         )
 
-    def wait_for_state(self, state: str, timeout: float = 60) -> None:
+    def wait_for_state(self, state: str, timeout: float = PATIENCE) -> None:
         deadline = time.monotonic() + timeout
         while self.supervisor.worker_state != state:
             assert time.monotonic() < deadline, (state, self.supervisor.worker_state)
             time.sleep(0.005)
 
     def wait_until(
-        self, is_it: Callable[[dict[str, Any]], bool], what: str, timeout: float = 60
+        self, is_it: Callable[[dict[str, Any]], bool], what: str, timeout: float = PATIENCE
     ) -> dict[str, Any]:
         with self._changed:
             found = self._changed.wait_for(

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.patience import PATIENCE
 from webui.jobs.store import JobStore
 
 JOBS = 120
@@ -50,7 +51,7 @@ def test_killed_claimers_lose_no_job_and_share_none(tmp_path: Path) -> None:
     ids = [store.submit("txt2img", "{}").id for _ in range(JOBS)]
     crowd = [start_claimer(database, journal) for _ in range(3)]
     chance, kills = random.Random(7), 0
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     while store.counts()["done"] < JOBS:
         assert time.monotonic() < deadline, store.counts()
         time.sleep(chance.uniform(0.05, 0.2))
@@ -68,7 +69,7 @@ def test_killed_claimers_lose_no_job_and_share_none(tmp_path: Path) -> None:
         while len(crowd) < 3 and store.counts()["queued"]:
             crowd.append(start_claimer(database, journal))
     for process in crowd:
-        process.wait(30)
+        process.wait(PATIENCE)
     store.close()
     check_journal(journal.read_text().splitlines(), ids)
     assert kills == KILLS

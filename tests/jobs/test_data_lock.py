@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from webui.errors import SettingsError
 from webui.jobs.data_lock import LOCK_NAME, lock_data_folder
 
@@ -67,7 +68,7 @@ def test_one_process_cannot_hold_a_folder_twice(tmp_path: Path) -> None:
 def test_a_child_that_outlives_the_server_does_not_keep_the_lock(tmp_path: Path) -> None:
     script = HOLD.replace("time.sleep(60)", "import subprocess; subprocess.Popen(['sleep', '600'])")
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, timeout=20,
+        [sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, timeout=PATIENCE,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0

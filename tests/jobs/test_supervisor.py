@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.jobs.small_studio import SmallStudio, is_alive
+from tests.patience import PATIENCE, wait_until
 from webui.errors import JobError, LibraryError, ParamsError
 from webui.jobs import supervisor as supervisor_module
 
@@ -158,13 +159,13 @@ def test_a_job_interrupted_while_it_is_prepared_is_never_sent(studio: SmallStudi
 
     def prepare(job: object) -> dict[str, Any]:
         inside.set()
-        leave.wait(60)
+        leave.wait(PATIENCE)
         return {}
 
     studio.prepare = prepare
     studio.supervisor.start()
     job = studio.submit()
-    assert inside.wait(60)
+    assert inside.wait(PATIENCE)
     assert studio.supervisor.interrupt(job.id)
     leave.set()
     studio.wait_for(job, "cancelled")
@@ -193,9 +194,9 @@ def test_kill_stops_a_hanging_worker_and_the_next_job_runs(studio: SmallStudio) 
     studio.wait_for(job, "started")
     pid = studio.supervisor.worker_pid
     assert studio.supervisor.kill(job.id)
-    studio.wait_for(job, "cancelled", timeout=5)
+    studio.wait_for(job, "cancelled")
     assert studio.store.get(job.id).state == "cancelled"
-    studio.wait_for(following, "done", timeout=10)
+    studio.wait_for(following, "done")
     assert pid is not None and not is_alive(pid)
     assert studio.supervisor.worker_error is None
 
@@ -268,7 +269,7 @@ def test_a_worker_that_dies_is_started_again_and_its_job_runs_again(
     studio.supervisor.start()
     job = studio.submit(**misbehaving(studio, how))
     assert reason in studio.wait_for(job, "requeued")["reason"]
-    studio.wait_for(job, "done", timeout=15)
+    studio.wait_for(job, "done")
     row = studio.store.get(job.id)
     assert (row.state, row.attempts) == ("done", 2)
     assert reason in row.warnings[0]
@@ -323,9 +324,7 @@ def test_children_of_a_dead_worker_do_not_live_on(studio: SmallStudio) -> None:
     studio.wait_for(job, "requeued")
     dead = int((studio.folder / "pids").read_text().split()[0])
     with pytest.raises(ProcessLookupError):
-        for _ in range(200):
-            os.killpg(dead, 0)
-            time.sleep(0.01)
+        wait_until(lambda: os.killpg(dead, 0))
 
 
 def test_a_worker_that_cannot_start_is_tried_three_times_then_again_with_a_new_job(
@@ -348,10 +347,8 @@ def test_a_worker_that_cannot_start_is_tried_three_times_then_again_with_a_new_j
 
 
 def wait_for_starts(studio: SmallStudio, count: int) -> None:
-    deadline = time.monotonic() + 15
-    while studio.supervisor.worker_starts < count:
-        assert time.monotonic() < deadline, studio.supervisor.worker_starts
-        time.sleep(0.02)
+    starts = lambda: studio.supervisor.worker_starts  # noqa: E731
+    wait_until(lambda: starts() >= count, starts)
 
 
 def test_a_program_that_does_not_exist_is_reported(
@@ -391,7 +388,7 @@ def test_a_worker_never_ready_is_ended(
     monkeypatch.setattr(supervisor_module, "LONGEST_WAIT_SECONDS", 0.1)
     studio.flags = {"start_seconds": 60}
     studio.supervisor.start()
-    studio.wait_for_state("crashed", timeout=10)
+    studio.wait_for_state("crashed")
     assert (
         "Not ready in time; ended by the web process."
         in (studio.supervisor.worker_error or {})["details"]["log"]
@@ -494,10 +491,7 @@ def test_an_end_the_database_refuses_is_written_later(
     studio.supervisor.start()
     job = studio.submit()
     studio.wait_for(job, "done")
-    deadline = time.monotonic() + 10
-    while studio.store.get(job.id).state != "done":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: studio.store.get(job.id).state == "done")
 
 
 def test_a_database_that_fails_to_claim_is_tried_again(
@@ -573,7 +567,5 @@ def test_a_worker_log_keeps_what_the_worker_says(studio: SmallStudio) -> None:
     studio.supervisor.start()
     studio.wait_for(studio.submit(stderr=["loading 丹青"]), "done")
     log = studio.folder / "log" / "worker.log"
-    deadline = time.monotonic() + 20  # the log is written beside the messages, not before them
-    while not (log.exists() and "loading 丹青" in log.read_text(encoding="utf-8")):
-        assert time.monotonic() < deadline, "the log never said it"
-        time.sleep(0.02)
+    # the log is written beside the messages, not before them
+    wait_until(lambda: log.exists() and "loading 丹青" in log.read_text(encoding="utf-8"))

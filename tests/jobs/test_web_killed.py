@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.small_studio import FAKE_WORKER, PROJECT, is_alive
+from tests.patience import wait_until
 from webui.jobs.data_lock import lock_data_folder
 from webui.jobs.store import JobStore
 from webui.jobs.supervisor import Supervisor
@@ -56,7 +57,7 @@ def test_killing_the_web_process_loses_no_job_and_leaves_no_worker(tmp_path: Pat
         server.wait()
         pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
         assert len(pids) == round_number + 1
-        wait_until(lambda all_pids=pids: not any(map(is_alive, all_pids)), "the worker to go", 5)
+        wait_until(lambda all_pids=pids: not any(map(is_alive, all_pids)), "the worker did not go")
         assert store.counts()["running"] <= 1
     server = start_server(tmp_path)
     try:
@@ -75,13 +76,6 @@ def ends(journal: Path) -> Counter[int]:
         return Counter()
     lines = [line.split() for line in journal.read_text().splitlines()]
     return Counter(int(line[1]) for line in lines if line[0] == "end")
-
-
-def wait_until(is_so: object, what: str, seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():  # type: ignore[operator]
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ def test_an_extension_that_does_not_come_back_then_fails_its_job_and_the_next_on
     studio.wait_for(job, "started")
     note.begin(label("looper", "before_step", 0.1))
     watch.begin()
-    studio.wait_for(job, "failed", timeout=60)
+    studio.wait_for(job, "failed")
     watch.stop()
     error = studio.store.get(job.id).error
     assert error is not None and error["details"] == {"plugin": "looper", "hook": "before_step"}
     assert "looper did not come back from before_step" in error["message"]
     assert blamed[0] == "it took longer than 0.1 s"
-    studio.wait_for(following, "done", timeout=60)
+    studio.wait_for(following, "done")
 
 
 def test_fail_of_a_job_that_does_not_run_does_nothing(studio: SmallStudio) -> None:
@@ -55,8 +55,8 @@ def test_a_worker_that_shall_be_renewed_ends_its_job_first_and_is_started_again(
     pid = studio.supervisor.worker_pid
     studio.supervisor.renew()
     following = studio.submit()
-    studio.wait_for(job, "done", timeout=60)
-    studio.wait_for(following, "done", timeout=60)
+    studio.wait_for(job, "done")
+    studio.wait_for(following, "done")
     assert studio.supervisor.worker_starts == 2
     assert studio.supervisor.worker_pid != pid
     assert studio.store.get(job.id).attempts == 1

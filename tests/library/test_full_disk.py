@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.library.painting import FLAT, facts, painted
+from tests.patience import PATIENCE
 from webui.database import Database
 from webui.errors import DiskFullError, JobError, LibraryError
 from webui.library import files
@@ -249,7 +250,7 @@ print(small.path.name, small.warning)
 def test_a_write_the_system_really_refuses_leaves_no_half_picture(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SMALL_FILES_ONLY, str(tmp_path / "data")],
-        cwd=PROJECT, capture_output=True, text=True, timeout=60,
+        cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE,
         env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(PROJECT)},
     )  # fmt: skip
     refusal, saved = done.stdout.splitlines()

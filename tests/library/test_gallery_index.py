@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.library.gallery_files import infotext, look, names, painted
+from tests.patience import PATIENCE
 from webui.errors import LibraryError
 from webui.library.gallery import thumbs, trash
 from webui.library.gallery.marks import Journal, Lasting
@@ -282,7 +283,7 @@ def test_recipes_when_a_text_stands_behind_the_pixels_then_no_pixel_is_decoded(
 def test_small_copy_when_two_want_it_at_once_is_written_by_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both, at_work, most = threading.Barrier(2, timeout=60), [], []
+    both, at_work, most = threading.Barrier(2, timeout=PATIENCE), [], []
 
     def made(_: Path) -> bytes:
         both.wait()

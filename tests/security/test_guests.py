@@ -12,6 +12,7 @@ import pytest
 from gradio.context import LocalContext
 from PIL import Image
 
+from tests.patience import wait_until
 from tests.security.conftest import (
     GUEST,
     GUEST_NAME,
@@ -21,7 +22,6 @@ from tests.security.conftest import (
     Open,
 )
 from tests.security.routes import all_routes, api_routes, filled
-from tests.ui.conftest import wait_until
 from webui.api.answer import answer_of
 from webui.api.schemas import TextToImageBody
 from webui.errors import LibraryError, ParamsError, WebUIError

@@ -18,6 +18,7 @@ import safehttpx
 from gradio import processing_utils
 from PIL import Image
 
+from tests.patience import PATIENCE
 from tests.security.conftest import GUEST, OTHER_GUEST, OWNER, URL, Open
 from tests.security.routes import all_routes, api_routes, filled
 from webui.access import Access
@@ -323,7 +324,7 @@ def test_uploads_when_guests_send_many_keep_nobody_else_waiting(
     from webui.ui import input_routes
 
     looked = threading.Event()
-    monkeypatch.setattr(input_routes, "_keep", lambda *_: {"key": str(looked.wait(60))})
+    monkeypatch.setattr(input_routes, "_keep", lambda *_: {"key": str(looked.wait(PATIENCE))})
     _, picture = paint(opened, "")
     cookies = {user: dict(opened.client(user).cookies) for user in (OWNER, GUEST)}
 

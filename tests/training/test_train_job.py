@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.patience import wait_until
 from webui.checkpoints.headers import read_header
 from webui.errors import JobError, ParamsError
 from webui.model_process.train_run import translator
@@ -56,13 +56,6 @@ def real_studio(tmp_path: Path) -> Iterator[Studio]:
     studio.stop()
 
 
-def until(is_so: Callable[[], object], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.02)
-
-
 def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_the_gallery(
     real_studio: Studio, starter_checkpoint: Path, pictures: Path
 ) -> None:
@@ -72,7 +65,7 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
         found = foresee(real_studio, TrainingOptions(**wish)).estimate
         return found.time.source if found else ""
 
-    until(lambda: foretold_by() == "device")  # nothing was done here yet
+    wait_until(lambda: foretold_by() == "device")  # nothing was done here yet
     assert "memory_bytes" in real_studio.worker_facts, "which preset fits a card"
     job = real_studio.submit(TrainLora(options=TrainingOptions(**wish)))
 
@@ -80,7 +73,7 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
         live = real_studio.live.get(job.id)
         return live.training if live else None
 
-    until(told)
+    wait_until(told)
     assert foretold_by() == "device", "what was measured is known while it works"
     assert {"loss", "average_loss", "rates", "steps_per_second", "memory_bytes"} <= told().keys()
     painting = real_studio.submit(
@@ -89,7 +82,7 @@ def test_training_when_queued_then_pauses_lets_others_paint_goes_on_and_ends_in_
         )
     )
     real_studio.control.pause_job(job.id)
-    until(lambda: real_studio.jobs.get(job.id).is_paused)
+    wait_until(lambda: real_studio.jobs.get(job.id).is_paused)
     assert real_studio.jobs.get(job.id).state == "queued"
     assert real_studio.wait(painting.id, 60).state == "done", "the device was free"
     assert real_studio.jobs.get(job.id).is_paused

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import pytest
 import uvicorn
 
 from app import build_app
+from tests.patience import PATIENCE, wait_until
 from tests.ui.serve import FAKE_WORKER
 from webui.settings import read_settings
 from webui.studio import Studio
@@ -57,16 +57,6 @@ class Served:
         self._server.should_exit = True
         self._thread.join(timeout=15)
         self.studio.stop()
-
-
-def wait_until(is_true: Callable[[], Any], message: str, seconds: float = 60.0) -> Any:
-    """Ask until the answer is yes."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := is_true():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(message)
 
 
 def held(page: Any, address: str) -> list[Any]:
@@ -191,7 +181,7 @@ def _opening(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
         if context is None:
             options = {"locale": "en-US", **options}
             context = browser.new_context(viewport={"width": width, "height": height}, **options)
-            context.set_default_timeout(60_000)
+            context.set_default_timeout(PATIENCE * 1000)
             contexts.append(context)
         page = context.new_page()
         pages.append(page)

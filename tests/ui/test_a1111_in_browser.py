@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.extensions.a1111.conftest import EXAMPLES
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 
 pytestmark = pytest.mark.browser
 

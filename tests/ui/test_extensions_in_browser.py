@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 
 pytestmark = pytest.mark.browser
 FORMS = """from webui.hookspecs import Form, hook

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.patience import wait_until
 from tests.test_model_cards import lora
-from tests.ui.conftest import Served, wait_until
+from tests.ui.conftest import Served
 
 pytestmark = pytest.mark.browser
 CARDS = "#dq-networks .dq-net-card"

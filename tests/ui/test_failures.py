@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 from webui import errors
 from webui.errors import CheckpointError, JobError, WebUIError
 from webui.params import AnyParams, Extras, Hires, ImageToImage, TextToImage, build

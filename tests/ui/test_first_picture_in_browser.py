@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.patience import wait_until
 from tests.test_first_picture import Server, any_free_port, border_colour, pictures_in, running
-from tests.ui.conftest import READY, wait_until
+from tests.ui.conftest import READY
 from webui.pictures import read_infotext
 
 pytestmark = pytest.mark.browser
@@ -27,7 +28,6 @@ def test_first_picture_when_typed_and_generated_survives_a_refresh_and_is_saved(
 ) -> None:
     page = open_page(url=server.base + "/")
     page.wait_for_selector(READY)
-    page.set_default_timeout(120_000)  # the model process is still importing
 
     page.fill("#dq-prompt textarea", PROMPT)
     page.get_by_label("Batch count").first.fill("3")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.patience import wait_until
 from tests.test_first_picture import Server, any_free_port, running
-from tests.ui.conftest import READY, Served, wait_until
+from tests.ui.conftest import READY, Served
 from webui.services.follow_ups import SUBTLE
 
 pytestmark = pytest.mark.browser
@@ -203,7 +204,6 @@ def test_vary_when_pressed_on_the_second_of_four_is_painted_compared_and_sent_to
 ) -> None:
     page = open_page(url=server.base + "/")
     page.wait_for_selector(READY)
-    page.set_default_timeout(180_000)  # the model process is still importing
     generate(page, "a red apple on a yellow background", steps=8, batch_size=4)
     page.wait_for_selector(f"{STAGE} .dq-four")
     first = shown_job(page)

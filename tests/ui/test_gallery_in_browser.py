@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.library.gallery_files import painted
-from tests.ui.conftest import Served, held, let_go, until_held, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served, held, let_go, until_held
 
 pytestmark = pytest.mark.browser
 ITEMS = ".dq-gal-item"
@@ -38,28 +39,28 @@ def test_gallery_when_used_finds_stars_deletes_restores_and_paints_again(
 
     page.get_by_role("tab", name="Gallery").click()
     page.wait_for_selector(ITEMS)
-    wait_until(lambda: deeds.find("")["total"] == 151, "the folder was not read", 60)
+    wait_until(lambda: deeds.find("")["total"] == 151, "the folder was not read")
     assert page.locator(ITEMS).count() < 120, "only what is in sight is drawn"
     page.fill(".dq-gal-search", "aquarelle sampler:euler")
-    wait_until(lambda: page.locator(ITEMS).count() == 1, "the search found something else", 60)
+    wait_until(lambda: page.locator(ITEMS).count() == 1, "the search found something else")
     assert "<b>tower</b>" in (page.locator(ITEMS).get_attribute("aria-label") or "")
 
     page.locator(ITEMS).click()
     page.wait_for_selector(".dq-gal-view .dq-gal-text")
     page.keyboard.press("4")
-    wait_until(lambda: deeds.find("", text="stars:4")["total"] == 1, "no stars were given", 60)
+    wait_until(lambda: deeds.find("", text="stars:4")["total"] == 1, "no stars were given")
     page.get_by_role("button", name="Paint again").click()
-    wait_until(lambda: served.studio.jobs.list(), "nothing was asked for", 60)
+    wait_until(lambda: served.studio.jobs.list(), "nothing was asked for")
     (job,) = served.studio.jobs.list()
     params = served.studio.params_of(job)
     assert (params.prompt, params.seed, params.steps) == ("a <b>tower</b>, aquarelle", 77, 2)
     served.studio.wait(job.id, 60)
-    wait_until(lambda: page.locator(ITEMS).count() == 2, "the new picture did not come", 60)
+    wait_until(lambda: page.locator(ITEMS).count() == 2, "the new picture did not come")
 
     page.keyboard.press("Delete")
-    wait_until(lambda: deeds.find("", place="trash")["total"] == 1, "nothing was deleted", 60)
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 1, "nothing was deleted")
     page.locator(".dq-gal-view").get_by_role("button", name="Undo").click()
-    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back")
     assert tower.exists()
     page.keyboard.press("Escape")
     page.wait_for_selector(".dq-gal-view", state="detached")
@@ -73,7 +74,7 @@ def test_gallery_when_used_finds_stars_deletes_restores_and_paints_again(
     page.locator(".dq-gal-send").select_option("txt2img")
     page.wait_for_selector("#dq-prompt textarea", state="visible")
     prompt = page.locator("#dq-prompt textarea")
-    wait_until(lambda: "tower" in prompt.input_value(), "the form was not filled", 60)
+    wait_until(lambda: "tower" in prompt.input_value(), "the form was not filled")
 
 
 @pytest.fixture
@@ -86,10 +87,10 @@ def opened(
     served = make_served()
     deeds = served.studio.gallery.deeds
     deeds.do("add-folder", {"folder": str(tmp_path)}, "")
-    wait_until(lambda: deeds.find("")["total"] == 3, "the folder was not read", 60)
+    wait_until(lambda: deeds.find("")["total"] == 3, "the folder was not read")
     page = open_page(url=served.url)
     page.get_by_role("tab", name="Gallery").click()
-    wait_until(lambda: page.locator(ITEMS).count() == 3, "the pictures are not drawn", 60)
+    wait_until(lambda: page.locator(ITEMS).count() == 3, "the pictures are not drawn")
     page.locator(ITEMS).first.click()
     page.wait_for_selector(".dq-gal-view .dq-gal-text")
     return page, deeds
@@ -109,7 +110,7 @@ def test_undo_when_facts_come_while_it_is_pressed_still_hears_the_click(
     let_go(page, "**/ui/gallery/one/*", facts)
     page.wait_for_selector(".dq-gal-view .dq-gal-text")
     page.mouse.up()
-    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back")
 
 
 def test_picture_when_deleted_amid_a_look_for_new_ones_leaves_the_next_one_in_sight(
@@ -121,5 +122,5 @@ def test_picture_when_deleted_amid_a_look_for_new_ones_leaves_the_next_one_in_si
     until_held(page, lists, 2)  # one of the deletion, one of the look a few seconds later
     let_go(page, "**/ui/gallery/find*", lists)
     page.locator(".dq-gal-view").get_by_role("button", name="Undo").click()
-    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back", 60)
-    wait_until(lambda: page.locator(ITEMS).count() == 3, "the list is as before", 60)
+    wait_until(lambda: deeds.find("", place="trash")["total"] == 0, "nothing came back")
+    wait_until(lambda: page.locator(ITEMS).count() == 3, "the list is as before")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.ui.conftest import READY, Served
 from tests.ui.reverse_proxy import https_proxy
 from webui.brake import MAX_FAILURES, Brake
@@ -31,7 +32,7 @@ def _look_around_as_a_guest(browser: Any, served: Served, url: str) -> None:
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, locale="en-US", ignore_https_errors=True
     )
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE * 1000)
     page, errors = context.new_page(), []
     page.on(
         "console",

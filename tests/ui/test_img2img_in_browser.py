@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
+from tests.patience import wait_until
 from tests.test_first_picture import Server, any_free_port, running
-from tests.ui.conftest import READY, Served, wait_until
+from tests.ui.conftest import READY, Served
 from webui.ui import canvas
 
 pytestmark = pytest.mark.browser
@@ -242,7 +243,6 @@ def test_inpainting_with_the_real_model_leaves_the_rest_alone(
 ) -> None:
     file = picture(tmp_path)
     page = open_page(url=server.base + "/")
-    page.set_default_timeout(120_000)  # the model process is still importing
     open_tab(page, "inpaint")
     put(page, file)
     drag(page, (0.47, 0.5), (0.53, 0.5))
@@ -250,7 +250,7 @@ def test_inpainting_with_the_real_model_leaves_the_rest_alone(
     page.fill("#dq-i2i-prompt textarea", "a red apple")
     page.click("#dq-i2i-generate")
     page.wait_for_selector('#dq-i2i-stage .dq-stagebox[data-state="done"]')
-    made = wait_until(lambda: pictures_in(server.data), "no picture was saved", 60)[0]
+    made = wait_until(lambda: pictures_in(server.data), "no picture was saved")[0]
     after = Image.open(io.BytesIO(made.read_bytes())).convert("RGB")
     changed = ImageChops.difference(Image.open(file).convert("RGB"), after).getbbox()
     assert changed is not None, "nothing was painted"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 from webui.brake import Brake
 from webui.services.resolve import ImageToImageRequest, TextToImageRequest
 

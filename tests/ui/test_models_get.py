@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.checkpoints.file_server import File, FileServer, serving
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 from webui.checkpoints.download.fetch import Wanted
 from webui.checkpoints.download.hubs import Notes, Offer
 from webui.checkpoints.download.telling import State

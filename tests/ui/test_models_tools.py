@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 from webui.checkpoints.pickle_wishes import WORDS
 from webui.checkpoints.report import FileReport, report_on
 from webui.errors import CheckpointNotFoundError, ParamsError
@@ -179,7 +180,7 @@ def test_merge_when_pressed_shows_the_new_file(page: Any, served: Served) -> Non
         page.locator("[role=option]", has_text="starter-emoji").first.click()
     page.click("#dq-merge-go")
     try:
-        page.wait_for_selector("#dq-merge-stage .dq-path", timeout=20_000)
+        page.wait_for_selector("#dq-merge-stage .dq-path")
         assert "made of others.safetensors" in page.inner_text("#dq-merge-stage")
         page.locator("#dq-merge-a input").click()  # the menus know the new file by themselves
         there = page.locator("[role=option]", has_text="made of others")

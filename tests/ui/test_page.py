@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.ui.conftest import READY, Served, held, let_go, until_held, wait_until
+from tests.patience import PATIENCE, wait_until
+from tests.ui.conftest import READY, Served, held, let_go, until_held
 from webui.services.job_control import JobControl
 from webui.ui import queue_tab, results
 from webui.ui.follow import Look, look
@@ -609,11 +610,11 @@ def test_restart_when_page_is_open_says_so_and_comes_back(
     write(page, "kept over a restart")
     page.wait_for_timeout(1000)
     own.end()
-    page.wait_for_selector("#dq-banner", timeout=15000)
+    page.wait_for_selector("#dq-banner")
     page.fill("#dq-prompt textarea", "typed while it was away")
     page.wait_for_timeout(1100)
     own.begin()
-    page.wait_for_selector("#dq-banner", state="detached", timeout=20000)
+    page.wait_for_selector("#dq-banner", state="detached")
     page.wait_for_function(
         "document.querySelector('#dq-prompt textarea')?.value === 'typed while it was away'"
     )
@@ -626,6 +627,7 @@ def test_password_when_set_covers_page_and_own_routes(
 ) -> None:
     own = make_served("--gradio-auth", "ann:secret")
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
     answer = context.request.get(f"{own.url}ui/picture/1")
     assert answer.status == 401
     page = context.new_page()
@@ -681,7 +683,7 @@ def test_escape_when_a_list_was_passed_by_tab_still_interrupts(page: Any) -> Non
     for field in ("#dq-styles input", "#dq-sampler input"):
         page.focus(field)
         page.keyboard.press("Tab")
-        page.wait_for_selector("[role=listbox]", state="detached", timeout=3000)
+        page.wait_for_selector("[role=listbox]", state="detached")
     page.focus("#dq-prompt textarea")
     page.keyboard.press("Escape")
     wait_for_state(page, "cancelled")

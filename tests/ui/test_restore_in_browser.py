@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from tests.package_index import PackageIndex, serving
+from tests.patience import wait_until
 from tests.test_first_picture import Server, any_free_port, running
-from tests.ui.conftest import READY, Served, wait_until
+from tests.ui.conftest import READY, Served
 from tests.ui.fake_worker import HELD
 from tests.ui.test_img2img_in_browser import drag
 from webui.params import Extras
@@ -135,7 +136,6 @@ def test_photograph_is_doubled_by_the_real_worker_compared_and_there_after_a_rel
 ) -> None:
     before = made_files(server)
     page = open_page(url=server.base + "/")
-    page.set_default_timeout(120_000)
     open_tab(page)
     put(page, photograph(tmp_path))
     page.locator("#dq-rst-what label", has_text="Only the picture").click()
@@ -165,7 +165,6 @@ def test_scratch_drawn_over_the_photograph_is_repaired_there_alone_and_survives_
     scratched.paste((255, 255, 255), (30, 20, 130, 23))  # a line that belongs there
     scratched.save(tmp_path / "aunt.png")
     page = open_page(url=server.base + "/")
-    page.set_default_timeout(120_000)
     open_tab(page)
     put(page, str(tmp_path / "aunt.png"))
     page.locator("#dq-rst-what label", has_text="Only the picture").click()
@@ -212,7 +211,6 @@ def test_weights_that_come_wrong_or_not_at_all_are_told_and_can_be_asked_for_aga
             monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
         with running(tmp_path / "data", any_free_port(), has_page=True) as server:
             page = open_page(url=server.base + "/")
-            page.set_default_timeout(120_000)
             open_tab(page)
             page.locator("#dq-rst-what label", has_text="Only the picture").click()
             page.click("#dq-rst-get")

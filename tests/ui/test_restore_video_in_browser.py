@@ -66,7 +66,6 @@ def test_video_is_restored_by_the_real_worker_plays_and_can_be_downloaded_after_
 ) -> None:
     before = made_files(server)
     page = open_page(url=server.base + "/")
-    page.set_default_timeout(120_000)
     open_tab(page)
     drop(page, make_film(tmp_path / "home.mp4", size="64x48", seconds=1, more=("-c:a", "aac")))
     assert "25 frames" in page.inner_text("#dq-rst-listed")
@@ -98,7 +97,6 @@ def test_video_when_interrupted_on_the_page_then_its_first_part_plays(
 ) -> None:
     before = made_files(server)
     page = open_page(url=server.base + "/")
-    page.set_default_timeout(120_000)
     open_tab(page)
     drop(page, make_film(tmp_path / "long.mp4", size="640x360", seconds=40, sound=False))
     page.locator("#dq-rst-what label", has_text="Only the picture").click()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 from webui.errors import JobError, LibraryError
 from webui.params import Hires, Outpaint, SdUpscale
 from webui.services.follow_ups import STRONG, SUBTLE

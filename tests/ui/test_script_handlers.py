@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from tests.patience import PATIENCE
 from webui.extensions.a1111.callbacks import NEVER_CALLED
 from webui.extensions.a1111.fences import INSIDE, sentence
 from webui.extensions.a1111.folder import A1111Folder
@@ -121,7 +122,7 @@ def test_handler_when_it_loops_for_ever_then_its_thread_is_ended(
         asked(page, "loop")
     assert "longer than 0.2 s" in caught.value.message
     thread: threading.Thread = host.modules["mine/main.py"].THREADS[0]
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.ui.conftest import READY, Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import READY, Served
 from webui.services.resolve import ImageToImageRequest
 from webui.ui import canvas
 

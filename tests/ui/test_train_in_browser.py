@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.patience import wait_until
 from tests.test_first_picture import Server, any_free_port, running
 from tests.training.pictures import BLUE, GREEN, picture
-from tests.ui.conftest import READY, wait_until
+from tests.ui.conftest import READY
 
 pytestmark = pytest.mark.browser
 TOML = """
@@ -37,7 +38,6 @@ def test_photographs_when_dropped_and_trained_then_an_epoch_becomes_a_card(
 ) -> None:
     page = open_page(url=server.base + "/")
     page.wait_for_selector(READY)
-    page.set_default_timeout(120_000)  # the model process is still importing
     page.get_by_role("tab", name="Train", exact=True).click()
     page.wait_for_selector("#dq-trn-stage .dq-empty")
 

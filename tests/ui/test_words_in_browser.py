@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.ui.conftest import Served, wait_until
+from tests.patience import wait_until
+from tests.ui.conftest import Served
 
 pytestmark = pytest.mark.browser
 GROUP = ".dq-prompts:has(#dq-prompt)"

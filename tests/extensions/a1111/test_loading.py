@@ -6,7 +6,6 @@ import importlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -14,6 +13,7 @@ from threading import Event, Thread
 import pytest
 
 from tests.extensions.a1111.conftest import MakeFolder, MakeHost
+from tests.patience import PATIENCE, wait_until
 from webui.errors import ExtensionError, JobCancelled
 from webui.extensions.a1111.folder import A1111Folder, is_a1111_folder, scripts_in_order
 from webui.extensions.a1111.installing import Consents, install
@@ -286,12 +286,9 @@ def test_install_when_stopped_then_it_ends_and_can_be_run_again(
 
     thread = Thread(target=run)
     thread.start()
-    deadline = time.monotonic() + 60
-    while not made.exists():
-        assert time.monotonic() < deadline, "install.py was not begun"
-        time.sleep(0.01)
+    wait_until(made.exists, "install.py was not begun")
     cancel.set()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert len(seen) == 1 and consents.wants(folder)
 
 
@@ -325,10 +322,7 @@ def test_install_when_it_takes_too_long_then_what_it_started_ends_too(
     reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
     done = install(script("", install__py=text), Consents(tmp_path / "c"), tmp_path, seconds=0.7)
     assert "ended after 0.7 seconds" in done.output
-    deadline = time.monotonic() + 60
-    while not _has_no_writer(reader):
-        assert time.monotonic() < deadline, "what it started still holds the file"
-        time.sleep(0.01)
+    wait_until(lambda: _has_no_writer(reader), "what it started still holds the file")
     os.close(reader)
 
 

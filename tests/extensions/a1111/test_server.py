@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.extensions.a1111.conftest import MakeFolder
+from tests.patience import PATIENCE
 from webui.api import script_app
 from webui.api.app import build_api
 from webui.extensions.fence import MOST_FAILURES
@@ -137,5 +138,5 @@ def test_routes_when_a_handler_loops_for_ever_then_its_thread_is_ended(
     scripts = studio.extensions.scripts
     assert scripts is not None and scripts.host is not None
     thread: threading.Thread = scripts.host.modules["mine/main.py"].THREADS[0]
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
