@@ -15,6 +15,7 @@ import uvicorn
 
 from app import build_app
 from tests.patience import PATIENCE, wait_until
+from tests.ui.fake_worker import LET_ON
 from tests.ui.serve import FAKE_WORKER
 from webui.settings import read_settings
 from webui.studio import Studio
@@ -42,7 +43,7 @@ class Served:
         settings = read_settings(
             ["--data-dir", str(self.folder), "--port", str(self.port), *self.flags], environ={}
         )
-        self.studio = Studio(settings, worker_command=FAKE_WORKER)
+        self.studio = Studio(settings, worker_command=(*FAKE_WORKER, str(self.folder)))
         config = uvicorn.Config(
             build_app(self.studio), host="127.0.0.1", port=self.port, log_level="error",
             timeout_graceful_shutdown=1,
@@ -51,6 +52,10 @@ class Served:
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started, "the server did not start")
+
+    def let_on(self) -> None:
+        """One batch whose prompt says ``held`` goes on."""
+        (self.folder / LET_ON).touch()
 
     def end(self) -> None:
         """Stop everything."""

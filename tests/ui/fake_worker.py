@@ -1,8 +1,8 @@
 """A model process without a model, for looking at the page: paints soft gradients by seed.
 
-A step takes 30 ms. Words in the prompt change that: ``slow`` makes it 200 ms, ``stuck`` waits at
-the first step until it is stopped, ``held`` in the middle of the first batch, ``fail`` ends the job
-as lack of memory does.
+A step takes 30 ms. Words in the prompt change that: ``stuck`` waits at the first step until it is
+stopped, ``held`` in the middle of each batch until it is stopped, skipped or a file ``LET_ON``
+comes into the folder of the first argument; ``fail`` ends the job as lack of memory does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from webui.pictures import encode
 
 HELD = "held-fetch"
 """As long as a file of this name lies in the models folder, nothing is fetched."""
+
+LET_ON = "let-on"
+"""A file of this name lets one held batch go on."""
 
 
 class Asked:
@@ -170,13 +174,13 @@ def restore(
 def sample(out: wire.Sender, asked: Asked, job: int, params: dict[str, Any], batch: int) -> None:
     """Steps with previews that grow sharper."""
     steps = params["steps"]
-    seconds = 0.2 if "slow" in params["prompt"] else 0.03
     clean = gradient(96, 96 * params["height"] // params["width"], params["seed"] + batch)
     for step in range(1, steps + 1):
-        time.sleep(seconds)
-        is_held = "held" in params["prompt"] and batch == 0 and step > steps // 2
-        while (is_held or "stuck" in params["prompt"]) and not asked.should_stop:
-            time.sleep(0.02)
+        time.sleep(0.03)
+        if "held" in params["prompt"] and step == steps // 2 + 1:
+            hold(lambda: asked.should_stop or may_go_on())
+        if "stuck" in params["prompt"]:
+            hold(lambda: asked.should_stop)
         if asked.should_stop:
             return
         facts = {"batch": batch, "batches": params["batch_count"], "stage": "sampling"}
@@ -185,6 +189,21 @@ def sample(out: wire.Sender, asked: Asked, job: int, params: dict[str, Any], bat
             data = io.BytesIO()
             clean.filter(ImageFilter.GaussianBlur(24 * (1 - step / steps))).save(data, "jpeg")
             out.send({"type": "preview", "job": job, "image": data.getvalue(), "format": "jpeg"})
+
+
+def hold(is_over: Callable[[], bool]) -> None:
+    """Wait."""
+    while not is_over():
+        time.sleep(0.02)
+
+
+def may_go_on() -> bool:
+    """Whether the file that lets one batch go on has come; it is used up."""
+    try:
+        Path(sys.argv[1], LET_ON).unlink()
+    except (IndexError, FileNotFoundError):
+        return False
+    return True
 
 
 def finish(

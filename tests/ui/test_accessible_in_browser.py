@@ -106,7 +106,8 @@ def test_page_when_chinese_then_names_of_buttons_and_values_of_menus_are_too(
     named["models"] = page.evaluate(NAMED)
 
     open_tab(page, "gallery")
-    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    page.wait_for_selector(".dq-gal-help summary")
+    page.wait_for_function("document.documentElement.scrollHeight <= innerHeight")
     page.click(".dq-gal-help summary")
     assert page.evaluate(LEFT_AND_RIGHT, ".dq-gal-helpbox") == [True, True]
     found = {
@@ -133,4 +134,3 @@ def open_tab(page: Any, name: str) -> None:
         }""",
         name,
     )
-    page.wait_for_timeout(400)

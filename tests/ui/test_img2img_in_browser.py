@@ -52,7 +52,6 @@ def open_tab(page: Any, mode: str) -> None:
 def put(page: Any, file: str, selector: str = CANVAS) -> None:
     page.set_input_files(f"{selector} input[type=file]", file)
     page.wait_for_selector(f"{selector} [data-tool=remove]:enabled")
-    page.wait_for_timeout(200)
 
 
 def drag(
@@ -60,7 +59,7 @@ def drag(
 ) -> None:
     """Draw a line, in shares of the canvas."""
     view = page.locator(f"{where} .dq-canvas-view")
-    view.scroll_into_view_if_needed()
+    view.hover()  # waits until it stands still
     box = view.bounding_box()
 
     def at(point: tuple[float, float]) -> tuple[float, float]:
@@ -72,10 +71,14 @@ def drag(
     page.mouse.up()
 
 
+NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""The canvas is drawn with the next frame."""
+
+
 def colour_at(page: Any, x: float, y: float, where: str = CANVAS) -> list[int]:
     """What the screen shows at a share of the canvas."""
     page.mouse.move(0, 0)
-    page.wait_for_timeout(150)
+    page.evaluate(NEXT_FRAME)
     return page.evaluate(
         """([where, x, y]) => {
           const screen = document.querySelector(`${where} .dq-canvas-screen`);
@@ -86,24 +89,33 @@ def colour_at(page: Any, x: float, y: float, where: str = CANVAS) -> list[int]:
     )
 
 
+def until_colour(page: Any, x: float, y: float, wanted: list[int], where: str = CANVAS) -> None:
+    wait_until(lambda: colour_at(page, x, y, where) == wanted, lambda: colour_at(page, x, y, where))
+
+
+def until_masked(page: Any, x: float, y: float) -> list[int]:
+    """What the mask looks like there."""
+    wait_until(lambda: colour_at(page, x, y)[2] > GROUND[2] + 60, lambda: colour_at(page, x, y))
+    return colour_at(page, x, y)
+
+
 def test_mask_when_drawn_can_be_erased_undone_and_redone(
     page: Any, served: Served, tmp_path: Path
 ) -> None:
     open_tab(page, "inpaint")
     put(page, picture(tmp_path))
     drag(page, (0.45, 0.5), (0.55, 0.5))
-    masked = colour_at(page, 0.5, 0.5)
-    assert masked[2] > GROUND[2] + 60, "the mask is not seen"
+    masked = until_masked(page, 0.5, 0.5)
     page.click(f"{CANVAS} [data-tool=eraser]")
     drag(page, (0.45, 0.5), (0.55, 0.5))
-    assert colour_at(page, 0.5, 0.5) == list(GROUND)
+    until_colour(page, 0.5, 0.5, list(GROUND))
     page.click(f"{CANVAS} [data-tool=undo]")
-    assert colour_at(page, 0.5, 0.5) == masked
+    until_colour(page, 0.5, 0.5, masked)
     page.focus(f"{CANVAS} .dq-canvas-view")
     page.keyboard.press("Control+z")
-    assert colour_at(page, 0.5, 0.5) == list(GROUND)
+    until_colour(page, 0.5, 0.5, list(GROUND))
     page.click(f"{CANVAS} [data-tool=redo]")
-    assert colour_at(page, 0.5, 0.5) == masked
+    until_colour(page, 0.5, 0.5, masked)
     page.click(f"{CANVAS} [data-tool=wipe]")
     wait_until(lambda: (d := drawing_in(served, "inpaint")) and not d.strokes, "the mask was kept")
 
@@ -116,12 +128,12 @@ def test_view_when_zoomed_draws_where_the_pointer_is(
     for _ in range(4):
         page.click(f"{CANVAS} [data-tool=zoom-in]")
     drag(page, (0.5, 0.5), (0.52, 0.5))
-    assert colour_at(page, 0.5, 0.5)[2] > GROUND[2] + 60
+    until_masked(page, 0.5, 0.5)
     page.click(f"{CANVAS} [data-tool=hand]")
     drag(page, (0.5, 0.5), (0.7, 0.5))
-    assert colour_at(page, 0.7, 0.5)[2] > GROUND[2] + 60, "the view did not move"
+    until_masked(page, 0.7, 0.5)
     page.click(f"{CANVAS} [data-tool=fit]")
-    assert colour_at(page, 0.5, 0.5)[2] > GROUND[2] + 60
+    until_masked(page, 0.5, 0.5)
     kept = wait_until(lambda: (d := drawing_in(served, "inpaint")) and d.strokes, "not kept")
     alpha = served.studio.inputs.image(kept).getchannel("A")
     left, top, right, bottom = alpha.getbbox()
@@ -136,7 +148,7 @@ def test_sketch_when_colour_is_chosen_paints_with_it(
     put(page, picture(tmp_path), where)
     page.fill(f"{where} input[type=color]", "#00c864")
     drag(page, (0.45, 0.5), (0.55, 0.5), where)
-    assert colour_at(page, 0.5, 0.5, where) == [0, 200, 100]
+    until_colour(page, 0.5, 0.5, [0, 200, 100], where)
     page.fill("#dq-i2i-prompt textarea", "a leaf")
     earlier = {job.id for job in served.studio.jobs.list(limit=500)}
     page.click("#dq-i2i-generate")
@@ -156,19 +168,19 @@ def test_drawing_when_page_is_reloaded_is_there_again_and_replaced_picture_comes
     open_tab(page, "inpaint")
     put(page, picture(tmp_path))
     drag(page, (0.45, 0.5), (0.55, 0.5))
-    masked = colour_at(page, 0.5, 0.5)
+    masked = until_masked(page, 0.5, 0.5)
     first = wait_until(lambda: (d := drawing_in(served, "inpaint")) and d.strokes and d, "not kept")
     page.reload()
     page.wait_for_selector(READY)
     page.locator(TAB, has_text="img2img").first.click()
     page.wait_for_selector("#dq-i2i-mode input[value=inpaint]:checked")
     page.wait_for_selector(f"{CANVAS} [data-tool=remove]:enabled")
-    assert colour_at(page, 0.5, 0.5) == masked
+    until_colour(page, 0.5, 0.5, masked)
     put(page, picture(tmp_path, "other.png", (96, 128)))
     page.wait_for_selector("#dq-i2i-earlier .dq-thumb")
     page.click("#dq-i2i-earlier .dq-thumb")
     wait_until(lambda: drawing_in(served, "inpaint") == first, "it was not brought back")
-    assert colour_at(page, 0.5, 0.5) == masked
+    until_colour(page, 0.5, 0.5, masked)
 
 
 def test_generate_when_pressed_right_after_a_stroke_uses_it(

@@ -91,19 +91,22 @@ def _clean_queue(served: Served) -> Any:
     wait_idle(served)
 
 
-def test_generate_when_pressed_shows_preview_then_picture_and_recipe(page: Any) -> None:
-    generate(page, "a slow red apple")
+def test_generate_when_pressed_shows_preview_then_picture_and_recipe(
+    page: Any, served: Served
+) -> None:
+    generate(page, "a held red apple")
     page.wait_for_selector("#dq-preview")
     assert "Step" in page.inner_text(".dq-progress")
+    served.let_on()
     wait_for_state(page, "done")
     page.wait_for_function("document.querySelector('button.dq-view img')?.naturalWidth === 128")
-    assert "a slow red apple" in page.inner_text("#dq-infotext pre")
+    assert "a held red apple" in page.inner_text("#dq-infotext pre")
     assert page.is_enabled("#dq-save")
 
 
 def test_generate_when_pressed_twice_queues_both(page: Any, served: Served) -> None:
     page.fill("#dq-steps input[type=number]", "100")
-    generate(page, "a slow pear")
+    generate(page, "a held pear")
     page.click("#dq-generate")
     wait_until(
         lambda: len(served.studio.jobs.list(states=("running", "queued"))) == 2, "one was lost"
@@ -209,12 +212,13 @@ def test_tab_when_left_and_opened_again_at_once_is_still_followed(
 
     refresh = queue_tab.refresh
     page.fill("#dq-steps input[type=number]", "40")
-    generate(page, "a slow heron")
+    generate(page, "a held heron")
     page.wait_for_selector("#dq-preview")
     monkeypatch.setattr(queue_tab, "refresh", slowly)
     page.get_by_role("tab", name="Queue").click()
     wait_until(lambda: opened, "the queue was not opened")
     page.get_by_role("tab", name="txt2img").click()
+    served.let_on()
     wait_for_state(page, "done")
 
 
@@ -234,6 +238,7 @@ def test_skip_key_when_two_batches_goes_on_with_the_next(page: Any, served: Serv
     page.wait_for_selector("#dq-preview")
     page.keyboard.press("Alt+Enter")
     page.wait_for_selector("text=Batch 2/2")
+    served.let_on()
     wait_for_state(page, "done")
 
 
@@ -608,7 +613,10 @@ def test_restart_when_page_is_open_says_so_and_comes_back(
     own = make_served()
     page = open_page(url=own.url)
     write(page, "kept over a restart")
-    page.wait_for_timeout(1000)
+    wait_until(
+        lambda: any("kept over a restart" in text for text in own.studio.drafts.texts()),
+        "the draft was not kept",
+    )
     own.end()
     page.wait_for_selector("#dq-banner")
     page.fill("#dq-prompt textarea", "typed while it was away")
@@ -669,10 +677,11 @@ def test_forever_when_page_reloads_says_so_and_interrupt_ends_it(
 
 def test_forever_when_unticked_finishes_the_picture_and_ends(page: Any, served: Served) -> None:
     page.click("#dq-forever input")
-    generate(page, "a slow last one")
+    generate(page, "a held last one")
     page.wait_for_selector('.dq-progress:has-text("repeats until stopped")')
     page.click("#dq-forever input")
     page.wait_for_selector('.dq-progress:not(:has-text("repeats"))')
+    served.let_on()
     wait_for_state(page, "done")
     assert not served.studio.jobs.list(states=("running", "queued"))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+def has_kept_strokes(server: Server, page: Any) -> bool:
+    page.wait_for_timeout(20)  # lets the page go on
+    database = server.data / "data" / "danqing.sqlite3"
+    with closing(sqlite3.connect(database)) as db:
+        rows = db.execute("SELECT form FROM drafts WHERE tab = 'restore'").fetchall()
+    drawn = [json.loads(text)["scratch_drawing"] for (text,) in rows]
+    return any(json.loads(drawing)["strokes"] for drawing in drawn if drawing)
+
+
 def made_files(server: Server) -> set[Path]:
     """What was restored so far."""
     folder = server.data / "outputs" / "extras-images"
@@ -172,10 +183,8 @@ def test_scratch_drawn_over_the_photograph_is_repaired_there_alone_and_survives_
     page.locator("#dq-rst-all button").first.click()
     view = "#dq-rst-canvas-scratches .dq-canvas-view"
     page.wait_for_selector(f"{view} canvas")
-    page.locator(view).scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
     drag(page, (0.15, 0.5), (0.85, 0.5), where="#dq-rst-canvas-scratches")
-    page.wait_for_timeout(2000)  # the drawing goes to the server, the draft after it
+    wait_until(lambda: has_kept_strokes(server, page), "the drawing was not kept")
     page.reload()
     page.wait_for_selector(READY)
     open_tab(page)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.ui.conftest import Served
+
 pytestmark = pytest.mark.browser
 STAGE = "#dq-stage"
 TYPE_STEPS = """(steps) => {
@@ -30,7 +32,7 @@ Object.defineProperty(document, 'hidden', {get: () => Boolean(window.isAway), co
 
 
 def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
-    open_page: Callable[..., Any],
+    open_page: Callable[..., Any], served: Served
 ) -> None:
     page = open_page(width=390, height=844)
     page.evaluate(NOTES)
@@ -56,10 +58,10 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     page.wait_for_selector("#dq-kit .dq-kit-speeds input:checked", state="detached")
     page.wait_for_selector("#dq-negative", state="hidden")
     page.wait_for_function("document.querySelector('#dq-batch-size input').value === '4'")
-    page.fill("#dq-prompt textarea", f"{prompt} ，(a,b:1.1)\n BREAK x, oil paintings")
+    page.fill("#dq-prompt textarea", f"{prompt} ，(a,b:1.1)\n BREAK held, oil paintings")
     page.click(".dq-tile-oil")
     page.click(".dq-tile-ink")  # one style at a time, nothing else is touched
-    written = f"{prompt} ，(a,b:1.1)\n BREAK x, oil paintings, chinese ink painting"
+    written = f"{prompt} ，(a,b:1.1)\n BREAK held, oil paintings, chinese ink painting"
     assert page.input_value("#dq-prompt textarea") == written
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
@@ -70,6 +72,7 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     page.evaluate("window.isAway = true")
     page.click("#dq-generate")
     page.wait_for_function("/^\\d+ % · Danqing/.test(document.title)")
+    served.let_on()
     page.wait_for_selector(f"{STAGE} .dq-cell >> nth=3")
     bottom = "document.querySelector('#dq-stage .dq-view').getBoundingClientRect().bottom"
     page.wait_for_function(f"{bottom} < innerHeight")  # it came into sight by itself
