@@ -9,7 +9,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 PATIENCE = 150.0
-"""Seconds: what takes longer never comes. A test is ended after 300 by itself."""
+"""Seconds: what takes longer never comes. A test is ended after 600 by itself."""
 
 
 def wait_until(

@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.checkpoints.model_files import SomeFolders, write_raw
-from tests.test_model_cards import lora, picture, wait_for
+from tests.patience import wait_until
+from tests.test_model_cards import lora, picture
 from tests.visitors import NamedVisitors
 from webui.checkpoints.catalog import Catalog, Record
 from webui.options import Options
@@ -31,7 +32,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         lora(folder / f"set {number % 3}" / f"style {number:03d}.safetensors", number)
     lora(folder / "wide.safetensors", ss_base_model_version="sdxl_base_v1-0", ss_training="x")
     catalog = Catalog(SomeFolders((tmp_path / "models",)), tmp_path / "facts.sqlite3")
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
     yield catalog
     catalog.close()
 
@@ -84,7 +85,7 @@ def test_state_when_files_or_the_checkpoint_change_is_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def state() -> str:
-        wait_for(catalog)
+        wait_until(lambda: not catalog.is_busy())
         listed = client.get("/ui/cards/lora?count=1").json()["state"]
         assert client.get("/ui/cards/lora/state").json() == {"state": listed}
         return listed
@@ -188,7 +189,7 @@ def test_names_when_no_text_are_shown_as_far_as_they_are(
     word = os.fsdecode(os.path.join(embeddings, b"word \xff.safetensors"))
     write_raw(Path(word), tensors, b"\0" * 6144)
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
     card = one(client, "ink")
 
     assert card["folder"] == "odd \N{REPLACEMENT CHARACTER}"
@@ -218,7 +219,7 @@ def test_cards_when_files_and_notes_are_hostile_are_shown_all_the_same(
     long = "word " * 100_000
     (folder / "odder.json").write_text(json.dumps({"description": long, "notes": "half \udc00"}))
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
 
     answer = client.get("/ui/cards/lora", params={"q": "odd"})
     assert answer.status_code == 200 and len(answer.content) < 4000
@@ -241,7 +242,7 @@ def test_card_of_a_damaged_file_says_why_in_the_pages_language(
     header = {"a.lora_down.weight": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
     write_raw(tmp_path / "models" / "Lora" / "cut.safetensors", header, bytes(8))
     catalog.refresh()
-    wait_for(catalog)
+    wait_until(lambda: not catalog.is_busy())
     client.headers["accept-language"] = language
     card = one(client, "cut")
     assert told in card["problem"] and card["problem"].startswith("cut.safetensors ")
