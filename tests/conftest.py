@@ -81,8 +81,10 @@ def _is_page(item: pytest.Item) -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Pages come first: of processes side by side each takes whole files, and these are the longest
-    pieces."""
+    pieces. They have a second chance (docs/decisions/0040)."""
     items.sort(key=lambda item: not _is_page(item))
+    for item in filter(_is_page, items):
+        item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -128,6 +128,8 @@ def browser(chromium: str) -> Iterator[Any]:
         started.close()
 
 
+HAS_FAILED = pytest.StashKey[bool]()
+"""Whether a test has failed in this turn."""
 LEAVING = "This page is being left."
 """Said by a page on ``beforeunload``: Gradio then aborts its stream, and calls it an error."""
 
@@ -230,12 +232,13 @@ def kept_page(
 
     Opening a page costs more than most of what is looked at on it."""
     open_one, opened = _kept
-    watched, failed = open_one.watched, request.session.testsfailed  # type: ignore[attr-defined]
+    watched = open_one.watched  # type: ignore[attr-defined]
+    request.node.stash[HAS_FAILED] = False
     if not opened:
         opened.append(open_one())
     yield opened[0]
     try:
-        if request.session.testsfailed > failed:
+        if request.node.stash[HAS_FAILED]:
             opened.pop().context.close()
         watched.judge()
     finally:
@@ -247,11 +250,14 @@ def kept_page(
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A failed test of a page tells what stood on it, and what the server had done."""
     report = yield
+    if report.failed:
+        item.stash[HAS_FAILED] = True
     if report.when == "call" and report.failed:
         given = list(getattr(item, "funcargs", {}).values())
         opened = [page for one in given for page in getattr(one, "pages", ())]
         told = [_told(one) for one in [*given, *opened]]
-        report.sections.append(("at the end", "\n".join(dict.fromkeys(told))))
+        if hasattr(report.longrepr, "addsection"):
+            report.longrepr.addsection("at the end", "\n".join(dict.fromkeys(told)))
     return report
 
 
