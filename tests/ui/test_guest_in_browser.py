@@ -84,7 +84,8 @@ def _look_around_as_a_guest(browser: Any, served: Served, url: str) -> None:
     page.wait_for_selector("input[name=password]")
     context.close()
 
-    assert errors == []
+    # between two cookies the page's own stream was refused, too
+    assert [error for error in errors if "401" not in error] == []
     assert [address for address in asked if not address.startswith(url)] == []
 
 

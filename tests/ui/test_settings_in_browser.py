@@ -16,6 +16,9 @@ from webui.ui import canvas
 pytestmark = pytest.mark.browser
 
 
+NOTE_FORMS = "() => { window.danqingFormsChanged = () => { window.wereFormsAsked = true; }; }"
+
+
 def test_settings_are_taken_back_after_a_reload_and_a_waiting_inpainting_is_edited(
     make_served: Callable[..., Served], open_page: Callable[..., Any]
 ) -> None:
@@ -29,16 +32,19 @@ def test_settings_are_taken_back_after_a_reload_and_a_waiting_inpainting_is_edit
     page.click("#dq-settings-apply")
     page.wait_for_selector(".dq-set-line:has-text('1 – 100')")
     page.fill("#dq-option-jpeg_quality input", "64")
-    page.evaluate("() => { window.danqingFormsChanged = () => { window.wereFormsAsked = true; }; }")
+    page.evaluate(NOTE_FORMS)
     page.click("#dq-settings-apply")
     wait_until(lambda: studio.options["jpeg_quality"] == 64, "the option did not change")
-    page.wait_for_function("window.wereFormsAsked")
+    page.wait_for_selector("text=Changed and saved")
+    assert not page.evaluate("window.wereFormsAsked")  # this option says nothing of them
     page.reload()
     page.wait_for_selector(READY)
     page.get_by_role("tab", name="Settings").click()
+    page.evaluate(NOTE_FORMS)
     page.click("#dq-settings-undo:not(:disabled)")
     wait_until(lambda: studio.options["jpeg_quality"] == 80, "the option was not taken back")
     page.wait_for_function("document.querySelector('#dq-option-jpeg_quality input').value === '80'")
+    page.wait_for_function("window.wereFormsAsked")
 
     keys = [studio.inputs.keep_image(Image.new("RGB", (64, 64), c)) for c in ("green", "white")]
     client = next(iter(wait_until(lambda: _clients(studio), "the page kept no draft")))

@@ -54,6 +54,7 @@ def test_photographs_when_dropped_and_trained_then_an_epoch_becomes_a_card(
     word.blur()  # the photographs that wait are taken now
     page.wait_for_selector("#dq-trn-pictures figure >> nth=1")
     page.get_by_text('"broken.png" cannot be read as an image').wait_for()
+    page.click("[data-testid=toast-close]")  # it stays until then
     page.click("#dq-trn-names")
     words = page.locator("[data-caption='红 coat.png']")
     wait_until(lambda: words.input_value() == "小明, 红 coat", "no words from the file's name")

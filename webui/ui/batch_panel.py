@@ -19,7 +19,7 @@ from webui.ui.batch import (
 from webui.ui.img2img_form import FOLDER, UPLOAD
 from webui.ui.painting_tab import FieldMaker
 from webui.ui.texts import label, language_of, say
-from webui.ui.wiring import Values, show_warning, wire
+from webui.ui.wiring import Values, show_warnings, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -94,8 +94,7 @@ def connect(panel: BatchPanel, form: Img2ImgForm, studio: Studio) -> None:
     def take(values: Values) -> dict:
         paths = [Path(name) for name in values[panel.drop] or []]
         kept, bad = keep_uploads(studio, paths)
-        for sentence in bad:
-            show_warning(sentence)
+        show_warnings(bad)
         listed = read_uploads(values[form.batch_files])
         known = {(file.key, file.stem) for file in listed}
         listed += [file for file in kept if (file.key, file.stem) not in known]

@@ -2,7 +2,7 @@
 
 They are shown by ``gr.HTML``, which changes only what differs in the document, so a picture
 already on the screen does not flicker. Buttons carry ``data-act`` and are answered through
-ACTIONS_JS by the component's ``act`` event.
+ACTIONS_JS (assets/actions.js) by the component's ``act`` event.
 """
 
 from __future__ import annotations
@@ -19,33 +19,7 @@ from webui.ui.said import failure_in_language, in_language
 from webui.ui.texts import CHINESE, say
 
 ACTIONS_JS = """
-const told = (button) => {
-  const faces = button.closest('.dq-faces');
-  const boxes = faces ? [...faces.querySelectorAll('[data-face]:not(:checked)')] : [];
-  return {...button.dataset, refused: boxes.map((box) => box.dataset.face).join(',')};
-};
-const ask = (data) => trigger(data.act === 'upscale' ? 'upscale' : 'act', data);
-// Lists change while a finger is down: what counts is the button that it came down on, also when
-// that stands for another job by then, stands elsewhere, or is gone, and hears no click
-const STILL = 8; // pixels
-let pressed = null;
-element.addEventListener('pointerdown', (event) => {
-  const button = event.target.closest('[data-act]');
-  const at = [event.clientX, event.clientY];
-  pressed = button && !button.disabled ? {button, at, data: told(button)} : null;
-});
-document.addEventListener('pointerup', (event) => {
-  if (!pressed || pressed.button.contains(event.target)) return; // a click follows
-  const {at: [x, y], data} = pressed;
-  pressed = null;
-  if (Math.hypot(event.clientX - x, event.clientY - y) < STILL) ask(data);
-});
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-act]');
-  if (!button || !element.contains(button)) return;
-  const isByPointer = event.detail && pressed && pressed.button === button;
-  ask(isByPointer ? pressed.data : told(button));
-});
+window.danqingActions(element, (data) => trigger(data.act === 'upscale' ? 'upscale' : 'act', data));
 """
 
 _STAGES = {

@@ -18,34 +18,7 @@ if TYPE_CHECKING:
 DEEDS = ("hold", "release", "prefer", "defer")
 GUEST_ACTS = ("cancel", "retry", "repeat", "hold", "release", "edit")
 """What guests may do to their own jobs; the order of the line is the owner's affair."""
-DRAG_JS = """
-let dragged = null;
-const lineOf = (event) => event.target.closest && event.target.closest('.dq-job[draggable]');
-const unmark = () => element.querySelectorAll('.dq-dropmark').forEach((one) => one.classList.remove('dq-dropmark'));
-element.addEventListener('dragstart', (event) => {
-  const line = lineOf(event);
-  dragged = line ? line.dataset.job : null;
-  if (line) event.dataTransfer.setData('text/plain', line.dataset.job);
-});
-element.addEventListener('dragover', (event) => {
-  if (!dragged) return;
-  event.preventDefault();
-  unmark();
-  const line = lineOf(event);
-  if (line && line.dataset.job !== dragged) line.classList.add('dq-dropmark');
-});
-element.addEventListener('dragend', () => { dragged = null; unmark(); });
-element.addEventListener('drop', (event) => {
-  if (!dragged) return;
-  event.preventDefault();
-  const line = lineOf(event);
-  if (!line || line.dataset.job !== dragged) {
-    trigger('act', {act: 'drop', job: dragged, before: line ? line.dataset.job : ''});
-  }
-  dragged = null;
-  unmark();
-});
-"""  # noqa: E501
+DRAG_JS = "window.danqingDragged(element, (data) => trigger('act', data));"
 """Waiting jobs are dragged in front of others, or below all."""
 
 

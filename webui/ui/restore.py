@@ -46,7 +46,7 @@ from webui.ui.results import Results
 from webui.ui.sending import SendTarget, Sent
 from webui.ui.session import client_name, user_of, visitor_of
 from webui.ui.texts import label, language_of, named, say
-from webui.ui.wiring import Values, show_warning, tell, wire, wire_then_press
+from webui.ui.wiring import Values, show_warning, show_warnings, tell, wire, wire_then_press
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -382,8 +382,7 @@ def _connect_photographs(parts: Restore, studio: Studio) -> None:
 def add_files(studio: Studio, listed: Any, paths: Sequence[Path]) -> str:
     """The list of photographs with more of them, as a draft keeps it; bad files are told of."""
     kept, bad = batch.keep_uploads(studio, paths)
-    for sentence in bad:
-        show_warning(sentence)
+    show_warnings(bad)
     files = batch.read_uploads(listed)
     known = {(file.key, file.stem) for file in files}
     return batch.write_uploads([*files, *(f for f in kept if (f.key, f.stem) not in known)])
@@ -392,8 +391,7 @@ def add_files(studio: Studio, listed: Any, paths: Sequence[Path]) -> str:
 def add_videos(studio: Studio, text: Any, paths: Sequence[Path]) -> str:
     """The list of videos with more of them; bad files are told of."""
     kept, bad = restore_videos.keep_videos(studio, paths)
-    for sentence in bad:
-        show_warning(sentence)
+    show_warnings(bad)
     files = restore_videos.read_videos(text)
     known = {(file.key, file.stem) for file in files}
     new = [file for file in kept if (file.key, file.stem) not in known]

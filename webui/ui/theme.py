@@ -44,7 +44,7 @@ STYLES = (
     "help.css",
 )  # fmt: skip
 SCRIPTS = (
-    "texts.js", "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js",
+    "texts.js", "actions.js", "canvas.js", "card_prompts.js", "card_drawing.js", "card_details.js",
     "extra_networks.js", "gallery.js", "gallery_view.js", "fields.js", "plots.js",
     "extension_panels.js",
     "control_panel.js",

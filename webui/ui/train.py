@@ -41,7 +41,7 @@ from webui.ui.train_form import (
     with_option,
 )
 from webui.ui.train_parts import Train, draw
-from webui.ui.wiring import Values, show_info, show_warning, tell, wire
+from webui.ui.wiring import Values, show_info, show_warning, show_warnings, tell, wire
 
 if TYPE_CHECKING:
     from webui.studio import Studio
@@ -100,8 +100,7 @@ def _connect_form(parts: Train, studio: Studio, browser: gr.BrowserState) -> Non
         sets = sets_of(studio, user_of(request))
         name = sets.make(values[form.word] or values[form.set_name] or "")
         told = sets.add(name, [Path(file) for file in values[parts.drop] or []])
-        for sentence in told.bad:
-            show_warning(sentence)
+        show_warnings(told.bad)
         if told.pictures:
             tell("train_added", request, count=told.pictures)
         now = {**form.read(values), "set_name": name, "word": values[form.word] or name}
@@ -155,8 +154,7 @@ def _connect_expert(parts: Train, studio: Studio) -> None:
 
     def use(text: str, values: Values, request: gr.Request) -> dict:
         changes, notices = changes_from(text, studio.settings)
-        for sentence in notices:
-            show_warning(sentence)
+        show_warnings(notices)
         show_info(say("toml_used", language_of(request)))
         now = {**form.read(values), "changes": changes}
         html = options_html(studio, now, user_of(request), language_of(request))

@@ -233,7 +233,10 @@
         const options = {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)};
         const told = await ask(address, options);
         this.present(told, sent);
-        window.danqingFormsChanged?.(); // some say on which tabs extensions have fields
+        const keys = Object.keys(sent); // a step back or forth may have moved any
+        if (!keys.length || keys.some((key) => key.startsWith('postprocessing_'))) {
+          window.danqingFormsChanged?.(); // they say on which tabs extensions have fields
+        }
         this.tell([told.said, ...told.problems].join(' '));
       });
     }
