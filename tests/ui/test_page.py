@@ -104,6 +104,13 @@ def test_generate_when_pressed_shows_preview_then_picture_and_recipe(
     assert page.is_enabled("#dq-save")
 
 
+def test_list_of_events_is_plain_for_the_page_looks_through_it_again_and_again(page: Any) -> None:
+    """A list of Svelte's own makes opening the page a quarter longer (assets/events.js)."""
+    events = "window.gradio_config.dependencies"
+    assert page.evaluate(f"{events}.length") > 100
+    assert page.evaluate(f"Object.getPrototypeOf({events}) !== Array.prototype")
+
+
 def test_generate_when_pressed_twice_queues_both(page: Any, served: Served) -> None:
     page.fill("#dq-steps input[type=number]", "100")
     generate(page, "a held pear")
