@@ -205,7 +205,9 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise _too_large(path) from err
     except _DAMAGED as err:
         raise PictureError(
-            f"A picture was wanted, but {path or 'the data'} cannot be read as one.",
+            f"A picture was wanted, but {path} cannot be read as one."
+            if path
+            else "A picture was wanted, but the data cannot be read as one.",
             "Use a PNG, JPEG, WebP, AVIF or GIF file.",
             path=path,
         ) from err
@@ -388,7 +390,9 @@ def _novelai(items: dict[str, Any], image: Image.Image) -> str | None:
 
 def _too_large(path: str) -> PictureError:
     return PictureError(
-        f"A picture of at most {MAX_PIXELS:,} pixels was wanted, {path or 'this one'} has more.",
+        f"A picture of at most {MAX_PIXELS:,} pixels was wanted, {path} has more."
+        if path
+        else f"A picture of at most {MAX_PIXELS:,} pixels was wanted, this one has more.",
         "Make it smaller first.",
         path=path,
     )

@@ -105,6 +105,12 @@ def test_page_when_chinese_then_names_of_buttons_and_values_of_menus_are_too(
     page.wait_for_selector("[aria-label='恢复默认值']")
     named["models"] = page.evaluate(NAMED)
 
+    open_tab(page, "restore")
+    page.set_input_files("#dq-rst-drop input[type=file]", str(Path(__file__)))
+    page.wait_for_selector(".toast-title:has-text('警告')")
+    assert "无法作为图片读取" in page.inner_text(".toast-text")
+    page.click("[data-testid=toast-close]")
+
     open_tab(page, "gallery")
     page.wait_for_selector(".dq-gal-help summary")
     page.wait_for_function("document.documentElement.scrollHeight <= innerHeight")

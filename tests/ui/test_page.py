@@ -111,6 +111,31 @@ def test_list_of_events_is_plain_for_the_page_looks_through_it_again_and_again(p
     assert page.evaluate(f"Object.getPrototypeOf({events}) !== Array.prototype")
 
 
+COUNT_CLOCKS = """
+window.clocks = {requestAnimationFrame: 0, setTimeout: 0};
+for (const name of Object.keys(window.clocks)) {
+  const native = window[name];
+  window[name] = (deed, ...more) => {
+    if (/performance\\.now\\(\\).*1e3/.test(deed)) window.clocks[name] += 1;
+    return native.call(window, deed, ...more);
+  };
+}
+"""
+"""Counts what reckons seconds, by how it is asked for."""
+
+
+def test_clock_of_waiting_ticks_twice_a_second_instead_of_with_every_frame(
+    open_page: Callable[..., Any], served: Served
+) -> None:
+    """Gradio's never ends on a page that does nothing (assets/ticks.js)."""
+    page = open_page()
+    page.add_init_script(COUNT_CLOCKS)
+    page.goto(served.url)
+    page.wait_for_selector(READY)
+    page.wait_for_function("window.clocks.setTimeout > 0")
+    assert page.evaluate("window.clocks.requestAnimationFrame") == 0
+
+
 def test_generate_when_pressed_twice_queues_both(page: Any, served: Served) -> None:
     page.fill("#dq-steps input[type=number]", "100")
     generate(page, "a held pear")

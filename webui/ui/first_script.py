@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("first.js", "events.js", "answers.js")
+SCRIPTS = ("first.js", "events.js", "ticks.js", "answers.js")
 _DRAWN = quote((ASSETS / "icon.svg").read_text(encoding="utf-8").strip())
 ICON = f'<link rel="icon" href="data:image/svg+xml,{_DRAWN}">'
 """The page's sign. Without one a browser asks the host's root for it, which below a sub-path is

@@ -54,7 +54,7 @@ SCRIPTS = (
 """In the order in which they build upon each other."""
 _OF_SCRIPTS = (
     "canvas_", "net_", "gal_", "send_to_", "plot_", "ext_", "ctl_", "words_", "kit_", "settings_",
-    "simple_", "tour_", "notify_", "tab_", "gradio_", VALUE_PREFIX,
+    "simple_", "tour_", "notify_", "tab_", "gradio_", "toast_", VALUE_PREFIX,
 )  # fmt: skip
 SCRIPTS_TEXTS = tuple(key for key in TEXTS if key.startswith(_OF_SCRIPTS))
 

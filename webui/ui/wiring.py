@@ -34,7 +34,7 @@ Handler = Callable[..., Any]
 Values = dict[Any, Any]
 Told = Callable[[str, str], str]
 """From a user and a sentence to the sentence as that user may read it."""
-MOST_LINES = 8
+MOST_LINES = 4
 """Of one message in the page's corner."""
 _guests_told: ContextVar[Told | None] = ContextVar("guests_told", default=None)
 

@@ -373,6 +373,11 @@
         for (const part of document.querySelectorAll(`[${name}="${english}"]`)) part.setAttribute(name, text(key));
       }
     }
+    for (const title of isChinese ? document.querySelectorAll('.toast-title') : []) {
+      const word = title.firstChild; // Gradio's, for the kind of message
+      const key = `toast_${word.data.trim().toLowerCase()}`;
+      if (facts.texts[key]) word.data = `${text(key)} `;
+    }
   };
   const begin = () => {
     for (const app of document.querySelectorAll('gradio-app')) app.inert = true;
