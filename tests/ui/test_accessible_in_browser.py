@@ -106,9 +106,10 @@ def test_page_when_chinese_then_names_of_buttons_and_values_of_menus_are_too(
     named["models"] = page.evaluate(NAMED)
 
     open_tab(page, "restore")
-    page.set_input_files("#dq-rst-drop input[type=file]", str(Path(__file__)))
+    broken = {"name": "aunt.png", "mimeType": "image/png", "buffer": b"no picture"}
+    page.set_input_files("#dq-rst-drop input[type=file]", broken)
     page.wait_for_selector(".toast-title:has-text('警告')")
-    assert "无法作为图片读取" in page.inner_text(".toast-text")
+    assert "无法作为图片读取" in page.inner_text("[data-testid=toast-body]")
     page.click("[data-testid=toast-close]")
 
     open_tab(page, "gallery")
