@@ -375,7 +375,7 @@
     }
     for (const title of isChinese ? document.querySelectorAll('.toast-title') : []) {
       const word = title.firstChild; // Gradio's, for the kind of message
-      const key = `toast_${word.data.trim().toLowerCase()}`;
+      const key = `toast_${(word?.data || '').trim().toLowerCase()}`;
       if (facts.texts[key]) word.data = `${text(key)} `;
     }
   };
