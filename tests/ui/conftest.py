@@ -163,7 +163,7 @@ class Watched:
         page.add_init_script(f"addEventListener('beforeunload', () => console.debug('{LEAVING}'))")
         page.on("console", hear)
         page.on("framenavigated", arrive)
-        page.on("pageerror", lambda error: note(str(error)))
+        page.on("pageerror", lambda error: note(error.stack or str(error)))
         own = (url, "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(own) else self.foreign.append(r.url))
 

@@ -633,7 +633,7 @@ def test_markup_when_prompt_holds_html_is_shown_as_text(page: Any, served: Serve
     wait_for_state(page, "done")
     page.get_by_role("tab", name="Queue").click()
     page.wait_for_function(
-        "(evil) => document.querySelector('.dq-jobtitle')?.innerText.includes(evil)", arg=evil
+        "(evil) => document.querySelector('.dq-jobtitle')?.innerText?.includes(evil)", arg=evil
     )
     assert page.evaluate("window.hacked") is None
 
@@ -762,8 +762,8 @@ def test_large_view_when_arrow_is_pressed_shows_the_next_and_closes(page: Any) -
     page.click("button.dq-view")
     first = page.get_attribute(".dq-large img", "src")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("(s) => document.querySelector('.dq-large img').src !== s", arg=first)
-    page.wait_for_function("document.querySelector('.dq-large img').naturalWidth >= 128")
+    page.wait_for_function("(s) => document.querySelector('.dq-large img')?.src !== s", arg=first)
+    page.wait_for_function("document.querySelector('.dq-large img')?.naturalWidth >= 128")
     page.click(".dq-close")
     page.wait_for_selector(".dq-large", state="detached")
 

@@ -90,7 +90,7 @@ def test_weights_that_are_missing_can_be_got_and_are_used(
     page.wait_for_selector(f"{STAGE} .dq-progress")
     held.unlink()
     page.wait_for_function(
-        "document.querySelector('#dq-rst-plan').innerText.includes('Picture: R-ESRGAN 4x+')"
+        "document.querySelector('#dq-rst-plan')?.innerText?.includes('Picture: R-ESRGAN 4x+')"
     )
     assert not page.locator("#dq-rst-get").is_visible()
 

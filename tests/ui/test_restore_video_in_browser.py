@@ -101,7 +101,7 @@ def test_video_when_interrupted_on_the_page_then_its_first_part_plays(
     drop(page, make_film(tmp_path / "long.mp4", size="640x360", seconds=40, sound=False))
     page.locator("#dq-rst-what label", has_text="Only the picture").click()
     page.click(GO)
-    page.wait_for_function(f"/frame [1-9]/.test(document.querySelector('{STAGE}').innerText)")
+    page.wait_for_function(f"/frame [1-9]/.test(document.querySelector('{STAGE}')?.innerText)")
     page.click("#dq-rst-interrupt")
     page.wait_for_selector(f"{STAGE} video")
     told = page.inner_text(STAGE)

@@ -43,7 +43,9 @@ def test_settings_are_taken_back_after_a_reload_and_a_waiting_inpainting_is_edit
     page.evaluate(NOTE_FORMS)
     page.click("#dq-settings-undo:not(:disabled)")
     wait_until(lambda: studio.options["jpeg_quality"] == 80, "the option was not taken back")
-    page.wait_for_function("document.querySelector('#dq-option-jpeg_quality input').value === '80'")
+    page.wait_for_function(
+        "document.querySelector('#dq-option-jpeg_quality input')?.value === '80'"
+    )
     page.wait_for_function("window.wereFormsAsked")
 
     keys = [studio.inputs.keep_image(Image.new("RGB", (64, 64), c)) for c in ("green", "white")]
@@ -59,7 +61,7 @@ def test_settings_are_taken_back_after_a_reload_and_a_waiting_inpainting_is_edit
     page.click(f".dq-job[data-job='{job.id}'] [data-act=edit]")
     box = page.locator("#dq-i2i-prompt textarea")
     box.wait_for(state="visible")
-    page.wait_for_function("document.querySelector('#dq-i2i-prompt textarea').value === 'a pond'")
+    page.wait_for_function("document.querySelector('#dq-i2i-prompt textarea')?.value === 'a pond'")
     page.wait_for_selector("#dq-i2i-canvas-mask-upload canvas, #dq-i2i-canvas-mask-upload img")
     box.fill("a lake")
     page.click("#dq-i2i-generate")

@@ -53,11 +53,11 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     page.click("[data-simple]")
     page.wait_for_selector("#dq-steps", state="hidden")
     page.click("#dq-kit .dq-kit-speeds label >> nth=2")
-    page.wait_for_function("document.querySelector('#dq-steps input').value === '10'")
+    page.wait_for_function("document.querySelector('#dq-steps input')?.value === '10'")
     page.evaluate(TYPE_STEPS, 11)
     page.wait_for_selector("#dq-kit .dq-kit-speeds input:checked", state="detached")
     page.wait_for_selector("#dq-negative", state="hidden")
-    page.wait_for_function("document.querySelector('#dq-batch-size input').value === '4'")
+    page.wait_for_function("document.querySelector('#dq-batch-size input')?.value === '4'")
     page.fill("#dq-prompt textarea", f"{prompt} ，(a,b:1.1)\n BREAK held, oil paintings")
     page.click(".dq-tile-oil")
     page.click(".dq-tile-ink")  # one style at a time, nothing else is touched
@@ -100,6 +100,6 @@ def test_tour_then_four_pictures_with_few_fields_then_smaller_after_a_failure(
     )
     page.click("[data-go]")
     page.wait_for_function(
-        "document.querySelector('#dq-get-search :is(input, textarea)').value === 'GFPGAN'"
+        "document.querySelector('#dq-get-search :is(input, textarea)')?.value === 'GFPGAN'"
     )
     assert page.evaluate("document.documentElement.scrollWidth") == 390
