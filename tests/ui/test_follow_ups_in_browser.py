@@ -67,7 +67,7 @@ def test_two_by_two_when_checked_paints_four_walked_by_arrow_keys_and_follows_th
 
     page.fill("#dq-batch-size input[type=number]", "3")
     page.keyboard.press("Tab")
-    page.wait_for_function("!document.querySelector('#dq-four input')?.checked")
+    page.wait_for_function("document.querySelector('#dq-four input')?.checked === false")
 
 
 def test_comparison_is_cut_by_keys_mouse_and_in_large_and_stays_off_after_a_reload(

@@ -762,7 +762,9 @@ def test_large_view_when_arrow_is_pressed_shows_the_next_and_closes(page: Any) -
     page.click("button.dq-view")
     first = page.get_attribute(".dq-large img", "src")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("(s) => document.querySelector('.dq-large img')?.src !== s", arg=first)
+    page.wait_for_function(
+        "(s) => (document.querySelector('.dq-large img')?.src ?? s) !== s", arg=first
+    )
     page.wait_for_function("document.querySelector('.dq-large img')?.naturalWidth >= 128")
     page.click(".dq-close")
     page.wait_for_selector(".dq-large", state="detached")
