@@ -33,7 +33,6 @@ HELP_TEXTS: dict[str, tuple[str, str]] = {
     "notify_done": ("The picture is done.", "图片已完成。"),
     "notify_failed": ("The job failed.", "任务失败。"),
     "toast_warning": ("Warning", "警告"),
-    "toast_more": ("And {count} more.", "还有 {count} 条。"),
     "toast_info": ("Info", "提示"),
     "toast_error": ("Error", "错误"),
     "simple_on": ("Simple", "简洁"),

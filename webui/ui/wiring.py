@@ -34,8 +34,6 @@ Handler = Callable[..., Any]
 Values = dict[Any, Any]
 Told = Callable[[str, str], str]
 """From a user and a sentence to the sentence as that user may read it."""
-MOST_LINES = 4
-"""Of one message in the page's corner."""
 _guests_told: ContextVar[Told | None] = ContextVar("guests_told", default=None)
 
 
@@ -163,15 +161,12 @@ def show_warning(text: str) -> None:
 
 
 def show_warnings(texts: Iterable[str]) -> None:
-    """What became of several files: one message with a line each (``MOST_LINES``, and how many
-    more), which stays until it is closed. Nothing, where there is nothing to tell."""
+    """What became of several files: one message with a line each, which stays until it is closed.
+    Nothing, where there is nothing to tell."""
     language = language_of(LocalContext.request.get(None))
-    lines = [html.escape(in_language(text, language)) for text in texts]
-    if len(lines) > MOST_LINES:
-        more = say("toast_more", language, count=len(lines) - MOST_LINES)
-        lines = [*lines[:MOST_LINES], html.escape(more)]
-    if lines:
-        gr.Warning("<br>".join(lines), duration=None, title=say("toast_warning", language))
+    told = "<br>".join(html.escape(in_language(text, language)) for text in texts)
+    if told:
+        gr.Warning(told, duration=None, title=say("toast_warning", language))
 
 
 def show_error(err: WebUIError) -> None:
